@@ -1,0 +1,64 @@
+//! What this binary was built from: AC's fleet contract asks every service for it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Where a running service comes from. `null` where nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Build {
+    /// The version of the workspace.
+    pub version: &'static str,
+    /// The git commit: from `AC_GIT_SHA` in the environment, else from the build.
+    pub sha: Option<String>,
+    /// Whether the tree had uncommitted changes: from `AC_GIT_DIRTY` (0 or 1), else from the build.
+    pub dirty: Option<bool>,
+    /// When it was built.
+    pub built_at: Option<Timestamp>,
+}
+
+impl Build {
+    /// What this binary is, with a deployment's stamp (`AC_GIT_SHA`, `AC_GIT_DIRTY`) going before the build's own.
+    #[must_use]
+    pub fn current(stamped_sha: Option<&str>, stamped_dirty: Option<&str>) -> Self {
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let sha = stamped_sha
+            .and_then(known)
+            .or_else(|| known(env!("SILO_BUILD_SHA")));
+        let dirty = stamped_dirty
+            .and_then(flag)
+            .or_else(|| flag(env!("SILO_BUILD_DIRTY")));
+        let built_at = env!("SILO_BUILD_TIME")
+            .parse()
+            .ok()
+            .and_then(|second| Timestamp::from_second(second).ok());
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            sha,
+            dirty,
+            built_at,
+        }
+    }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "0" | "false" => Some(false),
+        "1" | "true" => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stamp_of_a_deployment_wins() {
+        let build = Build::current(Some("abc"), Some("1"));
+        assert_eq!(
+            (build.sha.as_deref(), build.dirty),
+            (Some("abc"), Some(true))
+        );
+    }
+}

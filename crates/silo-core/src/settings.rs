@@ -1,0 +1,292 @@
+//! Reading settings: defaults, then `silo.toml`, then the environment, each later one winning; every problem told at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+use serde::de::DeserializeOwned;
+
+use crate::logging::LogFormat;
+use crate::secret::Secret;
+use crate::variables::{self, CONFIG_FILE, SECTIONS, VARIABLES, Variable};
+
+/// The exit code of a service whose settings are wrong (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Everything that is wrong with the settings, one line each. It never holds a secret's value.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub struct SettingsError(pub Vec<String>);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0.len() == 1 {
+            "setting is"
+        } else {
+            "settings are"
+        };
+        write!(f, "{} {plural} wrong:", self.0.len())?;
+        self.0
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+/// The settings of one process while they are being read. Each getter notes a problem and goes on, so that [`Settings::finish`]
+/// can tell all of them.
+#[derive(Debug)]
+pub struct Settings {
+    config: Config,
+    problems: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the process's environment and the file that `SILO_CONFIG` names.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self::from_map(
+            &std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
+        )
+    }
+
+    /// Reads a given environment; what tests call.
+    #[must_use]
+    pub fn from_map(environment: &BTreeMap<String, String>) -> Self {
+        let mut problems = Vec::new();
+        let file = read_file(environment, &mut problems);
+        let mut builder = Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(file);
+        }
+        for variable in VARIABLES {
+            if let Some(value) = from_environment(variable, environment, &mut problems) {
+                builder = match builder.clone().set_override(variable.key, value) {
+                    Ok(builder) => builder,
+                    Err(_) => note(
+                        &mut problems,
+                        builder,
+                        format!("{}: cannot be set", variable.name),
+                    ),
+                };
+            }
+        }
+        let config = builder.build().unwrap_or_else(|error| {
+            note(
+                &mut problems,
+                Config::default(),
+                format!("{CONFIG_FILE}: {error}"),
+            )
+        });
+        Self { config, problems }
+    }
+
+    /// A setting as text; its default, or `None` when it has none.
+    pub fn optional_text(&mut self, name: &str) -> Option<String> {
+        let variable = find(name)?;
+        match self.config.get::<Option<Value>>(variable.key) {
+            Ok(Some(value)) => match value.into_string() {
+                Ok(text) => Some(text),
+                Err(_) => note(
+                    &mut self.problems,
+                    None,
+                    format!(
+                        "{} ({}): must be a single value",
+                        variable.name, variable.key
+                    ),
+                ),
+            },
+            _ => variable.default.map(str::to_owned),
+        }
+    }
+
+    /// A setting that must be there.
+    pub fn text(&mut self, name: &str) -> String {
+        let text = self.optional_text(name);
+        text.unwrap_or_else(|| {
+            let meaning = find(name).map_or("", |variable| variable.meaning);
+            note(
+                &mut self.problems,
+                String::new(),
+                format!("{name}: missing; set it to {meaning}"),
+            )
+        })
+    }
+
+    /// A secret that must be there.
+    pub fn secret(&mut self, name: &str) -> Secret {
+        Secret::new(self.text(name))
+    }
+
+    /// An address and port to listen on.
+    pub fn socket_address(&mut self, name: &str, default: SocketAddr) -> SocketAddr {
+        let Some(text) = self.optional_text(name) else {
+            return default;
+        };
+        text.parse().unwrap_or_else(|_| {
+            note(
+                &mut self.problems,
+                default,
+                format!("{name}: `{text}` is not an address and port such as {default}"),
+            )
+        })
+    }
+
+    /// How logs look: `text` or `json`.
+    pub fn log_format(&mut self) -> LogFormat {
+        let name = variables::LOG_FORMAT;
+        match self.text(name).as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => note(
+                &mut self.problems,
+                LogFormat::Text,
+                format!("{name}: `{other}` is not one of text, json"),
+            ),
+        }
+    }
+
+    /// A list of tables of `silo.toml`, `[[section]]`; empty when there is none.
+    pub fn list<T: DeserializeOwned>(&mut self, section: &str) -> Vec<T> {
+        match self.config.get::<Option<Value>>(section) {
+            Ok(Some(value)) => value.try_deserialize().unwrap_or_else(|error| {
+                note(
+                    &mut self.problems,
+                    Vec::new(),
+                    format!("{section} in silo.toml: {error}"),
+                )
+            }),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes a problem that only the reader of a setting can see.
+    pub fn problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// Every problem met, in the order of reading.
+    pub fn finish(self) -> Result<(), SettingsError> {
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(SettingsError(self.problems))
+        }
+    }
+}
+
+fn note<T>(problems: &mut Vec<String>, instead: T, problem: String) -> T {
+    problems.push(problem);
+    instead
+}
+
+fn find(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// The file named by `SILO_CONFIG`, when there is one that can be read.
+fn read_file(
+    environment: &BTreeMap<String, String>,
+    problems: &mut Vec<String>,
+) -> Option<File<config::FileSourceString, FileFormat>> {
+    let path = environment
+        .get(CONFIG_FILE)
+        .filter(|path| !path.is_empty())?;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            return note(
+                problems,
+                None,
+                format!("{CONFIG_FILE}: cannot read {path}: {error}"),
+            );
+        }
+    };
+    let file = File::from_str(&text, FileFormat::Toml);
+    match file.collect() {
+        Ok(table) => unknown_keys("", &table, problems),
+        // The parser's text repeats the line it stumbled over, which may hold a secret; the place is enough.
+        Err(_) => {
+            return note(
+                problems,
+                None,
+                format!(
+                    "{CONFIG_FILE}: {path} is not valid TOML{}",
+                    place_of_error(&text)
+                ),
+            );
+        }
+    }
+    Some(file)
+}
+
+fn place_of_error(text: &str) -> String {
+    let parsed = text.parse::<toml::Table>();
+    let span = parsed.err().and_then(|error| error.span());
+    span.map_or_else(String::new, |span| {
+        format!(
+            " (line {})",
+            text[..span.start.min(text.len())].lines().count().max(1)
+        )
+    })
+}
+
+/// Notes each key of the file that no setting has.
+fn unknown_keys(prefix: &str, table: &Map<String, Value>, problems: &mut Vec<String>) {
+    for (name, value) in table {
+        let path = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        if SECTIONS.contains(&path.as_str())
+            || VARIABLES.iter().any(|variable| variable.key == path)
+        {
+            continue;
+        }
+        match &value.kind {
+            ValueKind::Table(inner) => unknown_keys(&path, inner, problems),
+            _ => problems.push(format!("{path}: no such setting in silo.toml")),
+        }
+    }
+}
+
+/// A variable's value from the environment: `NAME`, or what the file in `NAME_FILE` holds. Empty counts as not set, because compose
+/// passes unset variables as empty ones.
+fn from_environment(
+    variable: &Variable,
+    environment: &BTreeMap<String, String>,
+    problems: &mut Vec<String>,
+) -> Option<String> {
+    let given = |name: &str| {
+        environment
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
+    };
+    let from_file = format!("{}_FILE", variable.name);
+    match (given(variable.name), given(&from_file)) {
+        (Some(_), Some(_)) => note(
+            problems,
+            None,
+            format!("{}: set here and in {from_file}; keep one", variable.name),
+        ),
+        (Some(value), None) => Some(value),
+        (None, Some(path)) => match std::fs::read_to_string(&path) {
+            Ok(value) => Some(value.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => note(
+                problems,
+                None,
+                format!("{from_file}: cannot read {path}: {error}"),
+            ),
+        },
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use std::io::Write;
+
+use super::*;
+use crate::variables::{BIND, LOG_FORMAT, MONGODB_CONNECTION_STRING, MONGODB_NAME};
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
+    let file = file("[mongodb]\nname = \"from-file\"\nconnection_string = \"mongodb://file\"\n");
+    let path = file.path().to_str().unwrap();
+    let mut settings = Settings::from_map(&environment(&[
+        (CONFIG_FILE, path),
+        (MONGODB_CONNECTION_STRING, "mongodb://environment"),
+    ]));
+    assert_eq!(settings.text(MONGODB_NAME), "from-file");
+    assert_eq!(
+        settings.secret(MONGODB_CONNECTION_STRING).expose(),
+        "mongodb://environment"
+    );
+    assert_eq!(settings.log_format(), LogFormat::Text);
+    settings.finish().unwrap();
+}
+
+#[test]
+fn every_problem_is_told_at_once_and_no_secret_with_it() {
+    let file = file("[mongodb]\nname = [\"a\"]\nnmae = \"typo\"\n[nonsense]\nx = 1\n");
+    let path = file.path().to_str().unwrap();
+    let mut settings = Settings::from_map(&environment(&[
+        (CONFIG_FILE, path),
+        (MONGODB_CONNECTION_STRING, "mongodb://u:hunter2@host"),
+        ("MONGODB_CONNECTION_STRING_FILE", "/run/secrets/mongo"),
+        (BIND, "7101"),
+        (LOG_FORMAT, "xml"),
+    ]));
+    settings.text(MONGODB_NAME);
+    settings.secret(MONGODB_CONNECTION_STRING);
+    settings.socket_address(BIND, "127.0.0.1:7101".parse().unwrap());
+    settings.log_format();
+    let told = settings.finish().unwrap_err().to_string();
+    for part in [
+        "mongodb.nmae: no such setting",
+        "nonsense.x: no such setting",
+        "MONGODB_NAME (mongodb.name): must be a single value",
+        "MONGODB_CONNECTION_STRING: set here and in MONGODB_CONNECTION_STRING_FILE",
+        "BIND: `7101` is not an address and port",
+        "LOG_FORMAT: `xml` is not one of text, json",
+    ] {
+        assert!(told.contains(part), "{part:?} is missing in:\n{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn a_value_can_come_from_a_file_without_its_last_line_break() {
+    let file = file("mongodb://secret\n");
+    let path = file.path().to_str().unwrap();
+    let mut settings =
+        Settings::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
+    assert_eq!(
+        settings.secret(MONGODB_CONNECTION_STRING).expose(),
+        "mongodb://secret"
+    );
+    settings.finish().unwrap();
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let mut settings = Settings::from_map(&environment(&[
+        (MONGODB_NAME, ""),
+        (MONGODB_CONNECTION_STRING, ""),
+    ]));
+    assert_eq!(settings.text(MONGODB_NAME), "aesthetic");
+    settings.secret(MONGODB_CONNECTION_STRING);
+    let told = settings.finish().unwrap_err().to_string();
+    assert!(
+        told.contains("MONGODB_CONNECTION_STRING: missing"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_broken_file_names_its_line_and_not_its_content() {
+    let file = file("[mongodb]\nconnection_string = \"mongodb://u:hunter2@host\n");
+    let path = file.path().to_str().unwrap();
+    let told = Settings::from_map(&environment(&[(CONFIG_FILE, path)]))
+        .finish()
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("not valid TOML (line 2)"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn a_missing_file_is_a_problem() {
+    let told = Settings::from_map(&environment(&[(CONFIG_FILE, "/nowhere/silo.toml")]))
+        .finish()
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("cannot read /nowhere/silo.toml"), "{told}");
+}
+
+#[test]
+fn numbers_are_not_damaged_on_the_way() {
+    let mut settings = Settings::from_map(&environment(&[(MONGODB_NAME, "007")]));
+    assert_eq!(settings.text(MONGODB_NAME), "007");
+}
