@@ -1,1 +1,13 @@
+//! The only crate that makes a MongoDB client.
+//!
+//! [`connect`] opens the client with every limit set, [`fault`] turns the driver's errors into ours, [`field`] reads values out of
+//! BSON without casting, and [`catalogue`] is what Silo knows about AC's collections.
 
+pub mod catalogue;
+pub mod commands;
+pub mod connect;
+pub mod fault;
+pub mod field;
+pub mod rights;
+
+pub use mongodb;

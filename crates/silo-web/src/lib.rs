@@ -1,1 +1,16 @@
+//! What every HTTP service of Silo shares.
+//!
+//! A service measures in the background ([`snapshot`]), answers from the last measurement ([`answer`]) or says what is wrong
+//! ([`problem`]), and is built by [`app`] and run by [`server`]. This crate knows no database and no bucket.
 
+pub mod answer;
+pub mod app;
+pub mod health;
+pub mod input;
+pub mod metrics;
+mod middleware;
+pub mod openapi;
+pub mod problem;
+pub mod server;
+pub mod service;
+pub mod snapshot;

@@ -1,0 +1,53 @@
+//! How many commands this process has sent, by name, from the driver's own events.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+/// Counts commands; clones share one count.
+#[derive(Clone, Debug, Default)]
+pub struct Commands {
+    counts: Arc<Mutex<BTreeMap<String, u64>>>,
+    metric: Family<CommandLabel, Counter>,
+}
+
+/// The label of a command in metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CommandLabel {
+    command: String,
+}
+
+impl Commands {
+    /// Counts one command.
+    pub fn note(&self, name: &str) {
+        *self
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name.to_owned())
+            .or_default() += 1;
+        self.metric
+            .get_or_create(&CommandLabel {
+                command: name.to_owned(),
+            })
+            .inc();
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The same counts as a Prometheus counter.
+    #[must_use]
+    pub fn metric(&self) -> Family<CommandLabel, Counter> {
+        self.metric.clone()
+    }
+}

@@ -1,0 +1,60 @@
+//! Opening a client: every limit set, nothing left to a default that waits for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
+use silo_core::secret::Secret;
+
+use crate::commands::Commands;
+
+/// What a connection string can be wrong in. Never holds the string.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConnectError {
+    /// It cannot be parsed, or its `mongodb+srv` name cannot be looked up.
+    #[error("is not a usable mongodb:// or mongodb+srv:// connection string")]
+    Unusable,
+}
+
+/// How long a connection may take to open.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a command waits for a server to be there at all.
+pub const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Opens a client. It connects when it is first used, so a server that is not there yet is no error here.
+///
+/// `app_name` is what the server shows for this client. The pool holds at most four connections and keeps none open when idle.
+///
+/// # Errors
+/// When the connection string cannot be used.
+pub async fn connect(
+    uri: &Secret,
+    app_name: &str,
+    commands: Arc<Commands>,
+) -> Result<Client, ConnectError> {
+    let mut options = ClientOptions::parse(uri.expose())
+        .await
+        .map_err(|_| ConnectError::Unusable)?;
+    options.app_name = Some(app_name.to_owned());
+    options.max_pool_size = Some(4);
+    options.min_pool_size = Some(0);
+    options.max_idle_time = Some(Duration::from_secs(120));
+    options.connect_timeout = Some(CONNECT_TIMEOUT);
+    options.server_selection_timeout = Some(SERVER_SELECTION_TIMEOUT);
+    options.heartbeat_freq = Some(Duration::from_secs(5));
+    options.retry_reads = Some(false);
+    options.retry_writes = Some(false);
+    if options.selection_criteria.is_none() {
+        let preference = ReadPreference::PrimaryPreferred { options: None };
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(preference));
+    }
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(started) = event {
+            commands.note(&started.command_name);
+        }
+    }));
+    Client::with_options(options).map_err(|_| ConnectError::Unusable)
+}

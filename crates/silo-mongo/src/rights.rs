@@ -1,0 +1,138 @@
+//! What the account that Silo uses may do. It should be able to read and to watch, and nothing else.
+
+use mongodb::Client;
+use mongodb::bson::{Bson, Document, doc};
+
+use crate::fault::Fault;
+use crate::field;
+
+/// Actions that change data or structure; having one of them on AC's database is more than Silo needs.
+const WRITES: &[&str] = &[
+    "insert",
+    "update",
+    "remove",
+    "dropCollection",
+    "dropDatabase",
+    "createCollection",
+    "createIndex",
+    "anyAction",
+];
+
+/// What an account may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Signed in, and no right to write anywhere in the database.
+    ReadOnly,
+    /// It can write: these are the actions.
+    CanWrite(Vec<String>),
+    /// The server asks nobody to sign in, so everybody may do everything.
+    Unauthenticated,
+}
+
+/// Asks the server what the account may do in `database`.
+///
+/// # Errors
+/// Why the server did not answer.
+pub async fn rights(client: &Client, database: &str) -> Result<Rights, Fault> {
+    let status = client
+        .database("admin")
+        .run_command(doc! { "connectionStatus": 1, "showPrivileges": true, "maxTimeMS": 2000 })
+        .await?;
+    Ok(from_status(&status, database))
+}
+
+fn from_status(status: &Document, database: &str) -> Rights {
+    let list = |path| {
+        field::at(status, path)
+            .and_then(Bson::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    if list("authInfo.authenticatedUsers").is_empty() {
+        return Rights::Unauthenticated;
+    }
+    let privileges = list("authInfo.authenticatedUserPrivileges");
+    let here = privileges
+        .iter()
+        .filter_map(Bson::as_document)
+        .filter(|privilege| covers(privilege, database));
+    let actions = here
+        .filter_map(|privilege| privilege.get_array("actions").ok())
+        .flatten()
+        .filter_map(Bson::as_str);
+    let mut writes: Vec<String> = actions
+        .filter(|action| WRITES.contains(action))
+        .map(str::to_owned)
+        .collect();
+    writes.sort();
+    writes.dedup();
+    if writes.is_empty() {
+        Rights::ReadOnly
+    } else {
+        Rights::CanWrite(writes)
+    }
+}
+
+/// Whether a privilege's resource includes collections of `database`.
+fn covers(privilege: &Document, database: &str) -> bool {
+    let any = field::flag(privilege, "resource.anyResource") == Some(true);
+    // An empty name stands for every database.
+    any || field::text(privilege, "resource.db")
+        .is_some_and(|name| name.is_empty() || name == database)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(resource: Document, actions: &[&str]) -> Document {
+        doc! { "authInfo": {
+            "authenticatedUsers": [{ "user": "silo", "db": "admin" }],
+            "authenticatedUserPrivileges": [{ "resource": resource, "actions": actions }],
+        } }
+    }
+
+    #[test]
+    fn an_account_that_can_write_is_recognised() {
+        let here = status(
+            doc! { "db": "aesthetic", "collection": "" },
+            &["find", "insert", "update"],
+        );
+        assert_eq!(
+            from_status(&here, "aesthetic"),
+            Rights::CanWrite(vec!["insert".into(), "update".into()])
+        );
+        let everywhere = status(doc! { "db": "", "collection": "" }, &["remove"]);
+        assert_eq!(
+            from_status(&everywhere, "aesthetic"),
+            Rights::CanWrite(vec!["remove".into()])
+        );
+        let any = status(doc! { "anyResource": true }, &["anyAction"]);
+        assert_eq!(
+            from_status(&any, "aesthetic"),
+            Rights::CanWrite(vec!["anyAction".into()])
+        );
+    }
+
+    #[test]
+    fn an_account_that_reads_is_read_only_even_if_it_writes_elsewhere() {
+        let reader = status(
+            doc! { "db": "aesthetic", "collection": "" },
+            &["find", "listCollections"],
+        );
+        assert_eq!(from_status(&reader, "aesthetic"), Rights::ReadOnly);
+        let elsewhere = status(doc! { "db": "silo", "collection": "" }, &["insert"]);
+        assert_eq!(from_status(&elsewhere, "aesthetic"), Rights::ReadOnly);
+    }
+
+    #[test]
+    fn a_server_without_sign_in_is_told_apart() {
+        assert_eq!(
+            from_status(
+                &doc! { "authInfo": { "authenticatedUsers": [] } },
+                "aesthetic"
+            ),
+            Rights::Unauthenticated
+        );
+    }
+}

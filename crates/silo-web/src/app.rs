@@ -1,0 +1,63 @@
+//! The application that every service is: its own routes inside the shared scaffold.
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::guard::{self, Guard};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, Error, Handler, Responder, Route};
+
+use crate::middleware::around;
+use crate::problem::{Kind, Problem};
+use crate::service::Service;
+use crate::{health, metrics};
+
+/// The largest body that any path takes, in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Builds the application: both the binary and the tests call this.
+pub fn app(
+    service: Data<Service>,
+    routes: impl FnOnce(&mut ServiceConfig),
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(service)
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .app_data(web::PathConfig::default().error_handler(|_, _| {
+            Problem::new(Kind::Malformed, "a part of the path cannot be read").into()
+        }))
+        .route("/healthz", get(health::get_healthz))
+        .route("/readyz", get(health::get_readyz))
+        .route("/version", get(health::get_version))
+        .route("/metrics", get(metrics::get_metrics))
+        .configure(routes)
+        .default_service(web::to(|| async {
+            Err::<&str, _>(Problem::new(
+                Kind::NotFound,
+                "there is nothing at this path",
+            ))
+        }))
+        .wrap(from_fn(around))
+}
+
+/// A route for reading: GET, and HEAD with the same headers.
+pub fn get<F, Args>(handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::route().guard(reads()).to(handler)
+}
+
+fn reads() -> impl Guard {
+    guard::Any(guard::Get()).or(guard::Head())
+}

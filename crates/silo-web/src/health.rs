@@ -1,0 +1,125 @@
+//! `/healthz`, `/readyz` and `/version`: is the process alive, can it do its work, and what is it?
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Data;
+use actix_web::{HttpResponse, Responder};
+use serde::Serialize;
+use silo_core::build::Build;
+use utoipa::ToSchema;
+
+use crate::service::Service;
+use crate::snapshot::SourceError;
+
+/// That the process is alive, and what it is (AC's fleet contract).
+#[derive(Serialize, ToSchema)]
+pub struct Alive {
+    /// Always `ok`: a dead process does not answer.
+    status: &'static str,
+    /// The service's name.
+    service: &'static str,
+    /// The git commit; `null` when unknown.
+    sha: Option<String>,
+    /// Whether there were changes on top of it; `null` when unknown.
+    dirty: Option<bool>,
+}
+
+/// Whether the service can do its work.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready` or `not ready`.
+    status: &'static str,
+    /// Each outside system by name.
+    checks: BTreeMap<&'static str, Check>,
+}
+
+/// One outside system.
+#[derive(Serialize, ToSchema)]
+struct Check {
+    /// Whether it answers.
+    ok: bool,
+    /// Why not.
+    error: Option<SourceError>,
+}
+
+/// What is running.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// The service's name.
+    name: &'static str,
+    /// The workspace's version.
+    version: &'static str,
+    /// The git commit; `null` when unknown.
+    sha: Option<String>,
+    /// Whether there were changes on top of it; `null` when unknown.
+    dirty: Option<bool>,
+    /// When it was built.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    built_at: Option<jiff::Timestamp>,
+}
+
+/// The process answers. Touches nothing else.
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Alive)))]
+pub async fn get_healthz(service: Data<Service>) -> impl Responder {
+    let Build { sha, dirty, .. } = service.build.clone();
+    uncached(&mut HttpResponse::Ok()).json(Alive {
+        status: "ok",
+        service: service.name,
+        sha,
+        dirty,
+    })
+}
+
+/// Each outside system answers, by name.
+#[utoipa::path(get, path = "/readyz", tag = "service",
+    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "at least one does not")))]
+pub async fn get_readyz(service: Data<Service>) -> impl Responder {
+    let mut checks = BTreeMap::new();
+    for (name, check) in &service.checks {
+        let error = check().await.err();
+        checks.insert(
+            *name,
+            Check {
+                ok: error.is_none(),
+                error,
+            },
+        );
+    }
+    let ready = checks.values().all(|check| check.ok);
+    let mut response = if ready {
+        HttpResponse::Ok()
+    } else {
+        HttpResponse::ServiceUnavailable()
+    };
+    if !ready {
+        response.insert_header(("Retry-After", "5"));
+    }
+    uncached(&mut response).json(Ready {
+        status: if ready { "ready" } else { "not ready" },
+        checks,
+    })
+}
+
+/// What is running.
+#[utoipa::path(get, path = "/version", tag = "service", responses((status = 200, body = Version)))]
+pub async fn get_version(service: Data<Service>) -> impl Responder {
+    let Build {
+        version,
+        sha,
+        dirty,
+        built_at,
+    } = service.build.clone();
+    uncached(&mut HttpResponse::Ok()).json(Version {
+        name: service.name,
+        version,
+        sha,
+        dirty,
+        built_at,
+    })
+}
+
+fn uncached(response: &mut actix_web::HttpResponseBuilder) -> &mut actix_web::HttpResponseBuilder {
+    response.insert_header((CACHE_CONTROL, "no-store"))
+}

@@ -1,0 +1,150 @@
+//! What every service counts, in Prometheus' text format at `/metrics`.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use silo_core::build::Build;
+
+use crate::service::Service;
+
+/// The counters of one service. `Registry` takes more; `/metrics` prints all.
+pub struct Metrics {
+    registry: std::sync::Mutex<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabel, Histogram>,
+    source_age: Family<SourceLabel, Gauge<f64, AtomicU64>>,
+    source_up: Family<SourceLabel, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Route,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: Route,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+/// A route's pattern, never a raw path: the number of series stays bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Route(String);
+
+impl EncodeLabelValue for Route {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        self.0.as_str().encode(encoder)
+    }
+}
+
+impl Metrics {
+    /// The metrics of a service, with `silo_build_info` filled in.
+    #[must_use]
+    pub fn new(service: &'static str, build: &Build) -> Self {
+        let mut registry = Registry::with_prefix("silo");
+        let info = vec![
+            ("service", service.to_owned()),
+            ("version", build.version.to_owned()),
+            ("sha", build.sha.clone().unwrap_or_default()),
+        ];
+        registry.register("build", "what is running", Info::new(info));
+        let requests = Family::default();
+        registry.register(
+            "http_requests",
+            "answers by route pattern and status",
+            requests.clone(),
+        );
+        let durations = Family::new_with_constructor(request_histogram as fn() -> Histogram);
+        registry.register_with_unit(
+            "http_request_duration",
+            "time from request to answer",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        let source_age = Family::default();
+        registry.register_with_unit(
+            "source_age",
+            "age of the last good measurement",
+            Unit::Seconds,
+            source_age.clone(),
+        );
+        let source_up = Family::default();
+        registry.register(
+            "source_up",
+            "1 when the last measurement succeeded",
+            source_up.clone(),
+        );
+        Self {
+            registry: registry.into(),
+            requests,
+            durations,
+            source_age,
+            source_up,
+        }
+    }
+
+    /// Adds a service's own metrics.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        if let Ok(mut registry) = self.registry.lock() {
+            add(&mut registry);
+        }
+    }
+
+    /// Notes how a source stands: the age of its last good value, if there is one, and whether the last measurement succeeded.
+    pub fn note_source(&self, source: &'static str, age: Option<Duration>, up: bool) {
+        let label = SourceLabel { source };
+        if let Some(age) = age {
+            self.source_age.get_or_create(&label).set(age.as_secs_f64());
+        }
+        self.source_up.get_or_create(&label).set(i64::from(up));
+    }
+
+    pub(crate) fn note_request(&self, route: &str, status: u16, took: Duration) {
+        let route = Route(route.to_owned());
+        self.durations
+            .get_or_create(&RouteLabel {
+                route: route.clone(),
+            })
+            .observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels { route, status })
+            .inc();
+    }
+
+    fn text(&self) -> Option<String> {
+        let mut text = String::new();
+        encode(&mut text, &*self.registry.lock().ok()?).ok()?;
+        Some(text)
+    }
+}
+
+fn request_histogram() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5])
+}
+
+/// The counters of this service in OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", tag = "service",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub async fn get_metrics(service: Data<Service>) -> HttpResponse {
+    match service.metrics.text() {
+        Some(text) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        None => HttpResponse::InternalServerError().finish(),
+    }
+}

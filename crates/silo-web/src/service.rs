@@ -1,0 +1,53 @@
+//! What the scaffold knows of the service it carries.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use silo_core::build::Build;
+
+use crate::metrics::Metrics;
+use crate::snapshot::SourceError;
+
+/// Asks one outside system whether it answers.
+pub type ReadyCheck =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>> + Send + Sync>;
+
+/// One service: its name, what it was built from, what it depends on, and its metrics.
+#[derive(Clone)]
+pub struct Service {
+    /// The name, as in the process list: `silo-db-api`.
+    pub name: &'static str,
+    /// What it was built from.
+    pub build: Build,
+    /// The outside systems it needs, by name.
+    pub checks: Vec<(&'static str, ReadyCheck)>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Service {
+    /// A service without dependencies; add them with [`Service::needs`].
+    #[must_use]
+    pub fn new(name: &'static str, build: Build) -> Self {
+        let metrics = Arc::new(Metrics::new(name, &build));
+        Self {
+            name,
+            build,
+            checks: Vec::new(),
+            metrics,
+        }
+    }
+
+    /// The same service, ready only when `check` says so too.
+    #[must_use]
+    pub fn needs<F, Fut>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), SourceError>> + Send + 'static,
+    {
+        self.checks
+            .push((name, Arc::new(move || Box::pin(check()))));
+        self
+    }
+}

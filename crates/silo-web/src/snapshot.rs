@@ -1,0 +1,373 @@
+//! The last measurement of one subject: one background task writes it, requests read it.
+//!
+//! A failed measurement keeps the last good value and marks it stale; nothing measured yet is an error with a reason, never a zero.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::web::Bytes;
+use jiff::Timestamp;
+use log::{info, warn};
+use serde::Serialize;
+use silo_core::units::whole_millis;
+use tokio::sync::{Notify, watch};
+use utoipa::ToSchema;
+
+use crate::problem::{Kind, Problem};
+
+/// What went wrong at a source, for people and programs; never a driver's text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceError {
+    /// What was asked: `mongod`, `collection boots`...
+    pub source: String,
+    /// A stable name, in snake case: `unreachable`, `not_authorized`, `timed_out`...
+    pub code: String,
+    /// One sentence for people.
+    pub detail: String,
+    /// When it began to fail this way.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+}
+
+impl SourceError {
+    /// An error that begins now.
+    pub fn new(
+        source: impl Into<String>,
+        code: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            source: source.into(),
+            code: code.into(),
+            detail: detail.into(),
+            since: Some(Timestamp::now()),
+        }
+    }
+}
+
+/// A value with what could not be had of it. No errors: whole. Errors: partial.
+#[derive(Debug)]
+pub struct Measured<T> {
+    /// The value; parts that could not be measured are `None` in it.
+    pub value: T,
+    /// Why they are.
+    pub errors: Vec<SourceError>,
+}
+
+impl<T> From<T> for Measured<T> {
+    fn from(value: T) -> Self {
+        Self {
+            value,
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// How often a subject is measured and how long one measurement may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From the end of one measurement to the start of the next; also the `ttl` that clients are told.
+    pub every: Duration,
+    /// A measurement that takes longer has failed.
+    pub deadline: Duration,
+    /// How long a request waits for the first measurement after start.
+    pub patience: Duration,
+}
+
+/// The last measurement of one subject.
+pub struct Snapshot<T> {
+    name: &'static str,
+    pace: Pace,
+    state: watch::Sender<Arc<State<T>>>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    good: Option<Good<T>>,
+    failure: Option<SourceError>,
+    attempts: u64,
+}
+
+#[derive(Debug)]
+struct Good<T> {
+    value: Arc<T>,
+    json: Bytes,
+    as_of: Timestamp,
+    measured: Instant,
+    errors: Vec<SourceError>,
+}
+
+impl<T> Clone for Good<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: Arc::clone(&self.value),
+            json: self.json.clone(),
+            as_of: self.as_of,
+            measured: self.measured,
+            errors: self.errors.clone(),
+        }
+    }
+}
+
+/// How far a value can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Freshness {
+    /// Measured whole, within twice its `ttl`.
+    Fresh,
+    /// The last good value; measuring has failed since, or stopped.
+    Stale,
+    /// Fresh, but some of its inputs failed: `errors` names them.
+    Partial,
+    /// There is no value: `errors` says why.
+    Error,
+}
+
+/// What a reader gets: the value with its age and trust.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// The value.
+    pub value: Arc<T>,
+    /// The value, serialised once when it was measured.
+    pub json: Bytes,
+    /// When it was measured.
+    pub as_of: Timestamp,
+    /// How long ago that is, by a clock that nobody can set.
+    pub age: Duration,
+    /// How often it is measured.
+    pub ttl: Duration,
+    /// How far it can be trusted.
+    pub state: Freshness,
+    /// What went wrong, if anything did.
+    pub errors: Vec<SourceError>,
+}
+
+impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
+    /// A subject that nobody has measured yet.
+    #[must_use]
+    pub fn new(name: &'static str, pace: Pace) -> Self {
+        let empty = State {
+            good: None,
+            failure: None,
+            attempts: 0,
+        };
+        Self {
+            name,
+            pace,
+            state: watch::Sender::new(Arc::new(empty)),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The subject's name, in logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Measures for ever, one measurement at a time. Run once per snapshot, as a task of its own.
+    pub async fn keep_measuring<F, Fut>(&self, measure: F)
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<Measured<T>, SourceError>>,
+    {
+        loop {
+            let started = Instant::now();
+            let outcome = tokio::time::timeout(self.pace.deadline, measure())
+                .await
+                .unwrap_or_else(|_| {
+                    let limit = whole_millis(self.pace.deadline);
+                    Err(SourceError::new(
+                        self.name,
+                        "timed_out",
+                        format!("measuring took longer than {limit} ms"),
+                    ))
+                });
+            self.publish(outcome, started.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(self.pace.every) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    /// Asks for a measurement before its time.
+    pub fn measure_soon(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until something was measured or failed to be, for at most the patience of a request, and reads it.
+    ///
+    /// # Errors
+    /// 503 when there is no value: nothing measured in time, or every measurement failed.
+    pub async fn read(&self) -> Result<Reading<T>, Problem> {
+        let mut changes = self.state.subscribe();
+        // Both outcomes of waiting lead on: `peek` reads what there is.
+        if tokio::time::timeout(
+            self.pace.patience,
+            changes.wait_for(|state| state.attempts > 0),
+        )
+        .await
+        .is_err()
+        {
+            let detail = format!(
+                "{} is being measured for the first time; ask again in a moment",
+                self.name
+            );
+            return Err(Problem::with_code(
+                Kind::Unavailable,
+                "not_measured_yet",
+                detail,
+            ));
+        }
+        self.peek().map_err(|error| {
+            let detail = format!(
+                "{} has not been measured since this service started: {}",
+                self.name, error.detail
+            );
+            Problem::with_code(Kind::Unavailable, "source_unavailable", detail)
+        })
+    }
+
+    /// Reads what there is without waiting.
+    ///
+    /// # Errors
+    /// Why there is nothing.
+    pub fn peek(&self) -> Result<Reading<T>, SourceError> {
+        let state = Arc::clone(&self.state.borrow());
+        let Some(good) = &state.good else {
+            return Err(state.failure.clone().unwrap_or_else(|| {
+                SourceError::new(
+                    self.name,
+                    "not_measured_yet",
+                    "nothing has been measured yet",
+                )
+            }));
+        };
+        let age = good.measured.elapsed();
+        let mut errors = good.errors.clone();
+        let overdue = age > 2 * self.pace.every + self.pace.deadline;
+        let trust = match &state.failure {
+            Some(failure) => {
+                errors.insert(0, failure.clone());
+                Freshness::Stale
+            }
+            None if overdue => {
+                errors.insert(0, overdue_error(self.name));
+                Freshness::Stale
+            }
+            None if errors.is_empty() => Freshness::Fresh,
+            None => Freshness::Partial,
+        };
+        Ok(Reading {
+            value: Arc::clone(&good.value),
+            json: good.json.clone(),
+            as_of: good.as_of,
+            age,
+            ttl: self.pace.every,
+            state: trust,
+            errors,
+        })
+    }
+
+    /// How often this was measured, failures included.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.state.borrow().attempts
+    }
+
+    fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
+        let before = Arc::clone(&self.state.borrow());
+        let attempts = before.attempts + 1;
+        let next = match outcome.and_then(|measured| serialise(self.name, measured)) {
+            Ok(mut good) => {
+                good.errors = keep_since(
+                    &good.errors,
+                    before.good.as_ref().map_or(&[], |good| &good.errors),
+                );
+                self.log_success(&before, &good, took);
+                State {
+                    good: Some(good),
+                    failure: None,
+                    attempts,
+                }
+            }
+            Err(error) => {
+                let known = before.failure.as_slice();
+                let error = keep_since(&[error], known).remove(0);
+                if known.iter().all(|before| before.code != error.code) {
+                    warn!(subject = self.name, code = error.code.as_str(), source = error.source.as_str(); "measuring failed: {}", error.detail);
+                }
+                State {
+                    good: before.good.clone(),
+                    failure: Some(error),
+                    attempts,
+                }
+            }
+        };
+        self.state.send_replace(Arc::new(next));
+    }
+
+    fn log_success(&self, before: &State<T>, good: &Good<T>, took: Duration) {
+        let took = whole_millis(took);
+        if before.failure.is_some() || before.attempts == 0 {
+            info!(subject = self.name, took_ms = took; "{} measured", self.name);
+        }
+        let known = before.good.as_ref().map_or(&[][..], |good| &good.errors);
+        for error in good.errors.iter().filter(|error| !known.contains(error)) {
+            warn!(subject = self.name, code = error.code.as_str(), source = error.source.as_str(); "measured in part: {}", error.detail);
+        }
+    }
+}
+
+fn serialise<T: Serialize>(name: &str, measured: Measured<T>) -> Result<Good<T>, SourceError> {
+    let json = serde_json::to_vec(&measured.value).map_err(|error| {
+        SourceError::new(
+            name,
+            "internal",
+            format!("the measurement cannot be written as JSON: {error}"),
+        )
+    })?;
+    Ok(Good {
+        value: Arc::new(measured.value),
+        json: json.into(),
+        as_of: Timestamp::now(),
+        measured: Instant::now(),
+        errors: measured.errors,
+    })
+}
+
+/// An error that was there before keeps the time it began.
+fn keep_since(errors: &[SourceError], known: &[SourceError]) -> Vec<SourceError> {
+    let began = |error: &SourceError| {
+        let same =
+            |other: &&SourceError| (&other.source, &other.code) == (&error.source, &error.code);
+        known
+            .iter()
+            .find(same)
+            .map_or(error.since, |known| known.since)
+    };
+    errors
+        .iter()
+        .map(|error| SourceError {
+            since: began(error),
+            ..error.clone()
+        })
+        .collect()
+}
+
+fn overdue_error(name: &str) -> SourceError {
+    let detail = "measuring has stopped: the last value is older than two intervals";
+    SourceError {
+        source: name.into(),
+        code: "overdue".into(),
+        detail: detail.into(),
+        since: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

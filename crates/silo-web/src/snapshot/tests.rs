@@ -1,0 +1,106 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+const PACE: Pace = Pace {
+    every: Duration::from_secs(10),
+    deadline: Duration::from_secs(3),
+    patience: Duration::from_millis(200),
+};
+
+fn down() -> SourceError {
+    SourceError::new("mongod", "unreachable", "nobody answers")
+}
+
+#[tokio::test]
+async fn a_hundred_first_readers_cause_one_measurement() {
+    let snapshot = Arc::new(Snapshot::new("numbers", PACE));
+    let count = Arc::new(AtomicU64::new(0));
+    let (background, counter) = (Arc::clone(&snapshot), Arc::clone(&count));
+    tokio::spawn(async move {
+        background
+            .keep_measuring(|| async { Ok(counter.fetch_add(1, Ordering::SeqCst).into()) })
+            .await
+    });
+    let readers = (0..100).map(|_| snapshot.read());
+    for reading in futures_util::future::join_all(readers).await {
+        assert_eq!(*reading.unwrap().value, 0);
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_failure_keeps_the_last_value_and_marks_it() {
+    let snapshot = Snapshot::new("numbers", PACE);
+    snapshot.publish(Ok(7.into()), Duration::ZERO);
+    assert_eq!(snapshot.peek().unwrap().state, Freshness::Fresh);
+    snapshot.publish(Err(down()), Duration::ZERO);
+    let first = snapshot.peek().unwrap();
+    assert_eq!((*first.value, first.state), (7, Freshness::Stale));
+    snapshot.publish(Err(down()), Duration::ZERO);
+    let second = snapshot.peek().unwrap();
+    assert_eq!(
+        first.errors, second.errors,
+        "a failure that goes on keeps the time it began"
+    );
+    snapshot.publish(Ok(8.into()), Duration::ZERO);
+    let recovered = snapshot.peek().unwrap();
+    assert_eq!(
+        (*recovered.value, recovered.state, recovered.errors.len()),
+        (8, Freshness::Fresh, 0)
+    );
+}
+
+#[test]
+fn a_value_with_missing_parts_is_partial() {
+    let snapshot = Snapshot::new("numbers", PACE);
+    snapshot.publish(
+        Ok(Measured {
+            value: 1,
+            errors: vec![down()],
+        }),
+        Duration::ZERO,
+    );
+    assert_eq!(snapshot.peek().unwrap().state, Freshness::Partial);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_measured_in_time_is_503_and_not_a_zero() {
+    let snapshot = Snapshot::<u64>::new("numbers", PACE);
+    assert_eq!(
+        snapshot.read().await.unwrap_err().code(),
+        "not_measured_yet"
+    );
+    snapshot.publish(Err(down()), Duration::ZERO);
+    let problem = snapshot.read().await.unwrap_err();
+    assert_eq!(problem.code(), "source_unavailable");
+    assert!(problem.to_string().contains("nobody answers"), "{problem}");
+}
+
+#[test]
+fn a_measurer_that_stopped_turns_the_value_stale() {
+    let pace = Pace {
+        every: Duration::ZERO,
+        deadline: Duration::ZERO,
+        ..PACE
+    };
+    let snapshot = Snapshot::new("numbers", pace);
+    snapshot.publish(Ok(7.into()), Duration::ZERO);
+    let reading = snapshot.peek().unwrap();
+    assert_eq!(reading.state, Freshness::Stale);
+    assert_eq!(reading.errors[0].code, "overdue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_measurement_that_hangs_has_failed_at_its_deadline() {
+    let snapshot = Arc::new(Snapshot::<u64>::new("numbers", PACE));
+    let background = Arc::clone(&snapshot);
+    tokio::spawn(async move {
+        background
+            .keep_measuring(|| std::future::pending::<Result<Measured<u64>, _>>())
+            .await
+    });
+    let mut changes = snapshot.state.subscribe();
+    changes.wait_for(|state| state.attempts > 0).await.unwrap();
+    assert_eq!(snapshot.peek().unwrap_err().code, "timed_out");
+}
