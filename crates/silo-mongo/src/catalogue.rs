@@ -107,6 +107,12 @@ impl Catalogue {
         ))
     }
 
+    /// A catalogue that knows nothing: everything is `other`.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// The same with an operator's entries going before ours, by name.
     #[must_use]
     pub fn with(mut self, entries: Vec<Entry>) -> Self {

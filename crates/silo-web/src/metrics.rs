@@ -106,7 +106,7 @@ impl Metrics {
     }
 
     /// Notes how a source stands: the age of its last good value, if there is one, and whether the last measurement succeeded.
-    pub fn note_source(&self, source: &'static str, age: Option<Duration>, up: bool) {
+    fn note_source(&self, source: &'static str, age: Option<Duration>, up: bool) {
         let label = SourceLabel { source };
         if let Some(age) = age {
             self.source_age.get_or_create(&label).set(age.as_secs_f64());
@@ -141,6 +141,10 @@ fn request_histogram() -> Histogram {
 #[utoipa::path(get, path = "/metrics", tag = "service",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub async fn get_metrics(service: Data<Service>) -> HttpResponse {
+    for source in &service.sources {
+        let up = source.age().is_some() && source.failure().is_none();
+        service.metrics.note_source(source.name(), source.age(), up);
+    }
     match service.metrics.text() {
         Some(text) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use silo_core::build::Build;
 
 use crate::metrics::Metrics;
-use crate::snapshot::SourceError;
+use crate::snapshot::{Source, SourceError};
 
 /// Asks one outside system whether it answers.
 pub type ReadyCheck =
@@ -22,6 +22,8 @@ pub struct Service {
     pub build: Build,
     /// The outside systems it needs, by name.
     pub checks: Vec<(&'static str, ReadyCheck)>,
+    /// What it measures in the background, for `/metrics`.
+    pub sources: Vec<Arc<dyn Source>>,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -35,8 +37,16 @@ impl Service {
             name,
             build,
             checks: Vec::new(),
+            sources: Vec::new(),
             metrics,
         }
+    }
+
+    /// The same service, with the state of these subjects in its metrics.
+    #[must_use]
+    pub fn measures(mut self, sources: Vec<Arc<dyn Source>>) -> Self {
+        self.sources = sources;
+        self
     }
 
     /// The same service, ready only when `check` says so too.

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
@@ -76,12 +77,16 @@ pub struct Pace {
     pub patience: Duration,
 }
 
+/// After a failure the next measurement comes this soon, or sooner where the pace is quicker.
+const RETRY: Duration = Duration::from_secs(4);
+
 /// The last measurement of one subject.
 pub struct Snapshot<T> {
     name: &'static str,
     pace: Pace,
     state: watch::Sender<Arc<State<T>>>,
     wake: Notify,
+    under_way: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -159,6 +164,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             pace,
             state: watch::Sender::new(Arc::new(empty)),
             wake: Notify::new(),
+            under_way: AtomicBool::new(false),
         }
     }
 
@@ -175,28 +181,53 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         Fut: Future<Output = Result<Measured<T>, SourceError>>,
     {
         loop {
-            let started = Instant::now();
-            let outcome = tokio::time::timeout(self.pace.deadline, measure())
-                .await
-                .unwrap_or_else(|_| {
-                    let limit = whole_millis(self.pace.deadline);
-                    Err(SourceError::new(
-                        self.name,
-                        "timed_out",
-                        format!("measuring took longer than {limit} ms"),
-                    ))
-                });
-            self.publish(outcome, started.elapsed());
+            let (outcome, took) = self.measure_once(measure()).await;
+            let pause = if outcome.is_ok() {
+                self.pace.every
+            } else {
+                self.pace.every.min(RETRY)
+            };
+            self.publish(outcome, took);
             tokio::select! {
-                () = tokio::time::sleep(self.pace.every) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.wake.notified() => {}
             }
         }
     }
 
-    /// Asks for a measurement before its time.
-    pub fn measure_soon(&self) {
-        self.wake.notify_one();
+    /// Reads a subject that is measured only when somebody asks: measures it first when it is older than its pace, once for all
+    /// who ask meanwhile, and waits for that within a request's patience.
+    ///
+    /// # Errors
+    /// 503 when there is no value.
+    pub async fn read_measured<Fut>(
+        self: &Arc<Self>,
+        measure: impl FnOnce() -> Fut,
+    ) -> Result<Reading<T>, Problem>
+    where
+        Fut: Future<Output = Result<Measured<T>, SourceError>> + Send + 'static,
+    {
+        let due = self
+            .peek()
+            .map_or(true, |reading| reading.age >= self.pace.every);
+        if !due {
+            return self.read().await;
+        }
+        let attempts = self.attempts();
+        let mut changes = self.state.subscribe();
+        if !self.under_way.swap(true, Ordering::AcqRel) {
+            let measuring = self.measure_once(measure());
+            let snapshot = Arc::clone(self);
+            tokio::spawn(async move {
+                let (outcome, took) = measuring.await;
+                snapshot.publish(outcome, took);
+                snapshot.under_way.store(false, Ordering::Release);
+            });
+        }
+        // Whether it came in time or not, `read` tells what there is.
+        let news = changes.wait_for(|state| state.attempts > attempts);
+        let _in_time = tokio::time::timeout(self.pace.patience, news).await.is_ok();
+        self.read().await
     }
 
     /// Waits until something was measured or failed to be, for at most the patience of a request, and reads it.
@@ -279,6 +310,28 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.state.borrow().attempts
     }
 
+    /// One measurement within its deadline, and how long it took.
+    fn measure_once<Fut>(
+        &self,
+        measuring: Fut,
+    ) -> impl Future<Output = (Result<Measured<T>, SourceError>, Duration)> + use<T, Fut>
+    where
+        Fut: Future<Output = Result<Measured<T>, SourceError>>,
+    {
+        let (name, deadline) = (self.name, self.pace.deadline);
+        async move {
+            let started = Instant::now();
+            let outcome = tokio::time::timeout(deadline, measuring)
+                .await
+                .unwrap_or_else(|_| {
+                    let limit = whole_millis(deadline);
+                    let detail = format!("measuring took longer than {limit} ms");
+                    Err(SourceError::new(name, "timed_out", detail))
+                });
+            (outcome, started.elapsed())
+        }
+    }
+
     fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
         let before = Arc::clone(&self.state.borrow());
         let attempts = before.attempts + 1;
@@ -320,6 +373,34 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         for error in good.errors.iter().filter(|error| !known.contains(error)) {
             warn!(subject = self.name, code = error.code.as_str(), source = error.source.as_str(); "measured in part: {}", error.detail);
         }
+    }
+}
+
+/// What `/metrics` and `/readyz` ask of a subject, whatever its value is.
+pub trait Source: Send + Sync {
+    /// The subject's name.
+    fn name(&self) -> &'static str;
+    /// The age of the last good value; `None` when there is none.
+    fn age(&self) -> Option<Duration>;
+    /// Why the last measurement failed; `None` when it succeeded or there was none yet.
+    fn failure(&self) -> Option<SourceError>;
+}
+
+impl<T: Send + Sync> Source for Snapshot<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.state
+            .borrow()
+            .good
+            .as_ref()
+            .map(|good| good.measured.elapsed())
+    }
+
+    fn failure(&self) -> Option<SourceError> {
+        self.state.borrow().failure.clone()
     }
 }
 

@@ -1,0 +1,393 @@
+//! Every collection with its size, by category and in total: what is in the database, and how much of it is disposable?
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use silo_core::units::{count_from_usize, share};
+use silo_mongo::catalogue::{Catalogue, Category};
+use silo_mongo::fault::Fault;
+use silo_web::snapshot::{Measured, SourceError};
+use utoipa::ToSchema;
+
+use crate::gateway::{Gateway, Measures, source_error};
+
+/// How many collections are measured at once: the droplet has one core, and AC's services need it too.
+const AT_ONCE: usize = 2;
+
+/// An index of a collection.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its keys in order, as `field: 1`, `field: -1`, `field: text`...
+    pub keys: Vec<String>,
+    /// Whether two documents may not share a key; `null` when the server does not tell.
+    pub unique: Option<bool>,
+    /// Whether it leaves out documents without the field.
+    pub sparse: Option<bool>,
+    /// Whether it leaves out documents by a filter.
+    pub partial: Option<bool>,
+    /// After how many seconds documents expire; `null` when they do not.
+    pub ttl_seconds: Option<u64>,
+    /// Its bytes on disk.
+    pub bytes: Option<u64>,
+    /// How often it was used since `since`.
+    pub ops: Option<u64>,
+    /// Since when the server counts.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+}
+
+/// One collection.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Collection {
+    /// Its name, verbatim.
+    pub name: String,
+    /// What it is for; `other` when the catalogue does not know it.
+    #[schema(value_type = String)]
+    pub category: Category,
+    /// Whether the catalogue knows it.
+    pub known: bool,
+    /// Whether the seed report would drop it.
+    pub disposable: bool,
+    /// What has been found since that speaks against dropping it.
+    pub caution: Option<String>,
+    /// The field that names the user a document belongs to.
+    pub owner_field: Option<String>,
+    /// The field that holds a document's time.
+    pub date_field: Option<String>,
+    /// How many documents.
+    pub documents: Option<u64>,
+    /// Their bytes, uncompressed.
+    pub data_bytes: Option<u64>,
+    /// Their bytes on disk.
+    pub storage_bytes: Option<u64>,
+    /// The bytes of all its indexes.
+    pub index_bytes: Option<u64>,
+    /// `dataBytes` for each document, rounded down; `null` for an empty collection.
+    pub average_document_bytes: Option<u64>,
+    /// Its indexes; `null` when the server did not tell them.
+    pub indexes: Option<Vec<Index>>,
+}
+
+/// Sums over some collections. A sum with an unknown part is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sum {
+    /// How many collections.
+    pub collections: u64,
+    /// Documents in all of them.
+    pub documents: Option<u64>,
+    /// Bytes of data in all of them.
+    pub data_bytes: Option<u64>,
+    /// Bytes on disk of all of them.
+    pub storage_bytes: Option<u64>,
+    /// Bytes of indexes of all of them.
+    pub index_bytes: Option<u64>,
+    /// Documents as a share of the total, 0 to 1.
+    pub share_of_documents: Option<f64>,
+    /// `dataBytes` as a share of the total, 0 to 1.
+    pub share_of_data_bytes: Option<f64>,
+}
+
+/// The sums of one category.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CategorySum {
+    /// The category.
+    #[schema(value_type = String)]
+    pub category: Category,
+    /// Its sums.
+    #[serde(flatten)]
+    pub sum: Sum,
+}
+
+/// All collections. Views and the server's own collections are not counted.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Collections {
+    /// Each of them.
+    pub collections: Vec<Collection>,
+    /// By category, those that have any.
+    pub categories: Vec<CategorySum>,
+    /// Those that the seed report would drop.
+    pub disposable: Sum,
+    /// All of them.
+    pub total: Sum,
+    /// The names of the views, which store nothing.
+    pub views: Vec<String>,
+}
+
+/// The orders of the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Sort {
+    /// Most documents first.
+    Documents,
+    /// Most bytes first.
+    #[default]
+    DataBytes,
+    /// By name.
+    Name,
+}
+
+/// Measures them all: one command to list them, one for each, two at a time.
+pub async fn measure(
+    gateway: Gateway,
+    catalogue: Arc<Catalogue>,
+) -> Result<Measured<Collections>, SourceError> {
+    let listed = gateway
+        .list_collections()
+        .await
+        .map_err(|fault| source_error("mongod", fault))?;
+    let (views, stored): (Vec<_>, Vec<_>) = listed.into_iter().partition(|listed| listed.view);
+    let measured = stream::iter(stored.into_iter().map(|listed| {
+        let gateway = gateway.clone();
+        async move { (gateway.measure_collection(&listed.name).await, listed.name) }
+    }));
+    let measured: Vec<_> = measured.buffer_unordered(AT_ONCE).collect().await;
+
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    for (outcome, name) in measured {
+        match outcome {
+            Ok(measures) => {
+                errors.extend(what_is_missing(&name, &measures));
+                rows.push(describe(&catalogue, name, measures));
+            }
+            Err(Fault::NotThere) => {}
+            // Without the server there is nothing to say of any of them.
+            Err(fault @ (Fault::Unreachable | Fault::AuthenticationFailed)) => {
+                return Err(source_error("mongod", fault));
+            }
+            Err(fault) => {
+                errors.push(source_error(format!("collection {name}"), fault));
+                rows.push(describe(&catalogue, name, Measures::default()));
+            }
+        }
+    }
+    let mut views: Vec<_> = views.into_iter().map(|view| view.name).collect();
+    views.sort();
+    Ok(Measured {
+        value: summarise(rows, views),
+        errors,
+    })
+}
+
+impl Collections {
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Collection> {
+        self.collections
+            .iter()
+            .find(|collection| collection.name == name)
+    }
+
+    /// The same report with the list in another order and cut to `limit`; the sums stay those of all.
+    #[must_use]
+    pub fn view(&self, sort: Sort, limit: usize) -> Self {
+        let mut view = self.clone();
+        sort_rows(&mut view.collections, sort);
+        view.collections.truncate(limit);
+        view
+    }
+}
+
+fn describe(catalogue: &Catalogue, name: String, measures: Measures) -> Collection {
+    let entry = catalogue.get(&name);
+    let Measures {
+        documents,
+        data_bytes,
+        storage_bytes,
+        index_bytes,
+        indexes,
+    } = measures;
+    Collection {
+        category: entry.map_or(Category::Other, |entry| entry.category),
+        known: entry.is_some(),
+        disposable: entry.is_some_and(|entry| entry.disposable),
+        caution: entry.and_then(|entry| entry.caution.clone()),
+        owner_field: entry.and_then(|entry| entry.owner.clone()),
+        date_field: entry.and_then(|entry| entry.date.clone()),
+        average_document_bytes: data_bytes
+            .zip(documents)
+            .and_then(|(bytes, documents)| bytes.checked_div(documents)),
+        name,
+        documents,
+        data_bytes,
+        storage_bytes,
+        index_bytes,
+        indexes,
+    }
+}
+
+fn what_is_missing(name: &str, measures: &Measures) -> Option<SourceError> {
+    let sizes = [
+        measures.documents,
+        measures.data_bytes,
+        measures.storage_bytes,
+        measures.index_bytes,
+    ];
+    let source = format!("collection {name}");
+    if sizes.contains(&None) {
+        Some(SourceError::new(
+            source,
+            "not_measured",
+            "this server does not measure all sizes of it",
+        ))
+    } else if measures.indexes.is_none() {
+        Some(SourceError::new(
+            source,
+            "indexes_unknown",
+            "this server does not tell its indexes",
+        ))
+    } else {
+        None
+    }
+}
+
+fn summarise(mut rows: Vec<Collection>, views: Vec<String>) -> Collections {
+    sort_rows(&mut rows, Sort::default());
+    let total = sum(&rows, |_| true, None);
+    let in_category = |category| sum(&rows, |row| row.category == category, Some(&total));
+    let categories = Category::ALL.map(|category| CategorySum {
+        category,
+        sum: in_category(category),
+    });
+    Collections {
+        categories: categories
+            .into_iter()
+            .filter(|category| category.sum.collections > 0)
+            .collect(),
+        disposable: sum(&rows, |row| row.disposable, Some(&total)),
+        total,
+        views,
+        collections: rows,
+    }
+}
+
+fn sum(rows: &[Collection], belongs: impl Fn(&Collection) -> bool, total: Option<&Sum>) -> Sum {
+    let rows: Vec<_> = rows.iter().filter(|row| belongs(row)).collect();
+    let add = |number: fn(&Collection) -> Option<u64>| {
+        rows.iter().map(|row| number(row)).sum::<Option<u64>>()
+    };
+    let (documents, data_bytes) = (add(|row| row.documents), add(|row| row.data_bytes));
+    let whole = |of: fn(&Sum) -> Option<u64>, own| total.map_or(own, of);
+    Sum {
+        collections: count_from_usize(rows.len()),
+        documents,
+        data_bytes,
+        storage_bytes: add(|row| row.storage_bytes),
+        index_bytes: add(|row| row.index_bytes),
+        share_of_documents: documents
+            .zip(whole(|total| total.documents, documents))
+            .and_then(|(part, whole)| share(part, whole)),
+        share_of_data_bytes: data_bytes
+            .zip(whole(|total| total.data_bytes, data_bytes))
+            .and_then(|(part, whole)| share(part, whole)),
+    }
+}
+
+/// Unknown numbers last; names decide between equals.
+fn sort_rows(rows: &mut [Collection], sort: Sort) {
+    let most = |number: Option<u64>| {
+        std::cmp::Reverse(number.map_or(0, |number| number.saturating_add(1)))
+    };
+    match sort {
+        Sort::Documents => {
+            rows.sort_by(|a, b| (most(a.documents), &a.name).cmp(&(most(b.documents), &b.name)))
+        }
+        Sort::DataBytes => {
+            rows.sort_by(|a, b| (most(a.data_bytes), &a.name).cmp(&(most(b.data_bytes), &b.name)))
+        }
+        Sort::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, documents: Option<u64>, bytes: Option<u64>) -> Collection {
+        let measures = Measures {
+            documents,
+            data_bytes: bytes,
+            storage_bytes: bytes,
+            index_bytes: Some(1),
+            indexes: None,
+        };
+        describe(&Catalogue::built_in().unwrap(), name.into(), measures)
+    }
+
+    #[test]
+    fn shares_are_of_the_total_and_the_rest_is_other() {
+        let report = summarise(
+            vec![
+                row("boots", Some(75), Some(900)),
+                row("moods", Some(20), Some(50)),
+                row("surprise", Some(5), Some(50)),
+            ],
+            vec![],
+        );
+        assert_eq!(report.disposable.share_of_documents, Some(0.75));
+        assert_eq!(report.disposable.share_of_data_bytes, Some(0.9));
+        let categories: Vec<_> = report
+            .categories
+            .iter()
+            .map(|sum| (sum.category, sum.sum.documents))
+            .collect();
+        assert_eq!(
+            categories,
+            [
+                (Category::Logs, Some(75)),
+                (Category::Content, Some(20)),
+                (Category::Other, Some(5))
+            ]
+        );
+        assert_eq!(report.total.share_of_documents, Some(1.0));
+    }
+
+    #[test]
+    fn a_sum_with_an_unknown_part_is_unknown() {
+        let report = summarise(
+            vec![row("boots", None, None), row("moods", Some(20), Some(50))],
+            vec![],
+        );
+        assert_eq!(
+            (report.total.documents, report.total.data_bytes),
+            (None, None)
+        );
+        assert_eq!(report.disposable.share_of_documents, None);
+        assert_eq!(
+            report.collections.last().unwrap().name,
+            "boots",
+            "unknown sizes come last"
+        );
+    }
+
+    #[test]
+    fn an_empty_database_has_zeros_and_no_shares() {
+        let report = summarise(vec![], vec![]);
+        assert_eq!(
+            (report.total.documents, report.total.share_of_documents),
+            (Some(0), None)
+        );
+    }
+
+    #[test]
+    fn a_cut_list_keeps_the_sums_of_all() {
+        let report = summarise(
+            vec![row("a", Some(1), Some(10)), row("b", Some(2), Some(5))],
+            vec![],
+        );
+        let view = report.view(Sort::Documents, 1);
+        assert_eq!(
+            (view.collections.len(), view.collections[0].name.as_str()),
+            (1, "b")
+        );
+        assert_eq!(view.total.documents, Some(3));
+    }
+}

@@ -1,0 +1,218 @@
+//! One collection looked at closely: its fields and its newest document. Measured when somebody asks, and kept a while.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_mongo::catalogue::{Catalogue, IdKind};
+use silo_web::problem::Problem;
+use silo_web::snapshot::{Measured, Pace, Reading, Snapshot, SourceError};
+use utoipa::ToSchema;
+
+use crate::collections::{Collection, Collections};
+use crate::gateway::{FieldSeen, Gateway, source_error};
+
+/// How many documents are looked at.
+const SAMPLE: i32 = 100;
+/// How many fields are listed.
+const LISTED: usize = 40;
+/// Field names that are longer hold data.
+const LONGEST_NAME: usize = 64;
+
+/// What a close look at a collection finds. No values: names and types only.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// How many documents of a random sample were looked at; `null` when even the field names of this collection stay inside.
+    pub sampled: Option<u64>,
+    /// Its top-level fields, most frequent first; `null` like `sampled`.
+    pub top_fields: Option<Vec<Field>>,
+    /// How many field names were left out because they look like data: dates, ids, addresses.
+    pub dynamic_fields: Option<u64>,
+    /// The time of the newest document; `null` when the collection is empty or no field holds one.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub newest_document: Option<Timestamp>,
+    /// The field that time is from.
+    pub newest_from: Option<String>,
+}
+
+/// A field.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// In how many documents of the sample.
+    pub documents: u64,
+    /// With which BSON types, and how often each.
+    pub types: BTreeMap<&'static str, u64>,
+    /// Whether its values hold secrets or personal data and never leave the service.
+    pub redacted: bool,
+}
+
+/// A collection with its details.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CollectionDetails {
+    /// Its sizes and indexes.
+    #[serde(flatten)]
+    pub collection: Collection,
+    /// What a close look finds.
+    #[serde(flatten)]
+    pub details: Details,
+}
+
+/// The details of the collections that somebody asked for.
+pub struct Shelf {
+    gateway: Gateway,
+    catalogue: Arc<Catalogue>,
+    pace: Pace,
+    snapshots: Mutex<HashMap<String, Arc<Snapshot<Details>>>>,
+}
+
+impl Shelf {
+    /// An empty shelf.
+    #[must_use]
+    pub fn new(gateway: Gateway, catalogue: Arc<Catalogue>, pace: Pace) -> Self {
+        Self {
+            gateway,
+            catalogue,
+            pace,
+            snapshots: Mutex::default(),
+        }
+    }
+
+    /// The details of a collection that exists. `all` is what exists: details of others are dropped.
+    ///
+    /// # Errors
+    /// 503 when the first look failed or is not ready in time.
+    pub async fn read(&self, name: &str, all: &Collections) -> Result<Reading<Details>, Problem> {
+        let snapshot = {
+            let mut snapshots = self
+                .snapshots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            snapshots.retain(|name, _| all.get(name).is_some());
+            let empty = || Arc::new(Snapshot::new("details", self.pace));
+            Arc::clone(snapshots.entry(name.to_owned()).or_insert_with(empty))
+        };
+        let look = || {
+            measure(
+                self.gateway.clone(),
+                Arc::clone(&self.catalogue),
+                name.to_owned(),
+            )
+        };
+        snapshot.read_measured(look).await
+    }
+}
+
+async fn measure(
+    gateway: Gateway,
+    catalogue: Arc<Catalogue>,
+    name: String,
+) -> Result<Measured<Details>, SourceError> {
+    let entry = catalogue.get(&name);
+    let (date, id) = entry.map_or((None, IdKind::Object), |entry| {
+        (entry.date.as_deref(), entry.id)
+    });
+    let source = || format!("collection {name}");
+    let sample = if entry.is_some_and(|entry| entry.hidden) {
+        None
+    } else {
+        Some(
+            gateway
+                .sample_fields(&name, SAMPLE)
+                .await
+                .map_err(|fault| source_error(source(), fault))?,
+        )
+    };
+    let mut errors = Vec::new();
+    let newest = gateway
+        .newest(&name, date, id)
+        .await
+        .map_err(|fault| errors.push(source_error(source(), fault)))
+        .ok()
+        .flatten();
+    let redact = entry.map_or(&[][..], |entry| &entry.redact);
+    let listed = sample.map(|(sampled, fields)| (sampled, list(fields, redact)));
+    let (newest_document, newest_from) = newest.map(|newest| (newest.at, newest.from)).unzip();
+    let (sampled, fields) = listed.unzip();
+    let (top_fields, dynamic_fields) = fields.unzip();
+    Ok(Measured {
+        value: Details {
+            sampled,
+            top_fields,
+            dynamic_fields,
+            newest_document,
+            newest_from,
+        },
+        errors,
+    })
+}
+
+/// The fields worth listing, and how many names look like data.
+fn list(fields: BTreeMap<String, FieldSeen>, redact: &[String]) -> (Vec<Field>, u64) {
+    let (names, dynamic): (Vec<_>, Vec<_>) =
+        fields.into_iter().partition(|(name, _)| is_a_name(name));
+    let redacted = |name: &str| {
+        redact
+            .iter()
+            .any(|path| path.split('.').next() == Some(name))
+    };
+    let mut fields: Vec<_> = names
+        .into_iter()
+        .map(|(name, seen)| Field {
+            redacted: redacted(&name),
+            documents: seen.documents,
+            types: seen.types,
+            name,
+        })
+        .collect();
+    fields.sort_by(|a, b| {
+        b.documents
+            .cmp(&a.documents)
+            .then_with(|| a.name.cmp(&b.name))
+    });
+    fields.truncate(LISTED);
+    (fields, silo_core::units::count_from_usize(dynamic.len()))
+}
+
+/// Whether a field name is one that a programmer wrote, and not data used as a key.
+fn is_a_name(name: &str) -> bool {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_-$".contains(character);
+    let starts = |character: char| character.is_ascii_alphabetic() || "_$".contains(character);
+    name.len() <= LONGEST_NAME && name.starts_with(starts) && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_data_are_counted_and_not_shown() {
+        let seen = || FieldSeen {
+            documents: 1,
+            types: BTreeMap::from([("string", 1)]),
+        };
+        let names = [
+            "when",
+            "_id",
+            "2026-01-02",
+            "jane@example.org",
+            "auth0|64ab",
+            "",
+            "email",
+        ];
+        let fields = names
+            .map(|name| (name.to_owned(), seen()))
+            .into_iter()
+            .collect();
+        let (listed, dynamic) = list(fields, &["email".into(), "meta.ip".into()]);
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|field| (field.name.as_str(), field.redacted))
+            .collect();
+        assert_eq!(listed, [("_id", false), ("email", true), ("when", false)]);
+        assert_eq!(dynamic, 4);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the server has done since it started: `serverStatus` and `top`.
+
+use silo_mongo::fault::Fault;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::{Document, doc};
+
+use super::Gateway;
+
+/// How often a command ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandCount {
+    /// The command.
+    pub name: String,
+    /// How often.
+    pub total: u64,
+    /// How often it failed.
+    pub failed: Option<u64>,
+}
+
+/// The server's counters since it started. `None` is what it does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// How long it has been running, in milliseconds.
+    pub uptime_ms: Option<u64>,
+    /// Queries and fetches of more results.
+    pub reads: Option<u64>,
+    /// Inserts, updates and deletes.
+    pub writes: Option<u64>,
+    /// Commands by kind, those that ran at least once.
+    pub commands: Vec<CommandCount>,
+    /// Transactions started.
+    pub transactions: Option<u64>,
+    /// Change streams opened.
+    pub change_streams: Option<u64>,
+}
+
+/// Time spent in one collection since the server started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectionTime {
+    /// The collection.
+    pub name: String,
+    /// All time, in microseconds.
+    pub total_micros: u64,
+    /// Time under a read lock, in microseconds.
+    pub read_micros: Option<u64>,
+    /// Time under a write lock, in microseconds.
+    pub write_micros: Option<u64>,
+    /// Operations.
+    pub operations: Option<u64>,
+}
+
+impl Gateway {
+    /// The counters.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn counters(&self) -> Result<Counters, Fault> {
+        let status = self
+            .admin(
+                doc! { "serverStatus": 1, "wiredTiger": 0, "locks": 0, "tcmalloc": 0, "repl": 0 },
+            )
+            .await?;
+        let count = |path: &str| field::count(&status, path);
+        let sum = |kinds: &[&str]| {
+            kinds
+                .iter()
+                .map(|kind| count(&format!("opcounters.{kind}")))
+                .sum::<Option<u64>>()
+        };
+        let stages = field::document(&status, "metrics.aggStageCounters");
+        Ok(Counters {
+            uptime_ms: count("uptimeMillis"),
+            reads: sum(&["query", "getmore"]),
+            writes: sum(&["insert", "update", "delete"]),
+            commands: field::document(&status, "metrics.commands")
+                .map(command_counts)
+                .unwrap_or_default(),
+            transactions: count("transactions.totalStarted"),
+            change_streams: stages.and_then(|stages| field::count_of(stages.get("$changeStream")?)),
+        })
+    }
+
+    /// Time by collection of this database.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn time_by_collection(&self) -> Result<Vec<CollectionTime>, Fault> {
+        let top = self.admin(doc! { "top": 1 }).await?;
+        let prefix = format!("{}.", self.database);
+        let totals = field::document(&top, "totals").ok_or(Fault::Unreadable)?;
+        let read = |(name, entry): (&String, &silo_mongo::mongodb::bson::Bson)| {
+            let (name, entry) = (name.strip_prefix(&prefix)?, entry.as_document()?);
+            (!name.starts_with("system.") && !name.starts_with('$')).then_some(())?;
+            Some(CollectionTime {
+                name: name.to_owned(),
+                total_micros: field::count(entry, "total.time")?,
+                read_micros: field::count(entry, "readLock.time"),
+                write_micros: field::count(entry, "writeLock.time"),
+                operations: field::count(entry, "total.count"),
+            })
+        };
+        Ok(totals.iter().filter_map(read).collect())
+    }
+}
+
+fn command_counts(commands: &Document) -> Vec<CommandCount> {
+    let read = |(name, entry): (&String, &silo_mongo::mongodb::bson::Bson)| {
+        let entry = entry.as_document()?;
+        let total = field::count(entry, "total").filter(|total| *total > 0)?;
+        Some(CommandCount {
+            name: name.clone(),
+            total,
+            failed: field::count(entry, "failed"),
+        })
+    };
+    commands.iter().filter_map(read).collect()
+}

@@ -1,0 +1,227 @@
+//! `kidlisp` and `keep-jobs`: what was kept, in all the shapes that AC has written over time.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use silo_mongo::fault::Fault;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::{Document, doc};
+
+use super::Gateway;
+
+/// A token as one of the shapes records it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The token's number; `None` when it is missing or `null`.
+    pub token: Option<u64>,
+    /// `mainnet`, `ghostnet`...; `None` when nobody wrote it down.
+    pub network: Option<String>,
+    /// The contract's address.
+    pub contract: Option<String>,
+    /// When it was kept.
+    pub at: Option<Timestamp>,
+    /// The sub of who kept it.
+    pub by: Option<String>,
+}
+
+/// The `tezos` field: what the first versions wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Legacy {
+    /// `tezos.minted`.
+    pub minted: Option<bool>,
+    /// Whether `tezos.error` is there.
+    pub error: bool,
+    /// The token.
+    pub record: Record,
+}
+
+/// One entry of `tezos.contracts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contract(pub Record);
+
+/// A piece with anything about keeping in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// The piece's code.
+    pub code: String,
+    /// The sub of who made it; `None` for a guest.
+    pub user: Option<String>,
+    /// The current shape: `kept`.
+    pub kept: Option<Record>,
+    /// The legacy shape: `tezos`.
+    pub legacy: Option<Legacy>,
+    /// The map shape: `tezos.contracts`.
+    pub contracts: Vec<Contract>,
+    /// Whether `pendingKeep` is there.
+    pub pending: bool,
+    /// Whether `pendingRebake` is there.
+    pub rebake: bool,
+    /// Whether `ipfsMedia` is there.
+    pub media: bool,
+}
+
+/// A piece and how often it was played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// The piece's code.
+    pub code: String,
+    /// How often.
+    pub hits: u64,
+    /// The sub of who made it.
+    pub user: Option<String>,
+}
+
+impl Gateway {
+    /// Every piece that has anything about keeping in it.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn pieces_with_keeps(&self) -> Result<Vec<Piece>, Fault> {
+        let there = |field: &str| doc! { field: { "$exists": true } };
+        let fields = ["kept", "tezos", "pendingKeep", "pendingRebake", "ipfsMedia"];
+        let projection = doc! {
+            "code": 1, "user": 1, "pendingKeep.stage": 1, "pendingRebake.contractAddress": 1, "ipfsMedia.artifactUri": 1,
+            "kept.tokenId": 1, "kept.network": 1, "kept.contractAddress": 1, "kept.keptAt": 1, "kept.keptBy": 1,
+            "tezos.minted": 1, "tezos.error": 1, "tezos.tokenId": 1, "tezos.network": 1, "tezos.contractAddress": 1,
+            "tezos.mintedAt": 1, "tezos.contracts": 1,
+        };
+        let filter = doc! { "$or": fields.map(there).to_vec() };
+        let mut pieces = Vec::new();
+        self.each(
+            doc! { "find": "kidlisp", "filter": filter, "projection": projection },
+            |piece| pieces.push(read_piece(piece)),
+        )
+        .await?;
+        Ok(pieces)
+    }
+
+    /// The most played pieces.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn most_played(&self, limit: i64) -> Result<Vec<Played>, Fault> {
+        let mut played = Vec::new();
+        let projection = doc! { "code": 1, "hits": 1, "user": 1 };
+        let find = doc! { "find": "kidlisp", "filter": { "hits": { "$gt": 0 } }, "sort": { "hits": -1, "_id": 1 }, "limit": limit, "projection": projection };
+        self.each(find, |piece| {
+            if let (Some(code), Some(hits)) =
+                (field::text(piece, "code"), field::count(piece, "hits"))
+            {
+                let user = field::text(piece, "user").map(str::to_owned);
+                played.push(Played {
+                    code: code.to_owned(),
+                    hits,
+                    user,
+                });
+            }
+        })
+        .await?;
+        Ok(played)
+    }
+
+    /// How many pieces there are, from the collection's metadata.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn count_pieces(&self) -> Result<Option<u64>, Fault> {
+        let answer = self
+            .aggregate("kidlisp", vec![doc! { "$collStats": { "count": {} } }])
+            .await;
+        match answer {
+            Ok(shards) => Ok(shards
+                .iter()
+                .map(|shard| field::count(shard, "count"))
+                .sum()),
+            Err(Fault::NotThere) => Ok(Some(0)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// How many pieces were made since each of these times, by the index on `when`.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn count_pieces_since<const N: usize>(
+        &self,
+        times: [Timestamp; N],
+    ) -> Result<[u64; N], Fault> {
+        let oldest = times.iter().min().copied().unwrap_or_default();
+        let mut counts = [0; N];
+        let find = doc! { "find": "kidlisp", "filter": { "when": { "$gte": field::date(oldest) } }, "projection": { "_id": 0, "when": 1 } };
+        self.each(find, |piece| {
+            let when = field::time(piece, "when");
+            for (count, since) in counts.iter_mut().zip(times) {
+                *count += u64::from(when.is_some_and(|when| when >= since));
+            }
+        })
+        .await?;
+        Ok(counts)
+    }
+
+    /// Live keep jobs by their status. They expire after 30 minutes, so this is now and not history.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn keep_jobs(&self) -> Result<BTreeMap<String, u64>, Fault> {
+        let group = doc! { "$group": { "_id": "$status", "count": { "$sum": 1 } } };
+        let groups = self.aggregate("keep-jobs", vec![group]).await?;
+        let read = |group: &Document| {
+            Some((
+                field::text(group, "_id").unwrap_or("unknown").to_owned(),
+                field::count(group, "count")?,
+            ))
+        };
+        Ok(groups.iter().filter_map(read).collect())
+    }
+}
+
+fn read_piece(piece: &Document) -> Piece {
+    let tezos = field::document(piece, "tezos");
+    let contracts = tezos.and_then(|tezos| field::document(tezos, "contracts"));
+    Piece {
+        code: field::text(piece, "code").unwrap_or_default().to_owned(),
+        user: field::text(piece, "user").map(str::to_owned),
+        kept: field::document(piece, "kept").map(|kept| Record {
+            by: field::text(kept, "keptBy").map(str::to_owned),
+            ..read_record(kept, "contractAddress", "keptAt")
+        }),
+        legacy: tezos.map(|tezos| Legacy {
+            minted: field::flag(tezos, "minted"),
+            error: tezos.contains_key("error"),
+            record: read_record(tezos, "contractAddress", "mintedAt"),
+        }),
+        contracts: contracts
+            .into_iter()
+            .flatten()
+            .filter_map(|(address, entry)| read_contract(address, entry.as_document()?))
+            .collect(),
+        pending: piece.contains_key("pendingKeep"),
+        rebake: piece.contains_key("pendingRebake"),
+        media: piece.contains_key("ipfsMedia"),
+    }
+}
+
+fn read_record(document: &Document, contract: &str, at: &str) -> Record {
+    let text = |path: &str| {
+        field::text(document, path)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    Record {
+        token: field::count(document, "tokenId"),
+        network: text("network"),
+        contract: text(contract),
+        at: field::time(document, at),
+        by: None,
+    }
+}
+
+fn read_contract(address: &str, entry: &Document) -> Option<Contract> {
+    let record = read_record(entry, "contractAddress", "lastUpdatedAt");
+    record.token.is_some().then(|| {
+        Contract(Record {
+            contract: Some(address.to_owned()),
+            ..record
+        })
+    })
+}

@@ -1,0 +1,94 @@
+//! Users, handles and verifications, as few fields of each as Silo needs.
+
+use jiff::Timestamp;
+use silo_mongo::fault::Fault;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::doc;
+
+use super::Gateway;
+
+/// A row of `users`.
+pub struct UserRow {
+    /// The sub.
+    pub sub: String,
+    /// The user code, such as `ac25wilaf`.
+    pub code: Option<String>,
+    /// When the account was made.
+    pub when: Option<Timestamp>,
+}
+
+/// A row of `@handles`.
+pub struct HandleRow {
+    /// The sub; with `sotce-` before it for a user of sotce.net.
+    pub sub: String,
+    /// The handle, without `@`.
+    pub handle: String,
+}
+
+/// A row of `verifications`.
+pub struct VerificationRow {
+    /// How often the address was verified.
+    pub count: Option<u64>,
+}
+
+impl Gateway {
+    /// All users.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn users(&self) -> Result<Vec<UserRow>, Fault> {
+        let mut rows = Vec::new();
+        let find = doc! { "find": "users", "projection": { "code": 1, "when": 1 } };
+        self.each(find, |user| {
+            if let Some(sub) = field::text(user, "_id") {
+                let code = field::text(user, "code").map(str::to_owned);
+                rows.push(UserRow {
+                    sub: sub.to_owned(),
+                    code,
+                    when: field::time(user, "when"),
+                });
+            }
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    /// All handles.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn handles(&self) -> Result<Vec<HandleRow>, Fault> {
+        let mut rows = Vec::new();
+        self.each(
+            doc! { "find": "@handles", "projection": { "handle": 1 } },
+            |row| {
+                if let (Some(sub), Some(handle)) =
+                    (field::text(row, "_id"), field::text(row, "handle"))
+                {
+                    rows.push(HandleRow {
+                        sub: sub.to_owned(),
+                        handle: handle.to_owned(),
+                    });
+                }
+            },
+        )
+        .await?;
+        Ok(rows)
+    }
+
+    /// All verifications.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn verifications(&self) -> Result<Vec<VerificationRow>, Fault> {
+        let mut rows = Vec::new();
+        let find = doc! { "find": "verifications", "projection": { "_id": 0, "count": 1 } };
+        self.each(find, |row| {
+            rows.push(VerificationRow {
+                count: field::count(row, "count"),
+            })
+        })
+        .await?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,110 @@
+//! A bounded look into one collection: which fields there are, and when the newest document is from. No values leave this module.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use silo_mongo::catalogue::IdKind;
+use silo_mongo::fault::Fault;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::{Bson, Document, doc};
+
+use super::Gateway;
+
+/// A field of the sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldSeen {
+    /// In how many documents of the sample.
+    pub documents: u64,
+    /// With which BSON types, and how often each.
+    pub types: BTreeMap<&'static str, u64>,
+}
+
+/// The newest document's time and where it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The time.
+    pub at: Timestamp,
+    /// The field it was read from; `_id` for the time inside an `ObjectId`.
+    pub from: String,
+}
+
+impl Gateway {
+    /// The top-level fields of a random sample, with the number of documents looked at.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn sample_fields(
+        &self,
+        collection: &str,
+        size: i32,
+    ) -> Result<(u64, BTreeMap<String, FieldSeen>), Fault> {
+        let sample = self
+            .aggregate(collection, vec![doc! { "$sample": { "size": size } }])
+            .await?;
+        let mut fields = BTreeMap::<String, FieldSeen>::new();
+        for (name, value) in sample.iter().flatten() {
+            let seen = fields.entry(name.clone()).or_default();
+            seen.documents += 1;
+            *seen.types.entry(type_name(value)).or_default() += 1;
+        }
+        Ok((silo_core::units::count_from_usize(sample.len()), fields))
+    }
+
+    /// The newest document: by the date field when there is one, else by `_id` when that holds a time.
+    ///
+    /// # Errors
+    /// Why the server did not answer.
+    pub async fn newest(
+        &self,
+        collection: &str,
+        date: Option<&str>,
+        id: IdKind,
+    ) -> Result<Option<Newest>, Fault> {
+        let from = match (date, id) {
+            (Some(date), _) => date,
+            (None, IdKind::Object) => "_id",
+            (None, IdKind::Text | IdKind::Mixed) => return Ok(None),
+        };
+        let find = doc! { "find": collection, "filter": { from: { "$exists": true } }, "sort": { from: -1 }, "limit": 1, "projection": { from: 1 } };
+        let mut newest = None;
+        self.each(find, |document| newest = time_in(document, from))
+            .await?;
+        Ok(newest.map(|at| Newest {
+            at,
+            from: from.to_owned(),
+        }))
+    }
+}
+
+fn time_in(document: &Document, from: &str) -> Option<Timestamp> {
+    match field::at(document, from)? {
+        Bson::ObjectId(id) => Timestamp::from_millisecond(id.timestamp().timestamp_millis()).ok(),
+        value => field::time_of(value),
+    }
+}
+
+/// The type's alias in MongoDB's `$type`.
+fn type_name(value: &Bson) -> &'static str {
+    match value {
+        Bson::Double(_) => "double",
+        Bson::String(_) => "string",
+        Bson::Document(_) => "object",
+        Bson::Array(_) => "array",
+        Bson::Binary(_) => "binData",
+        Bson::Undefined => "undefined",
+        Bson::ObjectId(_) => "objectId",
+        Bson::Boolean(_) => "bool",
+        Bson::DateTime(_) => "date",
+        Bson::Null => "null",
+        Bson::RegularExpression(_) => "regex",
+        Bson::DbPointer(_) => "dbPointer",
+        Bson::JavaScriptCode(_) | Bson::JavaScriptCodeWithScope(_) => "javascript",
+        Bson::Symbol(_) => "symbol",
+        Bson::Int32(_) => "int",
+        Bson::Int64(_) => "long",
+        Bson::Timestamp(_) => "timestamp",
+        Bson::Decimal128(_) => "decimal",
+        Bson::MinKey => "minKey",
+        Bson::MaxKey => "maxKey",
+    }
+}

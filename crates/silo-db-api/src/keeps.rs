@@ -1,0 +1,341 @@
+//! KidLisp keeps: which pieces were minted, where, and which are on the way.
+//!
+//! AC has written keeps in three shapes over time (`kept`, `tezos` with `minted`, `tezos.contracts`). One piece may have the same
+//! token in more than one; a token is told by its contract, number and network.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use silo_core::units::count_from_usize;
+use silo_web::snapshot::{Measured, Snapshot, SourceError};
+use utoipa::ToSchema;
+
+use crate::gateway::{Contract, Gateway, Piece, Played, Record, source_error};
+use crate::people::{Directory, New, People};
+
+/// How long the lists are.
+const LISTED: usize = 20;
+
+/// The overview.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Keeps {
+    /// All pieces.
+    pub total: Option<u64>,
+    /// Pieces made lately.
+    pub new: New,
+    /// Pieces that were kept at least once.
+    pub kept: u64,
+    /// Tokens of those pieces: a piece can be kept on more than one contract.
+    pub tokens: u64,
+    /// Pieces whose keep has begun and has no token yet.
+    pub pending: u64,
+    /// Kept pieces whose media is being made again.
+    pub rebake_pending: u64,
+    /// Pieces whose media is ready, and no more.
+    pub baked_not_kept: u64,
+    /// Pieces whose keep failed, as far as the legacy shape tells: failures since then leave no record.
+    pub failed: u64,
+    /// Tokens by network; a token whose network nobody wrote down is under `null`.
+    pub by_network: Vec<NetworkTokens>,
+    /// Tokens by contract and network.
+    pub by_contract: Vec<ContractTokens>,
+    /// Pieces with a token by the shape that has it; one piece can have several.
+    pub by_shape: Shapes,
+    /// Keep jobs of the last half hour by status; `null` when they could not be read.
+    pub jobs: Option<BTreeMap<String, u64>>,
+    /// The newest keeps.
+    pub recent: Vec<RecentKeep>,
+    /// The most played pieces.
+    pub top_by_hits: Vec<TopPiece>,
+}
+
+/// Tokens of one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NetworkTokens {
+    /// `mainnet`, `ghostnet`...; `null` when unknown.
+    pub network: Option<String>,
+    /// How many tokens.
+    pub tokens: u64,
+}
+
+/// Tokens of one contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ContractTokens {
+    /// The contract's address; `null` when unknown.
+    pub contract: Option<String>,
+    /// Its network; `null` when unknown.
+    pub network: Option<String>,
+    /// How many tokens.
+    pub tokens: u64,
+}
+
+/// Pieces by shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Shapes {
+    /// The current one: `kept`.
+    pub kept: u64,
+    /// The first: `tezos.minted`.
+    pub minted: u64,
+    /// The map: `tezos.contracts`.
+    pub contracts: u64,
+}
+
+/// A keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentKeep {
+    /// The piece's code.
+    pub code: String,
+    /// The token's number.
+    pub token_id: u64,
+    /// The network; `null` when unknown.
+    pub network: Option<String>,
+    /// The contract's address; `null` when unknown.
+    pub contract: Option<String>,
+    /// When it was kept; `null` when unknown.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub kept_at: Option<Timestamp>,
+    /// Who kept it; `null` when unknown or without a handle.
+    pub handle: Option<String>,
+}
+
+/// A piece that is played a lot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TopPiece {
+    /// The piece's code.
+    pub code: String,
+    /// How often it was played.
+    pub hits: u64,
+    /// Who made it; `null` for guests and users without a handle.
+    pub handle: Option<String>,
+}
+
+/// Reads what there is about keeping, the most played pieces and the live jobs.
+pub async fn measure(
+    gateway: Gateway,
+    people: Arc<Snapshot<People>>,
+) -> Result<Measured<Keeps>, SourceError> {
+    let at = |fault| source_error("kidlisp", fault);
+    let now = Timestamp::now();
+    let since = |days: i64| now - SignedDuration::from_hours(24 * days);
+    let pieces = gateway.pieces_with_keeps().await.map_err(at)?;
+    let total = gateway.count_pieces().await.map_err(at)?;
+    let [last_day, last_7_days, last_30_days] = gateway
+        .count_pieces_since([since(1), since(7), since(30)])
+        .await
+        .map_err(at)?;
+    let played = gateway.most_played(20).await.map_err(at)?;
+    let mut errors = Vec::new();
+    let jobs = gateway
+        .keep_jobs()
+        .await
+        .map_err(|fault| errors.push(source_error("keep-jobs", fault)))
+        .ok();
+    let people = people
+        .peek()
+        .map_err(|error| {
+            errors.push(SourceError {
+                source: "handles".into(),
+                ..error
+            })
+        })
+        .ok();
+    let nobody = Directory::default();
+    let directory = people
+        .as_ref()
+        .map_or(&nobody, |people| &people.value.directory);
+    let new = New {
+        last_day,
+        last_7_days,
+        last_30_days,
+    };
+    Ok(Measured {
+        value: Keeps {
+            total,
+            new,
+            jobs,
+            top_by_hits: top(&played, directory),
+            ..count(&pieces, directory)
+        },
+        errors,
+    })
+}
+
+/// Where a piece stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Bucket {
+    Kept,
+    Pending,
+    Failed,
+    Baked,
+    Nothing,
+}
+
+fn count(pieces: &[Piece], directory: &Directory) -> Keeps {
+    let tokens: Vec<(&Piece, Vec<Record>)> = pieces
+        .iter()
+        .map(|piece| (piece, tokens_of(piece)))
+        .collect();
+    let of = |bucket: &Bucket| {
+        count_from_usize(
+            tokens
+                .iter()
+                .filter(|(piece, tokens)| bucket_of(piece, tokens) == *bucket)
+                .count(),
+        )
+    };
+    let all = || {
+        tokens
+            .iter()
+            .flat_map(|(piece, tokens)| tokens.iter().map(move |token| (*piece, token)))
+    };
+    let mut by_contract = BTreeMap::<_, u64>::new();
+    let mut by_network = BTreeMap::<_, u64>::new();
+    for (_, token) in all() {
+        *by_network.entry(token.network.clone()).or_default() += 1;
+        *by_contract
+            .entry((token.network.clone(), token.contract.clone()))
+            .or_default() += 1;
+    }
+    Keeps {
+        total: None,
+        new: New::default(),
+        kept: of(&Bucket::Kept),
+        tokens: count_from_usize(all().count()),
+        pending: of(&Bucket::Pending),
+        rebake_pending: count_from_usize(pieces.iter().filter(|piece| piece.rebake).count()),
+        baked_not_kept: of(&Bucket::Baked),
+        failed: of(&Bucket::Failed),
+        by_network: by_network
+            .into_iter()
+            .map(|(network, tokens)| NetworkTokens { network, tokens })
+            .collect(),
+        by_contract: by_contract
+            .into_iter()
+            .map(|((network, contract), tokens)| ContractTokens {
+                contract,
+                network,
+                tokens,
+            })
+            .collect(),
+        by_shape: shapes(pieces),
+        jobs: None,
+        recent: recent(all().collect(), directory),
+        top_by_hits: Vec::new(),
+    }
+}
+
+fn bucket_of(piece: &Piece, tokens: &[Record]) -> Bucket {
+    let failed = piece
+        .legacy
+        .as_ref()
+        .is_some_and(|legacy| legacy.minted == Some(false) && legacy.error);
+    if !tokens.is_empty() {
+        Bucket::Kept
+    } else if piece.pending || piece.kept.is_some() {
+        // `kept` without a token is what the writer logs as "token pending".
+        Bucket::Pending
+    } else if failed {
+        Bucket::Failed
+    } else if piece.media {
+        Bucket::Baked
+    } else {
+        Bucket::Nothing
+    }
+}
+
+/// The tokens of a piece, each once, whatever shapes have it.
+fn tokens_of(piece: &Piece) -> Vec<Record> {
+    let kept = piece.kept.iter().filter(|kept| kept.token.is_some());
+    let minted = piece
+        .legacy
+        .iter()
+        .filter(|legacy| legacy.minted == Some(true))
+        .map(|legacy| &legacy.record)
+        .filter(|record| record.token.is_some());
+    let contracts = piece.contracts.iter().map(|Contract(record)| record);
+    let mut tokens: Vec<Record> = Vec::new();
+    for record in kept.chain(minted).chain(contracts) {
+        match tokens.iter_mut().find(|known| same_token(known, record)) {
+            Some(known) => complete(known, record),
+            None => tokens.push(record.clone()),
+        }
+    }
+    tokens
+}
+
+/// Two records mean one token when nothing that both know differs.
+fn same_token(a: &Record, b: &Record) -> bool {
+    let agree = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+    a.token == b.token && agree(&a.contract, &b.contract) && agree(&a.network, &b.network)
+}
+
+fn complete(known: &mut Record, more: &Record) {
+    let Record {
+        network,
+        contract,
+        at,
+        by,
+        ..
+    } = more.clone();
+    known.network = known.network.take().or(network);
+    known.contract = known.contract.take().or(contract);
+    known.at = known.at.or(at);
+    known.by = known.by.take().or(by);
+}
+
+fn shapes(pieces: &[Piece]) -> Shapes {
+    let tally = |has: fn(&Piece) -> bool| {
+        count_from_usize(pieces.iter().filter(|piece| has(piece)).count())
+    };
+    Shapes {
+        kept: tally(|piece| piece.kept.as_ref().is_some_and(|kept| kept.token.is_some())),
+        minted: tally(|piece| {
+            piece
+                .legacy
+                .as_ref()
+                .is_some_and(|legacy| legacy.minted == Some(true) && legacy.record.token.is_some())
+        }),
+        contracts: tally(|piece| !piece.contracts.is_empty()),
+    }
+}
+
+fn recent(mut tokens: Vec<(&Piece, &Record)>, directory: &Directory) -> Vec<RecentKeep> {
+    tokens.sort_by(|(a, x), (b, y)| y.at.cmp(&x.at).then_with(|| a.code.cmp(&b.code)));
+    let keep = |(piece, token): &(&Piece, &Record)| {
+        let by = token.by.as_deref().or(piece.user.as_deref());
+        Some(RecentKeep {
+            code: piece.code.clone(),
+            token_id: token.token?,
+            network: token.network.clone(),
+            contract: token.contract.clone(),
+            kept_at: token.at,
+            handle: by.and_then(|by| directory.handle(by)).map(str::to_owned),
+        })
+    };
+    tokens.iter().filter_map(keep).take(LISTED).collect()
+}
+
+fn top(played: &[Played], directory: &Directory) -> Vec<TopPiece> {
+    let handle = |played: &Played| {
+        played
+            .user
+            .as_deref()
+            .and_then(|user| directory.handle(user))
+            .map(str::to_owned)
+    };
+    played
+        .iter()
+        .map(|piece| TopPiece {
+            code: piece.code.clone(),
+            hits: piece.hits,
+            handle: handle(piece),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! `GET /api/db/clients`
+
+use actix_web::Responder;
+use actix_web::web::Data;
+use silo_web::answer::{Answer, Envelope};
+use silo_web::problem::{Problem, ProblemBody};
+
+use crate::clients::Clients;
+use crate::state::State;
+
+/// Who is connected to mongod, and who should be.
+#[utoipa::path(get, path = "/api/db/clients", tag = "database",
+    responses((status = 200, body = Envelope<Clients>), (status = 503, body = ProblemBody)))]
+pub async fn list_clients(state: Data<State>) -> Result<impl Responder, Problem> {
+    Ok(Answer::whole(&state.clients.read().await?))
+}

@@ -1,0 +1,102 @@
+//! `GET /api/db/collections` and `GET /api/db/collections/{name}`
+
+use actix_web::Responder;
+use actix_web::web::{Data, Path};
+use serde::Deserialize;
+use silo_web::answer::{Answer, Envelope};
+use silo_web::input::{self, Query};
+use silo_web::problem::{Kind, Problem, ProblemBody};
+use silo_web::snapshot::{Freshness, Measured, Reading};
+use utoipa::IntoParams;
+
+use crate::collections::{Collections, Sort};
+use crate::details::{CollectionDetails, Details};
+use crate::state::State;
+
+/// The longest list.
+const MOST: usize = 500;
+
+/// How the list is wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParameters {
+    /// The order: `documents`, `dataBytes` (default) or `name`.
+    #[param(inline)]
+    sort: Option<Sort>,
+    /// How many at most; the sums stay those of all.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u64>,
+}
+
+/// Every collection, by category and in total.
+#[utoipa::path(get, path = "/api/db/collections", tag = "database", params(ListParameters),
+    responses((status = 200, body = Envelope<Collections>), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn list_collections(
+    state: Data<State>,
+    Query(parameters): Query<ListParameters>,
+) -> Result<impl Responder, Problem> {
+    let limit = input::limit(parameters.limit, MOST, MOST)?;
+    let reading = state.collections.read().await?;
+    let sort = parameters.sort.unwrap_or_default();
+    if sort == Sort::default() && limit >= reading.value.collections.len() {
+        return Ok(Answer::whole(&reading));
+    }
+    Answer::part(&reading, &reading.value.view(sort, limit))
+}
+
+/// One collection, with its fields and newest document.
+#[utoipa::path(get, path = "/api/db/collections/{name}", tag = "database", params(("name" = String, Path, description = "the name, percent-encoded")),
+    responses((status = 200, body = Envelope<CollectionDetails>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn get_collection(
+    state: Data<State>,
+    name: Path<String>,
+) -> Result<impl Responder, Problem> {
+    let name = input::id(name.into_inner())?;
+    let reading = state.collections.read().await?;
+    let Some(collection) = reading.value.get(&name).cloned() else {
+        return Err(Problem::with_code(
+            Kind::NotFound,
+            "unknown_collection",
+            "there is no collection of this name; /api/db/collections lists them",
+        ));
+    };
+    let details = state.details.read(&name, &reading.value).await?;
+    let both = CollectionDetails {
+        collection,
+        details: details.value.as_ref().clone(),
+    };
+    Answer::part(&older_of(&name, &reading, &details), &both)
+}
+
+/// The age and trust of an answer that is made of two measurements: the older and the worse of both.
+fn older_of(name: &str, sizes: &Reading<Collections>, details: &Reading<Details>) -> Reading<()> {
+    let own = format!("collection {name}");
+    let relevant = |error: &&silo_web::snapshot::SourceError| {
+        !error.source.starts_with("collection ") || error.source == own
+    };
+    let errors: Vec<_> = sizes
+        .errors
+        .iter()
+        .filter(relevant)
+        .chain(&details.errors)
+        .cloned()
+        .collect();
+    let stale = [sizes.state, details.state].contains(&Freshness::Stale);
+    let Measured { value, errors } = Measured { value: (), errors };
+    Reading {
+        value: value.into(),
+        json: sizes.json.clone(),
+        as_of: sizes.as_of.min(details.as_of),
+        age: sizes.age.max(details.age),
+        ttl: sizes.ttl,
+        state: if stale {
+            Freshness::Stale
+        } else if errors.is_empty() {
+            Freshness::Fresh
+        } else {
+            Freshness::Partial
+        },
+        errors,
+    }
+}

@@ -1,0 +1,78 @@
+//! `GET /api/db/health`
+
+use actix_web::Responder;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use serde::Serialize;
+use silo_core::units::whole_millis;
+use silo_web::answer::{Answer, Envelope, Meta};
+use silo_web::problem::Problem;
+use silo_web::snapshot::{Freshness, Source};
+use utoipa::ToSchema;
+
+use crate::server::{Condition, Server};
+use crate::settings::Paces;
+use crate::state::State;
+
+/// How mongod is.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// Up, degraded or down.
+    status: Condition,
+    /// What it said of itself; when it is down, what it said last.
+    #[serde(flatten)]
+    server: Server,
+}
+
+/// How mongod is: 200 when it answers, 503 when not, always with the body.
+#[utoipa::path(get, path = "/api/db/health", tag = "database",
+    responses((status = 200, body = Envelope<Health>), (status = 503, body = Envelope<Health>, description = "mongod does not answer")))]
+pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
+    let waited = state.server.read().await;
+    let reading = match (waited, state.server.peek()) {
+        (_, Ok(reading)) => reading,
+        (Err(problem), Err(_)) if problem.code() == "not_measured_yet" => return Err(problem),
+        (_, Err(error)) => {
+            let ttl_ms = whole_millis(Paces::default().server.every);
+            let meta = Meta {
+                as_of: None,
+                ttl_ms,
+                state: Freshness::Error,
+                errors: vec![error],
+            };
+            let health = Health {
+                status: Condition::Down,
+                server: Server::default(),
+            };
+            return Ok(Answer::new(&health, meta, 0)?.with_status(StatusCode::SERVICE_UNAVAILABLE));
+        }
+    };
+    let status = match reading.state {
+        Freshness::Stale | Freshness::Error => Condition::Down,
+        _ if !reading.value.notes.is_empty() => Condition::Degraded,
+        _ => Condition::Up,
+    };
+    let health = Health {
+        status,
+        server: reading.value.as_ref().clone(),
+    };
+    let code = if status == Condition::Down {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    Ok(Answer::part(&reading, &health)?.with_status(code))
+}
+
+/// Whether mongod answers, for `/readyz`.
+///
+/// # Errors
+/// Why it does not.
+pub async fn check(state: State) -> Result<(), silo_web::snapshot::SourceError> {
+    // Waits for the first look; what it found is asked below.
+    drop(state.server.read().await);
+    match state.server.failure() {
+        Some(failure) => Err(failure),
+        None => state.server.peek().map(drop),
+    }
+}

@@ -1,0 +1,41 @@
+//! `GET /api/db/openapi.json`
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use silo_web::openapi::Description;
+use utoipa::OpenApi;
+
+use super::{access, atproto, clients, collections, health, keeps, users};
+
+/// The description of this service, generated from its handlers.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "silo-db-api",
+        description = "What aesthetic.computer's database holds, and how mongod is."
+    ),
+    paths(
+        health::get_health,
+        collections::list_collections,
+        collections::get_collection,
+        users::count_users,
+        users::get_user,
+        users::list_handles,
+        clients::list_clients,
+        access::get_access,
+        atproto::get_atproto,
+        keeps::get_kidlisp_stats,
+        get_openapi,
+        silo_web::health::get_healthz,
+        silo_web::health::get_readyz,
+        silo_web::health::get_version,
+        silo_web::metrics::get_metrics,
+    )
+)]
+pub struct Api;
+
+/// This service's description of itself.
+#[utoipa::path(get, path = "/api/db/openapi.json", tag = "service", responses((status = 200, description = "OpenAPI 3.1")))]
+pub async fn get_openapi(description: Data<Description>) -> HttpResponse {
+    description.respond()
+}

@@ -1,0 +1,89 @@
+//! `GET /api/db/users/count`, `GET /api/db/users/{id}` and `GET /api/db/handles`
+
+use std::collections::BTreeMap;
+
+use actix_web::Responder;
+use actix_web::web::{Data, Path};
+use serde::{Deserialize, Serialize};
+use silo_web::answer::{Answer, Envelope};
+use silo_web::input::{self, Query};
+use silo_web::problem::{Kind, Problem, ProblemBody};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::people::{People, Person};
+use crate::state::State;
+
+/// How many ids one request may ask for.
+const MOST: usize = 500;
+
+/// Whose handles are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HandleParameters {
+    /// Subs, separated by commas; 1 to 500.
+    ids: Option<String>,
+}
+
+/// Handles by sub.
+#[derive(Serialize, ToSchema)]
+pub struct Handles {
+    /// The handle of each sub that was asked for, without `@`; `null` for one that has none.
+    handles: BTreeMap<String, Option<String>>,
+}
+
+/// How many users.
+#[utoipa::path(get, path = "/api/db/users/count", tag = "database",
+    responses((status = 200, body = Envelope<People>), (status = 503, body = ProblemBody)))]
+pub async fn count_users(state: Data<State>) -> Result<impl Responder, Problem> {
+    Ok(Answer::whole(&state.people.read().await?))
+}
+
+/// Whom a sub, an `@handle` or a user code means.
+#[utoipa::path(get, path = "/api/db/users/{id}", tag = "database",
+    params(("id" = String, Path, description = "a sub, an @handle or a user code, percent-encoded")),
+    responses((status = 200, body = Envelope<Person>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Responder, Problem> {
+    let id = input::id(id.into_inner())?;
+    let people = state.people.read().await?;
+    let person = people.value.directory.find(&id);
+    let person = person.ok_or_else(|| {
+        Problem::with_code(
+            Kind::NotFound,
+            "unknown_user",
+            "nobody has this sub, @handle or user code",
+        )
+    })?;
+    Answer::part(&people, &person)
+}
+
+/// The handles of some subs, for Silo's other services.
+#[utoipa::path(get, path = "/api/db/handles", tag = "database", params(HandleParameters),
+    responses((status = 200, body = Envelope<Handles>), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn list_handles(
+    state: Data<State>,
+    Query(parameters): Query<HandleParameters>,
+) -> Result<impl Responder, Problem> {
+    let ids = parameters.ids.unwrap_or_default();
+    let ids: Vec<&str> = ids
+        .split(',')
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .collect();
+    if ids.is_empty() || ids.len() > MOST {
+        return Err(Problem::new(
+            Kind::OutOfRange,
+            format!("ids must be 1 to {MOST} subs, separated by commas"),
+        ));
+    }
+    for id in &ids {
+        input::id((*id).to_owned())?;
+    }
+    let people = state.people.read().await?;
+    Answer::part(
+        &people,
+        &Handles {
+            handles: people.value.directory.handles(ids.into_iter()),
+        },
+    )
+}

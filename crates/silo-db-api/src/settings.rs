@@ -1,0 +1,166 @@
+//! What silo-db-api is told: the database, where to listen, and what to expect.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use silo_core::build::Build;
+use silo_core::logging::LogFormat;
+use silo_core::secret::Secret;
+use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::variables::{
+    AC_GIT_DIRTY, AC_GIT_SHA, BIND, MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG,
+};
+use silo_mongo::catalogue::{Catalogue, Entry};
+use silo_web::snapshot::Pace;
+
+use crate::clients::ExpectedClient;
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// The database server.
+    pub mongo: Secret,
+    /// The database.
+    pub database: String,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_filter: String,
+    /// What this binary is.
+    pub build: Build,
+    /// What is known of the collections.
+    pub catalogue: Catalogue,
+    /// Who should be connected.
+    pub clients: Vec<ExpectedClient>,
+    /// How often each subject is measured.
+    pub paces: Paces,
+}
+
+/// How often each subject is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Paces {
+    /// The server's own state; also how soon it is known to be down.
+    pub server: Pace,
+    /// Collections, users, clients, access: a minute.
+    pub minute: Pace,
+    /// Keeps and AT-protocol keys, which read whole collections.
+    pub slow: Pace,
+    /// The details of one collection, when asked for.
+    pub details: Pace,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        let pace = |every, deadline| Pace {
+            every: Duration::from_secs(every),
+            deadline: Duration::from_secs(deadline),
+            patience: Duration::from_millis(3500),
+        };
+        Self {
+            server: pace(2, 3),
+            minute: pace(60, 30),
+            slow: pace(300, 30),
+            details: pace(300, 10),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+        let (sha, dirty) = (
+            from.optional_text(AC_GIT_SHA),
+            from.optional_text(AC_GIT_DIRTY),
+        );
+        let entries: Vec<Entry> = from.list("collections");
+        let catalogue = match Catalogue::built_in() {
+            Ok(catalogue) => Some(catalogue.with(entries)),
+            Err(error) => {
+                from.problem(format!("the built-in catalogue cannot be read: {error}"));
+                None
+            }
+        };
+        let settings = Self {
+            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7101))),
+            mongo: mongo(&mut from),
+            database: database(&mut from),
+            log_format: from.log_format(),
+            log_filter: from.text(RUST_LOG),
+            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            catalogue: catalogue.unwrap_or_else(Catalogue::empty),
+            clients: from.list("clients"),
+            paces: Paces::default(),
+        };
+        from.finish()?;
+        Ok(settings)
+    }
+}
+
+fn mongo(from: &mut Reader) -> Secret {
+    let uri = from.secret(MONGODB_CONNECTION_STRING);
+    let scheme = |uri: &str| {
+        uri.is_empty() || uri.starts_with("mongodb://") || uri.starts_with("mongodb+srv://")
+    };
+    if !scheme(uri.expose()) {
+        from.problem(format!(
+            "{MONGODB_CONNECTION_STRING}: must begin with mongodb:// or mongodb+srv://"
+        ));
+    }
+    uri
+}
+
+fn database(from: &mut Reader) -> String {
+    let name = from.text(MONGODB_NAME);
+    // The characters that MongoDB does not take in a database's name, on any of its platforms.
+    if name.is_empty()
+        || name.len() > 63
+        || name.contains([
+            '/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0',
+        ])
+    {
+        from.problem(format!(
+            "{MONGODB_NAME}: `{name}` cannot be a database's name"
+        ));
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let map = pairs
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        Settings::read(Reader::from_map(&map))
+    }
+
+    #[test]
+    fn one_variable_is_enough() {
+        let settings = read(&[("MONGODB_CONNECTION_STRING", "mongodb://localhost")]).unwrap();
+        assert_eq!(
+            (settings.database.as_str(), settings.bind.port()),
+            ("aesthetic", 7101)
+        );
+    }
+
+    #[test]
+    fn a_connection_string_of_another_kind_is_refused_without_printing_it() {
+        let told = read(&[
+            ("MONGODB_CONNECTION_STRING", "postgres://u:hunter2@h"),
+            ("MONGODB_NAME", "a.b"),
+            ("BIND", "x"),
+        ])
+        .unwrap_err()
+        .to_string();
+        assert!(told.starts_with("3 settings are wrong"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

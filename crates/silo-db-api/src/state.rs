@@ -1,0 +1,123 @@
+//! What handlers may touch: the last measurement of each subject, and the tasks that keep measuring.
+
+use std::sync::Arc;
+
+use silo_mongo::catalogue::Catalogue;
+use silo_web::snapshot::{Pace, Snapshot, Source};
+
+use crate::access::Access;
+use crate::atproto::Atproto;
+use crate::clients::Clients;
+use crate::collections::Collections;
+use crate::details::Shelf;
+use crate::gateway::Gateway;
+use crate::keeps::Keeps;
+use crate::people::People;
+use crate::server::Server;
+use crate::settings::Settings;
+use crate::{access, atproto, clients, collections, keeps, people, server};
+
+/// The subjects of this service.
+#[derive(Clone)]
+pub struct State {
+    /// How mongod is.
+    pub server: Arc<Snapshot<Server>>,
+    /// What is in the database.
+    pub collections: Arc<Snapshot<Collections>>,
+    /// One collection looked at closely.
+    pub details: Arc<Shelf>,
+    /// Users and handles.
+    pub people: Arc<Snapshot<People>>,
+    /// Who is connected.
+    pub clients: Arc<Snapshot<Clients>>,
+    /// How the database is used.
+    pub access: Arc<Snapshot<Access>>,
+    /// AT-protocol sync.
+    pub atproto: Arc<Snapshot<Atproto>>,
+    /// KidLisp keeps.
+    pub keeps: Arc<Snapshot<Keeps>>,
+    gateway: Gateway,
+}
+
+impl State {
+    /// Subjects that nobody has measured yet.
+    #[must_use]
+    pub fn new(gateway: Gateway, settings: &Settings) -> Self {
+        let paces = settings.paces;
+        let catalogue = Arc::new(settings.catalogue.clone());
+        Self {
+            server: subject("server", paces.server),
+            collections: subject("collections", paces.minute),
+            details: Arc::new(Shelf::new(gateway.clone(), catalogue, paces.details)),
+            people: subject("people", paces.minute),
+            clients: subject("clients", paces.minute),
+            access: subject("access", paces.minute),
+            atproto: subject("atproto", paces.slow),
+            keeps: subject("keeps", paces.slow),
+            gateway,
+        }
+    }
+
+    /// Starts measuring: one task for each subject, until the runtime ends.
+    pub fn start(&self, settings: &Settings) {
+        let gateway = &self.gateway;
+        let server = server::Watcher::new(gateway.clone(), settings.paces.server.every);
+        let clients = clients::Watcher::new(gateway.clone(), settings.clients.clone());
+        let catalogue: Arc<Catalogue> = Arc::new(settings.catalogue.clone());
+        let (people, collections) = (Arc::clone(&self.people), Arc::clone(&self.collections));
+        keep_measuring(&self.server, move || server.clone().measure());
+        keep_measuring(&self.collections, {
+            let gateway = gateway.clone();
+            move || collections::measure(gateway.clone(), Arc::clone(&catalogue))
+        });
+        keep_measuring(&self.people, {
+            let gateway = gateway.clone();
+            move || people::measure(gateway.clone())
+        });
+        keep_measuring(&self.clients, move || clients.clone().measure());
+        keep_measuring(&self.access, {
+            let gateway = gateway.clone();
+            move || access::measure(gateway.clone(), Arc::clone(&collections))
+        });
+        keep_measuring(&self.atproto, {
+            let gateway = gateway.clone();
+            move || atproto::measure(gateway.clone())
+        });
+        keep_measuring(&self.keeps, {
+            let gateway = gateway.clone();
+            move || keeps::measure(gateway.clone(), Arc::clone(&people))
+        });
+    }
+
+    /// The subjects, for metrics.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        vec![
+            self.server.clone(),
+            self.collections.clone(),
+            self.people.clone(),
+            self.clients.clone(),
+            self.access.clone(),
+            self.atproto.clone(),
+            self.keeps.clone(),
+        ]
+    }
+}
+
+fn subject<T: serde::Serialize + Send + Sync + 'static>(
+    name: &'static str,
+    pace: Pace,
+) -> Arc<Snapshot<T>> {
+    Arc::new(Snapshot::new(name, pace))
+}
+
+fn keep_measuring<T, F, Fut>(snapshot: &Arc<Snapshot<T>>, measure: F)
+where
+    T: serde::Serialize + Send + Sync + 'static,
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<silo_web::snapshot::Measured<T>, silo_web::snapshot::SourceError>>
+        + Send,
+{
+    let snapshot = Arc::clone(snapshot);
+    tokio::spawn(async move { snapshot.keep_measuring(measure).await });
+}
