@@ -1,1 +1,10 @@
+//! The real servers that Silo's tests and local stack run against, and the demo data in them. Never shipped.
+//!
+//! Nothing here is a mock: [`mongo`] starts servers that speak MongoDB's protocol over a real socket, [`process`] keeps them from
+//! outliving us, [`demo`] makes documents shaped like aesthetic.computer's.
 
+pub mod demo;
+pub mod mongo;
+pub mod process;
+pub mod tools;
+pub mod wait;
