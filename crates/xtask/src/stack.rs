@@ -1,0 +1,366 @@
+//! The processes of the local stack: a Mongo server with demo data, the services, Caddy.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command as Build;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use silo_testkit::demo::Demo;
+use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::process::{LineSink, Process};
+use silo_testkit::tools::{Tool, workspace};
+use silo_testkit::wait::wait_for;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::say;
+
+/// How long a part may take to come up.
+const UP_WITHIN: Duration = Duration::from_secs(20);
+/// How long a part may take to end; services give themselves 8 s.
+const DOWN_WITHIN: Duration = Duration::from_secs(10);
+/// AC's name of the database.
+const DATABASE: &str = "aesthetic";
+
+/// What kind of stack.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whether to run optimised binaries.
+    pub release: bool,
+    /// An existing server instead of our own with demo data.
+    pub mongo: Option<String>,
+    /// How much demo data; 1 is the seed report's size.
+    pub scale: f64,
+    /// The seed of the demo data.
+    pub seed: u64,
+    /// Caddy's port; 0 for any.
+    pub port: u16,
+    /// Whether to print the parts' log lines.
+    pub follow: bool,
+}
+
+/// A running stack. Dropping it kills all of it.
+pub struct Stack {
+    /// Where the dashboard is.
+    pub address: String,
+    /// The demo data in it; `None` when the server was given.
+    pub demo: Option<Demo>,
+    parts: Vec<Part>,
+    mongo: Option<MongoServer>,
+    folder: TempDir,
+    plan: Plan,
+}
+
+/// A process that can be started again.
+struct Part {
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    sink: Option<LineSink>,
+    process: Option<Process>,
+}
+
+impl Stack {
+    /// Builds and starts everything, in the order in which one needs the other, and waits until each part is ready.
+    pub async fn start(plan: Plan) -> Result<Self> {
+        let binaries = build(plan.release)?;
+        let folder = TempDir::with_prefix("silo-stack-")?;
+        let port = free_port(plan.port)?;
+        let address = format!("http://127.0.0.1:{port}");
+        let mut stack = Self {
+            address,
+            demo: None,
+            parts: Vec::new(),
+            mongo: None,
+            folder,
+            plan,
+        };
+        let uri = stack.start_mongo().await?;
+        let db_api = stack
+            .start_service(
+                "silo-db-api",
+                &binaries,
+                &[
+                    ("MONGODB_CONNECTION_STRING", uri),
+                    ("MONGODB_NAME", DATABASE.into()),
+                ],
+            )
+            .await?;
+        stack.start_caddy(&db_api).await?;
+        Ok(stack)
+    }
+
+    /// Ends everything, the last started first.
+    pub async fn stop(mut self) -> Result<()> {
+        for part in self.parts.iter_mut().rev() {
+            part.stop().await?;
+        }
+        if let Some(mut mongo) = self.mongo.take() {
+            mongo.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends one part; it can be started again.
+    pub async fn stop_part(&mut self, name: &str) -> Result<()> {
+        match (name, &mut self.mongo) {
+            ("mongo", Some(mongo)) => Ok(mongo.stop().await?),
+            _ => self.part(name)?.stop().await,
+        }
+    }
+
+    /// Starts a part again, where it was.
+    pub async fn start_part(&mut self, name: &str) -> Result<()> {
+        match (name, &mut self.mongo) {
+            ("mongo", Some(mongo)) => Ok(mongo.start_again().await?),
+            _ => self.part(name)?.start(),
+        }
+    }
+
+    /// Waits until a part ends by itself, and says which and how.
+    pub async fn first_to_end(&mut self) -> String {
+        loop {
+            for part in &mut self.parts {
+                if let Some(status) = part.process.as_mut().and_then(Process::ended) {
+                    let last = part
+                        .process
+                        .as_ref()
+                        .map(|process| process.last_lines().join("\n  "))
+                        .unwrap_or_default();
+                    return format!(
+                        "{} ended with {status}; its last lines:\n  {last}",
+                        part.name
+                    );
+                }
+            }
+            if let Some(status) = self
+                .mongo
+                .as_mut()
+                .and_then(MongoServer::process)
+                .and_then(Process::ended)
+            {
+                return format!("the Mongo server ended with {status}");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The process id of a part.
+    pub fn id(&mut self, name: &str) -> Option<u32> {
+        self.part(name).ok()?.process.as_ref()?.id()
+    }
+
+    /// The address of a service itself, without Caddy.
+    pub fn direct(&mut self, name: &str) -> Option<String> {
+        self.part(name)
+            .ok()?
+            .environment
+            .get("BIND")
+            .map(|bind| format!("http://{bind}"))
+    }
+
+    fn part(&mut self, name: &str) -> Result<&mut Part> {
+        self.parts
+            .iter_mut()
+            .find(|part| part.name == name)
+            .with_context(|| format!("there is no part called {name}"))
+    }
+
+    async fn start_mongo(&mut self) -> Result<String> {
+        if let Some(uri) = self.plan.mongo.clone() {
+            say::done("using the given Mongo server; nothing is written to it");
+            return Ok(uri);
+        }
+        say::step("starting the Mongo server");
+        let data = self.folder.path().join("mongo");
+        std::fs::create_dir_all(&data)?;
+        let mut mongo = MongoServer::start_in(Kind::Rust, &data, self.sink("mongo", "33")).await?;
+        let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
+        load(&demo, &mongo).await?;
+        mongo.require_users(DATABASE).await?;
+        let uri = mongo.reader_uri();
+        self.mongo = Some(mongo);
+        self.demo = Some(demo);
+        say::done(
+            "the Mongo server is up and asks for sign-in; silo-db-api has an account that can only read",
+        );
+        Ok(uri)
+    }
+
+    async fn start_service(
+        &mut self,
+        name: &'static str,
+        binaries: &std::path::Path,
+        settings: &[(&str, String)],
+    ) -> Result<String> {
+        let bind = format!("127.0.0.1:{}", free_port(0)?);
+        let mut environment: BTreeMap<_, _> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        environment.insert("BIND".into(), bind.clone());
+        let part = Part {
+            name,
+            program: binaries.join(name),
+            arguments: vec![],
+            environment,
+            sink: self.sink(name, "35"),
+            process: None,
+        };
+        self.begin(part, &format!("http://{bind}/readyz")).await?;
+        Ok(bind)
+    }
+
+    async fn start_caddy(&mut self, db_api: &str) -> Result<()> {
+        let home = self.folder.path().display().to_string();
+        let mut environment = BTreeMap::from([
+            ("SILO_SITE".to_owned(), self.address.clone()),
+            ("SILO_ACCESS".into(), "open".into()),
+            (
+                "SILO_DASHBOARD".into(),
+                workspace().join("dashboard").display().to_string(),
+            ),
+            ("SILO_DB_API".into(), db_api.to_owned()),
+            ("SILO_ADMIN_SOCKET".into(), format!("{home}/caddy.sock")),
+        ]);
+        // Caddy keeps its state below these; the user's own must not be touched.
+        environment.extend([
+            ("XDG_DATA_HOME".into(), home.clone()),
+            ("XDG_CONFIG_HOME".into(), home),
+        ]);
+        let file = workspace().join("Caddyfile").display().to_string();
+        let arguments = ["run", "--adapter", "caddyfile", "--config", &file]
+            .map(str::to_owned)
+            .to_vec();
+        let part = Part {
+            name: "caddy",
+            program: Tool::Caddy.installed()?,
+            arguments,
+            environment,
+            sink: self.sink("caddy", "36"),
+            process: None,
+        };
+        let ready = format!("{}/healthz", self.address);
+        self.begin(part, &ready).await
+    }
+
+    /// Starts a part and waits until its address answers 200.
+    async fn begin(&mut self, mut part: Part, ready: &str) -> Result<()> {
+        say::step(&format!("starting {}", part.name));
+        part.start()?;
+        let (name, limit) = (part.name, UP_WITHIN.as_secs());
+        self.parts.push(part);
+        let up = wait_for(UP_WITHIN, || async {
+            reqwest::get(ready)
+                .await
+                .ok()
+                .filter(|answer| answer.status().is_success())
+        });
+        tokio::select! {
+            up = up => up.map(drop).with_context(|| format!("{name} was not ready within {limit} s at {ready}"))?,
+            ended = self.first_to_end() => bail!("{ended}"),
+        }
+        say::done(&format!("{name} is ready"));
+        Ok(())
+    }
+
+    fn sink(&self, name: &'static str, colour: &'static str) -> Option<LineSink> {
+        let print: LineSink = Arc::new(move |line| {
+            eprintln!("{} {line}", say::paint(colour, &format!("{name:<12}│")))
+        });
+        self.plan.follow.then_some(print)
+    }
+}
+
+impl Part {
+    fn start(&mut self) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment);
+        // Ctrl-C at the terminal is for us; we end the parts in order.
+        command.process_group(0);
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        self.process = Some(Process::start(self.name, command, self.sink.clone())?);
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.stop(DOWN_WITHIN).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Compiles the services and gives the folder they are in.
+fn build(release: bool) -> Result<PathBuf> {
+    say::step("building the services (the first time takes some minutes)");
+    let mut cargo = Build::new("cargo");
+    cargo
+        .args(["build", "--locked", "--package", "silo-db-api"])
+        .current_dir(workspace());
+    if release {
+        cargo.arg("--release");
+    }
+    if !cargo.status().context("cannot start cargo")?.success() {
+        bail!("the services do not build; cargo said why above");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from);
+    Ok(target.join(if release { "release" } else { "debug" }))
+}
+
+/// Fills a server with demo data, showing how far it is.
+async fn load(demo: &Demo, mongo: &MongoServer) -> Result<()> {
+    let total: usize = Demo::plans().map(|plan| demo.count(plan)).sum();
+    say::step(&format!(
+        "loading {total} demo documents in {} collections",
+        Demo::plans().count()
+    ));
+    let style = indicatif::ProgressStyle::with_template(
+        "  {bar:40} {pos}/{len} documents, {per_sec}, {eta} left  {msg}",
+    )?;
+    let bar = indicatif::ProgressBar::new(total as u64).with_style(style);
+    let database = mongo.client().await?.database(DATABASE);
+    let mut before = 0;
+    demo.load(&database, |name, done, of| {
+        bar.set_message(name.to_owned());
+        bar.set_position((before + done) as u64);
+        if done == of {
+            before += of;
+        }
+    })
+    .await
+    .context("the Mongo server did not take the demo data")?;
+    bar.finish_and_clear();
+    say::done(&format!("{total} documents loaded"));
+    Ok(())
+}
+
+/// A port on the loopback interface that nobody listens on.
+fn free_port(wanted: u16) -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", wanted)).with_context(|| {
+        format!("port {wanted} is in use; choose another with --port, or end what listens there")
+    })?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// An environment as in production, to validate the Caddyfile with; the password is `demo`.
+pub fn production_example() -> [(&'static str, &'static str); 2] {
+    [
+        ("SILO_USER", "demo"),
+        (
+            "SILO_PASSWORD_HASH",
+            "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG",
+        ),
+    ]
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask test`: everything that has to hold, one step after the other.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use silo_testkit::tools::{Tool, workspace};
+
+use crate::{say, tools};
+
+/// What to test.
+#[derive(Args)]
+pub struct Test {
+    /// Leave out the browser
+    #[arg(long)]
+    no_browser: bool,
+}
+
+impl Test {
+    /// Runs every step; the first that fails ends it.
+    pub async fn run(self) -> Result<()> {
+        tools::install(tools::FOR_TEST)?;
+        let cargo = |arguments: &[&str]| {
+            let mut cargo = Command::new("cargo");
+            cargo.args(arguments).current_dir(workspace());
+            cargo
+        };
+        step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+        step(
+            "clippy",
+            &mut cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--quiet",
+                "--",
+                "--deny",
+                "warnings",
+            ]),
+        )?;
+        let mut doc = cargo(&[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+            "--locked",
+            "--quiet",
+        ]);
+        step("rustdoc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+        step(
+            "unit and API tests",
+            &mut cargo(&["test", "--workspace", "--locked", "--quiet"]),
+        )?;
+        self.caddyfile()?;
+        if self.no_browser {
+            say::skipped("the browser test", "--no-browser was given");
+        }
+        say::done("all tests passed");
+        Ok(())
+    }
+
+    fn caddyfile(&self) -> Result<()> {
+        let caddy = Tool::Caddy.installed()?;
+        let file = workspace().join("Caddyfile");
+        let mut validate = Command::new(&caddy);
+        validate
+            .args(["validate", "--adapter", "caddyfile", "--config"])
+            .arg(&file)
+            .current_dir(workspace());
+        step(
+            "the Caddyfile, as in production",
+            validate.envs(crate::stack::production_example()),
+        )?;
+        step(
+            "the Caddyfile's formatting",
+            Command::new(&caddy).args(["fmt", "--diff"]).arg(&file),
+        )
+    }
+}
+
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    say::step(name);
+    let status = command.status().with_context(|| {
+        format!(
+            "{name}: cannot start {}",
+            command.get_program().to_string_lossy()
+        )
+    })?;
+    if !status.success() {
+        bail!("{name}: failed ({status})");
+    }
+    say::done(name);
+    Ok(())
+}

