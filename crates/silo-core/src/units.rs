@@ -19,7 +19,7 @@ pub fn count_from_i64(value: i64) -> Option<u64> {
 )]
 pub fn count_from_f64(value: f64) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    (value.is_finite() && value >= 0.0 && value <= EXACT && value.fract() == 0.0)
+    (value.is_finite() && (0.0..=EXACT).contains(&value) && value.fract() == 0.0)
         .then_some(value as u64)
 }
 

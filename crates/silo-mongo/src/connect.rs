@@ -37,7 +37,7 @@ pub async fn connect(
 ) -> Result<Client, ConnectError> {
     let mut options = ClientOptions::parse(uri.expose())
         .await
-        .map_err(|_| ConnectError::Unusable)?;
+        .map_err(|_unprintable| ConnectError::Unusable)?;
     options.app_name = Some(app_name.to_owned());
     options.max_pool_size = Some(4);
     options.min_pool_size = Some(0);
@@ -56,5 +56,5 @@ pub async fn connect(
             commands.note(&started.command_name);
         }
     }));
-    Client::with_options(options).map_err(|_| ConnectError::Unusable)
+    Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
 }

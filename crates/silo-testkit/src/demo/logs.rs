@@ -109,7 +109,7 @@ fn bake(maker: &mut Maker<'_>) -> Document {
     let (mut bake, when) = maker.begin("bake", 90);
     bake.extend(doc! { "code": maker.code(), "slug": maker.slug(when), "success": maker.chance(90), "createdAt": when });
     // Two writers: lith writes a date, oven a number.
-    if maker.at % 2 == 0 {
+    if maker.at.is_multiple_of(2) {
         bake.insert("completedAt", when);
     } else {
         bake.insert("completedAt", when.timestamp_millis());
