@@ -1,10 +1,15 @@
 //! The real servers that Silo's tests and local stack run against, and the demo data in them. Never shipped.
 //!
-//! Nothing here is a mock: [`mongo`] starts servers that speak MongoDB's protocol over a real socket, [`process`] keeps them from
-//! outliving us, [`demo`] makes documents shaped like aesthetic.computer's.
+//! Nothing here is a mock: `mongo` starts servers that speak MongoDB's protocol over a real socket, `process` keeps them from
+//! outliving us, `demo` makes documents shaped like aesthetic.computer's.
 
+#[cfg(feature = "servers")]
 pub mod demo;
+#[cfg(feature = "servers")]
 pub mod mongo;
+#[cfg(feature = "servers")]
 pub mod process;
+pub mod say;
 pub mod tools;
+#[cfg(feature = "servers")]
 pub mod wait;

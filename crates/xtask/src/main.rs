@@ -1,39 +1,63 @@
 //! `cargo xtask`: the workspace's own commands.
+//!
+//! This program is small and builds first. It installs what is missing, then hands `up`, `bench` and `e2e` to `silo-stack`, which
+//! runs the real processes.
 
-mod say;
-mod stack;
 mod test;
 mod tools;
-mod up;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use silo_testkit::say;
+use silo_testkit::tools::workspace;
 
 /// Silo's own commands.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Verb,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Verb {
     /// Run the whole stack here with demo data, and print its address
-    Up(up::Up),
+    #[command(disable_help_flag = true)]
+    Up(Rest),
     /// Install what the tests need, then run all of them
     Test(test::Test),
+    /// Run only the browser test
+    #[command(disable_help_flag = true)]
+    E2e(Rest),
+    /// Measure size and speed, and print tables
+    #[command(disable_help_flag = true)]
+    Bench(Rest),
     /// Install the pinned tools into target/tools
     Tools,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Arguments that `silo-stack` reads; `--help` among them.
+#[derive(clap::Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Up(up) => up.run().await,
-        Command::Test(test) => test.run().await,
-        Command::Tools => tools::install(tools::EVERYTHING),
+        Verb::Up(rest) => up(&rest),
+        Verb::Test(test) => test.run(),
+        Verb::E2e(rest) => {
+            tools::install(tools::FOR_TEST).and_then(|()| become_stack("e2e", &rest))
+        }
+        Verb::Bench(rest) => {
+            tools::install(tools::FOR_BENCH).and_then(|()| become_stack("bench", &rest))
+        }
+        Verb::Tools => tools::install(tools::EVERYTHING),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,4 +66,43 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn up(rest: &Rest) -> Result<()> {
+    let given = |argument: &OsString| {
+        argument
+            .to_str()
+            .is_some_and(|text| text == "--mongo" || text.starts_with("--mongo="))
+    };
+    let own_server = !rest.arguments.iter().any(given);
+    tools::install(if own_server {
+        tools::FOR_UP
+    } else {
+        tools::FOR_UP_WITHOUT_SERVER
+    })?;
+    become_stack("up", rest)
+}
+
+/// Builds `silo-stack` and replaces this process with it, so that Ctrl-C and exit codes need no passing on.
+fn become_stack(verb: &str, rest: &Rest) -> Result<()> {
+    let mut cargo = stack(verb);
+    let error = cargo.args(&rest.arguments).exec();
+    Err(error).context("cannot start cargo")
+}
+
+/// The command that builds and runs `silo-stack`.
+fn stack(verb: &str) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args([
+            "run",
+            "--locked",
+            "--quiet",
+            "--package",
+            "silo-stack",
+            "--",
+            verb,
+        ])
+        .current_dir(workspace());
+    cargo
 }

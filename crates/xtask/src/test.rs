@@ -4,9 +4,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 
-use crate::{say, tools};
+use crate::tools;
 
 /// What to test.
 #[derive(Args)]
@@ -18,7 +19,7 @@ pub struct Test {
 
 impl Test {
     /// Runs every step; the first that fails ends it.
-    pub async fn run(self) -> Result<()> {
+    pub fn run(self) -> Result<()> {
         tools::install(tools::FOR_TEST)?;
         let cargo = |arguments: &[&str]| {
             let mut cargo = Command::new("cargo");
@@ -70,7 +71,7 @@ impl Test {
             .current_dir(workspace());
         step(
             "the Caddyfile, as in production",
-            validate.envs(crate::stack::production_example()),
+            validate.envs(production_example()),
         )?;
         step(
             "the Caddyfile's formatting",
@@ -92,4 +93,15 @@ fn step(name: &str, command: &mut Command) -> Result<()> {
     }
     say::done(name);
     Ok(())
+}
+
+/// An environment as in production, to validate the Caddyfile with; the password is `demo`.
+fn production_example() -> [(&'static str, &'static str); 2] {
+    [
+        ("SILO_USER", "demo"),
+        (
+            "SILO_PASSWORD_HASH",
+            "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG",
+        ),
+    ]
 }

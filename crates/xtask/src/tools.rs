@@ -4,9 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use silo_testkit::say;
 use silo_testkit::tools::{Tool, folder};
-
-use crate::say;
 
 /// Something that can be missing.
 #[derive(Clone, Copy)]

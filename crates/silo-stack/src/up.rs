@@ -3,8 +3,9 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
+use silo_testkit::say;
+
 use crate::stack::{Plan, Stack};
-use crate::{say, tools};
 
 /// How to run it.
 #[derive(Args)]
@@ -36,11 +37,6 @@ impl Up {
         drop(std::net::TcpListener::bind(("127.0.0.1", self.port)).map_err(|error| {
             anyhow::anyhow!("port {} cannot be used ({error}); choose another with --port, or end what listens there", self.port)
         })?);
-        tools::install(if self.mongo.is_some() {
-            tools::FOR_UP_WITHOUT_SERVER
-        } else {
-            tools::FOR_UP
-        })?;
         let plan = Plan {
             release: !self.debug,
             mongo: self.mongo,

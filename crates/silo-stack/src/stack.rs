@@ -12,12 +12,11 @@ use jiff::Timestamp;
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{Kind, MongoServer};
 use silo_testkit::process::{LineSink, Process};
+use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::Command;
-
-use crate::say;
 
 /// How long a part may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(20);
@@ -270,9 +269,7 @@ impl Stack {
     }
 
     fn sink(&self, name: &'static str, colour: &'static str) -> Option<LineSink> {
-        let print: LineSink = Arc::new(move |line| {
-            eprintln!("{} {line}", say::paint(colour, &format!("{name:<12}│")))
-        });
+        let print: LineSink = Arc::new(move |line| say::part(name, colour, line));
         self.plan.follow.then_some(print)
     }
 }
@@ -352,15 +349,4 @@ fn free_port(wanted: u16) -> Result<u16> {
         format!("port {wanted} is in use; choose another with --port, or end what listens there")
     })?;
     Ok(listener.local_addr()?.port())
-}
-
-/// An environment as in production, to validate the Caddyfile with; the password is `demo`.
-pub fn production_example() -> [(&'static str, &'static str); 2] {
-    [
-        ("SILO_USER", "demo"),
-        (
-            "SILO_PASSWORD_HASH",
-            "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG",
-        ),
-    ]
 }

@@ -1,5 +1,8 @@
-//! Lines for the person at the terminal. Everything goes to standard error; results go to standard output.
+//! Lines for the person at the terminal. They go to standard error; results go to standard output.
 
+#![expect(clippy::print_stderr, reason = "this is what it is for")]
+
+use std::fmt::Display;
 use std::io::IsTerminal;
 
 /// A step that begins.
@@ -18,11 +21,17 @@ pub fn skipped(what: &str, why: &str) {
 }
 
 /// The end, when it is not a good one.
-pub fn failed(error: &anyhow::Error) {
+pub fn failed(error: &dyn Display) {
     eprintln!("{} {error:#}", paint("31", "✗"));
 }
 
+/// A line of one part of the stack, marked with its name in its colour.
+pub fn part(name: &str, colour: &str, line: &str) {
+    eprintln!("{} {line}", paint(colour, &format!("{name:<12}│")));
+}
+
 /// Text in a colour (an SGR code), where the terminal can show it.
+#[must_use]
 pub fn paint(code: &str, text: &str) -> String {
     if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         format!("\x1b[{code}m{text}\x1b[0m")

@@ -1,0 +1,36 @@
+//! `silo-stack`: Silo's real processes run together on this machine. `cargo xtask` builds and calls it.
+
+mod stack;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use silo_testkit::say;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the whole stack here with demo data, and print its address
+    Up(up::Up),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Verb::Up(up) => up.run().await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::failed(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
