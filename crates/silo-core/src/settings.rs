@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 use serde::de::DeserializeOwned;
@@ -130,6 +131,17 @@ impl Settings {
                 default,
                 format!("{name}: `{text}` is not an address and port such as {default}"),
             )
+        })
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&mut self, name: &str, bounds: RangeInclusive<u64>) -> u64 {
+        let text = self.text(name);
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.unwrap_or_else(|| {
+            let (least, most) = (*bounds.start(), *bounds.end());
+            let problem = format!("{name}: `{text}` is not a whole number from {least} to {most}");
+            note(&mut self.problems, least, problem)
         })
     }
 

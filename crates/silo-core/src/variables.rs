@@ -25,6 +25,8 @@ pub const CONFIG_FILE: &str = "SILO_CONFIG";
 pub const MONGODB_CONNECTION_STRING: &str = "MONGODB_CONNECTION_STRING";
 /// The name of the database.
 pub const MONGODB_NAME: &str = "MONGODB_NAME";
+/// How often the database is measured.
+pub const REFRESH_SECONDS: &str = "REFRESH_SECONDS";
 /// The address a service listens on.
 pub const BIND: &str = "BIND";
 /// How log lines look.
@@ -51,6 +53,13 @@ pub const VARIABLES: &[Variable] = &[
         default: Some("aesthetic"),
         secret: false,
         meaning: "the name of AC's database",
+    },
+    Variable {
+        name: REFRESH_SECONDS,
+        key: "refresh.seconds",
+        default: Some("60"),
+        secret: false,
+        meaning: "how often collections, users, clients and access are measured; keeps and AT-protocol keys five times as seldom",
     },
     Variable {
         name: BIND,

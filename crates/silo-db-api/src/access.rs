@@ -107,7 +107,8 @@ pub async fn measure(
         .map_err(|fault| errors.push(source_error("top", fault)))
         .unwrap_or_default();
     let known = collections
-        .peek()
+        .settled()
+        .await
         .map_err(|error| {
             errors.push(SourceError {
                 source: "collections".into(),

@@ -135,7 +135,8 @@ pub async fn measure(
         .map_err(|fault| errors.push(source_error("keep-jobs", fault)))
         .ok();
     let people = people
-        .peek()
+        .settled()
+        .await
         .map_err(|error| {
             errors.push(SourceError {
                 source: "handles".into(),

@@ -18,18 +18,18 @@ use crate::state::State;
 pub fn routes(config: &mut ServiceConfig, state: State) {
     config
         .app_data(Data::new(state))
-        .route("/api/db/health", get(health::get_health))
-        .route("/api/db/collections", get(collections::list_collections))
-        .route(
+        .service(get("/api/db/health", health::get_health))
+        .service(get("/api/db/collections", collections::list_collections))
+        .service(get(
             "/api/db/collections/{name}",
-            get(collections::get_collection),
-        )
-        .route("/api/db/users/count", get(users::count_users))
-        .route("/api/db/users/{id}", get(users::get_user))
-        .route("/api/db/handles", get(users::list_handles))
-        .route("/api/db/clients", get(clients::list_clients))
-        .route("/api/db/access", get(access::get_access))
-        .route("/api/db/atproto", get(atproto::get_atproto))
-        .route("/api/kidlisp/stats", get(keeps::get_kidlisp_stats))
-        .route("/api/db/openapi.json", get(openapi::get_openapi));
+            collections::get_collection,
+        ))
+        .service(get("/api/db/users/count", users::count_users))
+        .service(get("/api/db/users/{id}", users::get_user))
+        .service(get("/api/db/handles", users::list_handles))
+        .service(get("/api/db/clients", clients::list_clients))
+        .service(get("/api/db/access", access::get_access))
+        .service(get("/api/db/atproto", atproto::get_atproto))
+        .service(get("/api/kidlisp/stats", keeps::get_kidlisp_stats))
+        .service(get("/api/db/openapi.json", openapi::get_openapi));
 }

@@ -8,7 +8,8 @@ use silo_core::logging::LogFormat;
 use silo_core::secret::Secret;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BIND, MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG,
+    AC_GIT_DIRTY, AC_GIT_SHA, BIND, MONGODB_CONNECTION_STRING, MONGODB_NAME, REFRESH_SECONDS,
+    RUST_LOG,
 };
 use silo_mongo::catalogue::{Catalogue, Entry};
 use silo_web::snapshot::Pace;
@@ -51,18 +52,20 @@ pub struct Paces {
     pub details: Pace,
 }
 
-impl Default for Paces {
-    fn default() -> Self {
+impl Paces {
+    /// `refresh` is the interval of what is neither the server's own state nor read whole.
+    #[must_use]
+    pub fn every(refresh: Duration) -> Self {
         let pace = |every, deadline| Pace {
-            every: Duration::from_secs(every),
+            every,
             deadline: Duration::from_secs(deadline),
             patience: Duration::from_millis(3500),
         };
         Self {
-            server: pace(2, 3),
-            minute: pace(60, 30),
-            slow: pace(300, 30),
-            details: pace(300, 10),
+            server: pace(Duration::from_secs(2), 3),
+            minute: pace(refresh, 30),
+            slow: pace(refresh * 5, 30),
+            details: pace(refresh * 5, 10),
         }
     }
 }
@@ -94,7 +97,7 @@ impl Settings {
             build: Build::current(sha.as_deref(), dirty.as_deref()),
             catalogue: catalogue.unwrap_or_else(Catalogue::empty),
             clients: from.list("clients"),
-            paces: Paces::default(),
+            paces: Paces::every(Duration::from_secs(from.number(REFRESH_SECONDS, 1..=3600))),
         };
         from.finish()?;
         Ok(settings)

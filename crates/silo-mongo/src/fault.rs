@@ -65,7 +65,9 @@ impl From<&Error> for Fault {
         match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => Self::AuthenticationFailed,
             ErrorKind::Command(command) => Self::from_server_code(command.code),
+            // Whoever asked first is told so; the others only that their connection is gone, and why.
             ErrorKind::ServerSelection { message, .. }
+            | ErrorKind::ConnectionPoolCleared { message, .. }
                 if message.contains("SCRAM failure") || message.contains("uthentication") =>
             {
                 Self::AuthenticationFailed

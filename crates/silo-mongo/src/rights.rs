@@ -18,12 +18,15 @@ const WRITES: &[&str] = &[
     "anyAction",
 ];
 
+/// MongoDB's own roles that change nothing in a database. A server that lists no privileges is judged by these.
+const READING_ROLES: &[&str] = &["read", "readAnyDatabase", "clusterMonitor"];
+
 /// What an account may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rights {
     /// Signed in, and no right to write anywhere in the database.
     ReadOnly,
-    /// It can write: these are the actions.
+    /// It can write: these are the actions, or the roles.
     CanWrite(Vec<String>),
     /// The server asks nobody to sign in, so everybody may do everything.
     Unauthenticated,
@@ -52,6 +55,9 @@ fn from_status(status: &Document, database: &str) -> Rights {
         return Rights::Unauthenticated;
     }
     let privileges = list("authInfo.authenticatedUserPrivileges");
+    if privileges.is_empty() {
+        return from_roles(&list("authInfo.authenticatedUserRoles"), database);
+    }
     let here = privileges
         .iter()
         .filter_map(Bson::as_document)
@@ -70,6 +76,23 @@ fn from_status(status: &Document, database: &str) -> Rights {
         Rights::ReadOnly
     } else {
         Rights::CanWrite(writes)
+    }
+}
+
+/// A role that is not known to be harmless counts as one that writes, when it is of this database or of all (`admin`).
+fn from_roles(roles: &[Bson], database: &str) -> Rights {
+    let here =
+        |role: &&Document| field::text(role, "db").is_none_or(|of| of == database || of == "admin");
+    let names = roles.iter().filter_map(Bson::as_document).filter(here);
+    let names = names.filter_map(|role| field::text(role, "role"));
+    let writing: Vec<String> = names
+        .filter(|name| !READING_ROLES.contains(name))
+        .map(str::to_owned)
+        .collect();
+    if writing.is_empty() {
+        Rights::ReadOnly
+    } else {
+        Rights::CanWrite(writing)
     }
 }
 
@@ -123,6 +146,35 @@ mod tests {
         assert_eq!(from_status(&reader, "aesthetic"), Rights::ReadOnly);
         let elsewhere = status(doc! { "db": "silo", "collection": "" }, &["insert"]);
         assert_eq!(from_status(&elsewhere, "aesthetic"), Rights::ReadOnly);
+    }
+
+    #[test]
+    fn without_privileges_the_roles_tell() {
+        let roles = |roles: &[(&str, &str)]| {
+            let roles = roles
+                .iter()
+                .map(|(role, db)| doc! { "role": *role, "db": *db });
+            let roles: Vec<Document> = roles.collect();
+            doc! { "authInfo": {
+                "authenticatedUsers": [{ "user": "silo", "db": "admin" }],
+                "authenticatedUserRoles": roles,
+                "authenticatedUserPrivileges": [],
+            } }
+        };
+        let reader = roles(&[
+            ("read", "aesthetic"),
+            ("clusterMonitor", "admin"),
+            ("readWrite", "elsewhere"),
+        ]);
+        assert_eq!(from_status(&reader, "aesthetic"), Rights::ReadOnly);
+        for (role, db) in [
+            ("readWrite", "aesthetic"),
+            ("root", "admin"),
+            ("our-own-role", "aesthetic"),
+        ] {
+            let wanted = Rights::CanWrite(vec![role.into()]);
+            assert_eq!(from_status(&roles(&[(role, db)]), "aesthetic"), wanted);
+        }
     }
 
     #[test]

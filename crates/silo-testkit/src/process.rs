@@ -132,11 +132,7 @@ impl Process {
     /// # Errors
     /// When it cannot be waited for.
     pub async fn stop(&mut self, limit: Duration) -> std::io::Result<std::process::ExitStatus> {
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
-        {
+        if let Some(pid) = self.pid() {
             // It may have ended a moment ago: then there is nobody to tell.
             let _told = kill_process(pid, Signal::TERM).is_ok();
         }
@@ -157,6 +153,20 @@ impl Process {
         self.child.kill().await
     }
 
+    /// Stops it in its tracks (SIGSTOP) until the guard is dropped: alive, and deaf.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> std::io::Result<Frozen> {
+        let pid = self.pid().ok_or(std::io::ErrorKind::NotFound)?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Frozen(pid))
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+    }
+
     /// Its last lines, both streams.
     #[must_use]
     pub fn last_lines(&self) -> Vec<String> {
@@ -174,6 +184,17 @@ impl Process {
             reason,
             output: self.last_lines().join("\n"),
         }
+    }
+}
+
+/// A process that hears nothing; it goes on when this is dropped.
+#[must_use]
+pub struct Frozen(Pid);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // When it has ended meanwhile there is nobody to wake.
+        let _woken = kill_process(self.0, Signal::CONT).is_ok();
     }
 }
 

@@ -2,10 +2,11 @@
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::guard::{self, Guard};
+use actix_web::guard;
+use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, Error, Handler, Responder, Route};
+use actix_web::{App, Error, Handler, HttpResponse, Resource, Responder};
 
 use crate::middleware::around;
 use crate::problem::{Kind, Problem};
@@ -34,10 +35,10 @@ pub fn app(
         .app_data(web::PathConfig::default().error_handler(|_, _| {
             Problem::new(Kind::Malformed, "a part of the path cannot be read").into()
         }))
-        .route("/healthz", get(health::get_healthz))
-        .route("/readyz", get(health::get_readyz))
-        .route("/version", get(health::get_version))
-        .route("/metrics", get(metrics::get_metrics))
+        .service(get("/healthz", health::get_healthz))
+        .service(get("/readyz", health::get_readyz))
+        .service(get("/version", health::get_version))
+        .service(get("/metrics", metrics::get_metrics))
         .configure(routes)
         .default_service(web::to(|| async {
             Err::<&str, _>(Problem::new(
@@ -48,16 +49,19 @@ pub fn app(
         .wrap(from_fn(around))
 }
 
-/// A route for reading: GET, and HEAD with the same headers.
-pub fn get<F, Args>(handler: F) -> Route
+/// A path for reading: GET, and HEAD with the same headers; any other method is a 405 that says so.
+pub fn get<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    web::route().guard(reads()).to(handler)
-}
-
-fn reads() -> impl Guard {
-    guard::Any(guard::Get()).or(guard::Head())
+    let reads = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path)
+        .route(web::route().guard(reads).to(handler))
+        .default_service(web::to(|| async {
+            HttpResponse::MethodNotAllowed()
+                .insert_header((ALLOW, "GET, HEAD"))
+                .finish()
+        }))
 }

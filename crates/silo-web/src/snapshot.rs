@@ -2,6 +2,7 @@
 //!
 //! A failed measurement keeps the last good value and marks it stale; nothing measured yet is an error with a reason, never a zero.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,58 +14,13 @@ use log::{info, warn};
 use serde::Serialize;
 use silo_core::units::whole_millis;
 use tokio::sync::{Notify, watch};
-use utoipa::ToSchema;
 
 use crate::problem::{Kind, Problem};
 
-/// What went wrong at a source, for people and programs; never a driver's text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceError {
-    /// What was asked: `mongod`, `collection boots`...
-    pub source: String,
-    /// A stable name, in snake case: `unreachable`, `not_authorized`, `timed_out`...
-    pub code: String,
-    /// One sentence for people.
-    pub detail: String,
-    /// When it began to fail this way.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub since: Option<Timestamp>,
-}
+mod reading;
 
-impl SourceError {
-    /// An error that begins now.
-    pub fn new(
-        source: impl Into<String>,
-        code: impl Into<String>,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self {
-            source: source.into(),
-            code: code.into(),
-            detail: detail.into(),
-            since: Some(Timestamp::now()),
-        }
-    }
-}
-
-/// A value with what could not be had of it. No errors: whole. Errors: partial.
-#[derive(Debug)]
-pub struct Measured<T> {
-    /// The value; parts that could not be measured are `None` in it.
-    pub value: T,
-    /// Why they are.
-    pub errors: Vec<SourceError>,
-}
-
-impl<T> From<T> for Measured<T> {
-    fn from(value: T) -> Self {
-        Self {
-            value,
-            errors: Vec::new(),
-        }
-    }
-}
+pub use reading::{Freshness, Measured, Reading, SourceError};
+use reading::{keep_since, overdue_error};
 
 /// How often a subject is measured and how long one measurement may take.
 #[derive(Clone, Copy, Debug)]
@@ -117,39 +73,6 @@ impl<T> Clone for Good<T> {
     }
 }
 
-/// How far a value can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Freshness {
-    /// Measured whole, within twice its `ttl`.
-    Fresh,
-    /// The last good value; measuring has failed since, or stopped.
-    Stale,
-    /// Fresh, but some of its inputs failed: `errors` names them.
-    Partial,
-    /// There is no value: `errors` says why.
-    Error,
-}
-
-/// What a reader gets: the value with its age and trust.
-#[derive(Debug)]
-pub struct Reading<T> {
-    /// The value.
-    pub value: Arc<T>,
-    /// The value, serialised once when it was measured.
-    pub json: Bytes,
-    /// When it was measured.
-    pub as_of: Timestamp,
-    /// How long ago that is, by a clock that nobody can set.
-    pub age: Duration,
-    /// How often it is measured.
-    pub ttl: Duration,
-    /// How far it can be trusted.
-    pub state: Freshness,
-    /// What went wrong, if anything did.
-    pub errors: Vec<SourceError>,
-}
-
 impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// A subject that nobody has measured yet.
     #[must_use]
@@ -172,6 +95,12 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// How often it is measured.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.pace.every
     }
 
     /// Measures for ever, one measurement at a time. Run once per snapshot, as a task of its own.
@@ -235,15 +164,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// # Errors
     /// 503 when there is no value: nothing measured in time, or every measurement failed.
     pub async fn read(&self) -> Result<Reading<T>, Problem> {
-        let mut changes = self.state.subscribe();
-        // Both outcomes of waiting lead on: `peek` reads what there is.
-        if tokio::time::timeout(
-            self.pace.patience,
-            changes.wait_for(|state| state.attempts > 0),
-        )
-        .await
-        .is_err()
-        {
+        if !self.attempted().await {
             let detail = format!(
                 "{} is being measured for the first time; ask again in a moment",
                 self.name
@@ -261,6 +182,25 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             );
             Problem::with_code(Kind::Unavailable, "source_unavailable", detail)
         })
+    }
+
+    /// The same for another measurement that builds on this one.
+    ///
+    /// # Errors
+    /// Why there is no value.
+    pub async fn settled(&self) -> Result<Reading<T>, SourceError> {
+        // In time or not, `peek` tells what there is.
+        self.attempted().await;
+        self.peek()
+    }
+
+    /// Waits for the first measurement, good or bad, within a request's patience; whether it came.
+    async fn attempted(&self) -> bool {
+        let mut changes = self.state.subscribe();
+        let first = changes.wait_for(|state| state.attempts > 0);
+        tokio::time::timeout(self.pace.patience, first)
+            .await
+            .is_ok()
     }
 
     /// Reads what there is without waiting.
@@ -370,8 +310,17 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             info!(subject = self.name, took_ms = took; "{} measured", self.name);
         }
         let known = before.good.as_ref().map_or(&[][..], |good| &good.errors);
+        // One line for each reason, however many sources share it.
+        let mut reasons = BTreeMap::<_, Vec<_>>::new();
         for error in good.errors.iter().filter(|error| !known.contains(error)) {
-            warn!(subject = self.name, code = error.code.as_str(), source = error.source.as_str(); "measured in part: {}", error.detail);
+            let reason = (error.code.as_str(), error.detail.as_str());
+            reasons
+                .entry(reason)
+                .or_default()
+                .push(error.source.as_str());
+        }
+        for ((code, detail), sources) in reasons {
+            warn!(subject = self.name, code, sources = sources.join(", ").as_str(); "measured in part: {detail}");
         }
     }
 }
@@ -419,35 +368,6 @@ fn serialise<T: Serialize>(name: &str, measured: Measured<T>) -> Result<Good<T>,
         measured: Instant::now(),
         errors: measured.errors,
     })
-}
-
-/// An error that was there before keeps the time it began.
-fn keep_since(errors: &[SourceError], known: &[SourceError]) -> Vec<SourceError> {
-    let began = |error: &SourceError| {
-        let same =
-            |other: &&SourceError| (&other.source, &other.code) == (&error.source, &error.code);
-        known
-            .iter()
-            .find(same)
-            .map_or(error.since, |known| known.since)
-    };
-    errors
-        .iter()
-        .map(|error| SourceError {
-            since: began(error),
-            ..error.clone()
-        })
-        .collect()
-}
-
-fn overdue_error(name: &str) -> SourceError {
-    let detail = "measuring has stopped: the last value is older than two intervals";
-    SourceError {
-        source: name.into(),
-        code: "overdue".into(),
-        detail: detail.into(),
-        since: None,
-    }
 }
 
 #[cfg(test)]

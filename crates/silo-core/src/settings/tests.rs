@@ -1,7 +1,9 @@
 use std::io::Write;
 
 use super::*;
-use crate::variables::{BIND, LOG_FORMAT, MONGODB_CONNECTION_STRING, MONGODB_NAME};
+use crate::variables::{
+    BIND, LOG_FORMAT, MONGODB_CONNECTION_STRING, MONGODB_NAME, REFRESH_SECONDS,
+};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -115,4 +117,14 @@ fn a_missing_file_is_a_problem() {
 fn numbers_are_not_damaged_on_the_way() {
     let mut settings = Settings::from_map(&environment(&[(MONGODB_NAME, "007")]));
     assert_eq!(settings.text(MONGODB_NAME), "007");
+}
+
+#[test]
+fn a_number_out_of_bounds_is_a_problem() {
+    for value in ["0", "3601", "-1", "1.5", "x"] {
+        let mut settings = Settings::from_map(&environment(&[(REFRESH_SECONDS, value)]));
+        settings.number(REFRESH_SECONDS, 1..=3600);
+        let told = settings.finish().unwrap_err().to_string();
+        assert!(told.contains("a whole number from 1 to 3600"), "{told}");
+    }
 }

@@ -11,7 +11,6 @@ use silo_web::snapshot::{Freshness, Source};
 use utoipa::ToSchema;
 
 use crate::server::{Condition, Server};
-use crate::settings::Paces;
 use crate::state::State;
 
 /// How mongod is.
@@ -33,7 +32,7 @@ pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
         (_, Ok(reading)) => reading,
         (Err(problem), Err(_)) if problem.code() == "not_measured_yet" => return Err(problem),
         (_, Err(error)) => {
-            let ttl_ms = whole_millis(Paces::default().server.every);
+            let ttl_ms = whole_millis(state.server.ttl());
             let meta = Meta {
                 as_of: None,
                 ttl_ms,

@@ -1,0 +1,53 @@
+//! `/api/db/access`.
+
+use mongodb::bson::{Document, doc};
+use serde_json::{Value, json};
+use silo_testkit::mongo::{Kind, MongoServer};
+
+use crate::service::{DATABASE, Service, database};
+
+#[tokio::test]
+async fn reads_writes_and_features_are_reported_since_the_server_started() {
+    let mut server = MongoServer::start(Kind::Rust).await.unwrap();
+    server.require_users(DATABASE).await.unwrap();
+    let db = database(&server).await;
+    let moods = db.collection::<Document>("moods");
+    moods
+        .insert_many((0..30).map(|n| doc! { "_id": n }))
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        moods.find_one(doc! {}).await.unwrap();
+    }
+    for half in ["films.files", "films.chunks"] {
+        db.collection(half)
+            .insert_one(doc! { "_id": 1 })
+            .await
+            .unwrap();
+    }
+
+    let service = Service::start(&server.reader_uri()).await;
+    let answer = service.get("/api/db/access").await.ok();
+    let data = &answer["data"];
+    assert!(data["writes"].as_u64().unwrap() >= 3, "{data}");
+    assert!(data["reads"].as_u64().unwrap() >= 10, "{data}");
+    assert_eq!(data["gridFs"], json!({ "inUse": true, "count": 1 }));
+    assert_eq!(
+        data["unusedIndexes"],
+        Value::Null,
+        "a server that has just started cannot tell"
+    );
+    let since: jiff::Timestamp = data["since"].as_str().unwrap().parse().unwrap();
+    let uptime = jiff::Timestamp::now().duration_since(since);
+    assert!(
+        (0..120).contains(&uptime.as_secs()),
+        "since {since} is {uptime} ago"
+    );
+    let names: Vec<_> = data["collections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"moods"), "{names:?}");
+}

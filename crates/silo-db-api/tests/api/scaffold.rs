@@ -1,0 +1,147 @@
+//! What every service does: entity tags, ages, request ids, metrics, one refresh for many requests, an orderly end.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use silo_mongo::catalogue::Catalogue;
+use silo_mongo::commands::Commands;
+use silo_mongo::connect::connect;
+use silo_testkit::mongo::{Kind, MongoServer};
+
+use crate::service::{DATABASE, Service, demo_server};
+
+#[tokio::test]
+async fn a_hundred_first_requests_cost_one_refresh() {
+    let (server, _) = demo_server(Kind::Rust).await;
+    let service = Service::start(&server.reader_uri()).await;
+    let requests = (0..100).map(|_| service.get("/api/db/collections"));
+    for reply in futures_util::future::join_all(requests).await {
+        assert_eq!(reply.ok()["data"]["total"]["collections"], 38);
+    }
+    assert_eq!(service.commands("listCollections").await, 1);
+    let details = (0..100).map(|_| service.get("/api/db/collections/moods"));
+    let before = service.commands("aggregate").await;
+    for reply in futures_util::future::join_all(details).await {
+        reply.ok();
+    }
+    let after = service.commands("aggregate").await;
+    assert!(
+        after - before <= 2,
+        "100 looks at one collection sampled it {} times",
+        after - before
+    );
+}
+
+#[tokio::test]
+async fn one_refresh_of_all_collections_is_at_most_45_commands() {
+    let (server, _) = demo_server(Kind::Rust).await;
+    let commands = Commands::default();
+    let uri = silo_core::secret::Secret::new(server.reader_uri());
+    let client = connect(&uri, "test", std::sync::Arc::new(commands.clone()))
+        .await
+        .unwrap();
+    let gateway = silo_db_api::gateway::Gateway::new(client, DATABASE);
+    let catalogue = Catalogue::built_in().unwrap();
+    let measured = silo_db_api::collections::measure(gateway, catalogue.into())
+        .await
+        .unwrap();
+    assert_eq!(measured.value.collections.len(), 38);
+    let sent: u64 = commands.counts().values().sum();
+    assert!((39..=45).contains(&sent), "{:?}", commands.counts());
+}
+
+#[tokio::test]
+async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
+    let (server, _) = demo_server(Kind::Rust).await;
+    let service = Service::start(&server.reader_uri()).await;
+    let path = "/api/db/collections";
+    let first = service.get(path).await;
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{first:#?}");
+    assert_eq!(first.header("cache-control"), "private, max-age=60");
+    assert!(first.header("age").parse::<u64>().unwrap() < 60);
+    assert!(first.header("server-timing").starts_with("app;dur="));
+    let again = service
+        .send(Method::GET, path, |get| get.header("If-None-Match", &tag))
+        .await;
+    assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""));
+    assert_eq!(again.header("etag"), tag);
+    let other = service
+        .send(Method::GET, path, |get| {
+            get.header("If-None-Match", "W/\"0\"")
+        })
+        .await;
+    assert_eq!(other.status, 200);
+    let head = service.send(Method::HEAD, path, |head| head).await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+    assert_eq!(head.header("etag"), tag);
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
+    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let service = Service::start(&server.uri()).await;
+    let given = service
+        .send(Method::GET, "/healthz", |get| {
+            get.header("X-Request-Id", "abc-123")
+        })
+        .await;
+    assert_eq!(given.header("x-request-id"), "abc-123");
+    let hostile = service
+        .send(Method::GET, "/healthz", |get| {
+            get.header("X-Request-Id", "a\" level=ERROR \"")
+        })
+        .await;
+    assert_eq!(hostile.header("x-request-id").len(), 36, "{hostile:#?}");
+}
+
+#[tokio::test]
+async fn the_deployed_commit_is_told() {
+    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let stamp = [("AC_GIT_SHA", "0123abc"), ("AC_GIT_DIRTY", "1")];
+    let service = Service::start_with(&server.uri(), &stamp).await;
+    for path in ["/version", "/healthz"] {
+        let told = service.get(path).await.json();
+        assert_eq!(
+            (told["sha"].as_str(), told["dirty"].as_bool()),
+            (Some("0123abc"), Some(true)),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
+    let (server, _) = demo_server(Kind::Rust).await;
+    let service = Service::start(&server.reader_uri()).await;
+    service.get("/api/db/collections/moods").await.ok();
+    service.get("/api/db/collections/nothing").await;
+    let metrics = service.get("/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
+    for line in [
+        "silo_http_requests_total{route=\"/api/db/collections/{name}\",status=\"200\"} 1",
+        "silo_http_requests_total{route=\"/api/db/collections/{name}\",status=\"404\"} 1",
+        "silo_source_up{source=\"collections\"} 1",
+        "silo_source_age_seconds{source=\"collections\"} ",
+        "# EOF",
+    ] {
+        assert!(
+            metrics.text.contains(line),
+            "{line} is not in\n{}",
+            metrics.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_in_order() {
+    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let mut service = Service::start(&server.uri()).await;
+    service.get("/healthz").await;
+    let ended = service.process.stop(Duration::from_secs(8)).await.unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", service.log());
+}

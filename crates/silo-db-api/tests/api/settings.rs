@@ -1,0 +1,80 @@
+//! Settings that make no sense stop the start: every problem at once, exit code 78, no secret.
+
+use std::process::Output;
+
+use crate::service::command;
+
+async fn run(variables: &[(&str, &str)]) -> Output {
+    command()
+        .envs(variables.iter().copied())
+        .output()
+        .await
+        .unwrap()
+}
+
+fn told(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[tokio::test]
+async fn a_missing_connection_string_is_78_and_says_which() {
+    let output = run(&[]).await;
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        told(&output).contains("MONGODB_CONNECTION_STRING"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[tokio::test]
+async fn every_problem_is_told_at_once_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("silo.toml");
+    std::fs::write(&file, "colour = \"pink\"\n[log]\nformat = \"xml\"\n").unwrap();
+    let output = run(&[
+        ("SILO_CONFIG", file.to_str().unwrap()),
+        ("MONGODB_CONNECTION_STRING", "postgres://u:hunter2@h/db"),
+        ("MONGODB_NAME", "a b"),
+        ("BIND", "nowhere"),
+    ])
+    .await;
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    for name in [
+        "MONGODB_CONNECTION_STRING",
+        "MONGODB_NAME",
+        "BIND",
+        "LOG_FORMAT",
+        "colour",
+    ] {
+        assert!(told.contains(name), "{name} is not in: {told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[tokio::test]
+async fn a_connection_string_can_come_from_a_file_and_a_missing_file_is_told() {
+    let output = run(&[("MONGODB_CONNECTION_STRING_FILE", "/nowhere/uri")]).await;
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("/nowhere/uri"), "{told}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_one_clear_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bind = taken.local_addr().unwrap().to_string();
+    let output = run(&[
+        ("MONGODB_CONNECTION_STRING", "mongodb://127.0.0.1:9/"),
+        ("BIND", &bind),
+    ])
+    .await;
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("cannot listen on {bind}")), "{told}");
+}

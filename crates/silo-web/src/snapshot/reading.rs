@@ -1,0 +1,120 @@
+//! What a snapshot gives: a value, its age, how far it can be trusted, and what went wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong at a source, for people and programs; never a driver's text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceError {
+    /// What was asked: `mongod`, `collection boots`...
+    pub source: String,
+    /// A stable name, in snake case: `unreachable`, `not_authorized`, `timed_out`...
+    pub code: String,
+    /// One sentence for people.
+    pub detail: String,
+    /// When it began to fail this way.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+}
+
+impl SourceError {
+    /// An error that begins now.
+    pub fn new(
+        source: impl Into<String>,
+        code: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            source: source.into(),
+            code: code.into(),
+            detail: detail.into(),
+            since: Some(Timestamp::now()),
+        }
+    }
+}
+
+/// A value with what could not be had of it. No errors: whole. Errors: partial.
+#[derive(Debug)]
+pub struct Measured<T> {
+    /// The value; parts that could not be measured are `None` in it.
+    pub value: T,
+    /// Why they are.
+    pub errors: Vec<SourceError>,
+}
+
+impl<T> From<T> for Measured<T> {
+    fn from(value: T) -> Self {
+        Self {
+            value,
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// How far a value can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Freshness {
+    /// Measured whole, within twice its `ttl`.
+    Fresh,
+    /// The last good value; measuring has failed since, or stopped.
+    Stale,
+    /// Fresh, but some of its inputs failed: `errors` names them.
+    Partial,
+    /// There is no value: `errors` says why.
+    Error,
+}
+
+/// What a reader gets: the value with its age and trust.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// The value.
+    pub value: Arc<T>,
+    /// The value, serialised once when it was measured.
+    pub json: Bytes,
+    /// When it was measured.
+    pub as_of: Timestamp,
+    /// How long ago that is, by a clock that nobody can set.
+    pub age: Duration,
+    /// How often it is measured.
+    pub ttl: Duration,
+    /// How far it can be trusted.
+    pub state: Freshness,
+    /// What went wrong, if anything did.
+    pub errors: Vec<SourceError>,
+}
+
+/// An error that was there before keeps the time it began.
+pub(super) fn keep_since(errors: &[SourceError], known: &[SourceError]) -> Vec<SourceError> {
+    let began = |error: &SourceError| {
+        let same =
+            |other: &&SourceError| (&other.source, &other.code) == (&error.source, &error.code);
+        known
+            .iter()
+            .find(same)
+            .map_or(error.since, |known| known.since)
+    };
+    errors
+        .iter()
+        .map(|error| SourceError {
+            since: began(error),
+            ..error.clone()
+        })
+        .collect()
+}
+
+pub(super) fn overdue_error(name: &str) -> SourceError {
+    let detail = "measuring has stopped: the last value is older than two intervals";
+    SourceError {
+        source: name.into(),
+        code: "overdue".into(),
+        detail: detail.into(),
+        since: None,
+    }
+}
