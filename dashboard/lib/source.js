@@ -1,0 +1,160 @@
+// The last answer of one URL: fetched in the background, never twice at once, kept when the next one fails.
+
+/** How long an answer may take. */
+const LIMIT_MS = 8000;
+/** Seconds until the next try after 1, 2, 3 and more failures. */
+const BACK_OFF = [5, 10, 30, 60];
+/** The bounds of the pause between two good answers, in seconds. */
+const [LEAST, MOST] = [5, 60];
+
+/** The states, the worst last. */
+export const STATES = ['not set up', 'fresh', 'empty', 'refreshing', 'loading', 'partial', 'unknown', 'stale', 'error'];
+
+const sources = new Map();
+
+/** The source of a URL: one for everybody who asks for it. */
+export function source(url) {
+  if (!sources.has(url)) sources.set(url, new Source(url));
+  return sources.get(url);
+}
+
+/** The tab is hidden: nobody reads, nothing is asked. */
+export const pauseAll = () => sources.forEach((each) => each.pause());
+/** Somebody reads again: what is due is asked for now. */
+export const resumeAll = () => sources.forEach((each) => each.resume());
+/** Asks for everything now. */
+export const refreshAll = () => sources.forEach((each) => each.ask());
+
+/** The worst state and the oldest age among sources. */
+export function worst(list) {
+  const views = list.map((each) => each.view());
+  const state = views.reduce((state, view) => (STATES.indexOf(view.state) > STATES.indexOf(state) ? view.state : state), 'not set up');
+  const ages = views.map((view) => view.age).filter((age) => age !== null);
+  return { state, age: ages.length > 0 ? Math.max(...ages) : null };
+}
+
+class Source {
+  /** @type {any} */ data = null;
+  meta = null;
+  failure = null;
+  #received = null;
+  #asking = null;
+  #askedAt = 0;
+  #failures = 0;
+  #timer = null;
+  #due = 0;
+  #watchers = new Set();
+
+  constructor(url) {
+    this.url = url;
+  }
+
+  /** Calls back after every answer, good or bad; the first watcher starts the asking. */
+  watch(callback) {
+    this.#watchers.add(callback);
+    if (this.#due === 0 && !document.hidden) this.ask();
+    return () => this.#watchers.delete(callback);
+  }
+
+  /** What is known now: `data`, how old it is in seconds, what state that is, and why. */
+  view() {
+    const age = this.#age();
+    return { data: this.data, age, state: this.#state(age), reasons: this.#reasons(), retry: this.#retry() };
+  }
+
+  pause() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  resume() {
+    if (this.#due !== 0 && this.#timer === null && this.#asking === null) this.#schedule(Math.max(0, this.#due - Date.now()));
+  }
+
+  /** Asks now, unless an answer is already under way. */
+  ask() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#askedAt = Date.now();
+    this.#asking ??= this.#fetch().finally(() => {
+      this.#asking = null;
+      this.#schedule(this.#pause() * 1000);
+      this.#watchers.forEach((callback) => callback());
+    });
+    return this.#asking;
+  }
+
+  #schedule(pause) {
+    this.#due = Date.now() + pause;
+    if (!document.hidden) this.#timer = setTimeout(() => this.ask(), pause);
+  }
+
+  async #fetch() {
+    try {
+      // `no-cache` asks each time; the browser sends the ETag and an unchanged answer costs a 304.
+      const answer = await fetch(this.url, { cache: 'no-cache', signal: AbortSignal.timeout(LIMIT_MS) });
+      const body = await answer.json().catch(() => null);
+      if (body?.meta && 'data' in body) this.#accept(body, answer);
+      else this.#fail(answer, body);
+    } catch (error) {
+      const late = error.name === 'TimeoutError';
+      this.#note({ code: late ? 'timed_out' : 'unreachable', detail: late ? `no answer within ${LIMIT_MS / 1000} s` : 'the gateway cannot be reached' });
+    }
+  }
+
+  #accept({ data, meta }, answer) {
+    const age = Number(answer.headers.get('Age') ?? 0);
+    // Two clocks: one that nobody can set, and one that goes on while the machine sleeps.
+    this.#received = { age, steady: performance.now(), wall: Date.now() };
+    this.data = data;
+    this.meta = meta;
+    this.failure = null;
+    this.#failures = meta.state === 'stale' || meta.state === 'error' ? this.#failures + 1 : 0;
+  }
+
+  #fail(answer, problem) {
+    if (answer.status === 401) return this.#note({ code: 'signed_out', detail: 'sign in again: load the page anew' });
+    const detail = problem?.detail ?? `status ${answer.status} without a reason`;
+    this.#note({ code: problem?.code ?? `status_${answer.status}`, detail, request: problem?.instance });
+  }
+
+  #note(failure) {
+    this.failure = { source: this.url, since: this.failure?.since ?? new Date().toISOString(), ...failure };
+    this.#failures += 1;
+  }
+
+  #pause() {
+    if (this.#failures > 0) {
+      const seconds = BACK_OFF[Math.min(this.#failures, BACK_OFF.length) - 1];
+      return seconds * (0.8 + 0.4 * Math.random());
+    }
+    const left = (this.meta?.ttlMs ?? 0) / 1000 - this.#age();
+    return Math.min(MOST, Math.max(LEAST, left + 0.5 * Math.random()));
+  }
+
+  #age() {
+    if (!this.#received || !this.meta?.asOf) return null;
+    const { age, steady, wall } = this.#received;
+    return age + Math.max(performance.now() - steady, Date.now() - wall, 0) / 1000;
+  }
+
+  #state(age) {
+    if (this.failure?.code === 'gateway_404') return 'not set up';
+    if (!this.meta) return this.failure ? 'error' : 'loading';
+    if (this.failure) return this.data ? 'stale' : 'error';
+    if (!['fresh', 'stale', 'partial', 'error'].includes(this.meta.state)) return 'unknown';
+    if (this.meta.state === 'stale' || this.meta.state === 'error') return this.meta.state;
+    // Nobody refreshed it, whoever should have: the page itself notices.
+    if (age > (2 * this.meta.ttlMs) / 1000 + LIMIT_MS / 1000 + MOST) return 'stale';
+    if (this.#asking && Date.now() - this.#askedAt > 300) return 'refreshing';
+    return this.meta.state;
+  }
+
+  #reasons() {
+    return [this.failure, ...(this.meta?.errors ?? [])].filter(Boolean);
+  }
+
+  #retry() {
+    return this.failure && this.#due > Date.now() ? (this.#due - Date.now()) / 1000 : null;
+  }
+}

@@ -1,0 +1,51 @@
+// One collection looked at closely: what speaks against dropping it, its indexes, its fields. Names and types, no values.
+
+import { fill, h, table } from '../lib/dom.js';
+import { ago, bytes, count, percentText } from '../lib/format.js';
+import { source } from '../lib/source.js';
+import { showReasons, showState } from '../lib/state.js';
+
+/** The details of a row of the list; asked for when it is opened, and kept while the page lives. */
+export function details(row) {
+  const asked = source(`/api/db/collections/${encodeURIComponent(row.name)}`);
+  const state = h('span', { class: 'state' });
+  const reasons = h('ul', { class: 'reasons', hidden: true });
+  const fields = h('div');
+  const show = () => {
+    const view = asked.view();
+    showState(state, view);
+    showReasons(reasons, [asked]);
+    if (view.data) fill(fields, look(view.data));
+  };
+  const stop = asked.watch(() => (state.isConnected ? show() : stop()));
+  show();
+  return h('div', { class: 'look' },
+    row.caution && h('p', { class: 'caution' }, h('span', { 'aria-hidden': 'true' }, '◆ '), `before dropping it: ${row.caution}`),
+    h('div', { class: 'wide' }, indexes(row)), h('p', {}, state), reasons, fields);
+}
+
+function indexes({ name, indexes: list }) {
+  if (!list) return h('p', { class: 'empty' }, 'its indexes are not known');
+  const traits = ({ unique, sparse, partial, ttlSeconds }) =>
+    [unique && 'unique', sparse && 'sparse', partial && 'partial', ttlSeconds !== null && `expires after ${ttlSeconds} s`].filter(Boolean).join(', ');
+  return table(`indexes of ${name}`, [
+    { title: 'index', cell: (index) => index.name },
+    { title: 'keys', cell: (index) => [index.keys.join(', '), traits(index) && h('span', { class: 'tag' }, traits(index))] },
+    { title: 'size', number: true, cell: (index) => bytes(index.bytes) },
+    { title: 'used', number: true, cell: (index) => [count(index.ops), ' ', index.since ? h('span', { class: 'since' }, 'since ', ago(index.since)) : ''] },
+  ], list);
+}
+
+function look({ name, sampled, topFields, dynamicFields, newestDocument, newestFrom, ownerField }) {
+  const kinds = ({ types }) => Object.entries(types).map(([type, times]) => (Object.keys(types).length > 1 ? `${type} ${times}` : type)).join(', ');
+  const facts = h('p', { class: 'facts' },
+    'newest document ', ago(newestDocument), newestFrom ? ` by ${newestFrom}` : '', ownerField ? ` · owner in ${ownerField}` : '');
+  if (!topFields || topFields.length === 0) return [facts, h('p', { class: 'empty' }, '○ no documents to look at')];
+  const seen = table(`fields of ${name}`, [
+    { title: `field, in ${sampled} sampled`, cell: (field) => [field.name, field.redacted && h('span', { class: 'tag' }, 'never shown')] },
+    { title: 'type', cell: kinds },
+    { title: 'in', number: true, cell: (field) => percentText(sampled ? field.documents / sampled : null) },
+  ], topFields);
+  const more = dynamicFields > 0 && h('p', { class: 'facts' }, `and ${dynamicFields} fields whose names are data`);
+  return [facts, h('div', { class: 'wide' }, seen), more];
+}

@@ -1,0 +1,125 @@
+// Which collections there are, how big each is, and how much of it all is disposable.
+
+import { bars } from '../lib/charts.js';
+import { fill, h, say, table } from '../lib/dom.js';
+import { bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
+import { source } from '../lib/source.js';
+import { details } from './collection.js';
+
+/** The columns; those marked `less` are left out on a phone. */
+const COLUMNS = [
+  { key: 'name', title: 'collection', cell: (row) => row.name },
+  { key: 'category', title: 'category', less: true, cell: (row) => [row.category, row.disposable && h('span', { class: 'tag' }, 'disposable')] },
+  { key: 'documents', title: 'documents', number: true, cell: (row) => count(row.documents) },
+  { key: 'dataBytes', title: 'data', number: true, cell: (row) => bytes(row.dataBytes) },
+  { key: 'storageBytes', title: 'on disk', number: true, less: true, cell: (row) => bytes(row.storageBytes) },
+  { key: 'indexBytes', title: 'indexes', number: true, less: true, cell: (row) => bytes(row.indexBytes) },
+  { key: 'averageDocumentBytes', title: 'average', number: true, less: true, cell: (row) => bytes(row.averageDocumentBytes) },
+];
+
+/** A phone. */
+const NARROW = matchMedia('(max-width: 600px)');
+const columns = () => COLUMNS.filter(({ less }) => !less || !NARROW.matches);
+
+/** What the bars measure. */
+const MEASURES = {
+  size: { of: 'dataBytes', share: 'shareOfDataBytes', noun: 'of the data', text: bytesText },
+  documents: { of: 'documents', share: 'shareOfDocuments', noun: 'of the documents', text: countText },
+};
+
+export function mount(body) {
+  const sources = { collections: source('/api/db/collections') };
+  const choice = { measure: 'size', sort: 'dataBytes', down: true, filter: '', open: new Set() };
+  let last = null;
+
+  const chart = h('div', { class: 'chart' });
+  const measures = h('div', { class: 'choice', role: 'group', 'aria-label': 'bars show' });
+  const filter = h('input', { type: 'search', placeholder: 'filter by name or category', 'aria-label': 'filter collections', oninput: () => choose({ filter: filter.value.trim().toLowerCase() }) });
+  const found = h('span', { class: 'found' });
+  const head = h('tr');
+  const rows = h('tbody');
+  const all = h('table', { class: 'collections' }, h('caption', { class: 'unseen' }, 'collections'), h('thead', {}, head), rows);
+  const empty = h('p', { class: 'empty', hidden: true }, '○ the database has no collections');
+  const shown = h('div', { hidden: true }, measures, chart, h('div', { class: 'tools' }, filter, found), all);
+
+  const choose = (change) => {
+    Object.assign(choice, change);
+    draw();
+  };
+
+  function draw() {
+    if (!last) return;
+    empty.hidden = last.collections.length > 0;
+    shown.hidden = !empty.hidden;
+    fill(measures, Object.keys(MEASURES).map((name) =>
+      h('button', { type: 'button', 'data-key': `by ${name}`, 'aria-pressed': String(choice.measure === name), onclick: () => choose({ measure: name }) }, `by ${name}`)));
+    const open = chart.querySelector('details')?.open;
+    fill(chart, categories(last, MEASURES[choice.measure]));
+    if (open) chart.querySelector('details').open = true;
+    fill(head, columns().map(heading));
+    const wanted = last.collections.filter(({ name, category }) => `${name} ${category}`.toLowerCase().includes(choice.filter)).toSorted(order);
+    say(found, choice.filter ? `${wanted.length} of ${last.collections.length}` : `${last.collections.length} collections`);
+    fill(rows, wanted.flatMap(lines));
+  }
+
+  function heading(column) {
+    const sorted = choice.sort === column.key;
+    const turn = () => choose({ sort: column.key, down: sorted ? !choice.down : Boolean(column.number) });
+    return h('th', { scope: 'col', class: place(column), 'aria-sort': sorted ? (choice.down ? 'descending' : 'ascending') : null },
+      h('button', { type: 'button', 'data-key': `sort ${column.key}`, onclick: turn }, column.title, h('span', { class: 'arrow', 'aria-hidden': 'true' }, sorted ? (choice.down ? '▾' : '▴') : '')));
+  }
+
+  function order(a, b) {
+    const [x, y] = [a[choice.sort], b[choice.sort]];
+    if (x === y) return a.name < b.name ? -1 : 1;
+    // What is not known comes last, whichever way one sorts.
+    if (x === null) return 1;
+    if (y === null) return -1;
+    return (x < y ? -1 : 1) * (choice.down ? -1 : 1);
+  }
+
+  function lines(row) {
+    const open = choice.open.has(row.name);
+    const turn = () => {
+      if (open) choice.open.delete(row.name);
+      else choice.open.add(row.name);
+      draw();
+    };
+    const name = h('button', { type: 'button', class: 'open', 'data-key': `open ${row.name}`, 'aria-expanded': String(open), onclick: turn },
+      h('span', { class: 'arrow', 'aria-hidden': 'true' }, open ? '▾' : '▸'), row.name);
+    const cells = columns().map((column) => (column.key === 'name' ? h('th', { scope: 'row' }, name) : h('td', { class: place(column) }, column.cell(row))));
+    const line = h('tr', { class: row.disposable ? 'disposable' : null }, cells);
+    return open ? [line, h('tr', { class: 'details' }, h('td', { colspan: columns().length }, details(row)))] : [line];
+  }
+
+  NARROW.addEventListener('change', draw);
+  fill(body, empty, shown);
+  const update = ({ collections }) => {
+    if (!collections.data || collections.data === last) return;
+    last = collections.data;
+    draw();
+  };
+  return { sources, update };
+}
+
+const place = ({ number }) => (number ? 'number' : null);
+
+function categories({ categories: list, collections, disposable }, { of, share, noun, text }) {
+  const droppable = (category) => sum(collections.filter((row) => row.category === category && row.disposable).map((row) => row[of]));
+  const rows = list.toSorted((a, b) => (b[of] ?? -1) - (a[of] ?? -1));
+  const part = disposable[share];
+  const summary = part === null ? `How much ${noun} is disposable is not known.`
+    : `${percentText(part)} ${noun} is disposable, hatched here: ${text(disposable[of])} of logs and caches that can go, after a look at what each is still used for.`;
+  const twin = table('categories', [
+    { title: 'category', cell: (row) => row.category },
+    { title: 'collections', number: true, cell: (row) => count(row.collections) },
+    { title: 'documents', number: true, cell: (row) => count(row.documents) },
+    { title: 'share', number: true, cell: (row) => percent(row.shareOfDocuments) },
+    { title: 'data', number: true, cell: (row) => bytes(row.dataBytes) },
+    { title: 'share', number: true, cell: (row) => percent(row.shareOfDataBytes) },
+  ], rows);
+  return bars(summary, rows.map((row) => ({ label: row.category, value: row[of], marked: droppable(row.category), text: `${text(row[of])} · ${percentText(row[share])}` })), twin);
+}
+
+/** A sum of which one part is not known is not known. */
+const sum = (values) => values.reduce((total, value) => (total === null || value === null ? null : total + value), 0);

@@ -1,0 +1,96 @@
+// How mongod is, what it does, and who is connected.
+
+import { series, sparkline } from '../lib/charts.js';
+import { box, fill, h, table } from '../lib/dom.js';
+import { ageText, ago, bytesText, count, countText, percent, percentText, rate } from '../lib/format.js';
+import { source } from '../lib/source.js';
+
+const OPERATIONS = ['query', 'insert', 'update', 'delete', 'getmore', 'command'];
+
+/** What Silo's account may do, and whether that is as it should be. */
+const ACCOUNTS = {
+  readOnly: ['read-only', 'as it should be', 'fresh'],
+  canWrite: ['can write', 'more than it needs', 'partial'],
+  unauthenticated: ['no sign-in', 'mongod lets in everybody', 'partial'],
+};
+
+export function mount(body) {
+  const sources = { health: source('/api/db/health'), clients: source('/api/db/clients'), access: source('/api/db/access') };
+  const boxes = h('div', { class: 'boxes' });
+  const activity = h('div', { class: 'chart' });
+  const people = h('div', { class: 'clients' });
+  const use = h('div', { class: 'use' });
+  fill(body, boxes, activity, people, use);
+  const last = {};
+  const changed = (name, view) => view.data && (last[name] !== view.data || last[`${name} state`] !== view.state) && Object.assign(last, { [name]: view.data, [`${name} state`]: view.state });
+  const update = ({ health, clients, access }) => {
+    if (changed('health', health)) {
+      fill(boxes, figures(health.data, health.state));
+      const open = activity.querySelector('details')?.open;
+      fill(activity, operations(health.data));
+      if (open) activity.querySelector('details').open = true;
+    }
+    if (changed('clients', clients)) fill(people, connected(clients.data));
+    if (changed('access', access)) fill(use, accessed(access.data));
+  };
+  return { sources, update };
+}
+
+function figures(server, state) {
+  const { status, version, uptimeSeconds, connections, cache, cacheHitRatio, readWriteRatio, replicaSet, oplogWindowSeconds, account, residentBytes } = server;
+  const [rights, remark, accountState] = ACCOUNTS[account] ?? [rate(null), '', 'unknown'];
+  const condition = { up: 'fresh', degraded: 'partial', down: 'error' }[status] ?? 'unknown';
+  return [
+    box('mongod', `${{ up: '●', degraded: '◑', down: '▲' }[status] ?? '?'} ${status}`, (server.notes ?? []).join('; ') || (version ? `version ${version}` : ''), condition),
+    box('up for', ageText(uptimeSeconds), replicaSet ? `${replicaSet.state} of ${replicaSet.name}` : 'no replica set', state),
+    box('connections', count(connections?.current), connections?.available == null ? '' : `${countText(connections.available)} more are free`, state),
+    box('reads to writes', rate(readWriteRatio), 'reads for each write', state),
+    box('cache', percent(cache?.maxBytes ? cache.usedBytes / cache.maxBytes : null), `${percentText(cacheHitRatio)} found in it`, state),
+    box('memory', bytesText(residentBytes), 'resident', state),
+    box('oplog', ageText(oplogWindowSeconds), 'of changes kept', state),
+    box("silo's account", rights, remark, accountState),
+  ];
+}
+
+function operations({ perSecond, recentOperationsPerSecond: recent, sampleMs }) {
+  const known = recent.filter((value) => value !== null);
+  const span = ageText((recent.length * sampleMs) / 1000);
+  const summary = known.length > 0 ? `${known.at(-1)} operations a second now, at most ${Math.max(...known)} in the last ${span}` : 'operations a second: two measurements are needed first';
+  const now = h('dl', { class: 'rates' }, OPERATIONS.map((name) => h('div', {}, h('dt', {}, name), h('dd', {}, rate(perSecond?.[name])))));
+  return [sparkline(summary, recent, series('operations per second', recent, sampleMs / 1000)), now];
+}
+
+function connected({ clients, expected }) {
+  const wanted = expected.length > 0
+    ? h('ul', { class: 'expected' }, expected.map(({ name, appName, state }) =>
+      h('li', { 'data-state': state === 'seen' ? 'fresh' : 'stale', title: `as ${appName}` }, h('span', { class: 'shape', 'aria-hidden': 'true' }, state === 'seen' ? '●' : '◇'), ` ${name} `, h('span', { class: 'word' }, state))))
+    : h('p', { class: 'facts' }, '▢ expected clients are not set up; [[clients]] in silo.toml names them');
+  const list = clients.length === 0 ? h('p', { class: 'empty' }, '○ nobody is connected') : h('div', { class: 'wide' }, table('connected clients', [
+    { title: 'client', cell: ({ appName }) => appName ?? 'unnamed' },
+    { title: 'driver', cell: ({ driver }) => driver ?? '–' },
+    { title: 'address', cell: ({ address }) => address ?? '–' },
+    { title: 'connections', number: true, cell: (client) => count(client.connections) },
+    { title: 'active', number: true, cell: (client) => count(client.active) },
+  ], clients));
+  return [h('h3', {}, 'Connected clients'), wanted, list];
+}
+
+function accessed({ since, reads, writes, shareOfReads, collections, unusedIndexes, transactions, changeStreams, gridFs }) {
+  const inUse = (what, { inUse: yes }) => `${what} ${yes === null ? 'not known' : yes ? 'in use' : 'not in use'}`;
+  const unused = unusedIndexes === null ? 'unused indexes: mongod must run for longer to tell'
+    : `${countText(unusedIndexes.length)} indexes never used`;
+  const busiest = collections.slice(0, 8);
+  return [
+    h('h3', {}, 'How it is used'),
+    h('p', { class: 'facts' }, percent(shareOfReads), ' reads of ', count(sum(reads, writes)), ' operations, counted since ', ago(since)),
+    h('p', { class: 'facts' }, [inUse('transactions', transactions), inUse('change streams', changeStreams), inUse('GridFS', gridFs), unused].join(' · ')),
+    busiest.length > 0 && h('div', { class: 'wide' }, table('busiest collections', [
+      { title: 'busiest collections', cell: (row) => row.name },
+      { title: 'operations', number: true, cell: (row) => count(row.operations) },
+      { title: 'reading, ms', number: true, cell: (row) => rate(row.readMs) },
+      { title: 'writing, ms', number: true, cell: (row) => rate(row.writeMs) },
+    ], busiest)),
+  ];
+}
+
+const sum = (a, b) => (a === null || b === null ? null : a + b);
