@@ -1,11 +1,9 @@
 //! `silo-stack`: Silo's real processes run together on this machine. `cargo xtask` builds and calls it.
 
-mod stack;
-mod up;
-
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use silo_stack::{e2e, up};
 use silo_testkit::say;
 
 #[derive(Parser)]
@@ -19,12 +17,15 @@ struct Arguments {
 enum Verb {
     /// Run the whole stack here with demo data, and print its address
     Up(up::Up),
+    /// Test the dashboard in a browser, on a stack of its own
+    E2e(e2e::E2e),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Verb::Up(up) => up.run().await,
+        Verb::E2e(e2e) => e2e.run().await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Command as Build;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +15,16 @@ use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
-use tokio::process::Command;
+
+mod part;
+
+use self::part::Part;
+use crate::build::build;
 
 /// How long a part may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(20);
-/// How long a part may take to end; services give themselves 8 s.
-const DOWN_WITHIN: Duration = Duration::from_secs(10);
 /// AC's name of the database.
-const DATABASE: &str = "aesthetic";
+pub const DATABASE: &str = "aesthetic";
 
 /// What kind of stack.
 #[derive(Clone, Debug)]
@@ -40,6 +41,26 @@ pub struct Plan {
     pub port: u16,
     /// Whether to print the parts' log lines.
     pub follow: bool,
+    /// Who may look: a user and the hash of their password; `None` for everybody.
+    pub sign_in: Option<(String, String)>,
+    /// How often the services measure, when not as often as they would.
+    pub refresh_seconds: Option<u64>,
+}
+
+impl Default for Plan {
+    /// A small stack for a test.
+    fn default() -> Self {
+        Self {
+            release: false,
+            mongo: None,
+            scale: 0.02,
+            seed: 7,
+            port: 0,
+            follow: false,
+            sign_in: None,
+            refresh_seconds: None,
+        }
+    }
 }
 
 /// A running stack. Dropping it kills all of it.
@@ -52,16 +73,7 @@ pub struct Stack {
     mongo: Option<MongoServer>,
     folder: TempDir,
     plan: Plan,
-}
-
-/// A process that can be started again.
-struct Part {
-    name: &'static str,
-    program: PathBuf,
-    arguments: Vec<String>,
-    environment: BTreeMap<String, String>,
-    sink: Option<LineSink>,
-    process: Option<Process>,
+    port: u16,
 }
 
 impl Stack {
@@ -78,6 +90,7 @@ impl Stack {
             mongo: None,
             folder,
             plan,
+            port,
         };
         let uri = stack.start_mongo().await?;
         let db_api = stack
@@ -149,6 +162,11 @@ impl Stack {
         }
     }
 
+    /// The Mongo server, unless one was given.
+    pub fn mongo(&mut self) -> Option<&mut MongoServer> {
+        self.mongo.as_mut()
+    }
+
     /// The process id of a part.
     pub fn id(&mut self, name: &str) -> Option<u32> {
         self.part(name).ok()?.process.as_ref()?.id()
@@ -194,7 +212,7 @@ impl Stack {
     async fn start_service(
         &mut self,
         name: &'static str,
-        binaries: &std::path::Path,
+        binaries: &Path,
         settings: &[(&str, String)],
     ) -> Result<String> {
         let bind = format!("127.0.0.1:{}", free_port(0)?);
@@ -203,6 +221,9 @@ impl Stack {
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
         environment.insert("BIND".into(), bind.clone());
+        if let Some(seconds) = self.plan.refresh_seconds {
+            environment.insert("REFRESH_SECONDS".into(), seconds.to_string());
+        }
         let part = Part {
             name,
             program: binaries.join(name),
@@ -216,10 +237,20 @@ impl Stack {
     }
 
     async fn start_caddy(&mut self, db_api: &str) -> Result<()> {
+        let access = if self.plan.sign_in.is_some() {
+            "signed_in"
+        } else {
+            "open"
+        };
         let home = self.folder.path().display().to_string();
         let mut environment = BTreeMap::from([
-            ("SILO_SITE".to_owned(), self.address.clone()),
-            ("SILO_ACCESS".into(), "open".into()),
+            (
+                "SILO_SITE".to_owned(),
+                format!("{}, http://localhost:{}", self.address, self.port),
+            ),
+            ("SILO_BIND".into(), "127.0.0.1".into()),
+            ("SILO_LOG_FORMAT".into(), "console".into()),
+            ("SILO_ACCESS".into(), access.into()),
             (
                 "SILO_DASHBOARD".into(),
                 workspace().join("dashboard").display().to_string(),
@@ -227,8 +258,15 @@ impl Stack {
             ("SILO_DB_API".into(), db_api.to_owned()),
             ("SILO_ADMIN_SOCKET".into(), format!("{home}/caddy.sock")),
         ]);
+        if let Some((user, hash)) = self.plan.sign_in.clone() {
+            environment.extend([
+                ("SILO_USER".to_owned(), user),
+                ("SILO_PASSWORD_HASH".to_owned(), hash),
+            ]);
+        }
         // Caddy keeps its state below these; the user's own must not be touched.
         environment.extend([
+            ("HOME".into(), home.clone()),
             ("XDG_DATA_HOME".into(), home.clone()),
             ("XDG_CONFIG_HOME".into(), home),
         ]);
@@ -272,48 +310,6 @@ impl Stack {
         let print: LineSink = Arc::new(move |line| say::part(name, colour, line));
         self.plan.follow.then_some(print)
     }
-}
-
-impl Part {
-    fn start(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .env_clear()
-            .envs(&self.environment);
-        // Ctrl-C at the terminal is for us; we end the parts in order.
-        command.process_group(0);
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        self.process = Some(Process::start(self.name, command, self.sink.clone())?);
-        Ok(())
-    }
-
-    async fn stop(&mut self) -> Result<()> {
-        if let Some(mut process) = self.process.take() {
-            process.stop(DOWN_WITHIN).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Compiles the services and gives the folder they are in.
-fn build(release: bool) -> Result<PathBuf> {
-    say::step("building the services (the first time takes some minutes)");
-    let mut cargo = Build::new("cargo");
-    cargo
-        .args(["build", "--locked", "--package", "silo-db-api"])
-        .current_dir(workspace());
-    if release {
-        cargo.arg("--release");
-    }
-    if !cargo.status().context("cannot start cargo")?.success() {
-        bail!("the services do not build; cargo said why above");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), PathBuf::from);
-    Ok(target.join(if release { "release" } else { "debug" }))
 }
 
 /// Fills a server with demo data, showing how far it is.

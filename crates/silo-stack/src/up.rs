@@ -44,6 +44,8 @@ impl Up {
             seed: self.seed,
             port: self.port,
             follow: true,
+            sign_in: None,
+            refresh_seconds: None,
         };
         let mut interrupt =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
@@ -72,7 +74,9 @@ impl Up {
 }
 
 fn scale(text: &str) -> Result<f64, String> {
-    let scale: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let scale: f64 = text
+        .parse()
+        .map_err(|error| format!("not a number ({error})"))?;
     if (0.01..=10.0).contains(&scale) {
         Ok(scale)
     } else {

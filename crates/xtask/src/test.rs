@@ -56,6 +56,8 @@ impl Test {
         self.caddyfile()?;
         if self.no_browser {
             say::skipped("the browser test", "--no-browser was given");
+        } else {
+            step("the browser test", &mut crate::stack("e2e"))?;
         }
         say::done("all tests passed");
         Ok(())
@@ -69,11 +71,11 @@ impl Test {
             .args(["validate", "--adapter", "caddyfile", "--config"])
             .arg(&file)
             .current_dir(workspace());
-        step(
+        quiet_step(
             "the Caddyfile, as in production",
             validate.envs(production_example()),
         )?;
-        step(
+        quiet_step(
             "the Caddyfile's formatting",
             Command::new(&caddy).args(["fmt", "--diff"]).arg(&file),
         )
@@ -90,6 +92,23 @@ fn step(name: &str, command: &mut Command) -> Result<()> {
     })?;
     if !status.success() {
         bail!("{name}: failed ({status})");
+    }
+    say::done(name);
+    Ok(())
+}
+
+/// A step whose output is of interest only when it fails.
+fn quiet_step(name: &str, command: &mut Command) -> Result<()> {
+    say::step(name);
+    let output = command.output().with_context(|| {
+        format!(
+            "{name}: cannot start {}",
+            command.get_program().to_string_lossy()
+        )
+    })?;
+    if !output.status.success() {
+        let told = [output.stdout, output.stderr].concat();
+        bail!("{name}: failed\n{}", String::from_utf8_lossy(&told));
     }
     say::done(name);
     Ok(())

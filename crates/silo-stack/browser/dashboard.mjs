@@ -1,0 +1,237 @@
+// The dashboard as its reader sees it: real numbers, honest states, and nothing that should not be there.
+
+import assert from 'node:assert/strict';
+import { address, axe, boxValue, loadAll, open, runAll, settle, start, stop, test, truth } from './page.mjs';
+
+const KNOWN = ['fresh', 'refreshing', 'partial'];
+
+test('the figures are those that were generated', async () => {
+  const { page, close } = await open();
+  await loadAll(page);
+  // The collection that was added last is seen by the next measurement.
+  await page.waitForFunction((rows) => document.querySelectorAll('.collections tbody tr').length === rows, Object.keys(truth.rows).length);
+  assert.equal(Number(await boxValue(page, 'header', 'documents')), truth.documents);
+  assert.equal(Number(await boxValue(page, 'header', 'database')), truth.dataBytes);
+  assert.equal(Number(await boxValue(page, 'header', 'users')), truth.users);
+  assert.equal(Number(await boxValue(page, 'header', 'handles')), truth.handles);
+  assert.equal(Number(await boxValue(page, 'header', 'keeps')), truth.kept);
+  assert.equal(Number(await boxValue(page, 'kidlisp', 'pieces')), truth.pieces);
+  assert.equal(Number(await boxValue(page, 'kidlisp', 'pending')), truth.pending);
+  assert.equal(Number(await boxValue(page, 'kidlisp', 'failed')), truth.failed);
+  const rows = await page.$$eval('.collections tbody tr', (lines) => lines.map((line) => [
+    line.querySelector('.open').lastChild.textContent, Number(line.querySelector('td data').value)]));
+  assert.deepEqual(Object.fromEntries(rows), truth.rows);
+  await close();
+});
+
+test('a hostile name is text', async () => {
+  const { page, close } = await open();
+  await loadAll(page);
+  const name = Object.keys(truth.rows).find((each) => each.startsWith('<img'));
+  await page.click(`[data-key="open ${name.replaceAll('"', '\\"')}"]`);
+  await page.getByText('no documents to look at').waitFor();
+  assert.equal(await page.locator('.collections img').count(), 0);
+  await close();
+});
+
+test('the first view is light and asks only here', async () => {
+  const { page, requests, close } = await open({ serviceWorkers: 'block' });
+  const session = await page.context().newCDPSession(page);
+  await session.send('Network.enable');
+  let transferred = 0;
+  session.on('Network.loadingFinished', ({ encodedDataLength }) => { transferred += encodedDataLength; });
+  await session.send('Network.setCacheDisabled', { cacheDisabled: true });
+  requests.length = 0;
+  await page.reload();
+  await page.waitForFunction(() => document.querySelector('#header .box data'));
+  const files = requests.filter((url) => !url.startsWith('data:') && !url.includes('/api/') && !url.endsWith('/version'));
+  assert.ok(files.length <= 12, `the first view takes ${files.length} files: ${files}`);
+  await loadAll(page);
+  console.log(`     ${requests.length} requests, ${files.length} files before the first figure, ${(transferred / 1024).toFixed(1)} KiB for the whole page`);
+  assert.ok(transferred <= 60 * 1024, `the page takes ${transferred} bytes`);
+  assert.ok(transferred > 5 * 1024, 'this counts something');
+  await close();
+});
+
+test('one sorts, filters and opens with the keyboard alone', async () => {
+  const { page, close } = await open();
+  await loadAll(page);
+  const names = () => page.$$eval('.collections .open', (buttons) => buttons.map((button) => button.lastChild.textContent));
+  await page.focus('[data-key="sort name"]');
+  await page.keyboard.press('Enter');
+  const byName = await names();
+  assert.deepEqual(byName, byName.toSorted());
+  assert.equal(await page.getAttribute('.collections th[aria-sort]', 'aria-sort'), 'ascending');
+  await page.keyboard.press('Enter');
+  assert.deepEqual(await names(), byName.toReversed(), 'the focus stays, and the second press turns the order');
+  await page.focus('input[type=search]');
+  await page.keyboard.type('logs');
+  const logs = await names();
+  assert.ok(logs.includes('boots') && !logs.includes('moods'), logs);
+  await page.focus('[data-key="open boots"]');
+  await page.keyboard.press('Enter');
+  await page.getByText('before dropping it').waitFor();
+  await page.getByText('newest document').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.key), 'open boots');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.locator('tr.details').count(), 0);
+  await close();
+});
+
+test('a hidden page asks nothing', async () => {
+  const { page, requests, close } = await open({ clock: true });
+  await loadAll(page);
+  const hide = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, 'hidden', { value, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await hide(true);
+  await page.waitForLoadState('networkidle');
+  const before = requests.length;
+  await page.clock.runFor(10 * 60_000);
+  assert.equal(requests.length, before);
+  const asked = page.waitForRequest(/\/api\//);
+  await hide(false);
+  await page.clock.runFor(1000);
+  await asked;
+  await close();
+});
+
+test('with the network cut every panel turns stale by itself and keeps its numbers', async () => {
+  const { page, close } = await open({ clock: true });
+  await loadAll(page);
+  const before = await boxValue(page, 'header', 'documents');
+  await page.context().setOffline(true);
+  await page.clock.runFor(20 * 60_000);
+  for (const panel of ['collections', 'database', 'kidlisp']) await settle(page, panel, ['stale']);
+  assert.equal(await boxValue(page, 'header', 'documents'), before);
+  const age = await page.textContent('#collections .title .age');
+  assert.match(age, /^(1\d|2\d) min$/, 'the age goes on');
+  assert.match(await page.textContent('#collections .reasons'), /the gateway cannot be reached|no answer within 8 s/);
+  await page.context().setOffline(false);
+  await page.click('.again');
+  for (const panel of ['collections', 'database', 'kidlisp']) await settle(page, panel, KNOWN);
+  await close();
+});
+
+test('a stopped service darkens its panels, and they come back', async () => {
+  const { page, close } = await open();
+  await loadAll(page);
+  const before = await boxValue(page, 'header', 'documents');
+  await stop('silo-db-api');
+  for (const panel of ['collections', 'database', 'kidlisp']) await settle(page, panel, ['stale'], 90_000);
+  assert.equal(await boxValue(page, 'header', 'documents'), before, 'the last value stays');
+  assert.match(await page.textContent('#announcement'), /silo is stale/);
+  assert.match(await page.textContent('.overall .state'), /stale/);
+
+  const late = await open();
+  await settle(late.page, 'collections', ['error']);
+  const values = await late.page.$$eval('#header .box .value', (boxes) => boxes.map((box) => box.textContent));
+  assert.ok(values.length === 9 && values.every((value) => !/\d/.test(value)), `unknown is never a number: ${values}`);
+  await late.close();
+
+  await start('silo-db-api');
+  await page.click('.again');
+  for (const panel of ['collections', 'database', 'kidlisp']) await settle(page, panel, KNOWN, 90_000);
+  assert.equal(await boxValue(page, 'header', 'documents'), before);
+  await close();
+});
+
+test('a stopped mongod is down on the page while the rest stays as stale', async () => {
+  const { page, close } = await open();
+  await loadAll(page);
+  const before = await boxValue(page, 'header', 'documents');
+  await stop('mongo');
+  await page.waitForFunction(() => document.querySelector('#database .box .value').textContent.includes('down'), null, { timeout: 30_000 });
+  await settle(page, 'database', ['stale'], 30_000);
+  await settle(page, 'collections', ['stale'], 60_000);
+  assert.match(await page.textContent('#database .reasons'), /no server answers at the configured address/);
+  assert.equal(await boxValue(page, 'header', 'documents'), before);
+  await start('mongo');
+  await page.waitForFunction(() => document.querySelector('#database .box .value').textContent.includes('up'), null, { timeout: 60_000 });
+  await page.click('.again');
+  for (const panel of ['collections', 'database', 'kidlisp']) await settle(page, panel, KNOWN, 90_000);
+  await close();
+});
+
+for (const scheme of ['dark', 'light']) {
+  test(`every pair of ${scheme} colours is readable`, async () => {
+    const { page, close } = await open({ scheme });
+    const pairs = await page.evaluate(() => {
+      const resolve = (name) => {
+        const probe = document.createElement('i');
+        probe.style.color = `var(${name})`;
+        document.body.append(probe);
+        const [r, g, b, a = 1] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+        probe.remove();
+        return [r, g, b, a];
+      };
+      const over = ([r, g, b, a], [x, y, z]) => [r * a + x * (1 - a), g * a + y * (1 - a), b * a + z * (1 - a)];
+      const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)).reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+      const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+      const ground = resolve('--bg');
+      const surfaces = { page: ground, box: over(resolve('--box'), ground), hover: over(resolve('--hover'), ground) };
+      const pairs = [];
+      for (const [name, surface] of Object.entries(surfaces)) {
+        for (const token of ['text', 'dim', 'pink', 'cyan', 'green', 'gold', 'red']) pairs.push([token, name, contrast(resolve(`--${token}`), surface), 4.5]);
+        pairs.push(['edge', name, contrast(over(resolve('--edge'), surface), surface), 3]);
+      }
+      return pairs;
+    });
+    assert.equal(pairs.length, 24);
+    assert.deepEqual(pairs.filter(([, , contrast, least]) => !(contrast >= least)), []);
+    await close();
+  });
+
+  test(`axe finds nothing on the ${scheme} page`, async () => {
+    const { page, close } = await open({ scheme });
+    await loadAll(page);
+    await page.click('[data-key="open boots"]');
+    await page.getByText('newest document').waitFor();
+    await page.evaluate(axe);
+    const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+    assert.ok(passes.length > 10);
+    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.target).join(' ')}`), []);
+    await close();
+  });
+}
+
+test('nothing moves sideways at 320 px and every target is 24 px', async () => {
+  const { page, close } = await open({ width: 320, height: 640 });
+  await loadAll(page);
+  await page.click('[data-key="open boots"]');
+  await page.getByText('newest document').waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
+  const small = await page.$$eval('button, input, summary, nav a', (targets) => targets.filter((each) => each.checkVisibility()).map((each) => [each.textContent, each.getBoundingClientRect()]).filter(([, { width, height }]) => width < 24 || height < 24).map(([text]) => text));
+  assert.deepEqual(small, []);
+  await close();
+});
+
+test('who wants no motion gets none', async () => {
+  const { page, close } = await open({ reducedMotion: 'reduce' });
+  await loadAll(page);
+  const moving = await page.evaluate(() => document.getAnimations().length + (getComputedStyle(document.documentElement).scrollBehavior === 'smooth' ? 1 : 0));
+  assert.equal(moving, 0);
+  await close();
+});
+
+test('without JavaScript the page says where the numbers are', async () => {
+  const { page, close } = await open({ javaScriptEnabled: false });
+  await page.locator('.noscript').waitFor();
+  await close();
+});
+
+if (process.env.SILO_PICTURES) {
+  for (const [name, width, scheme] of [['dark-wide', 1240, 'dark'], ['light-wide', 1240, 'light'], ['dark-narrow', 390, 'dark'], ['light-narrow', 390, 'light']]) {
+    test(`a picture: ${name}`, async () => {
+      const { page, close } = await open({ width, scheme });
+      await loadAll(page);
+      await page.evaluate(() => scrollTo(0, 0));
+      await page.screenshot({ path: `${process.env.SILO_PICTURES}/${name}.png`, fullPage: true });
+      await close();
+    });
+  }
+}
+
+console.log(`     ${address}`);
+await runAll();

@@ -1,0 +1,92 @@
+// A browser, a page that notices everything that should not happen, and the stack's switches.
+
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import readline from 'node:readline';
+
+const require = createRequire(`${process.env.SILO_MODULES}/`);
+const { chromium } = require('playwright-core');
+export const axe = require('axe-core').source;
+
+export const address = process.env.SILO_ADDRESS;
+export const truth = JSON.parse(process.env.SILO_TRUTH);
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+async function order(text) {
+  process.stdout.write(`@${text}\n`);
+  const { value } = await answers.next();
+  assert.equal(value, 'done', `the stack did not ${text}`);
+}
+/** Ends a part of the stack. */
+export const stop = (part) => order(`stop ${part}`);
+/** Starts it again. */
+export const start = (part) => order(`start ${part}`);
+
+/** Opens the dashboard. Whatever an honest page must never do ends the test in `close`. */
+export async function open({ width = 1240, height = 900, scheme = 'dark', clock = false, ...context } = {}) {
+  const page = await browser.newPage({ viewport: { width, height }, colorScheme: scheme, ...context });
+  const wrong = [];
+  const requests = [];
+  page.on('pageerror', (error) => wrong.push(`uncaught: ${error.message}`));
+  page.on('dialog', (dialog) => {
+    wrong.push(`a dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on('console', (message) => {
+    // That a request was answered with an error is the browser's own line, and not the page's fault.
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) wrong.push(`console: ${message.text()}`);
+  });
+  page.on('request', (request) => {
+    requests.push(request.url());
+    if (!request.url().startsWith(address) && !request.url().startsWith('data:')) wrong.push(`asks elsewhere: ${request.url()}`);
+  });
+  if (clock) await page.clock.install();
+  await page.goto(address);
+  const close = async () => {
+    await page.close();
+    assert.deepEqual(wrong, []);
+  };
+  return { page, requests, close };
+}
+
+/** Brings every panel into view, so that each is loaded. */
+export async function loadAll(page) {
+  for (const id of ['collections', 'database', 'kidlisp']) await page.locator(`#${id}`).scrollIntoViewIfNeeded();
+  await page.waitForSelector('.collections tbody tr');
+  await page.waitForSelector('#database .sparkline');
+  await page.waitForSelector('#kidlisp .box');
+}
+
+/** Waits until a panel is in one of these states. */
+export const settle = (page, panel, states, timeout = 20_000) =>
+  page.waitForFunction(([id, wanted]) => wanted.includes(document.querySelector(`#${id} .title .state`)?.dataset.state), [panel, states], { timeout });
+
+/** The exact value in a box. */
+export const boxValue = (page, panel, name) => page.evaluate(([id, wanted]) => {
+  const box = [...document.querySelectorAll(`#${id} .box`)].find((each) => each.querySelector('.name')?.textContent === wanted);
+  return box?.querySelector('data')?.value ?? box?.querySelector('.value')?.textContent ?? null;
+}, [panel, name]);
+
+const tests = [];
+/** Registers a test; its name is a claim. */
+export const test = (name, run) => tests.push({ name, run });
+
+/** Runs them one after the other. */
+export async function runAll() {
+  const wanted = tests.filter(({ name }) => name.includes(process.env.SILO_ONLY ?? ''));
+  let failed = 0;
+  for (const { name, run } of wanted) {
+    try {
+      await run();
+      console.log(`ok   ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAIL ${name}\n${error.stack}`);
+    }
+  }
+  await browser.close();
+  console.log(`${wanted.length - failed} of ${wanted.length} passed`);
+  process.exit(failed === 0 && wanted.length > 0 ? 0 : 1);
+}

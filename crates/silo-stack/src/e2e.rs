@@ -1,0 +1,127 @@
+//! `cargo xtask e2e`: the dashboard in headless Chromium, on a stack of its own.
+//!
+//! The script asks for an outage with a line on its standard output (`@stop silo-db-api`, `@start mongo`) and reads `done` when it
+//! has happened; every other line is for people.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use silo_testkit::demo::{Demo, size};
+use silo_testkit::mongo::MongoServer;
+use silo_testkit::say;
+use silo_testkit::tools::{Tool, workspace};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use crate::stack::{DATABASE, Plan, Stack};
+
+/// A collection's name that must stay text on the page.
+const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+
+/// What to test.
+#[derive(Args)]
+pub struct E2e {
+    /// Only the tests whose name contains this
+    #[arg(default_value = "")]
+    only: String,
+    /// Keep pictures of the page in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<String>,
+}
+
+impl E2e {
+    /// Starts the stack, runs the script, ends both.
+    pub async fn run(self) -> Result<()> {
+        let plan = Plan {
+            scale: 0.05,
+            refresh_seconds: Some(5),
+            ..Plan::default()
+        };
+        let mut stack = Stack::start(plan).await?;
+        let mongo = stack.mongo().context("the stack has a server of its own")?;
+        add_hostile_collection(mongo).await?;
+        let truth = stack.demo.as_ref().map(truth).unwrap_or_default();
+        let outcome = self.drive(&mut stack, &truth).await;
+        stack.stop().await?;
+        outcome
+    }
+
+    async fn drive(&self, stack: &mut Stack, truth: &Value) -> Result<()> {
+        say::step("driving the dashboard in Chromium");
+        let script = workspace().join("crates/silo-stack/browser/dashboard.mjs");
+        let mut browser = Command::new("node");
+        browser
+            .arg(script)
+            .env("SILO_ADDRESS", &stack.address)
+            .env("SILO_TRUTH", truth.to_string())
+            .env("SILO_MODULES", Tool::NodeModules.installed()?)
+            .env("SILO_ONLY", &self.only)
+            .env("SILO_PICTURES", self.pictures.as_deref().unwrap_or(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut browser = browser.spawn().context("cannot start node")?;
+        let mut answers = browser.stdin.take().context("node has a standard input")?;
+        let lines = browser
+            .stdout
+            .take()
+            .context("node has a standard output")?;
+        let mut lines = BufReader::new(lines).lines();
+        while let Some(line) = lines.next_line().await? {
+            let Some(order) = line.strip_prefix('@') else {
+                eprintln!("  {line}");
+                continue;
+            };
+            match order.split_once(' ') {
+                Some(("stop", part)) => stack.stop_part(part).await?,
+                Some(("start", part)) => stack.start_part(part).await?,
+                _ => bail!("the script asks for `{order}`, which is nothing known"),
+            }
+            answers.write_all(b"done\n").await?;
+        }
+        if !browser.wait().await?.success() {
+            bail!("the browser test failed; it said why above");
+        }
+        say::done("the dashboard works in Chromium");
+        Ok(())
+    }
+}
+
+async fn add_hostile_collection(mongo: &MongoServer) -> Result<()> {
+    let database = mongo.client().await?.database(DATABASE);
+    Ok(database.create_collection(HOSTILE).await?)
+}
+
+/// What the page must show, from the generator and not from any API.
+fn truth(demo: &Demo) -> Value {
+    let mut rows = serde_json::Map::new();
+    let mut bytes = 0;
+    for plan in Demo::plans() {
+        rows.insert(plan.name.to_owned(), demo.count(plan).into());
+        bytes += demo
+            .documents(plan)
+            .map(|document| size(&document))
+            .sum::<usize>();
+    }
+    let count = |name: &str| {
+        let plan = Demo::plans().find(|plan| plan.name == name);
+        plan.map_or(0, |plan| demo.count(plan))
+    };
+    let keeps = demo.keeps();
+    let documents: u64 = rows.values().filter_map(Value::as_u64).sum();
+    rows.insert(HOSTILE.to_owned(), 0.into());
+    json!({
+        "documents": documents,
+        "dataBytes": bytes,
+        // The guest that every visitor shares is nobody.
+        "users": count("users") - 1,
+        "handles": count("@handles"),
+        "pieces": count("kidlisp"),
+        "kept": keeps.kept,
+        "pending": keeps.pending,
+        "failed": keeps.failed,
+        "rows": rows,
+    })
+}

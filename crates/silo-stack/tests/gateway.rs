@@ -1,0 +1,191 @@
+//! Caddy with the repository's own Caddyfile, before the real service.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Response};
+use serde_json::Value;
+use silo_stack::stack::{Plan, Stack};
+use silo_testkit::wait::wait_for;
+
+const SERVICE: &str = "silo-db-api";
+
+/// The headers that every answer has, whatever it is.
+const HEADERS: [&str; 7] = [
+    "content-security-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "referrer-policy",
+    "permissions-policy",
+    "cross-origin-opener-policy",
+    "x-request-id",
+];
+
+fn assert_safe(what: &str, headers: &HeaderMap) {
+    for name in HEADERS {
+        assert!(
+            headers.contains_key(name),
+            "{what} has no {name}: {headers:#?}"
+        );
+    }
+    for name in ["server", "via", "x-powered-by"] {
+        assert!(!headers.contains_key(name), "{what} has {name}");
+    }
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(!policy.contains("unsafe"), "{policy}");
+}
+
+async fn assert_problem(what: &str, answer: Response, status: u16, code: &str) {
+    assert_eq!(answer.status(), status, "{what}");
+    assert_safe(what, answer.headers());
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/problem+json",
+        "{what}"
+    );
+    assert_eq!(answer.headers()["cache-control"], "no-store", "{what}");
+    let id = answer.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["status"], status, "{problem}");
+    assert_eq!(problem["code"], code, "{problem}");
+    assert_eq!(problem["instance"], id, "{problem}");
+}
+
+#[tokio::test]
+async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
+    let mut stack = Stack::start(Plan::default()).await.unwrap();
+    let at = |path: &str| format!("{}{path}", stack.address);
+    let http = Client::new();
+    let get = async |path: &str| http.get(at(path)).send().await.unwrap();
+
+    for path in [
+        "/",
+        "/main.js",
+        "/healthz",
+        "/version",
+        "/api/db/users/count",
+    ] {
+        let answer = get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_safe(path, answer.headers());
+    }
+    assert_problem(
+        "an unknown API",
+        get("/api/nothing").await,
+        404,
+        "gateway_404",
+    )
+    .await;
+    assert_problem(
+        "an unknown collection",
+        get("/api/db/collections/nobody-has-it").await,
+        404,
+        "unknown_collection",
+    )
+    .await;
+    let missing = get("/nothing.js").await;
+    assert_eq!(missing.status(), 404);
+    assert_safe("a missing file", missing.headers());
+    for inside in ["/metrics", "/readyz", "/..%2fCaddyfile", "/.env"] {
+        assert_eq!(
+            get(inside).await.status(),
+            404,
+            "{inside} is not for outside"
+        );
+    }
+
+    let page = http.get(at("/")).header("Accept-Encoding", "gzip");
+    let page = page.send().await.unwrap();
+    assert_eq!(page.headers()["content-encoding"], "gzip");
+    let tag = page.headers()["etag"].to_str().unwrap().to_owned();
+    let again = http.get(at("/")).header("Accept-Encoding", "gzip");
+    let again = again.header("If-None-Match", tag).send().await.unwrap();
+    assert_eq!(again.status(), 304);
+
+    stack.stop_part(SERVICE).await.unwrap();
+    let down = http.get(format!("{}/api/db/users/count", stack.address));
+    let down = down.send().await.unwrap();
+    assert_eq!(down.headers()["retry-after"], "5");
+    assert_problem("a stopped service", down, 502, "gateway_502").await;
+    let page = http.get(&stack.address).send().await.unwrap();
+    assert_eq!(page.status(), 200, "the page does not need the service");
+    stack.start_part(SERVICE).await.unwrap();
+    let back = wait_for(Duration::from_secs(10), || async {
+        let url = format!("{}/api/db/users/count", stack.address);
+        let answer = http.get(url).send().await.unwrap();
+        (answer.status() == 200).then_some(())
+    });
+    assert!(back.await.is_some(), "it comes back by itself");
+    stack.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_of_the_service_is_not_seen() {
+    let mut stack = Stack::start(Plan::default()).await.unwrap();
+    let url = format!("{}/api/db/users/count", stack.address);
+    let (done, mut told) = tokio::sync::watch::channel(false);
+    let asking = tokio::spawn(async move {
+        let http = Client::new();
+        let mut statuses = Vec::new();
+        while !*told.borrow_and_update() {
+            statuses.push(http.get(&url).send().await.unwrap().status().as_u16());
+        }
+        statuses
+    });
+    for _ in 0..3 {
+        stack.stop_part(SERVICE).await.unwrap();
+        stack.start_part(SERVICE).await.unwrap();
+        let ready = format!("{}/readyz", stack.direct(SERVICE).unwrap());
+        let up = wait_for(Duration::from_secs(10), || async {
+            Some(reqwest::get(&ready).await.ok()?.status()).filter(|status| *status == 200)
+        });
+        up.await.unwrap();
+    }
+    done.send(true).unwrap();
+    let statuses = asking.await.unwrap();
+    assert!(statuses.len() >= 10, "{}", statuses.len());
+    assert!(
+        statuses.iter().all(|status| *status == 200),
+        "somebody saw it: {statuses:?}"
+    );
+    stack.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_production_nobody_looks_without_signing_in() {
+    // The password is `demo`, hashed by bcrypt at its lowest cost.
+    let hash = "$2a$04$KLxkUPbbkDlGmL4k3HX9NO6XczYFqIOLRb4scLbScYNaMN1hLc71.";
+    let plan = Plan {
+        sign_in: Some(("operator".into(), hash.into())),
+        ..Plan::default()
+    };
+    let stack = Stack::start(plan).await.unwrap();
+    let http = Client::new();
+    for path in [
+        "/",
+        "/main.js",
+        "/api/db/users/count",
+        "/version",
+        "/api/nothing",
+    ] {
+        let url = format!("{}{path}", stack.address);
+        let nobody = http.get(&url).send().await.unwrap();
+        assert_eq!(nobody.status(), 401, "{path}");
+        assert_safe(path, nobody.headers());
+        let wrong = http.get(&url).basic_auth("operator", Some("wrong"));
+        assert_eq!(wrong.send().await.unwrap().status(), 401, "{path}");
+        let known = http.get(&url).basic_auth("operator", Some("demo"));
+        assert_ne!(known.send().await.unwrap().status(), 401, "{path}");
+    }
+    let health = format!("{}/healthz", stack.address);
+    assert_eq!(http.get(health).send().await.unwrap().status(), 200);
+    stack.stop().await.unwrap();
+}
