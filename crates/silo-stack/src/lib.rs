@@ -2,6 +2,7 @@
 
 pub mod stack;
 
+pub mod bench;
 pub mod e2e;
 pub mod up;
 

@@ -16,8 +16,10 @@ use silo_testkit::tools::{Tool, workspace};
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 
+mod load;
 mod part;
 
+use self::load::load;
 use self::part::Part;
 use crate::build::build;
 
@@ -172,6 +174,13 @@ impl Stack {
         self.part(name).ok()?.process.as_ref()?.id()
     }
 
+    /// The last lines that a part wrote.
+    pub fn last_lines(&self, name: &str) -> Vec<String> {
+        let part = self.parts.iter().find(|part| part.name == name);
+        let process = part.and_then(|part| part.process.as_ref());
+        process.map(Process::last_lines).unwrap_or_default()
+    }
+
     /// The address of a service itself, without Caddy.
     pub fn direct(&mut self, name: &str) -> Option<String> {
         self.part(name)
@@ -250,6 +259,7 @@ impl Stack {
             ),
             ("SILO_BIND".into(), "127.0.0.1".into()),
             ("SILO_LOG_FORMAT".into(), "console".into()),
+            ("SILO_LOG_LEVEL".into(), "WARN".into()),
             ("SILO_ACCESS".into(), access.into()),
             (
                 "SILO_DASHBOARD".into(),
@@ -310,33 +320,6 @@ impl Stack {
         let print: LineSink = Arc::new(move |line| say::part(name, colour, line));
         self.plan.follow.then_some(print)
     }
-}
-
-/// Fills a server with demo data, showing how far it is.
-async fn load(demo: &Demo, mongo: &MongoServer) -> Result<()> {
-    let total: usize = Demo::plans().map(|plan| demo.count(plan)).sum();
-    say::step(&format!(
-        "loading {total} demo documents in {} collections",
-        Demo::plans().count()
-    ));
-    let style = indicatif::ProgressStyle::with_template(
-        "  {bar:40} {pos}/{len} documents, {per_sec}, {eta} left  {msg}",
-    )?;
-    let bar = indicatif::ProgressBar::new(total as u64).with_style(style);
-    let database = mongo.client().await?.database(DATABASE);
-    let mut before = 0;
-    demo.load(&database, |name, done, of| {
-        bar.set_message(name.to_owned());
-        bar.set_position((before + done) as u64);
-        if done == of {
-            before += of;
-        }
-    })
-    .await
-    .context("the Mongo server did not take the demo data")?;
-    bar.finish_and_clear();
-    say::done(&format!("{total} documents loaded"));
-    Ok(())
 }
 
 /// A port on the loopback interface that nobody listens on.
