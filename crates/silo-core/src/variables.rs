@@ -1,7 +1,6 @@
 //! Every setting of Silo that is a single value: its environment variable, its place in `silo.toml`, its default and meaning.
 //!
-//! One list for all services, because they share one `silo.toml` and one `.env`; tests compare it with `.env.example` and the
-//! README.
+//! One list for all services, because they share one `silo.toml` and one `.env`; a test compares it with `.env.example`.
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]

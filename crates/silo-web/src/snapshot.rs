@@ -18,9 +18,11 @@ use tokio::sync::{Notify, watch};
 use crate::problem::{Kind, Problem};
 
 mod reading;
+mod source;
 
 pub use reading::{Freshness, Measured, Reading, SourceError};
-use reading::{keep_since, overdue_error};
+use reading::{keep_since, now, overdue_error};
+pub use source::Source;
 
 /// How often a subject is measured and how long one measurement may take.
 #[derive(Clone, Copy, Debug)]
@@ -325,34 +327,6 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     }
 }
 
-/// What `/metrics` and `/readyz` ask of a subject, whatever its value is.
-pub trait Source: Send + Sync {
-    /// The subject's name.
-    fn name(&self) -> &'static str;
-    /// The age of the last good value; `None` when there is none.
-    fn age(&self) -> Option<Duration>;
-    /// Why the last measurement failed; `None` when it succeeded or there was none yet.
-    fn failure(&self) -> Option<SourceError>;
-}
-
-impl<T: Send + Sync> Source for Snapshot<T> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn age(&self) -> Option<Duration> {
-        self.state
-            .borrow()
-            .good
-            .as_ref()
-            .map(|good| good.measured.elapsed())
-    }
-
-    fn failure(&self) -> Option<SourceError> {
-        self.state.borrow().failure.clone()
-    }
-}
-
 fn serialise<T: Serialize>(name: &str, measured: Measured<T>) -> Result<Good<T>, SourceError> {
     let json = serde_json::to_vec(&measured.value).map_err(|error| {
         SourceError::new(
@@ -364,7 +338,7 @@ fn serialise<T: Serialize>(name: &str, measured: Measured<T>) -> Result<Good<T>,
     Ok(Good {
         value: Arc::new(measured.value),
         json: json.into(),
-        as_of: Timestamp::now(),
+        as_of: now(),
         measured: Instant::now(),
         errors: measured.errors,
     })

@@ -34,7 +34,7 @@ impl SourceError {
             source: source.into(),
             code: code.into(),
             detail: detail.into(),
-            since: Some(Timestamp::now()),
+            since: Some(now()),
         }
     }
 }
@@ -88,6 +88,12 @@ pub struct Reading<T> {
     pub state: Freshness,
     /// What went wrong, if anything did.
     pub errors: Vec<SourceError>,
+}
+
+/// The time, in whole milliseconds: nobody reads more, and some programs cannot.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 /// An error that was there before keeps the time it began.

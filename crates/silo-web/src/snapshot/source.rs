@@ -1,0 +1,33 @@
+//! A subject whatever its value is.
+
+use std::time::Duration;
+
+use super::{Snapshot, SourceError};
+
+/// What `/metrics` and `/readyz` ask of a subject, whatever its value is.
+pub trait Source: Send + Sync {
+    /// The subject's name.
+    fn name(&self) -> &'static str;
+    /// The age of the last good value; `None` when there is none.
+    fn age(&self) -> Option<Duration>;
+    /// Why the last measurement failed; `None` when it succeeded or there was none yet.
+    fn failure(&self) -> Option<SourceError>;
+}
+
+impl<T: Send + Sync> Source for Snapshot<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.state
+            .borrow()
+            .good
+            .as_ref()
+            .map(|good| good.measured.elapsed())
+    }
+
+    fn failure(&self) -> Option<SourceError> {
+        self.state.borrow().failure.clone()
+    }
+}
