@@ -3,14 +3,15 @@
 use actix_web::Responder;
 use actix_web::web::Data;
 use silo_web::answer::{Answer, Envelope};
-use silo_web::problem::{Problem, ProblemBody};
+use silo_web::openapi::{Malformed, Unavailable};
+use silo_web::problem::Problem;
 
 use crate::clients::Clients;
 use crate::state::State;
 
 /// Who is connected to mongod, and who should be.
 #[utoipa::path(get, path = "/api/db/clients", tag = "database",
-    responses((status = 200, body = Envelope<Clients>), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = Envelope<Clients>), Malformed, Unavailable))]
 pub async fn list_clients(state: Data<State>) -> Result<impl Responder, Problem> {
     Ok(Answer::whole(&state.clients.read().await?))
 }

@@ -5,7 +5,8 @@ use actix_web::web::{Data, Path};
 use serde::Deserialize;
 use silo_web::answer::{Answer, Envelope};
 use silo_web::input::{self, Query};
-use silo_web::problem::{Kind, Problem, ProblemBody};
+use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
+use silo_web::problem::{Kind, Problem};
 use silo_web::snapshot::{Freshness, Measured, Reading};
 use utoipa::IntoParams;
 
@@ -31,7 +32,7 @@ pub struct ListParameters {
 
 /// Every collection, by category and in total.
 #[utoipa::path(get, path = "/api/db/collections", tag = "database", params(ListParameters),
-    responses((status = 200, body = Envelope<Collections>), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = Envelope<Collections>), OutOfRange, Malformed, Unavailable))]
 pub async fn list_collections(
     state: Data<State>,
     Query(parameters): Query<ListParameters>,
@@ -47,7 +48,7 @@ pub async fn list_collections(
 
 /// One collection, with its fields and newest document.
 #[utoipa::path(get, path = "/api/db/collections/{name}", tag = "database", params(("name" = String, Path, description = "the name, percent-encoded")),
-    responses((status = 200, body = Envelope<CollectionDetails>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = Envelope<CollectionDetails>), UnknownId, OutOfRange, Malformed, Unavailable))]
 pub async fn get_collection(
     state: Data<State>,
     name: Path<String>,

@@ -6,6 +6,7 @@ use actix_web::web::Data;
 use serde::Serialize;
 use silo_core::units::whole_millis;
 use silo_web::answer::{Answer, Envelope, Meta};
+use silo_web::openapi::Malformed;
 use silo_web::problem::Problem;
 use silo_web::snapshot::{Freshness, Source};
 use utoipa::ToSchema;
@@ -25,7 +26,8 @@ pub struct Health {
 
 /// How mongod is: 200 when it answers, 503 when not, always with the body.
 #[utoipa::path(get, path = "/api/db/health", tag = "database",
-    responses((status = 200, body = Envelope<Health>), (status = 503, body = Envelope<Health>, description = "mongod does not answer")))]
+    responses((status = 200, body = Envelope<Health>), Malformed,
+        (status = 503, body = Envelope<Health>, description = "mongod does not answer")))]
 pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
     let waited = state.server.read().await;
     let reading = match (waited, state.server.peek()) {

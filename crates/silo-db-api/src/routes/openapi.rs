@@ -14,6 +14,7 @@ use super::{access, atproto, clients, collections, health, keeps, users};
         title = "silo-db-api",
         description = "What aesthetic.computer's database holds, and how mongod is."
     ),
+    components(schemas(silo_web::problem::ProblemBody<'static>)),
     paths(
         health::get_health,
         collections::list_collections,

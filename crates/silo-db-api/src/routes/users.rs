@@ -7,7 +7,8 @@ use actix_web::web::{Data, Path};
 use serde::{Deserialize, Serialize};
 use silo_web::answer::{Answer, Envelope};
 use silo_web::input::{self, Query};
-use silo_web::problem::{Kind, Problem, ProblemBody};
+use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
+use silo_web::problem::{Kind, Problem};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::people::{People, Person};
@@ -22,6 +23,7 @@ const MOST: usize = 500;
 #[into_params(parameter_in = Query)]
 pub struct HandleParameters {
     /// Subs, separated by commas; 1 to 500.
+    #[param(required = true, min_length = 1)]
     ids: Option<String>,
 }
 
@@ -34,7 +36,7 @@ pub struct Handles {
 
 /// How many users.
 #[utoipa::path(get, path = "/api/db/users/count", tag = "database",
-    responses((status = 200, body = Envelope<People>), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = Envelope<People>), Malformed, Unavailable))]
 pub async fn count_users(state: Data<State>) -> Result<impl Responder, Problem> {
     Ok(Answer::whole(&state.people.read().await?))
 }
@@ -42,7 +44,7 @@ pub async fn count_users(state: Data<State>) -> Result<impl Responder, Problem> 
 /// Whom a sub, an `@handle` or a user code means.
 #[utoipa::path(get, path = "/api/db/users/{id}", tag = "database",
     params(("id" = String, Path, description = "a sub, an @handle or a user code, percent-encoded")),
-    responses((status = 200, body = Envelope<Person>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = Envelope<Person>), UnknownId, OutOfRange, Malformed, Unavailable))]
 pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Responder, Problem> {
     let id = input::id(id.into_inner())?;
     let people = state.people.read().await?;
@@ -59,7 +61,7 @@ pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Respo
 
 /// The handles of some subs, for Silo's other services.
 #[utoipa::path(get, path = "/api/db/handles", tag = "database", params(HandleParameters),
-    responses((status = 200, body = Envelope<Handles>), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = Envelope<Handles>), OutOfRange, Malformed, Unavailable))]
 pub async fn list_handles(
     state: Data<State>,
     Query(parameters): Query<HandleParameters>,

@@ -14,6 +14,17 @@ async fn the_description_names_every_route_and_no_other() {
     let service = Service::start(&server.uri()).await;
     let description = service.get("/api/db/openapi.json").await.json();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
+    let text = description.to_string();
+    let references: BTreeSet<_> = text
+        .split(r##""$ref":"#"##)
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(references.contains("/components/schemas/Problem"));
+    for reference in references {
+        let found = description.pointer(reference);
+        assert!(found.is_some(), "{reference} is referred to and not there");
+    }
     let described: BTreeSet<String> = description["paths"]
         .as_object()
         .unwrap()
