@@ -20,6 +20,7 @@ mod keeps;
 mod lists;
 mod outage;
 mod scaffold;
+mod second_server;
 mod secrets;
 mod settings;
 mod users;
