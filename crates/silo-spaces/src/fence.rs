@@ -1,0 +1,320 @@
+//! What stands between rusoto and the network: every request is addressed, signed, paced, sent, checked and repeated here.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use hyper::client::HttpConnector;
+use hyper_tls::HttpsConnector;
+use log::debug;
+use rusoto_core::credential::AwsCredentials;
+use rusoto_core::request::{
+    DispatchSignedRequest, DispatchSignedRequestFuture, HttpClient, HttpConfig, HttpDispatchError,
+    HttpResponse,
+};
+use rusoto_core::{ByteStream, Region};
+use rusoto_signature::SignedRequest;
+
+use crate::endpoint::{Addressing, Endpoint, Limits};
+use crate::fault::{Fault, Kind};
+use crate::gate::Gate;
+use crate::request::Request;
+use crate::xml;
+
+/// How long connecting may take, name and TLS not counted.
+const CONNECT: Duration = Duration::from_secs(3);
+/// The largest document that answers anything but a listing.
+const LARGEST_DOCUMENT: usize = 1024 * 1024;
+/// As much of an error's document as is read.
+const LARGEST_ERROR: usize = 64 * 1024;
+/// The first pause before a request is repeated; each later one is twice as long, and every one is a random part of that.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// What was sent and met so far.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Requests sent, repeated ones included.
+    pub requests: AtomicU64,
+    /// How often the storage asked to slow down.
+    pub throttles: AtomicU64,
+    /// Requests that failed in another way and could be repeated.
+    pub failures: AtomicU64,
+}
+
+/// The fence; cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Fence(Arc<Inner>);
+
+struct Inner {
+    http: HttpClient<HttpsConnector<HttpConnector>>,
+    region: Region,
+    credentials: AwsCredentials,
+    addressing: Addressing,
+    limits: Limits,
+    gate: Gate,
+    traffic: Arc<Traffic>,
+}
+
+impl Fence {
+    pub(crate) fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, Fault> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        let tls = hyper_tls::native_tls::TlsConnector::new()
+            .map_err(|_text| Fault::new(Kind::Refused, "TLS cannot be set up on this machine"))?;
+        let connector = HttpsConnector::from((connector, tls.into()));
+        let mut config = HttpConfig::new();
+        config.pool_idle_timeout(Duration::from_secs(20));
+        let region = Region::Custom {
+            name: endpoint.region.clone(),
+            endpoint: endpoint.url.trim_end_matches('/').to_owned(),
+        };
+        let (key, secret) = (endpoint.key.expose(), endpoint.secret.expose());
+        Ok(Self(Arc::new(Inner {
+            http: HttpClient::from_connector_with_config(connector, config),
+            region,
+            credentials: AwsCredentials::new(key, secret, None, None),
+            addressing: endpoint.addressing,
+            limits,
+            gate: Gate::new(limits.requests_per_second),
+            traffic: Arc::default(),
+        })))
+    }
+
+    pub(crate) fn region(&self) -> Region {
+        self.0.region.clone()
+    }
+
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.0.traffic)
+    }
+
+    /// A whole document of at most `largest` bytes, read by `parse`; asked for again when it cannot be read.
+    pub(crate) async fn document<T>(
+        &self,
+        request: &Request,
+        largest: usize,
+        parse: impl Fn(&[u8]) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.repeated(|| async {
+            let answer = self.once(request).await?;
+            parse(&self.gather(answer.body, largest).await?)
+        })
+        .await
+    }
+
+    /// Writes an object or a part of one, and gives the entity tag that the storage has for it.
+    pub(crate) async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        parameters: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Option<String>, Fault> {
+        let request = Request::put(bucket, key, parameters, body);
+        let answer = self.answer(&request).await?;
+        Ok(answer.headers.get("etag").cloned())
+    }
+
+    /// Any answer that rusoto is going to read: an object's bytes as they come, a document whole and checked.
+    async fn answer(&self, request: &Request) -> Result<HttpResponse, Fault> {
+        self.repeated(|| async {
+            let answer = self.once(request).await?;
+            if request.reads_object() {
+                let body = self.without_stalls(answer.body);
+                return Ok(HttpResponse {
+                    body: ByteStream::new(body),
+                    ..answer
+                });
+            }
+            let body = self.gather(answer.body, LARGEST_DOCUMENT).await?;
+            let body = match request.answered_with() {
+                [] => Bytes::new(), // rusoto gets nothing to stumble over
+                roots => check_document(body, roots)?,
+            };
+            Ok(HttpResponse {
+                body: ByteStream::from(body.to_vec()),
+                ..answer
+            })
+        })
+        .await
+    }
+
+    /// Tries until it succeeds, cannot succeed, or has been tried often enough.
+    async fn repeated<T, F, Fut>(&self, ask: F) -> Result<T, Fault>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, Fault>>,
+    {
+        let limits = self.0.limits;
+        let times = usize::try_from(limits.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(limits.longest_pause)
+            .with_max_times(times)
+            .with_jitter();
+        ask.retry(pauses)
+            .when(Fault::is_transient)
+            .adjust(|fault: &Fault, pause| {
+                // As long as the storage asks for, when that is longer than our own pause; nothing when there is no try left.
+                let asked = fault.retry_after.unwrap_or_default();
+                pause.map(|pause| pause.max(asked).min(limits.longest_pause))
+            })
+            .notify(|fault: &Fault, pause| {
+                self.count(fault);
+                debug!(code = fault.kind.code(), pause_ms = silo_core::units::whole_millis(pause); "asking storage again: {fault}");
+            })
+            .await
+            .inspect_err(|fault| self.count(fault))
+    }
+
+    fn count(&self, fault: &Fault) {
+        let traffic = &self.0.traffic;
+        match fault.kind {
+            Kind::Throttled => traffic.throttles.fetch_add(1, Ordering::Relaxed),
+            _ if fault.is_transient() => traffic.failures.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// One try: an answer with a good status, its body not read yet.
+    async fn once(&self, request: &Request) -> Result<HttpResponse, Fault> {
+        let inner = &self.0;
+        inner.gate.pass().await;
+        inner.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        let signed = request.sign(&inner.region, inner.addressing, &inner.credentials);
+        let answer = inner.http.dispatch(signed, None);
+        let answer = tokio::time::timeout(inner.limits.first_byte, answer)
+            .await
+            .map_err(|_text| timed_out(inner.limits.first_byte))?
+            // rusoto's text names the endpoint and what the system said.
+            .map_err(|_text| {
+                Fault::new(
+                    Kind::Unreachable,
+                    "the storage cannot be reached, or hung up",
+                )
+            })?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        Err(self.fault_of(request, answer).await)
+    }
+
+    async fn fault_of(&self, request: &Request, answer: HttpResponse) -> Fault {
+        let header = |name: &str| answer.headers.get(name).cloned();
+        let (status, date) = (answer.status.as_u16(), header("date"));
+        let retry_after = header("retry-after")
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .map(Duration::from_secs);
+        let body = match request.method.as_str() {
+            "HEAD" => Bytes::new(),
+            _ => self
+                .gather(answer.body, LARGEST_ERROR)
+                .await
+                .unwrap_or_default(),
+        };
+        let mut fault = Fault::of_status(status, &xml::error_code(&body));
+        fault.retry_after = retry_after;
+        if fault.kind == Kind::ClockSkewed
+            && let Some(ahead) = date.as_deref().and_then(clock_ahead)
+        {
+            let way = if ahead > 0 { "ahead of" } else { "behind" };
+            let minutes = ahead.unsigned_abs() / 60;
+            fault.detail = format!("this machine's clock is {minutes} min {way} the storage's");
+        }
+        fault
+    }
+
+    /// A body as a whole, of at most `largest` bytes.
+    async fn gather(&self, body: ByteStream, largest: usize) -> Result<Bytes, Fault> {
+        let mut whole = BytesMut::new();
+        let mut pieces = std::pin::pin!(self.without_stalls(body));
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| fault_of_read(&error))?;
+            if whole.len() + piece.len() > largest {
+                return Err(Fault::new(
+                    Kind::Malformed,
+                    "the answer is larger than any answer to this request",
+                ));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The same bytes; a pause that is too long becomes an error.
+    fn without_stalls(&self, body: ByteStream) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+        let limit = self.0.limits.stall;
+        futures_util::stream::unfold(Some(body), move |body| async move {
+            let mut body = body?;
+            match tokio::time::timeout(limit, body.next()).await {
+                Ok(Some(Ok(piece))) => Some((Ok(piece), Some(body))),
+                Ok(Some(Err(error))) => Some((Err(error), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
+            }
+        })
+    }
+}
+
+impl DispatchSignedRequest for Fence {
+    /// The time limit is the fence's own: rusoto gives none.
+    fn dispatch(&self, request: SignedRequest, _: Option<Duration>) -> DispatchSignedRequestFuture {
+        let fence = self.clone();
+        Box::pin(async move {
+            let answer = match Request::from_rusoto(request) {
+                Ok(request) => fence.answer(&request).await,
+                Err(fault) => Err(fault),
+            };
+            answer.map_err(|fault| HttpDispatchError::new(fault.encode()))
+        })
+    }
+}
+
+/// A document with one of these roots, or S3's way of failing after it has said 200.
+fn check_document(body: Bytes, roots: &[&str]) -> Result<Bytes, Fault> {
+    let code = xml::error_code(&body);
+    match code.as_str() {
+        "" => match xml::check(&body, roots) {
+            Ok(()) => Ok(body),
+            Err(why) => Err(Fault::new(Kind::Malformed, why)),
+        },
+        "SlowDown" => Err(Fault::of_status(503, &code)),
+        _ => Err(Fault::of_status(500, &code)),
+    }
+}
+
+fn timed_out(limit: Duration) -> Fault {
+    let seconds = limit.as_secs();
+    Fault::new(
+        Kind::TimedOut,
+        format!("the storage did not answer within {seconds} s"),
+    )
+}
+
+/// What broke while an answer was read.
+pub(crate) fn fault_of_read(error: &io::Error) -> Fault {
+    if error.kind() == io::ErrorKind::TimedOut {
+        Fault::new(
+            Kind::TimedOut,
+            "the storage stopped in the middle of an answer",
+        )
+    } else {
+        Fault::new(
+            Kind::Unreachable,
+            "the connection broke in the middle of an answer",
+        )
+    }
+}
+
+/// How many seconds this machine's clock is ahead of an HTTP date.
+fn clock_ahead(date: &str) -> Option<i64> {
+    let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(jiff::Timestamp::now().as_second() - theirs.as_second())
+}

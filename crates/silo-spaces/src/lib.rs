@@ -1,0 +1,53 @@
+//! S3-compatible storage: listing, reading, writing, and nothing silently wrong.
+//!
+//! This is the only crate that names rusoto. rusoto is archived, and its XML reader loops for ever on an answer that is cut short or
+//! is no XML at all; so every request goes through the [`fence`], which addresses, signs, paces, sends, checks and repeats it, and
+//! hands rusoto nothing but well-formed answers of the expected kind. Pages of a listing do not meet rusoto's reader at all.
+
+pub mod endpoint;
+pub mod fault;
+pub mod objects;
+pub mod page;
+pub mod upload;
+
+mod fence;
+mod gate;
+mod request;
+mod xml;
+
+use std::sync::Arc;
+
+use rusoto_core::Client;
+use rusoto_s3::S3Client;
+
+use crate::endpoint::{Endpoint, Limits};
+use crate::fault::Fault;
+use crate::fence::Fence;
+pub use crate::fence::Traffic;
+
+/// One S3-compatible endpoint with one pair of keys. Cloning shares connections and limits.
+#[derive(Clone)]
+pub struct Spaces {
+    fence: Fence,
+    s3: S3Client,
+}
+
+impl Spaces {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up on this machine.
+    pub fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, Fault> {
+        let fence = Fence::new(endpoint, limits)?;
+        // The fence signs, so that a repeated request carries a fresh date.
+        let client = Client::new_not_signing(fence.clone());
+        let s3 = S3Client::new_with_client(client, fence.region());
+        Ok(Self { fence, s3 })
+    }
+
+    /// What was sent and met so far.
+    #[must_use]
+    pub fn traffic(&self) -> Arc<Traffic> {
+        self.fence.traffic()
+    }
+}

@@ -1,0 +1,103 @@
+//! Single objects: looking, reading, writing, deleting.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use rusoto_core::ByteStream;
+use rusoto_s3::{
+    CreateBucketRequest, DeleteObjectRequest, GetObjectRequest, HeadObjectRequest, S3,
+};
+use silo_core::units::count_from_i64;
+
+use crate::Spaces;
+use crate::fault::{Fault, Kind};
+use crate::fence::fault_of_read;
+
+/// What is known of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The size in bytes; `None` when the storage does not tell.
+    pub bytes: Option<u64>,
+    /// The entity tag, with its quotes.
+    pub tag: Option<String>,
+}
+
+impl Spaces {
+    /// Looks at an object.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none, or why it cannot be looked at.
+    pub async fn head(&self, bucket: &str, key: &str) -> Result<Head, Fault> {
+        let request = HeadObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            ..HeadObjectRequest::default()
+        };
+        let head = self.s3.head_object(request).await?;
+        Ok(Head {
+            bytes: head.content_length.and_then(count_from_i64),
+            tag: head.e_tag,
+        })
+    }
+
+    /// Reads an object, or a range of its bytes, as it comes. An error in the middle ends the stream.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none, or why it cannot be read.
+    pub async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<impl Stream<Item = Result<Bytes, Fault>> + use<>, Fault> {
+        if range.as_ref().is_some_and(Range::is_empty) {
+            return Err(Fault::new(Kind::Refused, "the range has no bytes"));
+        }
+        let request = GetObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            range: range.map(|range| format!("bytes={}-{}", range.start, range.end - 1)),
+            ..GetObjectRequest::default()
+        };
+        let answer = self.s3.get_object(request).await?;
+        let body = answer.body.unwrap_or_else(|| ByteStream::from(Vec::new()));
+        Ok(body.map(|piece| piece.map_err(|error| fault_of_read(&error))))
+    }
+
+    /// Writes a whole object.
+    ///
+    /// # Errors
+    /// Why it is not written, as far as is known.
+    pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), Fault> {
+        self.fence.put(bucket, key, &[], body).await?;
+        Ok(())
+    }
+
+    /// Deletes an object. That there is none is no error: S3 does not tell.
+    ///
+    /// # Errors
+    /// Why it may still be there.
+    pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), Fault> {
+        let request = DeleteObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            ..DeleteObjectRequest::default()
+        };
+        self.s3.delete_object(request).await?;
+        Ok(())
+    }
+
+    /// Makes a bucket; for local storage and tests.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
+        let request = CreateBucketRequest {
+            bucket: bucket.to_owned(),
+            ..CreateBucketRequest::default()
+        };
+        self.s3.create_bucket(request).await?;
+        Ok(())
+    }
+}

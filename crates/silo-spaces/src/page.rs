@@ -1,0 +1,356 @@
+//! One page of a bucket's listing: up to a thousand objects, in the order of their keys' bytes.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use percent_encoding::percent_decode;
+
+use crate::Spaces;
+use crate::fault::{Fault, Kind};
+use crate::request::Request;
+use crate::xml::{Met, read};
+
+/// The most objects that a page has.
+pub const MOST: u32 = 1000;
+/// A page of a thousand keys of 1,024 bytes, each byte percent-encoded, with room for the rest.
+const LARGEST: usize = 8 * 1024 * 1024;
+
+/// One object, as a listing tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// When it was last written; `None` when the storage says nothing that is a time.
+    pub modified: Option<Timestamp>,
+    /// The storage class; empty when the storage says none.
+    pub class: &'a str,
+}
+
+/// A page. Keys lie one after the other in one piece of memory, which the next page takes over.
+#[derive(Debug, Default)]
+pub struct Page {
+    text: String,
+    rows: Vec<Row>,
+    /// Whether there are keys after the last one here.
+    pub truncated: bool,
+    /// What keys go on with up to the delimiter, when the page was asked for with one.
+    pub prefixes: Vec<String>,
+    /// Whether keys came percent-encoded, all of them.
+    was_encoded: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    key: Range<usize>,
+    class: Range<usize>,
+    bytes: u64,
+    modified: Option<Timestamp>,
+}
+
+impl Page {
+    /// The objects, in the order of their keys.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = Object<'_>> {
+        self.rows.iter().map(|row| Object {
+            key: &self.text[row.key.clone()],
+            bytes: row.bytes,
+            modified: row.modified,
+            class: &self.text[row.class.clone()],
+        })
+    }
+
+    /// The first key.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.rows.first().map(|row| &self.text[row.key.clone()])
+    }
+
+    /// The last key.
+    #[must_use]
+    pub fn last(&self) -> Option<&str> {
+        self.rows.last().map(|row| &self.text[row.key.clone()])
+    }
+
+    /// Reads an answer to `list-type=2`.
+    ///
+    /// # Errors
+    /// Why it is none. A page that does not say whether there is more, or whose keys are out of order or not after `after`, is none.
+    pub fn parse(document: &[u8], after: Option<&str>) -> Result<Self, String> {
+        let encoded = is_url_encoded(document);
+        let mut page = Self::default();
+        let mut truncated = None;
+        let mut row = Partial::default();
+        // Whether a key has a byte that encoding would have replaced.
+        let mut raw = false;
+        read(document, &["ListBucketResult"], |met| match met {
+            Met::Begin([_, item]) if item == b"Contents" => {
+                row = Partial::default();
+                Ok(())
+            }
+            Met::End([_, item, field], text) if item == b"Contents" => match field.as_slice() {
+                b"Key" => {
+                    raw |= encoded && text.iter().any(|byte| !(b'!'..=b'~').contains(byte));
+                    row.key(text, encoded, &mut page.text)
+                }
+                b"Size" => row.size(text),
+                b"LastModified" => {
+                    row.modified = std::str::from_utf8(text)
+                        .ok()
+                        .and_then(|text| text.parse().ok());
+                    Ok(())
+                }
+                b"StorageClass" => {
+                    row.class = append(&mut page.text, text)?;
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
+            Met::End([_, item], _) if item == b"Contents" => {
+                page.rows.push(std::mem::take(&mut row).whole()?);
+                Ok(())
+            }
+            Met::End([_, item, field], text) if item == b"CommonPrefixes" && field == b"Prefix" => {
+                page.prefixes.push(decode(text, encoded)?);
+                Ok(())
+            }
+            Met::End([_, field], text) if field == b"IsTruncated" => {
+                truncated = match text {
+                    b"true" => Some(true),
+                    b"false" => Some(false),
+                    _ => return Err("the listing does not say whether there is more".into()),
+                };
+                Ok(())
+            }
+            _ => Ok(()),
+        })?;
+        page.was_encoded = encoded && !raw;
+        page.truncated = truncated.ok_or("the listing does not say whether there is more")?;
+        page.check_order(after)?;
+        Ok(page)
+    }
+
+    /// Whether any key has a control character, as far as can be seen.
+    fn has_controls(&self) -> bool {
+        self.objects().any(|object| {
+            object
+                .key
+                .contains(|c: char| c.is_control() || c == '\u{fffd}')
+        })
+    }
+
+    /// Keys grow and lie after where the page was asked from; otherwise going on from the last one would count twice or never end.
+    fn check_order(&self, after: Option<&str>) -> Result<(), String> {
+        let mut before = after.unwrap_or_default();
+        for object in self.objects() {
+            if object.key <= before && !(before.is_empty() && object.key.is_empty()) {
+                return Err("the listing is not in the order of its keys".into());
+            }
+            before = object.key;
+        }
+        if self.truncated && self.rows.is_empty() && self.prefixes.is_empty() {
+            return Err("the listing says that there is more and shows nothing".into());
+        }
+        Ok(())
+    }
+}
+
+/// An object of which not every field was met yet.
+#[derive(Default)]
+struct Partial {
+    key: Option<Range<usize>>,
+    class: Range<usize>,
+    bytes: Option<u64>,
+    modified: Option<Timestamp>,
+}
+
+impl Partial {
+    fn key(&mut self, text: &[u8], encoded: bool, into: &mut String) -> Result<(), String> {
+        let from = into.len();
+        if encoded && text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+            into.push_str(&decode(text, true)?);
+            self.key = Some(from..into.len());
+        } else {
+            self.key = Some(append(into, text)?);
+        }
+        Ok(())
+    }
+
+    fn size(&mut self, text: &[u8]) -> Result<(), String> {
+        let size = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        self.bytes = Some(size.ok_or("the listing has a size that is no number")?);
+        Ok(())
+    }
+
+    fn whole(self) -> Result<Row, String> {
+        match (self.key, self.bytes) {
+            (Some(key), Some(bytes)) => Ok(Row {
+                key,
+                class: self.class,
+                bytes,
+                modified: self.modified,
+            }),
+            _ => Err("the listing has an object without key or size".into()),
+        }
+    }
+}
+
+fn append(into: &mut String, text: &[u8]) -> Result<Range<usize>, String> {
+    let from = into.len();
+    let text = std::str::from_utf8(text).map_err(|_text| "the listing is not UTF-8")?;
+    into.push_str(text);
+    Ok(from..into.len())
+}
+
+/// A key as it is. Where the storage encodes keys for URLs it writes a blank as `+`, as forms do, and a plus as `%2B`.
+fn decode(text: &[u8], encoded: bool) -> Result<String, String> {
+    let bytes = if encoded {
+        let spaced: Vec<u8> = text
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect();
+        percent_decode(&spaced).collect()
+    } else {
+        text.to_vec()
+    };
+    String::from_utf8(bytes).map_err(|_text| "the listing has a key that is not UTF-8".to_owned())
+}
+
+/// Whether the storage did as it was asked. A key cannot hold a `<` in XML, so the tag is nowhere else.
+fn is_url_encoded(document: &[u8]) -> bool {
+    const TAG: &[u8] = b"<EncodingType>url</EncodingType>";
+    // It stands before or after all objects; both are near an end.
+    let head = &document[..document.len().min(2048)];
+    let tail = &document[document.len().saturating_sub(2048)..];
+    [head, tail]
+        .iter()
+        .any(|part| part.windows(TAG.len()).any(|window| window == TAG))
+}
+
+impl Spaces {
+    /// One page of a bucket: the keys after `after`, at most [`MOST`].
+    ///
+    /// # Errors
+    /// Why there is none, after as many tries as the limits allow.
+    pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, Fault> {
+        self.list(bucket, after, None).await
+    }
+
+    /// The same with everything that shares a prefix up to `delimiter` told once, in [`Page::prefixes`].
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn prefixes(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        delimiter: &str,
+    ) -> Result<Page, Fault> {
+        self.list(bucket, after, Some(delimiter)).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        delimiter: Option<&str>,
+    ) -> Result<Page, Fault> {
+        let most = MOST.to_string();
+        let mut parameters = vec![("list-type", "2"), ("max-keys", most.as_str())];
+        parameters.extend(after.map(|after| ("start-after", after)));
+        parameters.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
+        let plain = self.ask(bucket, &parameters, after).await?;
+        if !plain.has_controls() {
+            return Ok(plain);
+        }
+        // XML has no way to write a control character that every server and reader agrees on; percent-encoding has.
+        parameters.push(("encoding-type", "url"));
+        let encoded = self.ask(bucket, &parameters, after).await?;
+        // Some servers say that they encoded and did not: then the keys were right before.
+        Ok(if encoded.was_encoded { encoded } else { plain })
+    }
+
+    async fn ask(
+        &self,
+        bucket: &str,
+        parameters: &[(&str, &str)],
+        after: Option<&str>,
+    ) -> Result<Page, Fault> {
+        let request = Request::get_bucket(bucket, parameters);
+        self.fence
+            .document(&request, LARGEST, |document| {
+                Page::parse(document, after).map_err(|why| Fault::new(Kind::Malformed, why))
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(encoding: &str, objects: &str) -> String {
+        format!(
+            "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name>{encoding}<IsTruncated>false</IsTruncated>{objects}</ListBucketResult>"
+        )
+    }
+
+    fn object(key: &str, size: &str) -> String {
+        format!(
+            "<Contents><Key>{key}</Key><LastModified>2026-01-31T12:00:00.000Z</LastModified><ETag>&quot;x&quot;</ETag><Size>{size}</Size><Owner><ID>1</ID></Owner><StorageClass>STANDARD</StorageClass></Contents>"
+        )
+    }
+
+    fn keys(document: &str) -> Vec<String> {
+        let page = Page::parse(document.as_bytes(), None).unwrap();
+        page.objects().map(|object| object.key.to_owned()).collect()
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are() {
+        let plain = listing(
+            "",
+            &(object(" lead", "1") + &object("a &amp; b%20c+d", "2") + &object("ü&#x7c;", "3")),
+        );
+        assert_eq!(keys(&plain), [" lead", "a & b%20c+d", "ü|"]);
+        let encoded = listing(
+            "<EncodingType>url</EncodingType>",
+            &(object("a+b%2Bc%01", "1") + &object("auth0%7Cx/%C3%BC%3F%23", "2")),
+        );
+        assert_eq!(keys(&encoded), ["a b+c\u{1}", "auth0|x/ü?#"]);
+    }
+
+    #[test]
+    fn an_object_has_its_size_time_and_class() {
+        let page = listing("", &object("k", "18446744073709551615"));
+        let page = Page::parse(page.as_bytes(), None).unwrap();
+        let object = page.objects().next().unwrap();
+        assert_eq!((object.bytes, object.class), (u64::MAX, "STANDARD"));
+        assert_eq!(object.modified.unwrap().to_string(), "2026-01-31T12:00:00Z");
+    }
+
+    #[test]
+    fn a_listing_of_another_shape_is_no_empty_bucket() {
+        let good = listing("", &object("k", "1"));
+        for bad in [
+            good.replace("<IsTruncated>false</IsTruncated>", ""),
+            good.replace(">false<", ">perhaps<"),
+            good.replace("<Size>1</Size>", ""),
+            good.replace("<Size>1</Size>", "<Size>-1</Size>"),
+            good.replace("<Key>k</Key>", ""),
+            good.replace("ListBucketResult", "ListAllMyBucketsResult"),
+            listing("", &(object("b", "1") + &object("a", "1"))),
+            listing("", &(object("a", "1") + &object("a", "1"))),
+            listing("", "").replace(">false<", ">true<"),
+            good[..good.len() - 20].to_owned(),
+        ] {
+            assert!(Page::parse(bad.as_bytes(), None).is_err(), "{bad}");
+        }
+        assert!(
+            Page::parse(good.as_bytes(), Some("k")).is_err(),
+            "the key is not after where we asked from"
+        );
+    }
+}

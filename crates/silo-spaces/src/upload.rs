@@ -1,0 +1,265 @@
+//! Writing an object from a stream of unknown length, in parts; and the uploads that somebody began and never finished.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use log::warn;
+use rusoto_s3::{
+    AbortMultipartUploadRequest, CompleteMultipartUploadRequest, CompletedMultipartUpload,
+    CompletedPart, CreateMultipartUploadRequest, ListMultipartUploadsRequest, ListPartsRequest, S3,
+};
+use silo_core::units::{count_from_i64, count_from_usize};
+
+use crate::Spaces;
+use crate::fault::{Fault, Kind};
+
+/// The size of each part but the last. S3 takes at most [`MOST_PARTS`], so an upload has at most 78 GiB.
+pub const PART: usize = 8 * 1024 * 1024;
+/// The most parts that S3 takes.
+const MOST_PARTS: i64 = 10_000;
+
+/// An upload that was begun and neither completed nor aborted. Its parts cost as much as objects do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The key it is for.
+    pub key: String,
+    /// Its id.
+    pub id: String,
+    /// When it was begun.
+    pub begun: Option<Timestamp>,
+}
+
+impl Spaces {
+    /// Writes an object from a stream, holding one part in memory. Gives how many bytes were written. What fails or is dropped
+    /// half-way is aborted, so that no parts stay behind.
+    ///
+    /// # Errors
+    /// [`Kind::Source`] when the stream fails, or why the storage did not take it.
+    pub async fn put_stream(
+        &self,
+        bucket: &str,
+        key: &str,
+        stream: impl Stream<Item = io::Result<Bytes>>,
+    ) -> Result<u64, Fault> {
+        let mut parts = std::pin::pin!(Parts::new(stream));
+        let first = parts.next().await?;
+        if first.len() < PART {
+            let bytes = count_from_usize(first.len());
+            self.put(bucket, key, first).await?;
+            return Ok(bytes);
+        }
+        let mut upload = self.begin(bucket, key).await?;
+        let mut part = first;
+        while !part.is_empty() {
+            upload.send(part).await?;
+            part = parts.next().await?;
+        }
+        upload.complete().await
+    }
+
+    async fn begin(&self, bucket: &str, key: &str) -> Result<Upload, Fault> {
+        let request = CreateMultipartUploadRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            ..CreateMultipartUploadRequest::default()
+        };
+        let begun = self.s3.create_multipart_upload(request).await?;
+        let id = begun.upload_id.filter(|id| !id.is_empty());
+        Ok(Upload {
+            spaces: self.clone(),
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            id: id
+                .ok_or_else(|| Fault::new(Kind::Malformed, "the storage gave the upload no id"))?,
+            parts: Vec::new(),
+            bytes: 0,
+            open: true,
+        })
+    }
+
+    /// The uploads to a bucket that nobody finished, at most a thousand.
+    ///
+    /// # Errors
+    /// [`Kind::NotSupported`] where the storage cannot tell, or why it did not.
+    pub async fn unfinished(&self, bucket: &str) -> Result<Vec<Unfinished>, Fault> {
+        let request = ListMultipartUploadsRequest {
+            bucket: bucket.to_owned(),
+            ..ListMultipartUploadsRequest::default()
+        };
+        let listed = self.s3.list_multipart_uploads(request).await?;
+        let known = |upload: rusoto_s3::MultipartUpload| {
+            Some(Unfinished {
+                key: upload.key?,
+                id: upload.upload_id?,
+                begun: upload.initiated.and_then(|time| time.parse().ok()),
+            })
+        };
+        Ok(listed
+            .uploads
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(known)
+            .collect())
+    }
+
+    /// How many bytes of an unfinished upload are stored, in its first thousand parts.
+    ///
+    /// # Errors
+    /// Why nobody knows.
+    pub async fn stored(&self, bucket: &str, upload: &Unfinished) -> Result<u64, Fault> {
+        let request = ListPartsRequest {
+            bucket: bucket.to_owned(),
+            key: upload.key.clone(),
+            upload_id: upload.id.clone(),
+            ..ListPartsRequest::default()
+        };
+        let parts = self.s3.list_parts(request).await?.parts.unwrap_or_default();
+        let sizes = parts
+            .iter()
+            .filter_map(|part| part.size.and_then(count_from_i64));
+        Ok(sizes.sum())
+    }
+
+    /// Gives up an upload, so that its parts are deleted.
+    ///
+    /// # Errors
+    /// Why they may still be there.
+    pub async fn abort(&self, bucket: &str, key: &str, id: &str) -> Result<(), Fault> {
+        let request = AbortMultipartUploadRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            upload_id: id.to_owned(),
+            ..AbortMultipartUploadRequest::default()
+        };
+        self.s3.abort_multipart_upload(request).await?;
+        Ok(())
+    }
+}
+
+/// An upload under way. Dropping it before it is complete aborts it.
+struct Upload {
+    spaces: Spaces,
+    bucket: String,
+    key: String,
+    id: String,
+    parts: Vec<CompletedPart>,
+    bytes: u64,
+    open: bool,
+}
+
+impl Upload {
+    async fn send(&mut self, part: Bytes) -> Result<(), Fault> {
+        let number = i64::try_from(self.parts.len()).unwrap_or(MOST_PARTS) + 1;
+        if number > MOST_PARTS {
+            return Err(Fault::new(
+                Kind::Source,
+                "the object has more than 10,000 parts of 8 MiB",
+            ));
+        }
+        let bytes = count_from_usize(part.len());
+        let text = number.to_string();
+        let parameters = [
+            ("partNumber", text.as_str()),
+            ("uploadId", self.id.as_str()),
+        ];
+        let tag = self
+            .spaces
+            .fence
+            .put(&self.bucket, &self.key, &parameters, part)
+            .await?;
+        let tag = tag
+            .ok_or_else(|| Fault::new(Kind::Malformed, "the storage gave a part no entity tag"))?;
+        self.parts.push(CompletedPart {
+            e_tag: Some(tag),
+            part_number: Some(number),
+        });
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    async fn complete(mut self) -> Result<u64, Fault> {
+        let request = CompleteMultipartUploadRequest {
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            upload_id: self.id.clone(),
+            multipart_upload: Some(CompletedMultipartUpload {
+                parts: Some(std::mem::take(&mut self.parts)),
+            }),
+            ..CompleteMultipartUploadRequest::default()
+        };
+        let completed = self.spaces.s3.complete_multipart_upload(request).await;
+        match completed.map_err(Fault::from) {
+            Ok(_) => {}
+            // The answer to an earlier try may have been lost after the storage had done it.
+            Err(fault) if fault.kind == Kind::NotFound => self.check_whole().await?,
+            Err(fault) => return Err(fault),
+        }
+        self.open = false;
+        Ok(self.bytes)
+    }
+
+    async fn check_whole(&self) -> Result<(), Fault> {
+        let head = self.spaces.head(&self.bucket, &self.key).await?;
+        if head.bytes == Some(self.bytes) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Kind::Refused,
+            "the storage lost the upload before it was complete",
+        ))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let (spaces, bucket) = (self.spaces.clone(), self.bucket.clone());
+        let (key, id) = (self.key.clone(), self.id.clone());
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                if let Err(fault) = spaces.abort(&bucket, &key, &id).await {
+                    warn!(bucket = bucket.as_str(), code = fault.kind.code(); "an upload could not be aborted, its parts stay behind: {fault}");
+                }
+            })),
+            Err(_) => warn!(bucket = bucket.as_str(); "an upload could not be aborted, its parts stay behind: the program is ending"),
+        }
+    }
+}
+
+/// A stream cut into parts of [`PART`] bytes; the last is smaller, and after it comes an empty one.
+struct Parts<S> {
+    stream: std::pin::Pin<Box<S>>,
+    rest: BytesMut,
+    ended: bool,
+}
+
+impl<S: Stream<Item = io::Result<Bytes>>> Parts<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream: Box::pin(stream),
+            rest: BytesMut::new(),
+            ended: false,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Bytes, Fault> {
+        while !self.ended && self.rest.len() < PART {
+            match self.stream.next().await {
+                Some(Ok(piece)) => self.rest.extend_from_slice(&piece),
+                Some(Err(_)) => {
+                    return Err(Fault::new(
+                        Kind::Source,
+                        "what was to be stored could not be read to its end",
+                    ));
+                }
+                None => self.ended = true,
+            }
+        }
+        let size = self.rest.len().min(PART);
+        Ok(self.rest.split_to(size).freeze())
+    }
+}

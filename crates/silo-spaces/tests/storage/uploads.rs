@@ -1,0 +1,167 @@
+//! Objects written from streams of unknown length.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use silo_spaces::fault::Kind as FaultKind;
+use silo_spaces::upload::PART;
+use silo_testkit::proxy::{Fault, Proxy};
+use silo_testkit::s3::Kind;
+use silo_testkit::wait::wait_for;
+
+use crate::{BOTH, BUCKET, client, read, server};
+
+/// `length` bytes that differ from place to place, in odd pieces.
+fn content(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|at| (at * 31 + at / 251).to_le_bytes()[0])
+        .collect()
+}
+
+fn pieces(content: &[u8]) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+    let pieces: Vec<_> = content
+        .chunks(300_007)
+        .map(Bytes::copy_from_slice)
+        .map(Ok)
+        .collect();
+    stream::iter(pieces)
+}
+
+#[tokio::test]
+async fn a_stream_of_any_length_is_stored_to_the_byte() {
+    for kind in BOTH {
+        let (_server, spaces) = server(kind).await;
+        for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12_345] {
+            let content = content(length);
+            let key = format!("dump {length}.gz");
+            let told = spaces
+                .put_stream(BUCKET, &key, pieces(&content))
+                .await
+                .unwrap_or_else(|fault| panic!("{kind:?}: {length}: {fault}"));
+            assert_eq!(told, length as u64);
+            assert!(
+                read(&spaces, &key).await.unwrap() == content,
+                "{kind:?}: {length} bytes are not those that were sent"
+            );
+        }
+    }
+}
+
+/// Only where unfinished uploads can be listed.
+#[tokio::test]
+async fn an_upload_that_fails_or_is_dropped_leaves_no_parts() {
+    let (_server, spaces) = server(Kind::Memory).await;
+    let begun = |end: io::Result<Bytes>| {
+        let first = Bytes::from(content(PART + 5));
+        stream::iter([Ok(first), end])
+    };
+    let broken = begun(Err(io::ErrorKind::BrokenPipe.into()));
+    let fault = spaces.put_stream(BUCKET, "k", broken).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Source);
+    let none_left = || async {
+        let left = spaces.unfinished(BUCKET).await.unwrap();
+        left.is_empty().then_some(())
+    };
+    wait_for(Duration::from_secs(5), none_left)
+        .await
+        .expect("the upload is aborted");
+
+    let endless = futures_util::StreamExt::chain(begun(Ok(Bytes::new())), stream::pending());
+    let dropped = tokio::time::timeout(
+        Duration::from_secs(2),
+        spaces.put_stream(BUCKET, "k", endless),
+    );
+    dropped.await.unwrap_err();
+    wait_for(Duration::from_secs(5), none_left)
+        .await
+        .expect("the upload is aborted");
+    assert_eq!(
+        spaces.head(BUCKET, "k").await.unwrap_err().kind,
+        FaultKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
+    let (server, spaces) = server(Kind::Memory).await;
+    // Whoever asks to abort is cut off: the upload stays.
+    let proxy = Proxy::start(&server.url(), |_, line| {
+        if line.starts_with("DELETE ") {
+            Fault::Reset
+        } else {
+            Fault::None
+        }
+    })
+    .await
+    .unwrap();
+    let broken = stream::iter([
+        Ok(Bytes::from(content(PART + 5))),
+        Err(io::ErrorKind::BrokenPipe.into()),
+    ]);
+    client(&proxy.url())
+        .put_stream(BUCKET, "a b|c", broken)
+        .await
+        .unwrap_err();
+    let left = spaces.unfinished(BUCKET).await.unwrap();
+    assert_eq!(
+        left.iter()
+            .map(|upload| upload.key.as_str())
+            .collect::<Vec<_>>(),
+        ["a b|c"]
+    );
+    assert!(left[0].begun.is_some());
+    assert_eq!(spaces.stored(BUCKET, &left[0]).await.unwrap(), PART as u64);
+    spaces
+        .abort(BUCKET, &left[0].key, &left[0].id)
+        .await
+        .unwrap();
+    assert_eq!(spaces.unfinished(BUCKET).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_is_lost_is_seen_to_have_happened() {
+    let (server, _) = server(Kind::Memory).await;
+    let proxy = Proxy::start(&server.url(), |number, line| {
+        let completes = line.starts_with("POST ") && line.contains("uploadId");
+        if completes && number < 4 {
+            Fault::LoseAnswer
+        } else {
+            Fault::None
+        }
+    })
+    .await
+    .unwrap();
+    let content = content(PART + 5);
+    let spaces = client(&proxy.url());
+    let told = spaces
+        .put_stream(BUCKET, "k", pieces(&content))
+        .await
+        .unwrap();
+    assert_eq!(told, content.len() as u64);
+    assert!(read(&spaces, "k").await.unwrap() == content);
+}
+
+#[tokio::test]
+async fn a_failure_told_after_200_is_a_failure() {
+    let (server, _) = server(Kind::Memory).await;
+    let proxy = Proxy::start(&server.url(), |_, line| {
+        if line.starts_with("POST ") && line.contains("uploadId") {
+            Fault::answer(
+                "200 OK",
+                "Content-Type: application/xml\r\n",
+                "<Error><Code>InternalError</Code></Error>",
+            )
+        } else {
+            Fault::None
+        }
+    })
+    .await
+    .unwrap();
+    let fault = client(&proxy.url())
+        .put_stream(BUCKET, "k", pieces(&content(PART + 5)))
+        .await
+        .unwrap_err();
+    assert_eq!(fault.kind, FaultKind::ServerFailed);
+}
