@@ -8,6 +8,7 @@ mod keeps;
 mod people;
 mod sample;
 mod server;
+mod tapes;
 
 use futures_util::TryStreamExt;
 use silo_mongo::fault::Fault;
@@ -23,6 +24,7 @@ pub use keeps::{Contract, Legacy, Piece, Played, Record};
 pub use people::{HandleRow, UserRow, VerificationRow};
 pub use sample::{FieldSeen, Newest};
 pub use server::Status;
+pub use tapes::TapeRow;
 
 /// The limit that every command carries, in milliseconds.
 const MAX_TIME_MS: i64 = 2000;

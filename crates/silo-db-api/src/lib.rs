@@ -13,6 +13,7 @@ pub mod details;
 pub mod keeps;
 pub mod people;
 pub mod server;
+pub mod tapes;
 
 pub mod gateway;
 

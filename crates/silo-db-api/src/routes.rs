@@ -7,6 +7,7 @@ pub mod collections;
 pub mod health;
 pub mod keeps;
 pub mod openapi;
+pub mod tapes;
 pub mod users;
 
 use actix_web::web::{Data, ServiceConfig};
@@ -27,6 +28,7 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
         .service(get("/api/db/users/count", users::count_users))
         .service(get("/api/db/users/{id}", users::get_user))
         .service(get("/api/db/handles", users::list_handles))
+        .service(get("/api/db/tapes", tapes::list_tape_owners))
         .service(get("/api/db/clients", clients::list_clients))
         .service(get("/api/db/access", access::get_access))
         .service(get("/api/db/atproto", atproto::get_atproto))

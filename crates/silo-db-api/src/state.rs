@@ -15,7 +15,8 @@ use crate::keeps::Keeps;
 use crate::people::People;
 use crate::server::Server;
 use crate::settings::Settings;
-use crate::{access, atproto, clients, collections, keeps, people, server};
+use crate::tapes::Tapes;
+use crate::{access, atproto, clients, collections, keeps, people, server, tapes};
 
 /// The subjects of this service.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct State {
     pub atproto: Arc<Snapshot<Atproto>>,
     /// KidLisp keeps.
     pub keeps: Arc<Snapshot<Keeps>>,
+    /// Whose each tape is.
+    pub tapes: Arc<Snapshot<Tapes>>,
     gateway: Gateway,
 }
 
@@ -54,6 +57,7 @@ impl State {
             access: subject("access", paces.minute),
             atproto: subject("atproto", paces.slow),
             keeps: subject("keeps", paces.slow),
+            tapes: subject("tapes", paces.minute),
             gateway,
         }
     }
@@ -83,6 +87,10 @@ impl State {
             let gateway = gateway.clone();
             move || atproto::measure(gateway.clone())
         });
+        keep_measuring(&self.tapes, {
+            let gateway = gateway.clone();
+            move || tapes::measure(gateway.clone())
+        });
         keep_measuring(&self.keeps, {
             let gateway = gateway.clone();
             move || keeps::measure(gateway.clone(), Arc::clone(&people))
@@ -100,6 +108,7 @@ impl State {
             self.access.clone(),
             self.atproto.clone(),
             self.keeps.clone(),
+            self.tapes.clone(),
         ]
     }
 }

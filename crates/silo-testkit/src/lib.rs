@@ -14,6 +14,8 @@ pub mod proxy;
 #[cfg(feature = "servers")]
 pub mod s3;
 pub mod say;
+#[cfg(feature = "servers")]
+pub mod service;
 pub mod tools;
 #[cfg(feature = "servers")]
 pub mod wait;

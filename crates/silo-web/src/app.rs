@@ -6,7 +6,7 @@ use actix_web::guard;
 use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, Error, Handler, HttpResponse, Resource, Responder};
+use actix_web::{App, Error, Handler, HttpResponse, Resource, Responder, Route};
 
 use crate::middleware::around;
 use crate::problem::{Kind, Problem};
@@ -49,6 +49,18 @@ pub fn app(
         .wrap(from_fn(around))
 }
 
+/// A path for doing something: POST; any other method is a 405 that says so.
+pub fn post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(not_allowed("POST"))
+}
+
 /// A path for reading: GET, and HEAD with the same headers; any other method is a 405 that says so.
 pub fn get<F, Args>(path: &str, handler: F) -> Resource
 where
@@ -59,9 +71,13 @@ where
     let reads = guard::Any(guard::Get()).or(guard::Head());
     web::resource(path)
         .route(web::route().guard(reads).to(handler))
-        .default_service(web::to(|| async {
-            HttpResponse::MethodNotAllowed()
-                .insert_header((ALLOW, "GET, HEAD"))
-                .finish()
-        }))
+        .default_service(not_allowed("GET, HEAD"))
+}
+
+fn not_allowed(allowed: &'static str) -> Route {
+    web::to(move || async move {
+        HttpResponse::MethodNotAllowed()
+            .insert_header((ALLOW, allowed))
+            .finish()
+    })
 }

@@ -10,6 +10,8 @@ use crate::problem::{Kind, Problem};
 
 /// The longest name or id that any path takes, in bytes.
 pub const LONGEST_ID: usize = 255;
+/// How many ids one request may ask for.
+pub const MOST_IDS: usize = 500;
 
 /// A query string read into `T`; an unknown or malformed parameter is 422.
 #[derive(Debug)]
@@ -65,6 +67,26 @@ pub fn id(text: String) -> Result<String, Problem> {
             format!("an id has at most {LONGEST_ID} bytes"),
         ))
     }
+}
+
+/// Ids separated by commas, [`MOST_IDS`] at the most.
+///
+/// # Errors
+/// 422 that says how many there may be, or that one is too long.
+pub fn ids<'a>(parameter: &str, noun: &str, list: &'a str) -> Result<Vec<&'a str>, Problem> {
+    let ids: Vec<&str> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .collect();
+    if ids.is_empty() || ids.len() > MOST_IDS {
+        let detail = format!("{parameter} must be 1 to {MOST_IDS} {noun}, separated by commas");
+        return Err(Problem::new(Kind::OutOfRange, detail));
+    }
+    for each in &ids {
+        id((*each).to_owned())?;
+    }
+    Ok(ids)
 }
 
 /// That every `%` begins a percent-encoded byte and the bytes are UTF-8.

@@ -10,6 +10,7 @@ pub mod input;
 pub mod metrics;
 mod middleware;
 pub mod openapi;
+pub mod operator;
 pub mod problem;
 pub mod server;
 pub mod service;

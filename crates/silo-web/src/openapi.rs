@@ -27,6 +27,16 @@ pub struct UnknownId(pub ProblemBody<'static>);
 #[response(status = 422, content_type = "application/problem+json")]
 pub struct OutOfRange(pub ProblemBody<'static>);
 
+/// What a path that does something answers to whoever may not ask for it.
+#[derive(IntoResponses)]
+#[response(status = 403, content_type = "application/problem+json")]
+pub struct Forbidden(pub ProblemBody<'static>);
+
+/// What a path that does something answers while it is being done already.
+#[derive(IntoResponses)]
+#[response(status = 409, content_type = "application/problem+json")]
+pub struct Conflict(pub ProblemBody<'static>);
+
 /// The description, serialised once.
 #[derive(Clone)]
 pub struct Description(actix_web::web::Bytes);

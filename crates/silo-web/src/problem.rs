@@ -19,10 +19,14 @@ pub enum Kind {
     Malformed,
     /// 400: a body where none belongs.
     UnexpectedBody,
+    /// 403: whoever asks may not do this.
+    Forbidden,
     /// 404: the path or the thing it names does not exist.
     NotFound,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
+    /// 409: not now, because something else is under way.
+    Conflict,
     /// 413: the body is larger than allowed.
     TooLarge,
     /// 422: understood, but a value is out of range.
@@ -39,7 +43,9 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Self::Malformed | Self::UnexpectedBody => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
@@ -53,7 +59,9 @@ impl Kind {
         match self {
             Self::Malformed => "malformed_request",
             Self::UnexpectedBody => "unexpected_body",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TooLarge => "body_too_large",
             Self::OutOfRange => "out_of_range",

@@ -21,7 +21,7 @@ mod reading;
 mod source;
 
 pub use reading::{Freshness, Measured, Reading, SourceError};
-use reading::{keep_since, now, overdue_error};
+use reading::{keep_since, now, overdue_error, restored_error};
 pub use source::Source;
 
 /// How often a subject is measured and how long one measurement may take.
@@ -60,7 +60,15 @@ struct Good<T> {
     json: Bytes,
     as_of: Timestamp,
     measured: Instant,
+    /// How old it was already when it came; only what was restored was.
+    older: Duration,
     errors: Vec<SourceError>,
+}
+
+impl<T> Good<T> {
+    fn age(&self) -> Duration {
+        self.measured.elapsed() + self.older
+    }
 }
 
 impl<T> Clone for Good<T> {
@@ -70,6 +78,7 @@ impl<T> Clone for Good<T> {
             json: self.json.clone(),
             as_of: self.as_of,
             measured: self.measured,
+            older: self.older,
             errors: self.errors.clone(),
         }
     }
@@ -220,7 +229,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
                 )
             }));
         };
-        let age = good.measured.elapsed();
+        let age = good.age();
         let mut errors = good.errors.clone();
         let overdue = age > 2 * self.pace.every + self.pace.deadline;
         let trust = match &state.failure {
@@ -274,7 +283,27 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
     }
 
-    fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
+    /// Takes what was measured long ago, by a process before this one. It is stale until something is measured here.
+    pub fn restore(&self, value: T, as_of: Timestamp) {
+        let known = serialise(self.name, Measured::from(value));
+        let age = Timestamp::now().duration_since(as_of);
+        // A time to come is a clock that was set back; then nobody knows the age, and it counts from now.
+        let older = Duration::try_from(age).unwrap_or_default();
+        if let Ok(good) = known {
+            self.state.send_replace(Arc::new(State {
+                good: Some(Good {
+                    as_of,
+                    older,
+                    ..good
+                }),
+                failure: Some(restored_error(self.name)),
+                attempts: 1,
+            }));
+        }
+    }
+
+    /// Takes an outcome from whoever measures at a pace of its own, instead of [`Snapshot::keep_measuring`].
+    pub fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
         let before = Arc::clone(&self.state.borrow());
         let attempts = before.attempts + 1;
         let next = match outcome.and_then(|measured| serialise(self.name, measured)) {
@@ -340,6 +369,7 @@ fn serialise<T: Serialize>(name: &str, measured: Measured<T>) -> Result<Good<T>,
         json: json.into(),
         as_of: now(),
         measured: Instant::now(),
+        older: Duration::ZERO,
         errors: measured.errors,
     })
 }

@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{access, atproto, clients, collections, health, keeps, users};
+use super::{access, atproto, clients, collections, health, keeps, tapes, users};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use super::{access, atproto, clients, collections, health, keeps, users};
         users::count_users,
         users::get_user,
         users::list_handles,
+        tapes::list_tape_owners,
         clients::list_clients,
         access::get_access,
         atproto::get_atproto,

@@ -14,9 +14,6 @@ use utoipa::{IntoParams, ToSchema};
 use crate::people::{People, Person};
 use crate::state::State;
 
-/// How many ids one request may ask for.
-const MOST: usize = 500;
-
 /// Whose handles are wanted.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -67,20 +64,7 @@ pub async fn list_handles(
     Query(parameters): Query<HandleParameters>,
 ) -> Result<impl Responder, Problem> {
     let ids = parameters.ids.unwrap_or_default();
-    let ids: Vec<&str> = ids
-        .split(',')
-        .map(str::trim)
-        .filter(|id| !id.is_empty())
-        .collect();
-    if ids.is_empty() || ids.len() > MOST {
-        return Err(Problem::new(
-            Kind::OutOfRange,
-            format!("ids must be 1 to {MOST} subs, separated by commas"),
-        ));
-    }
-    for id in &ids {
-        input::id((*id).to_owned())?;
-    }
+    let ids = input::ids("ids", "subs", &ids)?;
     let people = state.people.read().await?;
     Answer::part(
         &people,

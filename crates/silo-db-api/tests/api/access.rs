@@ -4,7 +4,7 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use silo_testkit::mongo::{Kind, MongoServer};
 
-use crate::service::{DATABASE, Service, database};
+use crate::service::{DATABASE, database, start};
 
 #[tokio::test]
 async fn reads_writes_and_features_are_reported_since_the_server_started() {
@@ -26,7 +26,7 @@ async fn reads_writes_and_features_are_reported_since_the_server_started() {
             .unwrap();
     }
 
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let answer = service.get("/api/db/access").await.ok();
     let data = &answer["data"];
     assert!(data["writes"].as_u64().unwrap() >= 3, "{data}");

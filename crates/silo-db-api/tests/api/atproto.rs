@@ -3,7 +3,7 @@
 use mongodb::bson::Document;
 use silo_testkit::mongo::Kind;
 
-use crate::service::{Service, demo_server, documents};
+use crate::service::{demo_server, documents, start};
 
 fn excluded(document: &Document) -> bool {
     let marked = |field| document.get_bool(field).unwrap_or(false);
@@ -23,7 +23,7 @@ fn has_key(document: &Document) -> bool {
 #[tokio::test]
 async fn documents_with_and_without_a_record_key_are_counted() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/atproto").await;
     let rows = data["collections"].as_array().unwrap();
     assert_eq!(rows.len(), 6, "{data}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use silo_testkit::mongo::{Kind, MongoServer};
 
-use crate::service::{DATABASE, Service};
+use crate::service::{DATABASE, start_with};
 
 #[tokio::test]
 async fn expected_clients_are_seen_or_missing() {
@@ -18,7 +18,7 @@ async fn expected_clients_are_seen_or_missing() {
         "[[clients]]\nname = \"silo\"\napp_name = \"silo-db-api\"\n\n[[clients]]\nname = \"session server\"\napp_name = \"session\"\n",
     )
     .unwrap();
-    let service = Service::start_with(
+    let service = start_with(
         &server.reader_uri(),
         &[("SILO_CONFIG", file.to_str().unwrap())],
     )

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use silo_testkit::demo::{Demo, size};
 use silo_testkit::mongo::{Kind, MongoServer};
 
-use crate::service::{DATABASE, Service, database, demo_server};
+use crate::service::{DATABASE, database, demo_server, start};
 
 /// The seed report's groups, written down here once more so that a slip in the catalogue shows.
 const LOGS: [&str; 6] = [
@@ -96,7 +96,7 @@ pub(crate) fn row<'a>(data: &'a Value, name: &str) -> &'a Value {
 #[tokio::test]
 async fn every_count_size_and_share_is_what_was_generated() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let answer = service.get("/api/db/collections").await.ok();
     assert_eq!(answer["meta"]["state"], "fresh", "{}", answer["meta"]);
     let (data, truth) = (&answer["data"], generated(&demo));
@@ -154,7 +154,7 @@ async fn every_count_size_and_share_is_what_was_generated() {
 #[tokio::test]
 async fn indexes_are_those_that_were_made() {
     let (server, _) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/collections").await;
     for plan in Demo::plans() {
         let indexes = row(&data, plan.name)["indexes"].as_array().unwrap();
@@ -223,7 +223,7 @@ async fn odd_names_views_and_empty_collections() {
         .unwrap();
     server.require_users(DATABASE).await.unwrap();
 
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/collections").await;
     for (name, (documents, bytes)) in &truth {
         let path = format!("/api/db/collections/{}", encode(name));
@@ -268,7 +268,7 @@ async fn odd_names_views_and_empty_collections() {
 #[tokio::test]
 async fn an_empty_database_has_zeros_and_no_shares() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let answer = service.get("/api/db/collections").await.ok();
     assert_eq!(answer["data"]["total"]["documents"], 0);
     assert_eq!(answer["data"]["total"]["shareOfDocuments"], Value::Null);
@@ -278,7 +278,7 @@ async fn an_empty_database_has_zeros_and_no_shares() {
 #[tokio::test]
 async fn the_list_is_sorted_and_cut_as_asked_and_its_sums_stay() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let truth = generated(&demo);
     let mut orders: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let sorted = |key: &dyn Fn(&str) -> u64| {
@@ -307,7 +307,7 @@ async fn the_list_is_sorted_and_cut_as_asked_and_its_sums_stay() {
 #[tokio::test]
 async fn details_tell_fields_and_the_newest_document_and_no_values() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let moods = service.data("/api/db/collections/moods").await;
     let newest = crate::service::documents(&demo, "moods")
         .iter()

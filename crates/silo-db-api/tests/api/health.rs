@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 use silo_testkit::mongo::{Kind, MongoServer};
 
-use crate::service::{DATABASE, Reply, Service};
+use crate::service::{DATABASE, Reply, start};
 
 #[tokio::test]
 async fn a_reader_s_server_is_up_and_its_figures_are_there() {
     let server = MongoServer::start_with_users(Kind::Rust, DATABASE)
         .await
         .unwrap();
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let rates = |reply: &Reply| {
         reply.status == 200 && !reply.json()["data"]["perSecond"]["command"].is_null()
     };
@@ -38,7 +38,7 @@ async fn an_account_that_can_write_is_warned_of_loudly() {
     let server = MongoServer::start_with_users(Kind::Rust, DATABASE)
         .await
         .unwrap();
-    let service = Service::start(&server.uri()).await;
+    let service = start(&server.uri()).await;
     let told = |reply: &Reply| reply.json()["data"]["account"] == "canWrite";
     service
         .until(Duration::from_secs(5), "/api/db/health", told)
@@ -53,7 +53,7 @@ async fn an_account_that_can_write_is_warned_of_loudly() {
 #[tokio::test]
 async fn a_server_without_sign_in_is_warned_of_loudly() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
-    let service = Service::start(&server.uri()).await;
+    let service = start(&server.uri()).await;
     let told = |reply: &Reply| reply.json()["data"]["account"] == "unauthenticated";
     service
         .until(Duration::from_secs(5), "/api/db/health", told)
@@ -67,7 +67,7 @@ async fn a_wrong_password_is_told_by_name_and_not_printed() {
         .await
         .unwrap();
     let uri = server.reader_uri().replace("reader-password", "hunter2");
-    let service = Service::start(&uri).await;
+    let service = start(&uri).await;
     let down = |reply: &Reply| reply.status == 503;
     let answer = service
         .until(Duration::from_secs(5), "/api/db/health", down)

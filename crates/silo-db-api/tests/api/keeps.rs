@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use silo_testkit::mongo::Kind;
 
-use crate::service::{Service, demo_server, documents};
+use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
 async fn keeps_are_counted_by_shape_bucket_and_network() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let data = service.data("/api/kidlisp/stats").await;
     let truth = demo.keeps();
     for (field, wanted) in [
@@ -45,7 +45,7 @@ async fn keeps_are_counted_by_shape_bucket_and_network() {
 #[tokio::test]
 async fn the_most_played_and_the_newest_come_first() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let data = service.data("/api/kidlisp/stats").await;
     let pieces = documents(&demo, "kidlisp");
     let mut hits: Vec<_> = pieces

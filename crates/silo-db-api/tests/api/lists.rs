@@ -6,12 +6,12 @@ use silo_core::variables::VARIABLES;
 use silo_testkit::mongo::{Kind, MongoServer};
 use silo_testkit::tools::workspace;
 
-use crate::service::Service;
+use crate::service::start;
 
 #[tokio::test]
 async fn the_description_names_every_route_and_no_other() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
-    let service = Service::start(&server.uri()).await;
+    let service = start(&server.uri()).await;
     let description = service.get("/api/db/openapi.json").await.json();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
     let text = description.to_string();

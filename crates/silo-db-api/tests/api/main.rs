@@ -23,4 +23,5 @@ mod scaffold;
 mod second_server;
 mod secrets;
 mod settings;
+mod tapes;
 mod users;

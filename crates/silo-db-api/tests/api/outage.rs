@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use silo_testkit::mongo::{Kind, MongoServer};
 
-use crate::service::{DATABASE, Reply, Service, demo_server};
+use crate::service::{DATABASE, Reply, demo_server, start, start_with};
 
 const READ: [&str; 7] = [
     "/api/db/collections",
@@ -27,7 +27,7 @@ fn fine(reply: &Reply) -> bool {
 #[tokio::test]
 async fn mongod_stopped_is_told_within_5_s_and_recovers_within_10_s() {
     let (mut server, _) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let mut before = Vec::new();
     for path in READ {
         before.push(service.data(path).await);
@@ -67,7 +67,7 @@ async fn mongod_stopped_is_told_within_5_s_and_recovers_within_10_s() {
 async fn a_failed_refresh_is_stale_with_its_reason_and_its_age() {
     let (mut server, _) = demo_server(Kind::Rust).await;
     let quick = [("REFRESH_SECONDS", "2")];
-    let service = Service::start_with(&server.reader_uri(), &quick).await;
+    let service = start_with(&server.reader_uri(), &quick).await;
     service.get("/api/db/collections").await.ok();
     server.stop().await.unwrap();
     let stale = service
@@ -97,7 +97,7 @@ async fn a_failed_refresh_is_stale_with_its_reason_and_its_age() {
 #[tokio::test]
 async fn mongod_absent_at_the_start_is_no_crash_and_recovers_within_10_s() {
     let mut server = MongoServer::absent(Kind::Rust).unwrap();
-    let mut service = Service::start(&server.reader_uri()).await;
+    let mut service = start(&server.reader_uri()).await;
     let health = service.get("/api/db/health").await;
     assert_eq!(health.status, 503, "{health:#?}");
     let told = health.json();
@@ -133,7 +133,7 @@ async fn a_frozen_mongod_holds_no_request() {
     let mut server = MongoServer::start_with_users(Kind::Rust, DATABASE)
         .await
         .unwrap();
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections").await.ok();
     let frozen = server.process().unwrap().freeze().unwrap();
     service

@@ -8,23 +8,23 @@ use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
 use silo_testkit::mongo::{Kind, MongoServer};
 
-use crate::service::{DATABASE, Service, demo_server};
+use crate::service::{DATABASE, commands, demo_server, start, start_with};
 
 #[tokio::test]
 async fn a_hundred_first_requests_cost_one_refresh() {
     let (server, _) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let requests = (0..100).map(|_| service.get("/api/db/collections"));
     for reply in futures_util::future::join_all(requests).await {
         assert_eq!(reply.ok()["data"]["total"]["collections"], 38);
     }
-    assert_eq!(service.commands("listCollections").await, 1);
+    assert_eq!(commands(&service, "listCollections").await, 1);
     let details = (0..100).map(|_| service.get("/api/db/collections/moods"));
-    let before = service.commands("aggregate").await;
+    let before = commands(&service, "aggregate").await;
     for reply in futures_util::future::join_all(details).await {
         reply.ok();
     }
-    let after = service.commands("aggregate").await;
+    let after = commands(&service, "aggregate").await;
     assert!(
         after - before <= 2,
         "100 looks at one collection sampled it {} times",
@@ -53,7 +53,7 @@ async fn one_refresh_of_all_collections_is_at_most_45_commands() {
 #[tokio::test]
 async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
     let (server, _) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let path = "/api/db/collections";
     let first = service.get(path).await;
     let tag = first.header("etag").to_owned();
@@ -80,7 +80,7 @@ async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
 #[tokio::test]
 async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
-    let service = Service::start(&server.uri()).await;
+    let service = start(&server.uri()).await;
     let given = service
         .send(Method::GET, "/healthz", |get| {
             get.header("X-Request-Id", "abc-123")
@@ -99,7 +99,7 @@ async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
 async fn the_deployed_commit_is_told() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
     let stamp = [("AC_GIT_SHA", "0123abc"), ("AC_GIT_DIRTY", "1")];
-    let service = Service::start_with(&server.uri(), &stamp).await;
+    let service = start_with(&server.uri(), &stamp).await;
     for path in ["/version", "/healthz"] {
         let told = service.get(path).await.json();
         assert_eq!(
@@ -113,7 +113,7 @@ async fn the_deployed_commit_is_told() {
 #[tokio::test]
 async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
     let (server, _) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections/moods").await.ok();
     service.get("/api/db/collections/nothing").await;
     let metrics = service.get("/metrics").await;
@@ -140,7 +140,7 @@ async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
 #[tokio::test]
 async fn sigterm_ends_it_in_order() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
-    let mut service = Service::start(&server.uri()).await;
+    let mut service = start(&server.uri()).await;
     service.get("/healthz").await;
     let ended = service.process.stop(Duration::from_secs(8)).await.unwrap();
     assert_eq!(ended.code(), Some(0), "{}", service.log());

@@ -8,7 +8,7 @@ use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{Kind, MongoServer};
 
 use crate::collections::{generated, row};
-use crate::service::{DATABASE, Reply, Service, database, documents};
+use crate::service::{DATABASE, Reply, database, documents, start};
 
 #[tokio::test]
 async fn the_second_server_gives_the_same_numbers() {
@@ -18,7 +18,7 @@ async fn the_second_server_gives_the_same_numbers() {
         .await
         .unwrap();
     server.require_users(DATABASE).await.unwrap();
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let ready = |reply: &Reply| reply.status == 200;
     let within = Duration::from_secs(30);
     let data = service

@@ -3,7 +3,7 @@
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::Kind;
 
-use crate::service::{Service, demo_server};
+use crate::service::{demo_server, start_with};
 
 /// Values and, for `secrets`, names that the demo data has where AC has secrets and personal data.
 const CANARIES: [&str; 6] = [
@@ -24,7 +24,7 @@ async fn no_secret_address_or_wallet_is_in_any_answer_or_log() {
             "{canary} must be in the data for this test to mean anything"
         );
     }
-    let service = Service::start_with(&server.reader_uri(), &[("RUST_LOG", "debug")]).await;
+    let service = start_with(&server.reader_uri(), &[("RUST_LOG", "debug")]).await;
     let mut paths: Vec<String> = [
         "/api/db/health",
         "/api/db/collections",

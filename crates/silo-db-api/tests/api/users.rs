@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_testkit::mongo::Kind;
 
-use crate::service::{Service, demo_server, documents};
+use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
 async fn users_handles_and_verifications_are_counted() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/users/count").await;
 
     let users = documents(&demo, "users");
@@ -57,7 +57,7 @@ async fn users_handles_and_verifications_are_counted() {
 #[tokio::test]
 async fn sub_handle_and_code_name_the_same_person() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let handle = &documents(&demo, "@handles")[3];
     let (sub, name) = (
         handle.get_str("_id").unwrap(),
@@ -97,7 +97,7 @@ async fn sub_handle_and_code_name_the_same_person() {
 #[tokio::test]
 async fn handles_of_many_subs_at_once() {
     let (server, demo) = demo_server(Kind::Rust).await;
-    let service = Service::start(&server.reader_uri()).await;
+    let service = start(&server.reader_uri()).await;
     let handles = documents(&demo, "@handles");
     let subs: Vec<_> = handles
         .iter()

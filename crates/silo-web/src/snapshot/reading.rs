@@ -90,6 +90,18 @@ pub struct Reading<T> {
     pub errors: Vec<SourceError>,
 }
 
+impl<T> Reading<T> {
+    /// The same reading, with what else went wrong while the answer was made of it.
+    #[must_use]
+    pub fn noting(mut self, errors: impl IntoIterator<Item = SourceError>) -> Self {
+        self.errors.extend(errors);
+        if self.state == Freshness::Fresh && !self.errors.is_empty() {
+            self.state = Freshness::Partial;
+        }
+        self
+    }
+}
+
 /// The time, in whole milliseconds: nobody reads more, and some programs cannot.
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
@@ -113,6 +125,11 @@ pub(super) fn keep_since(errors: &[SourceError], known: &[SourceError]) -> Vec<S
             ..error.clone()
         })
         .collect()
+}
+
+pub(super) fn restored_error(name: &str) -> SourceError {
+    let detail = "measured before this service started, and not again yet";
+    SourceError::new(name, "restored", detail)
 }
 
 pub(super) fn overdue_error(name: &str) -> SourceError {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Snapshot, SourceError};
+use super::{Good, Snapshot, SourceError};
 
 /// What `/metrics` and `/readyz` ask of a subject, whatever its value is.
 pub trait Source: Send + Sync {
@@ -20,11 +20,7 @@ impl<T: Send + Sync> Source for Snapshot<T> {
     }
 
     fn age(&self) -> Option<Duration> {
-        self.state
-            .borrow()
-            .good
-            .as_ref()
-            .map(|good| good.measured.elapsed())
+        self.state.borrow().good.as_ref().map(Good::age)
     }
 
     fn failure(&self) -> Option<SourceError> {

@@ -104,3 +104,19 @@ async fn a_measurement_that_hangs_has_failed_at_its_deadline() {
     changes.wait_for(|state| state.attempts > 0).await.unwrap();
     assert_eq!(snapshot.peek().unwrap_err().code, "timed_out");
 }
+
+#[test]
+fn what_a_process_before_measured_is_stale_with_its_real_age() {
+    let snapshot = Snapshot::new("numbers", PACE);
+    let hour_ago = now() - jiff::SignedDuration::from_hours(1);
+    snapshot.restore(7, hour_ago);
+    let restored = snapshot.peek().unwrap();
+    assert_eq!((*restored.value, restored.state), (7, Freshness::Stale));
+    assert_eq!(
+        (restored.as_of, restored.errors[0].code.as_str()),
+        (hour_ago, "restored")
+    );
+    assert_eq!(restored.age.as_secs(), 3600);
+    snapshot.publish(Ok(8.into()), Duration::ZERO);
+    assert_eq!(snapshot.peek().unwrap().state, Freshness::Fresh);
+}

@@ -1,0 +1,203 @@
+//! A service under test: its own binary, on a port of its own, asked over HTTP.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "only tests use this, and a test ends where something is not as it must be"
+)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::process::Process;
+use crate::wait::wait_for;
+
+/// A running service: a built binary on a port of its own.
+pub struct Service {
+    /// The process.
+    pub process: Process,
+    /// Where it listens.
+    pub address: String,
+    http: reqwest::Client,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+/// An answer, with what is needed to explain a failure.
+#[derive(Debug)]
+pub struct Reply {
+    /// Method and URL.
+    pub asked: String,
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub text: String,
+}
+
+impl Service {
+    /// Starts a service and waits until it listens; what it depends on need not be there. The command has its settings, except `BIND`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start(name: &str, mut command: Command) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        command.env("BIND", "127.0.0.1:0");
+        let sink = Arc::new(move |line: &str| kept.lock().unwrap().push(line.to_owned()));
+        let mut process = Process::start(name, command, Some(sink)).unwrap();
+        let port = |line: &str| {
+            let (_, rest) = line.split_once("listens on 127.0.0.1:")?;
+            rest.split_whitespace().next()?.parse::<u16>().ok()
+        };
+        let port = process
+            .wait_for_line(Duration::from_secs(10), port)
+            .await
+            .unwrap();
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .unwrap();
+        Self {
+            process,
+            address: format!("http://127.0.0.1:{port}"),
+            http,
+            lines,
+        }
+    }
+
+    /// Asks for a path.
+    ///
+    /// # Panics
+    /// When there is no answer at all.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, |request| request).await
+    }
+
+    /// Sends a request, shaped as the test wants it.
+    ///
+    /// # Panics
+    /// When there is no answer at all.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        shape: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+    ) -> Reply {
+        let url = format!("{}{path}", self.address);
+        let asked = format!("{method} {url}");
+        let answer = shape(self.http.request(method, &url))
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{asked}: {error:?}\n{}", self.last_words()));
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Reply {
+            asked,
+            status,
+            headers,
+            text: answer.text().await.unwrap(),
+        }
+    }
+
+    /// `data` of an answer that must be 200.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn data(&self, path: &str) -> Value {
+        self.get(path).await.ok()["data"].clone()
+    }
+
+    /// Waits until an answer satisfies `check`.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn until(
+        &self,
+        limit: Duration,
+        path: &str,
+        check: impl Fn(&Reply) -> bool,
+    ) -> Reply {
+        let last = Mutex::new(None);
+        let found = wait_for(limit, || async {
+            let reply = self.get(path).await;
+            if check(&reply) {
+                return Some(reply);
+            }
+            *last.lock().unwrap() = Some(reply);
+            None
+        })
+        .await;
+        found.unwrap_or_else(|| {
+            panic!(
+                "not within {limit:?}; the last answer: {last:#?}\n{}",
+                self.last_words()
+            )
+        })
+    }
+
+    /// Its last lines without those of requests, to explain a failure.
+    fn last_words(&self) -> String {
+        let lines = self.lines.lock().unwrap();
+        let telling = lines.iter().filter(|line| !line.contains("silo::access"));
+        let telling: Vec<_> = telling.map(String::as_str).collect();
+        telling[telling.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Everything it has written so far.
+    ///
+    /// # Panics
+    /// When a writer of it has.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+impl Reply {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// The body, or null when it is not JSON.
+    #[must_use]
+    pub fn json_or_null(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    /// A header, or nothing.
+    ///
+    /// # Panics
+    /// When it is not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body of an answer that must be 200.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:#?}");
+        self.json()
+    }
+
+    /// How far the answer can be trusted, in its own words.
+    #[must_use]
+    pub fn state(&self) -> String {
+        self.json()["meta"]["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
