@@ -50,6 +50,25 @@ struct Row {
 }
 
 impl Page {
+    /// A page as a listing would tell it, for what stands in for a storage.
+    pub fn of(objects: impl IntoIterator<Item = (String, u64)>, truncated: bool) -> Self {
+        let mut page = Self {
+            truncated,
+            ..Self::default()
+        };
+        for (key, bytes) in objects {
+            let from = page.text.len();
+            page.text.push_str(&key);
+            page.rows.push(Row {
+                key: from..page.text.len(),
+                class: 0..0,
+                bytes,
+                modified: None,
+            });
+        }
+        page
+    }
+
     /// The objects, in the order of their keys.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = Object<'_>> {
         self.rows.iter().map(|row| Object {

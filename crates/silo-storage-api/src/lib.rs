@@ -1,0 +1,6 @@
+//! silo-storage-api
+pub mod owners;
+pub mod progress;
+pub mod ranges;
+pub mod scan;
+pub mod totals;

@@ -1,0 +1,145 @@
+//! How far a scan is, for whoever looks while it runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_core::units::{double, round};
+use utoipa::ToSchema;
+
+/// What is under way now.
+#[derive(Debug, Default)]
+pub struct Progress {
+    objects: AtomicU64,
+    pages: AtomicU64,
+    under_way: Mutex<Option<UnderWay>>,
+    next: Mutex<Option<Timestamp>>,
+}
+
+#[derive(Clone, Debug)]
+struct UnderWay {
+    started: Timestamp,
+    since: Instant,
+    /// Objects that an earlier process had counted.
+    resumed: u64,
+    bucket: String,
+    buckets_done: usize,
+    /// Objects of the last full scan.
+    expected: Option<u64>,
+}
+
+/// The scan as a reader sees it.
+#[derive(Clone, Debug, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScanState {
+    /// Whether one runs now.
+    pub scanning: bool,
+    /// When it began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// The bucket it is in.
+    pub bucket: Option<String>,
+    /// How many buckets it is through with.
+    pub buckets_done: Option<usize>,
+    /// Objects it has counted.
+    pub objects: Option<u64>,
+    /// Objects it counts a second.
+    #[schema(value_type = Option<f64>)]
+    pub objects_per_second: Option<u64>,
+    /// How much is done, in thousandths, if there are as many objects as last time; `null` for the first scan.
+    pub per_mille: Option<u64>,
+    /// When the next begins.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_at: Option<Timestamp>,
+}
+
+impl Progress {
+    /// A scan begins; `expected` objects were counted last time.
+    pub fn begin(&self, expected: Option<u64>) {
+        self.objects.store(0, Ordering::Relaxed);
+        *self.lock() = Some(UnderWay {
+            started: Timestamp::now(),
+            since: Instant::now(),
+            resumed: 0,
+            bucket: String::new(),
+            buckets_done: 0,
+            expected,
+        });
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The scan goes on with a bucket, of which `counted` objects are known from before.
+    pub fn enter(&self, bucket: &str, done: usize, counted: u64) {
+        self.objects.fetch_add(counted, Ordering::Relaxed);
+        if let Some(under_way) = self.lock().as_mut() {
+            bucket.clone_into(&mut under_way.bucket);
+            under_way.buckets_done = done;
+            under_way.resumed += counted;
+        }
+    }
+
+    /// A page was counted.
+    pub fn count(&self, objects: u64) {
+        self.objects.fetch_add(objects, Ordering::Relaxed);
+        self.pages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Pages counted since the process began.
+    pub fn pages(&self) -> u64 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// The scan has ended; the next begins then.
+    pub fn end(&self, next: Timestamp) {
+        *self.lock() = None;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+    }
+
+    /// Whether a scan runs.
+    pub fn is_scanning(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// The whole of it.
+    pub fn state(&self) -> ScanState {
+        let next_at = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(under_way) = self.lock().clone() else {
+            return ScanState {
+                scanning: false,
+                started_at: None,
+                bucket: None,
+                buckets_done: None,
+                objects: None,
+                objects_per_second: None,
+                per_mille: None,
+                next_at,
+            };
+        };
+        let objects = self.objects.load(Ordering::Relaxed);
+        let seconds = under_way.since.elapsed().as_secs_f64();
+        let counted = double(objects.saturating_sub(under_way.resumed));
+        let rate = (seconds > 0.1).then(|| round(counted / seconds, 0));
+        ScanState {
+            scanning: true,
+            started_at: Some(under_way.started),
+            bucket: Some(under_way.bucket).filter(|bucket| !bucket.is_empty()),
+            buckets_done: Some(under_way.buckets_done),
+            objects: Some(objects),
+            objects_per_second: rate.and_then(silo_core::units::count_from_f64),
+            // Never all of it before it is: there may be more objects than last time.
+            per_mille: under_way
+                .expected
+                .filter(|expected| *expected > 0)
+                .map(|expected| (objects.saturating_mul(1000) / expected).min(990)),
+            next_at,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<UnderWay>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

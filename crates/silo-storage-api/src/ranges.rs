@@ -1,0 +1,276 @@
+//! A bucket's keys cut into ranges that overlap nowhere and miss nothing, so that several workers can list at once.
+//!
+//! A range holds the keys after one key up to and with another. Nobody knows beforehand where keys lie, so ranges are cut while they
+//! are listed: a worker with nothing to do asks for the page that begins half-way through what another has before it. When there
+//! are keys, the two share; when there are none, the other's range ends earlier, and the next guess is better.
+
+mod middle;
+
+use serde::{Deserialize, Serialize};
+
+use self::middle::{Alphabet, past_first_mark};
+
+/// A range with fewer pages than this before it is not worth cutting.
+const WORTH: f64 = 2.0;
+/// How many cuts of a range may be tried at once for each page that it is known to have.
+const PROBES: u32 = 8;
+/// An estimate may be wrong: a range that has gone on for this many pages since somebody looked is cut all the same.
+const LOOK_AGAIN: u32 = 4;
+
+/// What is left of a range: the keys after one (from the first when `None`), up to and with another (to the last when `None`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// The last key that was counted.
+    pub after: Option<String>,
+    /// The last key that belongs here.
+    pub until: Option<String>,
+}
+
+/// What a worker is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// List this range from `after`.
+    List {
+        /// The range.
+        range: u64,
+        /// Where it begins.
+        after: Option<String>,
+    },
+    /// Ask for the page after `middle`, to cut this range in two.
+    Probe {
+        /// The range.
+        range: u64,
+        /// Where it may be cut.
+        middle: String,
+    },
+    /// Nothing now; ask again when something has changed.
+    Wait,
+    /// Nothing any more.
+    Done,
+}
+
+/// What came of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The keys after the middle are a range of their own now, and the page that was asked for is its first.
+    Taken(u64),
+    /// There are none, or the range had passed the middle meanwhile; the page is of no use.
+    Nothing,
+}
+
+/// How far a page counts, and what comes after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The last key that belongs to the range; the rest of the page belongs to another.
+    pub until: Option<String>,
+    /// Whether the range is listed to its end.
+    pub done: bool,
+}
+
+#[derive(Debug)]
+struct Range {
+    id: u64,
+    start: Option<String>,
+    after: Option<String>,
+    until: Option<String>,
+    pages: u32,
+    pages_since_look: u32,
+    /// How often the end of a range that has none was guessed.
+    guesses: u32,
+    held: bool,
+    /// Where others have asked for the page after, and have no answer yet.
+    probes: Vec<String>,
+    /// There is no key that it could be cut at, until it has gone on.
+    no_room: bool,
+}
+
+/// The ranges of one bucket that are not listed to their end.
+#[derive(Debug, Default)]
+pub struct Ranges {
+    open: Vec<Range>,
+    alphabet: Alphabet,
+    next: u64,
+}
+
+impl Ranges {
+    /// What a scan that was broken off left; the whole bucket is one range without ends.
+    #[must_use]
+    pub fn of(rests: impl IntoIterator<Item = Rest>) -> Self {
+        let mut ranges = Self::default();
+        for Rest { after, until } in rests {
+            ranges.open(after, until);
+        }
+        ranges
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self::of([Rest {
+            after: None,
+            until: None,
+        }])
+    }
+
+    /// All keys, cut before each of these, which are in order.
+    #[must_use]
+    pub fn cut_at(points: &[String]) -> Self {
+        let ends = points.iter().cloned().map(Some).chain([None]);
+        let starts = [None].into_iter().chain(points.iter().cloned().map(Some));
+        let mut ranges = Self::of(starts.zip(ends).map(|(after, until)| Rest { after, until }));
+        points
+            .iter()
+            .for_each(|point| ranges.alphabet.observe(point));
+        ranges
+    }
+
+    /// What is not listed yet, to go on with after a break.
+    #[must_use]
+    pub fn rests(&self) -> Vec<Rest> {
+        let rest = |range: &Range| Rest {
+            after: range.after.clone(),
+            until: range.until.clone(),
+        };
+        self.open.iter().map(rest).collect()
+    }
+
+    /// What a worker with nothing to do is to do.
+    pub fn job(&mut self) -> Job {
+        if let Some(range) = self.open.iter_mut().find(|range| !range.held) {
+            range.held = true;
+            return Job::List {
+                range: range.id,
+                after: range.after.clone(),
+            };
+        }
+        if self.open.is_empty() {
+            return Job::Done;
+        }
+        loop {
+            let alphabet = &self.alphabet;
+            let worth = |range: &Range| {
+                let worth = worth_cutting(range, alphabet)?;
+                Some((range.id, worth))
+            };
+            let best = self
+                .open
+                .iter()
+                .filter_map(worth)
+                .max_by(|a, b| a.1.total_cmp(&b.1));
+            let Some((id, _)) = best else {
+                return Job::Wait;
+            };
+            if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
+                range.pages_since_look = 0;
+                if let Some(middle) = guess(range, &self.alphabet) {
+                    range.probes.push(middle.clone());
+                    range.guesses += 1;
+                    return Job::Probe { range: id, middle };
+                }
+                range.no_room = true;
+            }
+        }
+    }
+
+    /// Takes note of a page of a range: its last key, and whether there are keys after that. Called before the page is counted.
+    pub fn advance(&mut self, id: u64, last: Option<&str>, truncated: bool) -> Option<Step> {
+        let place = self.open.iter().position(|range| range.id == id)?;
+        let range = &mut self.open[place];
+        let until = range.until.clone();
+        let reached = last.is_none_or(|last| until.as_deref().is_some_and(|until| last >= until));
+        let done = !truncated || reached;
+        if done {
+            self.open.swap_remove(place);
+        } else {
+            range.after = last.map(str::to_owned);
+            range.pages += 1;
+            range.pages_since_look += 1;
+            range.no_room = false;
+        }
+        last.inspect(|last| self.alphabet.observe(last));
+        Some(Step { until, done })
+    }
+
+    /// Takes note of the page after the middle of a range: its first key.
+    pub fn settle(&mut self, id: u64, middle: &str, first: Option<&str>) -> Cut {
+        let Some(range) = self.open.iter_mut().find(|range| range.id == id) else {
+            return Cut::Nothing;
+        };
+        range.probes.retain(|probe| probe != middle);
+        let passed = range.after.as_deref().is_some_and(|after| after >= middle);
+        let outside = range.until.as_deref().is_some_and(|until| until <= middle);
+        if passed || outside {
+            return Cut::Nothing;
+        }
+        let guesses = range.guesses;
+        let until = range.until.replace(middle.to_owned());
+        let empty = first.is_none_or(|first| until.as_deref().is_some_and(|until| first > until));
+        if empty {
+            return Cut::Nothing;
+        }
+        let taken = self.open(Some(middle.to_owned()), until);
+        if let Some(range) = self.open.last_mut() {
+            range.held = true;
+            range.guesses = guesses;
+        }
+        Cut::Taken(taken)
+    }
+
+    fn open(&mut self, after: Option<String>, until: Option<String>) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.open.push(Range {
+            id,
+            start: after.clone(),
+            after,
+            until,
+            pages: 0,
+            pages_since_look: 0,
+            guesses: 0,
+            held: false,
+            probes: Vec::new(),
+            no_room: false,
+        });
+        id
+    }
+}
+
+/// How many pages a range probably has for each that would work on it, when it is worth cutting.
+fn worth_cutting(range: &Range, alphabet: &Alphabet) -> Option<f64> {
+    let probes = u32::try_from(range.probes.len()).unwrap_or(u32::MAX);
+    if range.no_room || probes >= PROBES.saturating_mul(range.pages) {
+        return None;
+    }
+    let left = pages_left(range, alphabet) / f64::from(probes + 1);
+    (left >= WORTH || range.pages_since_look >= LOOK_AGAIN).then_some(left)
+}
+
+/// How many pages a range has before it, if keys lie there as densely as where it was listed. More than any number when it has no end.
+fn pages_left(range: &Range, alphabet: &Alphabet) -> f64 {
+    let Some(until) = &range.until else {
+        return f64::MAX;
+    };
+    let start = range.start.as_deref().unwrap_or_default();
+    let after = range.after.as_deref().unwrap_or_default();
+    match alphabet.progress(start, after, until) {
+        Some(progress) if progress > 0.0 => f64::from(range.pages) * (1.0 - progress) / progress,
+        _ => f64::from(range.pages),
+    }
+}
+
+/// Where a range may be cut: in the middle of the widest gap between the cuts that are being tried.
+fn guess(range: &Range, alphabet: &Alphabet) -> Option<String> {
+    let after = range.after.as_deref().unwrap_or_default();
+    if range.until.is_none() && range.guesses == 0 {
+        let past = past_first_mark(after).filter(|past| past.as_str() > after);
+        return past.or_else(|| alphabet.middle(after, None));
+    }
+    let mut tried: Vec<&str> = range
+        .probes
+        .iter()
+        .map(String::as_str)
+        .filter(|probe| *probe > after)
+        .collect();
+    tried.sort_unstable();
+    alphabet.middle_of_widest(after, &tried, range.until.as_deref())
+}

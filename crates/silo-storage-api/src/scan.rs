@@ -1,0 +1,252 @@
+//! The scan of one bucket: several workers list its ranges at once, and every object is added to the sums and forgotten.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use silo_spaces::fault::Fault;
+use silo_spaces::page::Page;
+use silo_web::snapshot::SourceError;
+use tokio::sync::Notify;
+
+use crate::owners::Layout;
+use crate::progress::Progress;
+use crate::ranges::{Cut, Job, Ranges, Rest};
+use crate::totals::Totals;
+
+/// How many tapes' owners are asked for at once.
+const TAPES: usize = 400;
+
+/// What a bucket is listed through.
+pub trait List: Sync {
+    /// The keys after `after`, a page of them.
+    fn page(&self, after: Option<&str>) -> impl Future<Output = Result<Page, Fault>> + Send;
+
+    /// Where the bucket may be cut before anything is listed, in order; it need not know.
+    fn cuts(&self) -> impl Future<Output = Vec<String>> + Send;
+}
+
+/// Who knows whose a tape is.
+pub trait TapeOwners: Sync {
+    /// The owners' subs of some tapes, by code; those that have none are left out.
+    fn owners(
+        &self,
+        codes: Vec<String>,
+    ) -> impl Future<Output = Result<BTreeMap<String, String>, SourceError>> + Send;
+}
+
+/// What a scan has come to, at any moment between two pages: enough to go on from after a break.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// What is counted.
+    pub totals: Totals,
+    /// What is not listed yet.
+    pub rests: Vec<Rest>,
+}
+
+/// One bucket's scan.
+pub struct Scan<'a, L, T> {
+    list: &'a L,
+    tapes: &'a T,
+    layout: Layout,
+    progress: &'a Progress,
+    state: Mutex<State>,
+    changed: Notify,
+    /// One question for tapes' owners at a time.
+    asking: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    ranges: Ranges,
+    totals: Totals,
+    fault: Option<Fault>,
+    tapes_fault: Option<SourceError>,
+}
+
+impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
+    /// A scan that begins, or goes on from where another stood.
+    pub fn new(
+        list: &'a L,
+        tapes: &'a T,
+        layout: Layout,
+        progress: &'a Progress,
+        from: Option<Standing>,
+    ) -> Self {
+        let (ranges, totals) = match from {
+            Some(standing) => (Ranges::of(standing.rests), standing.totals),
+            None => (Ranges::default(), Totals::default()),
+        };
+        Self {
+            list,
+            tapes,
+            layout,
+            progress,
+            state: Mutex::new(State {
+                ranges,
+                totals,
+                fault: None,
+                tapes_fault: None,
+            }),
+            changed: Notify::new(),
+            asking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Cuts a bucket of which nothing is listed yet, so that every worker has something from the start.
+    pub async fn cut(&self) {
+        let points = self.list.cuts().await;
+        self.lock().ranges = Ranges::cut_at(&points);
+    }
+
+    /// Lists everything, with so many workers.
+    ///
+    /// # Errors
+    /// The first fault that did not go away. What was counted until then stays in [`Scan::standing`].
+    pub async fn run(&self, workers: usize) -> Result<(), Fault> {
+        join_all((0..workers).map(|_| self.work())).await;
+        self.ask_for_tapes(1).await;
+        match self.lock().fault.take() {
+            Some(fault) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
+    /// What is counted and what is left.
+    pub fn standing(&self) -> Standing {
+        let state = self.lock();
+        Standing {
+            totals: state.totals.clone(),
+            rests: state.ranges.rests(),
+        }
+    }
+
+    /// The sums, and why tapes are nobody's if they are.
+    pub fn finish(self) -> (Totals, Option<SourceError>) {
+        let state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        (state.totals, state.tapes_fault)
+    }
+
+    async fn work(&self) {
+        loop {
+            // Listened for before it is asked, so that no change goes unheard.
+            let changed = self.changed.notified();
+            let job = {
+                let mut state = self.lock();
+                if state.fault.is_some() {
+                    Job::Done
+                } else {
+                    state.ranges.job()
+                }
+            };
+            let worked = match job {
+                Job::Done => {
+                    self.changed.notify_waiters();
+                    return;
+                }
+                Job::Wait => {
+                    changed.await;
+                    Ok(())
+                }
+                Job::List { range, after } => self.list_range(range, after).await,
+                Job::Probe { range, middle } => self.probe(range, middle).await,
+            };
+            if let Err(fault) = worked {
+                self.lock().fault.get_or_insert(fault);
+            }
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Lists a range page by page to its end.
+    async fn list_range(&self, range: u64, mut after: Option<String>) -> Result<(), Fault> {
+        loop {
+            let page = self.list.page(after.as_deref()).await?;
+            if self.count(range, &page) || self.lock().fault.is_some() {
+                return Ok(());
+            }
+            after = page.last().map(str::to_owned);
+            self.ask_for_tapes(TAPES).await;
+        }
+    }
+
+    /// Asks for what lies beyond the middle of another worker's range, and takes it over when there is anything.
+    async fn probe(&self, range: u64, middle: String) -> Result<(), Fault> {
+        let page = self.list.page(Some(&middle)).await?;
+        let cut = self.lock().ranges.settle(range, &middle, page.first());
+        let Cut::Taken(taken) = cut else {
+            return Ok(());
+        };
+        self.changed.notify_waiters();
+        if self.count(taken, &page) {
+            return Ok(());
+        }
+        self.list_range(taken, page.last().map(str::to_owned)).await
+    }
+
+    /// Counts what a page has of a range; whether that was the range's end. Ranges and sums change together, so that what a break
+    /// leaves is whole.
+    fn count(&self, range: u64, page: &Page) -> bool {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(step) = state.ranges.advance(range, page.last(), page.truncated) else {
+            return true;
+        };
+        let mut counted = 0;
+        for object in page.objects() {
+            if step
+                .until
+                .as_deref()
+                .is_some_and(|until| object.key > until)
+            {
+                break;
+            }
+            state.totals.add(self.layout, &object);
+            counted += 1;
+        }
+        self.progress.count(counted);
+        self.changed.notify_waiters();
+        step.done
+    }
+
+    /// Asks whose the tapes are that were met, when there are at least so many.
+    async fn ask_for_tapes(&self, least: usize) {
+        if self.lock().totals.tapes.len() < least {
+            return;
+        }
+        let _turn = self.asking.lock().await;
+        loop {
+            let codes: Vec<String> = {
+                let mut state = self.lock();
+                if state.tapes_fault.is_some() {
+                    let all = state.totals.tapes.len();
+                    state.totals.attribute(all, |_| None);
+                }
+                let met = state.totals.tapes.iter().take(TAPES);
+                met.map(|tape| tape.code.clone()).collect()
+            };
+            if codes.len() < least {
+                return;
+            }
+            let count = codes.len();
+            match self.tapes.owners(codes).await {
+                Ok(owners) => self
+                    .lock()
+                    .totals
+                    .attribute(count, |code| owners.get(code).cloned()),
+                Err(error) => self.lock().tapes_fault = Some(error),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
