@@ -26,6 +26,28 @@ pub const MONGODB_CONNECTION_STRING: &str = "MONGODB_CONNECTION_STRING";
 pub const MONGODB_NAME: &str = "MONGODB_NAME";
 /// How often the database is measured.
 pub const REFRESH_SECONDS: &str = "REFRESH_SECONDS";
+/// Where storage is.
+pub const SPACES_ENDPOINT: &str = "SPACES_ENDPOINT";
+/// The region that requests to storage are signed for.
+pub const SPACES_REGION: &str = "SPACES_REGION";
+/// The id of the access key to storage.
+pub const SPACES_KEY: &str = "SPACES_KEY";
+/// The secret of the access key to storage.
+pub const SPACES_SECRET: &str = "SPACES_SECRET";
+/// How a bucket is named in a URL.
+pub const SPACES_ADDRESSING: &str = "SPACES_ADDRESSING";
+/// The buckets to measure.
+pub const BUCKETS: &str = "BUCKETS";
+/// How often storage is scanned.
+pub const SCAN_MINUTES: &str = "SCAN_MINUTES";
+/// How many pages of a listing are waited for at once.
+pub const SCAN_WORKERS: &str = "SCAN_WORKERS";
+/// The most requests a second to storage.
+pub const SCAN_REQUESTS_PER_SECOND: &str = "SCAN_REQUESTS_PER_SECOND";
+/// Where the last scan is kept.
+pub const STORAGE_FOLDER: &str = "STORAGE_FOLDER";
+/// Where silo-db-api answers.
+pub const DB_API_URL: &str = "DB_API_URL";
 /// The address a service listens on.
 pub const BIND: &str = "BIND";
 /// How log lines look.
@@ -61,11 +83,90 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "how often collections, users, clients and access are measured; keeps and AT-protocol keys five times as seldom",
     },
     Variable {
+        name: SPACES_ENDPOINT,
+        key: "spaces.endpoint",
+        default: None,
+        secret: false,
+        meaning: "the storage, as https://host",
+    },
+    Variable {
+        name: SPACES_REGION,
+        key: "spaces.region",
+        default: Some("us-east-1"),
+        secret: false,
+        meaning: "the region that requests are signed for",
+    },
+    Variable {
+        name: SPACES_KEY,
+        key: "spaces.key",
+        default: None,
+        secret: true,
+        meaning: "the id of an access key that can read the buckets",
+    },
+    Variable {
+        name: SPACES_SECRET,
+        key: "spaces.secret",
+        default: None,
+        secret: true,
+        meaning: "the secret of that access key",
+    },
+    Variable {
+        name: SPACES_ADDRESSING,
+        key: "spaces.addressing",
+        default: Some("path"),
+        secret: false,
+        meaning: "path or virtual-host: how a bucket is named in a URL",
+    },
+    Variable {
+        name: BUCKETS,
+        key: "spaces.buckets",
+        default: Some(
+            "user-aesthetic-computer,art-aesthetic-computer,at-blobs-aesthetic-computer,assets-aesthetic-computer,wand-aesthetic-computer",
+        ),
+        secret: false,
+        meaning: "the buckets to measure, separated by commas",
+    },
+    Variable {
+        name: SCAN_MINUTES,
+        key: "scan.minutes",
+        default: Some("360"),
+        secret: false,
+        meaning: "how long after the end of a scan the next begins",
+    },
+    Variable {
+        name: SCAN_WORKERS,
+        key: "scan.workers",
+        default: Some("16"),
+        secret: false,
+        meaning: "how many pages of a listing are waited for at once",
+    },
+    Variable {
+        name: SCAN_REQUESTS_PER_SECOND,
+        key: "scan.requests_per_second",
+        default: Some("100"),
+        secret: false,
+        meaning: "the most requests a second to one endpoint",
+    },
+    Variable {
+        name: STORAGE_FOLDER,
+        key: "storage.folder",
+        default: Some("/var/lib/silo/storage"),
+        secret: false,
+        meaning: "the folder where the last scan is kept",
+    },
+    Variable {
+        name: DB_API_URL,
+        key: "siblings.db_api",
+        default: Some("http://127.0.0.1:7101"),
+        secret: false,
+        meaning: "where silo-db-api answers, for its siblings",
+    },
+    Variable {
         name: BIND,
         key: "bind",
         default: None,
         secret: false,
-        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101)",
+        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102)",
     },
     Variable {
         name: LOG_FORMAT,
@@ -98,4 +199,4 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// Sections of `silo.toml` that are lists or tables; the service that reads one checks what is inside.
-pub const SECTIONS: &[&str] = &["collections", "clients"];
+pub const SECTIONS: &[&str] = &["buckets", "clients", "collections"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use silo_core::secret::Secret;
 
 /// How a bucket is named in a URL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Addressing {
     /// `https://endpoint/bucket/key`: every bucket, whatever its name.
     #[default]

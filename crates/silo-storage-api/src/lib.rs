@@ -1,6 +1,76 @@
-//! silo-storage-api
+//! silo-storage-api: what aesthetic.computer's Spaces buckets hold, whose it is, and how it grows.
+//!
+//! `routes` take requests and give answers from `storage`, which is computed once from the last `rollup`. The `scanner` makes that in
+//! the background: each bucket by a `scan`, whose workers share its `ranges`; every object goes to its `owners` in `totals` and is
+//! forgotten. `store` keeps it on disk. `gateway` has the ways out.
+
+pub mod routes;
+
+pub mod storage;
+
+pub mod history;
+pub mod rollup;
+pub mod scanner;
+
 pub mod owners;
 pub mod progress;
 pub mod ranges;
 pub mod scan;
 pub mod totals;
+
+pub mod gateway;
+pub mod metrics;
+pub mod store;
+
+pub mod settings;
+pub mod state;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use silo_web::openapi::Description;
+use silo_web::server::{Running, serve};
+use silo_web::service::Service;
+use silo_web::snapshot::{Source, SourceError};
+use utoipa::OpenApi;
+
+use crate::metrics::ScanMetrics;
+use crate::settings::Settings;
+use crate::state::State;
+
+/// The name of this service: its process, its log lines.
+pub const NAME: &str = "silo-storage-api";
+
+/// Starts the service on a listener: scanning in the background, answering at once. Storage need not be there.
+///
+/// # Errors
+/// When the folder for the roll-up cannot be used or the listener fails.
+pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Result<Running> {
+    let state = State::new(settings)?;
+    state.start();
+    let ready = state.clone();
+    let service = Service::new(NAME, settings.build.clone())
+        .measures(state.sources())
+        .needs("storage", move || check(ready.clone()));
+    let metrics = ScanMetrics {
+        progress: Arc::clone(&state.progress),
+        traffic: state.traffic.clone(),
+    };
+    service
+        .metrics
+        .register(|registry| registry.register_collector(Box::new(metrics)));
+    let description = Description::new(&routes::openapi::Api::openapi())?;
+    serve(listener, service, move |config| {
+        config.app_data(Data::new(description.clone()));
+        routes::routes(config, state.clone());
+    })
+}
+
+/// Whether storage could be listed when it was last tried; before it was tried there is nothing to say against it.
+async fn check(state: State) -> Result<(), SourceError> {
+    match state.storage.failure() {
+        Some(failure) if failure.code != "restored" => Err(failure),
+        _ => Ok(()),
+    }
+}

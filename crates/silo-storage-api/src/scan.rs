@@ -25,7 +25,7 @@ pub trait List: Sync {
     fn page(&self, after: Option<&str>) -> impl Future<Output = Result<Page, Fault>> + Send;
 
     /// Where the bucket may be cut before anything is listed, in order; it need not know.
-    fn cuts(&self) -> impl Future<Output = Vec<String>> + Send;
+    fn cuts(&self) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
 /// Who knows whose a tape is.
@@ -95,9 +95,13 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     }
 
     /// Cuts a bucket of which nothing is listed yet, so that every worker has something from the start.
-    pub async fn cut(&self) {
-        let points = self.list.cuts().await;
+    ///
+    /// # Errors
+    /// When the bucket cannot be listed at all.
+    pub async fn cut(&self) -> Result<(), Fault> {
+        let points = self.list.cuts().await?;
         self.lock().ranges = Ranges::cut_at(&points);
+        Ok(())
     }
 
     /// Lists everything, with so many workers.

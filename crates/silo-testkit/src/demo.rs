@@ -5,6 +5,7 @@
 mod chat;
 mod content;
 mod logs;
+mod objects;
 mod people;
 mod social;
 mod words;
@@ -17,6 +18,7 @@ use rand::rngs::SmallRng;
 use sha2::{Digest, Sha256};
 
 pub use content::KeepsTruth;
+pub use objects::{BUCKETS, DemoObject};
 
 /// How many documents are sent at once.
 const BATCH: usize = 1000;

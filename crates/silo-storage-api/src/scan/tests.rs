@@ -57,14 +57,14 @@ impl List for Bucket {
         Ok(Page::of(page, truncated))
     }
 
-    async fn cuts(&self) -> Vec<String> {
+    async fn cuts(&self) -> Result<Vec<String>, Fault> {
         let mut rng = self.rng.lock().unwrap();
         let count = rng.random_range(0..4);
         let objects = self.objects.lock().unwrap();
         let keys: Vec<_> = objects.keys().cloned().collect();
         let mut cuts: Vec<_> = keys.choose_multiple(&mut *rng, count).cloned().collect();
         cuts.sort();
-        cuts
+        Ok(cuts)
     }
 }
 
@@ -167,7 +167,7 @@ async fn ranges_overlap_nowhere_and_miss_nothing() {
         let (bucket, truth) = bucket(seed, None);
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.cut().await;
+        scan.cut().await.unwrap();
         let workers = SmallRng::seed_from_u64(seed).random_range(1..20);
         scan.run(workers).await.unwrap();
         let standing = scan.standing();
@@ -188,7 +188,7 @@ async fn a_scan_that_breaks_off_goes_on_from_where_it_stood() {
         );
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.cut().await;
+        scan.cut().await.unwrap();
         let outcome = scan.run(5).await;
         let written = serde_json::to_string(&scan.standing()).unwrap();
         let standing: Standing = serde_json::from_str(&written).unwrap();
@@ -235,7 +235,7 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
         };
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.cut().await;
+        scan.cut().await.unwrap();
         let mut rounds = 0_u64;
         let mut run = std::pin::pin!(scan.run(16));
         // Every page that is being waited for arrives at once: that is one round trip.
@@ -283,7 +283,7 @@ impl List for Rounds {
         Ok(Page::of(page, found.next().is_some()))
     }
 
-    async fn cuts(&self) -> Vec<String> {
-        Vec::new()
+    async fn cuts(&self) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }

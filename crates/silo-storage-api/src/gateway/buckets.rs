@@ -1,0 +1,99 @@
+//! One bucket, as a scan sees it.
+
+use silo_core::units::count_from_usize;
+use silo_spaces::Spaces;
+use silo_spaces::fault::{Fault, Kind};
+use silo_spaces::page::Page;
+
+use crate::rollup::Unfinished;
+use crate::scan::List;
+
+/// How many pieces a bucket is cut into before anything is listed, when it shows where.
+const PIECES: usize = 16;
+/// Unfinished uploads whose bytes are asked for, each by a request of its own.
+const ASKED: usize = 50;
+
+/// A bucket and the way to it.
+#[derive(Clone)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// The client of its endpoint.
+    pub spaces: Spaces,
+}
+
+impl List for Bucket {
+    async fn page(&self, after: Option<&str>) -> Result<Page, Fault> {
+        self.spaces.page(&self.name, after).await
+    }
+
+    async fn cuts(&self) -> Result<Vec<String>, Fault> {
+        match self.spaces.prefixes(&self.name, None, "/").await {
+            Ok(page) => Ok(cuts(&page.prefixes, page.truncated)),
+            // Only for speed: a storage that knows no prefixes is listed all the same.
+            Err(fault) if matches!(fault.kind, Kind::NotSupported | Kind::Refused) => {
+                Ok(Vec::new())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// Where to cut a bucket that has these folders, and more when `truncated`.
+fn cuts(prefixes: &[String], truncated: bool) -> Vec<String> {
+    let Some(last) = prefixes.last() else {
+        return Vec::new();
+    };
+    // `0` is what comes after `/`: this bounds the keys of the last folder.
+    let end = format!("{}0", last.trim_end_matches('/'));
+    let many = truncated && prefixes.len() >= PIECES;
+    let step = prefixes.len().div_ceil(PIECES);
+    let between = prefixes.iter().skip(step).step_by(step);
+    let mut cuts: Vec<String> = if many {
+        between.cloned().collect()
+    } else {
+        Vec::new()
+    };
+    cuts.push(end);
+    cuts
+}
+
+impl Bucket {
+    /// Uploads that nobody finished.
+    ///
+    /// # Errors
+    /// Why they are not known; [`Kind::NotSupported`] where the storage cannot tell.
+    pub async fn unfinished(&self) -> Result<Unfinished, Fault> {
+        let uploads = self.spaces.unfinished(&self.name).await?;
+        let mut bytes = (uploads.len() <= ASKED).then_some(0);
+        for upload in uploads.iter().take(ASKED) {
+            bytes = match self.spaces.stored(&self.name, upload).await {
+                Ok(stored) => bytes.map(|bytes| bytes + stored),
+                // Finished or aborted since: no longer one of them.
+                Err(fault) if fault.kind == Kind::NotFound => bytes,
+                Err(fault) => return Err(fault),
+            };
+        }
+        Ok(Unfinished {
+            uploads: count_from_usize(uploads.len()),
+            bytes,
+            oldest: uploads.iter().filter_map(|upload| upload.begun).min(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_cut_where_its_folders_are() {
+        let folders =
+            |count: usize| -> Vec<String> { (0..count).map(|at| format!("f{at:04}/")).collect() };
+        assert_eq!(cuts(&[], false), Vec::<String>::new());
+        assert_eq!(cuts(&folders(1), false), ["f00000"]);
+        let many = cuts(&folders(1000), true);
+        assert_eq!((many.len(), many[0].as_str()), (PIECES, "f0063/"));
+        assert!(many.is_sorted());
+    }
+}

@@ -1,0 +1,192 @@
+//! Who people are: asked of silo-db-api, and remembered for a while.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use silo_web::snapshot::SourceError;
+
+use crate::scan::TapeOwners;
+
+/// The name of the sibling, in errors.
+const SOURCE: &str = "silo-db-api";
+/// Connecting takes this long at the most, and the whole answer the other; a handler has 4 s.
+const CONNECT: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_millis(2500);
+/// How long a handle is believed.
+const KEPT: Duration = Duration::from_secs(300);
+/// How many handles are remembered; when there are more, all are forgotten.
+const REMEMBERED: usize = 10_000;
+/// How many ids one question may have.
+const AT_ONCE: usize = 400;
+
+/// One person.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Person {
+    /// The sub.
+    pub sub: String,
+    /// The handle, without `@`.
+    pub handle: Option<String>,
+    /// The user code.
+    pub code: Option<String>,
+}
+
+/// The way to silo-db-api. Cloning shares what is remembered.
+#[derive(Clone)]
+pub struct People {
+    http: reqwest::Client,
+    address: String,
+    handles: Arc<Mutex<HashMap<String, Remembered>>>,
+}
+
+struct Remembered {
+    handle: Option<String>,
+    since: Instant,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Handles {
+    handles: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Deserialize)]
+struct Tapes {
+    tapes: BTreeMap<String, Tape>,
+}
+
+#[derive(Deserialize)]
+struct Tape {
+    sub: Option<String>,
+}
+
+impl People {
+    /// The way to a silo-db-api at this address.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up on this machine.
+    pub fn new(address: &str) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            http,
+            address: address.trim_end_matches('/').to_owned(),
+            handles: Arc::default(),
+        })
+    }
+
+    /// Whom a sub, `@handle` or user code means; `None` when it is nobody.
+    ///
+    /// # Errors
+    /// Why nobody knows.
+    pub async fn find(&self, id: &str) -> Result<Option<Person>, SourceError> {
+        let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
+        let found: Option<Person> = self.ask(&format!("/api/db/users/{id}")).await?;
+        if let Some(person) = &found {
+            self.remember([(person.sub.clone(), person.handle.clone())]);
+        }
+        Ok(found)
+    }
+
+    /// The handles of some subs, as far as they are known; and why not all are.
+    pub async fn handles(&self, subs: &[&str]) -> (HashMap<String, String>, Option<SourceError>) {
+        let mut found = HashMap::new();
+        let mut missing = Vec::new();
+        for sub in subs {
+            match self.remembered(sub) {
+                Some(Some(handle)) => drop(found.insert((*sub).to_owned(), handle)),
+                Some(None) => {}
+                None => missing.push(*sub),
+            }
+        }
+        for batch in missing.chunks(AT_ONCE) {
+            let ids = utf8_percent_encode(&batch.join(","), NON_ALPHANUMERIC).to_string();
+            match self
+                .ask::<Handles>(&format!("/api/db/handles?ids={ids}"))
+                .await
+            {
+                Ok(answer) => {
+                    let handles = answer.map(|answer| answer.handles).unwrap_or_default();
+                    let known = handles
+                        .iter()
+                        .filter_map(|(sub, handle)| Some((sub.clone(), handle.clone()?)));
+                    found.extend(known);
+                    self.remember(handles);
+                }
+                Err(error) => return (found, Some(error)),
+            }
+        }
+        (found, None)
+    }
+
+    fn remembered(&self, sub: &str) -> Option<Option<String>> {
+        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = handles
+            .get(sub)
+            .filter(|known| known.since.elapsed() < KEPT)?;
+        Some(known.handle.clone())
+    }
+
+    fn remember(&self, handles: impl IntoIterator<Item = (String, Option<String>)>) {
+        let mut known = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > REMEMBERED {
+            known.clear();
+        }
+        let since = Instant::now();
+        known.extend(
+            handles
+                .into_iter()
+                .map(|(sub, handle)| (sub, Remembered { handle, since })),
+        );
+    }
+
+    /// `data` of an answer; `None` for 404.
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
+        let failed = |code: &str, detail: &str| Err(SourceError::new(SOURCE, code, detail));
+        let answer = match self
+            .http
+            .get(format!("{}{path}", self.address))
+            .send()
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) if error.is_timeout() => {
+                return failed("timed_out", "it did not answer in time");
+            }
+            Err(_) => return failed("unreachable", "it cannot be reached"),
+        };
+        match answer.status() {
+            StatusCode::OK => match answer.json::<Answer<T>>().await {
+                Ok(answer) => Ok(Some(answer.data)),
+                Err(_) => failed("malformed_answer", "its answer is not what was expected"),
+            },
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::SERVICE_UNAVAILABLE => failed("unavailable", "it does not know yet"),
+            _ => failed("refused", "it did not answer this question"),
+        }
+    }
+}
+
+impl TapeOwners for People {
+    async fn owners(&self, codes: Vec<String>) -> Result<BTreeMap<String, String>, SourceError> {
+        let codes = utf8_percent_encode(&codes.join(","), NON_ALPHANUMERIC).to_string();
+        let answer: Option<Tapes> = self.ask(&format!("/api/db/tapes?codes={codes}")).await?;
+        let tapes = answer.map(|answer| answer.tapes).unwrap_or_default();
+        let owned = tapes
+            .into_iter()
+            .filter_map(|(code, tape)| Some((code, tape.sub?)));
+        Ok(owned.collect())
+    }
+}

@@ -1,0 +1,150 @@
+//! How much there was on each day, by bucket and kind, for 400 days: what growth is told from.
+
+use std::collections::BTreeMap;
+
+use jiff::ToSpan;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::totals::{Kinds, Sum};
+
+/// How many days are kept.
+const DAYS: i32 = 400;
+/// A day without a scan is told from one up to so many days before it.
+const GAP: i32 = 3;
+
+/// The days.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    days: BTreeMap<Date, BTreeMap<String, Kinds>>,
+}
+
+/// How much more there is than there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+pub struct Growth {
+    /// Bytes more; fewer when negative.
+    pub bytes: i64,
+    /// Objects more; fewer when negative.
+    pub objects: i64,
+    /// The day it is told from.
+    #[schema(value_type = String, format = Date)]
+    pub since: Date,
+}
+
+impl History {
+    /// Notes what a bucket holds on a day; the last scan of a day counts.
+    pub fn note(&mut self, day: Date, bucket: &str, kinds: Kinds) {
+        self.days
+            .entry(day)
+            .or_default()
+            .insert(bucket.to_owned(), kinds);
+        let oldest = day.saturating_sub(DAYS.days());
+        self.days.retain(|day, _| *day > oldest);
+    }
+
+    /// The first day there is anything from.
+    #[must_use]
+    pub fn first(&self) -> Option<Date> {
+        self.days.keys().next().copied()
+    }
+
+    /// Growth of these buckets since so many days before `today`; `None` where not all of them are known from then.
+    #[must_use]
+    pub fn growth(&self, today: Date, days: i32, buckets: &[(&str, Sum)]) -> Option<Growth> {
+        let wanted = today.saturating_sub(days.days());
+        let oldest = wanted.saturating_sub(GAP.days());
+        let (since, then) = self.days.range(oldest..=wanted).next_back()?;
+        let (mut before, mut now) = (Sum::default(), Sum::default());
+        for (bucket, sum) in buckets {
+            before.add(then.get(*bucket)?.sum());
+            now.add(*sum);
+        }
+        let more = |now: u64, before: u64| i64::try_from(i128::from(now) - i128::from(before)).ok();
+        Some(Growth {
+            bytes: more(now.bytes, before.bytes)?,
+            objects: more(now.objects, before.objects)?,
+            since: *since,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::owners::Layout;
+    use crate::totals::Totals;
+
+    fn kinds(bytes: u64) -> Kinds {
+        let mut totals = Totals::default();
+        let object = silo_spaces::page::Object {
+            key: "k",
+            bytes,
+            modified: None,
+            class: "",
+        };
+        totals.add(Layout::Plain, &object);
+        totals.kinds
+    }
+
+    #[test]
+    fn growth_is_told_from_the_day_or_the_last_before_it() {
+        let mut history = History::default();
+        history.note(date(2026, 1, 1), "a", kinds(10));
+        history.note(date(2026, 1, 1), "a", kinds(12));
+        let today = date(2026, 1, 8);
+        let now = [(
+            "a",
+            Sum {
+                objects: 3,
+                bytes: 5,
+            },
+        )];
+        let week = history.growth(today, 7, &now).unwrap();
+        assert_eq!(
+            week,
+            Growth {
+                bytes: -7,
+                objects: 2,
+                since: date(2026, 1, 1)
+            }
+        );
+        assert_eq!(
+            history.growth(today, 4, &now).unwrap().since,
+            date(2026, 1, 1),
+            "three days without a scan"
+        );
+        assert_eq!(
+            history.growth(today, 1, &now),
+            None,
+            "too long ago to be yesterday"
+        );
+        assert_eq!(
+            history.growth(date(2026, 1, 7), 7, &now),
+            None,
+            "nothing is known from then"
+        );
+        let with_new = [now[0], ("b", Sum::default())];
+        assert_eq!(
+            history.growth(today, 7, &with_new),
+            None,
+            "the other bucket is not known from then"
+        );
+    }
+
+    #[test]
+    fn no_more_than_400_days_are_kept() {
+        let mut history = History::default();
+        let mut day = date(2025, 1, 1);
+        for _ in 0..500 {
+            history.note(day, "a", kinds(1));
+            day = day.tomorrow().unwrap();
+        }
+        assert_eq!(history.days.len(), 400);
+        // Five buckets for 400 days stay small.
+        let size = serde_json::to_vec(&history).unwrap().len();
+        assert!(size * 5 < 5_000_000, "{size} bytes");
+    }
+}

@@ -1,0 +1,81 @@
+//! What is counted of scans, for `/metrics`.
+
+use std::fmt::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use silo_spaces::Traffic;
+
+use crate::progress::Progress;
+
+/// Reads the counters when somebody asks. The roll-up's age is among what every service tells of its subjects.
+#[derive(Debug)]
+pub struct ScanMetrics {
+    /// How far the scan is.
+    pub progress: Arc<Progress>,
+    /// What was sent to each endpoint.
+    pub traffic: Vec<Arc<Traffic>>,
+}
+
+impl Collector for ScanMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let sum = |count: fn(&Traffic) -> &std::sync::atomic::AtomicU64| -> u64 {
+            self.traffic
+                .iter()
+                .map(|traffic| count(traffic).load(Ordering::Relaxed))
+                .sum()
+        };
+        for (name, help, value) in [
+            (
+                "storage_requests",
+                "requests sent to storage, repeated ones included",
+                sum(|traffic| &traffic.requests),
+            ),
+            (
+                "storage_throttles",
+                "times that storage asked to slow down",
+                sum(|traffic| &traffic.throttles),
+            ),
+            (
+                "storage_failures",
+                "requests that failed otherwise and could be repeated",
+                sum(|traffic| &traffic.failures),
+            ),
+            (
+                "storage_pages",
+                "pages of listings counted",
+                self.progress.pages(),
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        let state = self.progress.state();
+        let rate = i64::try_from(state.objects_per_second.unwrap_or(0)).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            (
+                "storage_scanning",
+                "1 while a scan runs",
+                i64::from(state.scanning),
+            ),
+            (
+                "storage_objects_per_second",
+                "objects counted a second by the scan that runs",
+                rate,
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

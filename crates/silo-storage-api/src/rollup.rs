@@ -1,0 +1,127 @@
+//! The roll-up: what the last scan of each bucket found. It is what is kept on disk, and what everything published is made of.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use silo_web::snapshot::SourceError;
+use utoipa::ToSchema;
+
+use crate::totals::Totals;
+
+/// All buckets, in the order of the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollup {
+    /// The buckets.
+    pub buckets: Vec<Bucket>,
+}
+
+/// One bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// What the last scan found that came to its end; `None` before the first.
+    pub found: Option<Found>,
+    /// Why the last scan did not come to its end; `None` when it did.
+    pub failure: Option<Failure>,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// When the scan began: what was written later may be missing.
+    pub begun: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The sums.
+    pub totals: Totals,
+    /// Uploads that nobody finished; `None` where the storage cannot tell.
+    pub unfinished: Option<Unfinished>,
+    /// What could not be found out.
+    pub gaps: Vec<Failure>,
+}
+
+/// Uploads that were begun and neither completed nor aborted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+pub struct Unfinished {
+    /// How many; a thousand may stand for more.
+    pub uploads: u64,
+    /// The bytes of their parts; `null` when there are too many uploads to ask for each.
+    pub bytes: Option<u64>,
+    /// When the oldest was begun.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub oldest: Option<Timestamp>,
+}
+
+/// Why something is not known, since when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// A stable name, in snake case.
+    pub code: String,
+    /// One sentence for people.
+    pub detail: String,
+    /// When it began to be so.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+impl Failure {
+    /// A failure; one that goes on keeps the time it began.
+    pub fn new(code: impl Into<String>, detail: impl Into<String>, before: Option<&Self>) -> Self {
+        let code = code.into();
+        let began = before
+            .filter(|before| before.code == code)
+            .map(|before| before.since);
+        Self {
+            code,
+            detail: detail.into(),
+            since: began.unwrap_or_else(Timestamp::now),
+        }
+    }
+
+    /// The same for an answer's meta.
+    #[must_use]
+    pub fn of(&self, source: &str) -> SourceError {
+        SourceError {
+            source: source.to_owned(),
+            code: self.code.clone(),
+            detail: self.detail.clone(),
+            since: Some(self.since),
+        }
+    }
+}
+
+impl Rollup {
+    /// What is known of a bucket.
+    #[must_use]
+    pub fn bucket(&self, name: &str) -> Option<&Bucket> {
+        self.buckets.iter().find(|bucket| bucket.name == name)
+    }
+
+    /// Objects of all buckets that are known.
+    #[must_use]
+    pub fn objects(&self) -> u64 {
+        let found = self
+            .buckets
+            .iter()
+            .filter_map(|bucket| bucket.found.as_ref());
+        found.map(|found| found.totals.all.objects).sum()
+    }
+
+    /// Everything that is wrong with it, by bucket.
+    #[must_use]
+    pub fn errors(&self) -> Vec<SourceError> {
+        let mut errors = Vec::new();
+        for bucket in &self.buckets {
+            let source = format!("bucket {}", bucket.name);
+            let gaps = bucket.found.iter().flat_map(|found| &found.gaps);
+            errors.extend(
+                bucket
+                    .failure
+                    .iter()
+                    .chain(gaps)
+                    .map(|failure| failure.of(&source)),
+            );
+        }
+        errors
+    }
+}

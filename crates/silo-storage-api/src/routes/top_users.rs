@@ -1,0 +1,81 @@
+//! `GET /api/storage/top-users`
+
+use actix_web::Responder;
+use actix_web::web::Data;
+use serde::{Deserialize, Serialize};
+use silo_core::units::count_from_usize;
+use silo_web::answer::{Answer, Envelope};
+use silo_web::input::{self, Query};
+use silo_web::openapi::{Malformed, OutOfRange, Unavailable};
+use silo_web::problem::Problem;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::state::State;
+
+/// The longest list, and the usual one.
+const MOST: usize = 500;
+const USUAL: usize = 20;
+
+/// How many are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TopParameters {
+    /// How many at most; 20 when not given.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u64>,
+}
+
+/// The users with the most bytes.
+#[derive(Serialize, ToSchema)]
+pub struct TopUsers {
+    /// How many users own something.
+    of: u64,
+    /// The first of them.
+    users: Vec<TopUser>,
+}
+
+/// One of them.
+#[derive(Serialize, ToSchema)]
+pub struct TopUser {
+    /// The place, from 1.
+    rank: u64,
+    /// The sub.
+    sub: String,
+    /// The handle, without `@`; `null` when there is none or silo-db-api does not tell.
+    handle: Option<String>,
+    /// How many objects.
+    objects: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// Their part of all known bytes, from 0 to 1.
+    share: Option<f64>,
+}
+
+/// The users with the most bytes.
+#[utoipa::path(get, path = "/api/storage/top-users", tag = "storage", params(TopParameters),
+    responses((status = 200, body = Envelope<TopUsers>), OutOfRange, Malformed, Unavailable))]
+pub async fn list_top_users(
+    state: Data<State>,
+    Query(parameters): Query<TopParameters>,
+) -> Result<impl Responder, Problem> {
+    let limit = input::limit(parameters.limit, USUAL, MOST)?;
+    let reading = state.storage.read().await?;
+    let storage = &reading.value;
+    let first: Vec<_> = storage.owners.iter().take(limit).collect();
+    let subs: Vec<_> = first.iter().map(|owner| owner.sub.as_str()).collect();
+    let (handles, missing) = state.people.handles(&subs).await;
+    let user = |(at, owner): (usize, &&crate::storage::OwnerView)| TopUser {
+        rank: count_from_usize(at + 1),
+        sub: owner.sub.clone(),
+        handle: handles.get(&owner.sub).cloned(),
+        objects: owner.sum.objects,
+        bytes: owner.sum.bytes,
+        share: storage.share(owner.sum.bytes),
+    };
+    let top = TopUsers {
+        of: storage.usage.owners,
+        users: first.iter().enumerate().map(user).collect(),
+    };
+    Answer::part(&reading.noting(missing), &top)
+}

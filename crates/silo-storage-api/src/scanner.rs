@@ -1,0 +1,491 @@
+//! The background work: lists every bucket now and then, publishes what it found, and keeps it on disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use log::{error, info, warn};
+use serde::{Deserialize, Serialize};
+use silo_core::units::whole_millis;
+use silo_spaces::fault::Kind;
+use silo_web::snapshot::{Measured, Snapshot, SourceError};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::gateway::buckets::Bucket as Way;
+use crate::gateway::people::People;
+use crate::history::History;
+use crate::owners::Layout;
+use crate::progress::Progress;
+use crate::rollup::{Bucket, Failure, Found, Rollup};
+use crate::scan::{Scan, Standing};
+use crate::storage::{Storage, day};
+use crate::store::{Lock, Store, StoreError};
+
+/// The names of the files.
+const ROLLUP: &str = "rollup";
+const HISTORY: &str = "history";
+const UNDER_WAY: &str = "scan";
+/// How often a scan's standing is written down.
+const WRITTEN_EVERY: Duration = Duration::from_secs(3);
+/// A standing older than this is not gone on from: too much may have changed.
+const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
+/// When a bucket failed, the next scan comes this soon, or sooner where the pace is quicker.
+const AFTER_FAILURE: Duration = Duration::from_secs(300);
+/// How often the right to write is asked for while another process has it.
+const LOCK_EVERY: Duration = Duration::from_secs(1);
+
+/// A scan that has not come to its end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct UnderWay {
+    /// Buckets that are through.
+    done: Vec<Bucket>,
+    /// Buckets that are not: when they were begun, and how they stand.
+    open: BTreeMap<String, (Timestamp, Standing)>,
+}
+
+/// The one who scans.
+pub struct Scanner {
+    buckets: Vec<Way>,
+    layouts: HashMap<String, Layout>,
+    people: People,
+    store: Store,
+    progress: Arc<Progress>,
+    storage: Arc<Snapshot<Storage>>,
+    workers: usize,
+    every: Duration,
+    wake: Notify,
+    asked: AtomicBool,
+}
+
+/// What a scanner works with.
+pub struct Parts {
+    /// The buckets with their layouts, in order.
+    pub buckets: Vec<(Way, Layout)>,
+    /// Who knows whose tapes are.
+    pub people: People,
+    /// Where things are kept.
+    pub store: Store,
+    /// Where readers see how far it is.
+    pub progress: Arc<Progress>,
+    /// Where readers see what was found.
+    pub storage: Arc<Snapshot<Storage>>,
+    /// How many pages are waited for at once.
+    pub workers: usize,
+    /// From the end of one scan to the start of the next.
+    pub every: Duration,
+}
+
+impl Scanner {
+    /// A scanner that does nothing yet. What was published before this process began is published again, as what it is.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let layouts = parts
+            .buckets
+            .iter()
+            .map(|(bucket, layout)| (bucket.name.clone(), *layout))
+            .collect();
+        let scanner = Self {
+            buckets: parts
+                .buckets
+                .into_iter()
+                .map(|(bucket, _)| bucket)
+                .collect(),
+            layouts,
+            people: parts.people,
+            store: parts.store,
+            progress: parts.progress,
+            storage: parts.storage,
+            workers: parts.workers,
+            every: parts.every,
+            wake: Notify::new(),
+            asked: AtomicBool::new(false),
+        };
+        scanner.restore();
+        scanner
+    }
+
+    /// Asks for a scan now. False when one runs or is about to.
+    pub fn ask(&self) -> bool {
+        if self.progress.is_scanning() || self.asked.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        self.wake.notify_one();
+        true
+    }
+
+    /// How many buckets there are.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Scans for ever.
+    pub async fn run(&self) {
+        let _lock = self.wait_for_lock().await;
+        let mut rollup = self.load::<Rollup>(ROLLUP).unwrap_or_default();
+        loop {
+            self.progress
+                .begin(Some(rollup.objects()).filter(|objects| *objects > 0));
+            self.asked.store(false, Ordering::SeqCst);
+            rollup = self.scan_all(&rollup).await;
+            let failed = rollup.buckets.iter().any(|bucket| bucket.failure.is_some());
+            let pause = pause_after(self.every, failed);
+            self.progress.end(Timestamp::now() + pause);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    /// Serves what the last process found, as stale.
+    fn restore(&self) {
+        let Some(rollup) = self.load::<Rollup>(ROLLUP) else {
+            return;
+        };
+        let oldest = rollup
+            .buckets
+            .iter()
+            .filter_map(|bucket| Some(bucket.found.as_ref()?.begun))
+            .min();
+        if let Some(as_of) = oldest {
+            let rollup = self.in_order(&rollup);
+            let history = self.load::<History>(HISTORY).unwrap_or_default();
+            let storage = Storage::of(&rollup, &self.layouts, &history, day(Timestamp::now()));
+            self.storage.restore(storage, as_of);
+            info!("what the last scan found is served until the next has ended");
+        }
+    }
+
+    /// One process writes; another that was started beside it waits, and serves what it has.
+    async fn wait_for_lock(&self) -> Option<Lock> {
+        let mut told = false;
+        loop {
+            match self.store.lock() {
+                Ok(Some(lock)) => return Some(lock),
+                Ok(None) if !told => warn!(
+                    "another process scans and writes to the same folder; waiting for it to end"
+                ),
+                Ok(None) => {}
+                Err(error) => {
+                    error!(
+                        "the folder for the roll-up cannot be written to, so a restart will begin from nothing: {error}"
+                    );
+                    return None;
+                }
+            }
+            told = true;
+            tokio::time::sleep(LOCK_EVERY).await;
+        }
+    }
+
+    /// One scan: every bucket, then publication.
+    async fn scan_all(&self, before: &Rollup) -> Rollup {
+        let started = std::time::Instant::now();
+        let mut under_way = self.load::<UnderWay>(UNDER_WAY).unwrap_or_default();
+        forget_old(&mut under_way, Timestamp::now());
+        for (at, way) in self.buckets.iter().enumerate() {
+            if let Some(done) = under_way.done.iter().find(|done| done.name == way.name) {
+                let objects = done
+                    .found
+                    .as_ref()
+                    .map_or(0, |found| found.totals.all.objects);
+                self.progress.enter(&way.name, at, objects);
+                continue;
+            }
+            let bucket = self
+                .scan_one(at, way, before.bucket(&way.name), &mut under_way)
+                .await;
+            under_way.done.push(bucket);
+            self.save(UNDER_WAY, &under_way);
+        }
+        let rollup = self.in_order(&Rollup {
+            buckets: under_way.done,
+        });
+        // What a failed bucket had come to is kept for the next try; the others begin anew.
+        let left = UnderWay {
+            done: Vec::new(),
+            open: under_way.open,
+        };
+        self.publish(&rollup, started.elapsed());
+        self.save(UNDER_WAY, &left);
+        rollup
+    }
+
+    /// One bucket. When it fails, what was known of it before stays.
+    async fn scan_one(
+        &self,
+        at: usize,
+        way: &Way,
+        before: Option<&Bucket>,
+        under_way: &mut UnderWay,
+    ) -> Bucket {
+        let resumed = under_way.open.remove(&way.name);
+        let (begun, standing) = match resumed {
+            Some((begun, standing)) => (begun, Some(standing)),
+            None => (Timestamp::now(), None),
+        };
+        let counted = standing
+            .as_ref()
+            .map_or(0, |standing| standing.totals.all.objects);
+        self.progress.enter(&way.name, at, counted);
+        let layout = self
+            .layouts
+            .get(&way.name)
+            .copied()
+            .unwrap_or(Layout::Plain);
+        let fresh = standing.is_none();
+        let scan = Scan::new(way, &self.people, layout, &self.progress, standing);
+        let run = async {
+            if fresh {
+                scan.cut().await?;
+            }
+            scan.run(self.workers).await
+        };
+        let mut run = Box::pin(run);
+        let mut ticks = interval(WRITTEN_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut run => break outcome,
+                _ = ticks.tick() => {
+                    under_way.open.insert(way.name.clone(), (begun, scan.standing()));
+                    self.save(UNDER_WAY, under_way);
+                }
+            }
+        };
+        drop(run);
+        under_way.open.remove(&way.name);
+        let known = before.and_then(|before| before.failure.as_ref());
+        match outcome {
+            Ok(()) => {
+                let (totals, tapes) = scan.finish();
+                let found = self.complete(way, begun, totals, tapes, before).await;
+                Bucket {
+                    name: way.name.clone(),
+                    found: Some(found),
+                    failure: None,
+                }
+            }
+            Err(fault) => {
+                let failure = Failure::new(fault.kind.code(), fault.detail, known);
+                if known != Some(&failure) {
+                    warn!(bucket = way.name.as_str(), code = failure.code.as_str(); "a bucket cannot be listed: {}", failure.detail);
+                }
+                let standing = scan.standing();
+                if standing.totals.all.objects > 0 {
+                    under_way.open.insert(way.name.clone(), (begun, standing));
+                }
+                Bucket {
+                    name: way.name.clone(),
+                    found: before.and_then(|before| before.found.clone()),
+                    failure: Some(failure),
+                }
+            }
+        }
+    }
+
+    /// What a listing alone does not tell.
+    async fn complete(
+        &self,
+        way: &Way,
+        begun: Timestamp,
+        totals: crate::totals::Totals,
+        tapes: Option<SourceError>,
+        before: Option<&Bucket>,
+    ) -> Found {
+        let gap_before = |code: &str| {
+            let gaps = before
+                .and_then(|before| before.found.as_ref())
+                .map(|found| &found.gaps);
+            gaps.and_then(|gaps| gaps.iter().find(|gap| gap.code == code))
+        };
+        let mut gaps = Vec::new();
+        if let Some(error) = tapes {
+            let detail = format!(
+                "whose tapes are is not known, so they are nobody's: {SILO_DB_API}: {}",
+                error.detail
+            );
+            gaps.push(Failure::new(
+                "owners_unknown",
+                detail,
+                gap_before("owners_unknown"),
+            ));
+        }
+        let unfinished = match way.unfinished().await {
+            Ok(unfinished) => Some(unfinished),
+            Err(fault) => {
+                let detail = match fault.kind {
+                    Kind::NotSupported => "the storage cannot tell unfinished uploads".to_owned(),
+                    _ => format!("unfinished uploads are not known: {fault}"),
+                };
+                gaps.push(Failure::new(
+                    fault.kind.code(),
+                    detail,
+                    gap_before(fault.kind.code()),
+                ));
+                None
+            }
+        };
+        Found {
+            begun,
+            ended: Timestamp::now(),
+            totals,
+            unfinished,
+            gaps,
+        }
+    }
+
+    /// Publishes a roll-up whole, and keeps it.
+    fn publish(&self, rollup: &Rollup, took: Duration) {
+        let today = day(Timestamp::now());
+        let mut history = self.load::<History>(HISTORY).unwrap_or_default();
+        for bucket in rollup
+            .buckets
+            .iter()
+            .filter(|bucket| bucket.failure.is_none())
+        {
+            if let Some(found) = &bucket.found {
+                history.note(today, &bucket.name, found.totals.kinds);
+            }
+        }
+        let mut errors = rollup.errors();
+        for (name, saved) in [
+            (ROLLUP, self.store.save(ROLLUP, rollup)),
+            (HISTORY, self.store.save(HISTORY, &history)),
+        ] {
+            if let Err(error) = saved {
+                error!("the {name} cannot be kept on disk, so a restart will not know it: {error}");
+                let detail =
+                    format!("the {name} cannot be kept on disk, so a restart will not know it");
+                errors.push(SourceError::new("state folder", "not_saved", detail));
+            }
+        }
+        let failures: Vec<_> = rollup
+            .buckets
+            .iter()
+            .filter_map(|bucket| bucket.failure.as_ref())
+            .collect();
+        let all_failed = failures.len() == rollup.buckets.len();
+        match failures.first() {
+            Some(failure) if all_failed => {
+                let detail = format!("no bucket could be listed: {}", failure.detail);
+                self.storage.publish(
+                    Err(SourceError::new("storage", failure.code.as_str(), detail)),
+                    took,
+                );
+            }
+            _ => {
+                let storage = Storage::of(rollup, &self.layouts, &history, today);
+                self.storage.publish(
+                    Ok(Measured {
+                        value: storage,
+                        errors,
+                    }),
+                    took,
+                );
+            }
+        }
+        let (buckets, objects) = (rollup.buckets.len() - failures.len(), rollup.objects());
+        info!(buckets, objects, took_ms = whole_millis(took); "{buckets} buckets scanned, {objects} objects");
+    }
+
+    /// The buckets of the settings, in their order; one that is no longer among them is left out.
+    fn in_order(&self, rollup: &Rollup) -> Rollup {
+        let bucket = |way: &Way| {
+            rollup.bucket(&way.name).cloned().unwrap_or_else(|| Bucket {
+                name: way.name.clone(),
+                found: None,
+                failure: None,
+            })
+        };
+        Rollup {
+            buckets: self.buckets.iter().map(bucket).collect(),
+        }
+    }
+
+    fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        match self.store.load(name) {
+            Ok(found) => found,
+            Err(StoreError::NotWhole) => {
+                warn!("the {name} on disk is damaged or of another version; it is made anew");
+                None
+            }
+            Err(StoreError::Io(error)) => {
+                warn!("the {name} on disk cannot be read: {error}");
+                None
+            }
+        }
+    }
+
+    fn save(&self, name: &str, value: &impl Serialize) {
+        if let Err(error) = self.store.save(name, value) {
+            warn!("the {name} cannot be written down, so a restart would begin anew: {error}");
+        }
+    }
+}
+
+/// The name of the sibling that knows people.
+const SILO_DB_API: &str = "silo-db-api";
+
+/// When the next scan comes.
+fn pause_after(every: Duration, failed: bool) -> Duration {
+    if failed {
+        every.min(AFTER_FAILURE)
+    } else {
+        every
+    }
+}
+
+/// Leaves out what was begun too long ago, or by a clock that was ahead.
+fn forget_old(under_way: &mut UnderWay, now: Timestamp) {
+    let recent = |begun: Timestamp| {
+        (SignedDuration::ZERO..=GONE_ON_WITHIN).contains(&now.duration_since(begun))
+    };
+    under_way.open.retain(|_, (begun, _)| recent(*begun));
+    under_way.done.retain(|bucket| {
+        bucket.failure.is_none()
+            && bucket
+                .found
+                .as_ref()
+                .is_some_and(|found| recent(found.begun))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failure_the_next_scan_comes_sooner() {
+        let hours = Duration::from_secs(6 * 3600);
+        assert_eq!(pause_after(hours, false), hours);
+        assert_eq!(pause_after(hours, true), AFTER_FAILURE);
+        assert_eq!(
+            pause_after(Duration::from_secs(60), true),
+            Duration::from_secs(60)
+        );
+    }
+
+    #[test]
+    fn a_scan_of_yesterday_or_of_tomorrow_is_not_gone_on_from() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let standing = Standing {
+            totals: crate::totals::Totals::default(),
+            rests: Vec::new(),
+        };
+        let mut under_way = UnderWay::default();
+        for (name, hours) in [("recent", -1), ("old", -7), ("ahead", 1)] {
+            under_way.open.insert(
+                name.into(),
+                (now + SignedDuration::from_hours(hours), standing.clone()),
+            );
+        }
+        forget_old(&mut under_way, now);
+        assert_eq!(under_way.open.keys().collect::<Vec<_>>(), ["recent"]);
+    }
+}

@@ -1,0 +1,301 @@
+//! What silo-storage-api is told: the buckets, how to reach them, how hard and how often to list them.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use silo_core::build::Build;
+use silo_core::logging::LogFormat;
+use silo_core::secret::Secret;
+use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::variables::{
+    AC_GIT_DIRTY, AC_GIT_SHA, BIND, BUCKETS, DB_API_URL, RUST_LOG, SCAN_MINUTES,
+    SCAN_REQUESTS_PER_SECOND, SCAN_WORKERS, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY,
+    SPACES_REGION, SPACES_SECRET, STORAGE_FOLDER,
+};
+use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
+
+use crate::owners::Layout;
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_filter: String,
+    /// What this binary is.
+    pub build: Build,
+    /// The buckets, in the order in which they are shown.
+    pub buckets: Vec<BucketSettings>,
+    /// How hard an endpoint may be asked.
+    pub limits: Limits,
+    /// How many pages are waited for at once.
+    pub workers: usize,
+    /// From the end of one scan to the start of the next.
+    pub every: Duration,
+    /// Where the roll-up is kept.
+    pub folder: PathBuf,
+    /// Where silo-db-api is.
+    pub db_api: String,
+}
+
+/// One bucket and the way to it.
+#[derive(Clone, Debug)]
+pub struct BucketSettings {
+    /// Its name.
+    pub name: String,
+    /// How its keys are made.
+    pub layout: Layout,
+    /// Where it is.
+    pub endpoint: Endpoint,
+}
+
+/// `[[buckets]]` in `silo.toml`: what differs from the common settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    layout: Option<Layout>,
+    endpoint: Option<String>,
+    region: Option<String>,
+    key: Option<String>,
+    secret: Option<String>,
+    addressing: Option<String>,
+}
+
+impl Settings {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+        let (sha, dirty) = (
+            from.optional_text(AC_GIT_SHA),
+            from.optional_text(AC_GIT_DIRTY),
+        );
+        let settings = Self {
+            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7102))),
+            log_format: from.log_format(),
+            log_filter: from.text(RUST_LOG),
+            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            buckets: buckets(&mut from),
+            limits: limits(&mut from),
+            workers: usize::try_from(from.number(SCAN_WORKERS, 1..=64)).unwrap_or(1),
+            every: Duration::from_secs(60 * from.number(SCAN_MINUTES, 1..=10_080)),
+            folder: PathBuf::from(from.text(STORAGE_FOLDER)),
+            db_api: from.text(DB_API_URL),
+        };
+        check_url(&mut from, DB_API_URL, &settings.db_api);
+        from.finish()?;
+        Ok(settings)
+    }
+}
+
+fn limits(from: &mut Reader) -> Limits {
+    let rate = from.number(SCAN_REQUESTS_PER_SECOND, 1..=1500);
+    let rate = u32::try_from(rate).ok().and_then(NonZeroU32::new);
+    Limits {
+        requests_per_second: rate.unwrap_or(NonZeroU32::MIN),
+        ..Limits::default()
+    }
+}
+
+fn buckets(from: &mut Reader) -> Vec<BucketSettings> {
+    let common = Endpoint {
+        url: from.text(SPACES_ENDPOINT),
+        region: from.text(SPACES_REGION),
+        key: from.secret(SPACES_KEY),
+        secret: from.secret(SPACES_SECRET),
+        addressing: addressing(from, SPACES_ADDRESSING, None),
+    };
+    check_url(from, SPACES_ENDPOINT, &common.url);
+    let entries: Vec<Entry> = from.list("buckets");
+    let names = from.text(BUCKETS);
+    let names: Vec<&str> = names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    for (at, name) in names.iter().enumerate() {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+        if name.len() > 255 || !name.bytes().all(plain) {
+            from.problem(format!("{BUCKETS}: `{name}` cannot be a bucket's name"));
+        }
+        if names[..at].contains(name) {
+            from.problem(format!("{BUCKETS}: `{name}` is there twice"));
+        }
+    }
+    for entry in entries
+        .iter()
+        .filter(|entry| !names.contains(&entry.name.as_str()))
+    {
+        let name = &entry.name;
+        from.problem(format!(
+            "buckets in silo.toml: `{name}` is not one of {BUCKETS}"
+        ));
+    }
+    if names.is_empty() {
+        from.problem(format!("{BUCKETS}: names no bucket"));
+    }
+    let of = |from: &mut Reader, name: &str| {
+        let entry = entries.iter().find(|entry| entry.name == name);
+        bucket(from, name, entry, &common)
+    };
+    names.iter().map(|name| of(from, name)).collect()
+}
+
+fn bucket(
+    from: &mut Reader,
+    name: &str,
+    entry: Option<&Entry>,
+    common: &Endpoint,
+) -> BucketSettings {
+    let mut endpoint = common.clone();
+    if let Some(entry) = entry {
+        let place = format!("buckets in silo.toml, {name}");
+        if let Some(url) = &entry.endpoint {
+            check_url(from, &place, url);
+            endpoint.url.clone_from(url);
+        }
+        if let Some(region) = &entry.region {
+            endpoint.region.clone_from(region);
+        }
+        match (&entry.key, &entry.secret) {
+            (Some(key), Some(secret)) => {
+                endpoint.key = Secret::new(key);
+                endpoint.secret = Secret::new(secret);
+            }
+            (None, None) => {}
+            _ => from.problem(format!("{place}: key and secret go together")),
+        }
+        if let Some(text) = &entry.addressing {
+            endpoint.addressing = addressing(from, &place, Some(text));
+        }
+    }
+    if name.contains('.') && endpoint.url.starts_with("https://") {
+        // No wildcard certificate covers a name with dots.
+        endpoint.addressing = Addressing::Path;
+    }
+    BucketSettings {
+        name: name.to_owned(),
+        layout: entry
+            .and_then(|entry| entry.layout)
+            .unwrap_or(Layout::of_bucket(name)),
+        endpoint,
+    }
+}
+
+fn addressing(from: &mut Reader, place: &str, given: Option<&str>) -> Addressing {
+    let text = given.map_or_else(|| from.text(place), str::to_owned);
+    match text.as_str() {
+        "path" => Addressing::Path,
+        "virtual-host" => Addressing::VirtualHost,
+        other => {
+            from.problem(format!(
+                "{place}: `{other}` is not one of path, virtual-host"
+            ));
+            Addressing::Path
+        }
+    }
+}
+
+/// A URL of a service: its address and nothing that belongs elsewhere.
+fn check_url(from: &mut Reader, name: &str, url: &str) {
+    // What is missing has been told.
+    if url.is_empty() {
+        return;
+    }
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let plain = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+    if !rest.is_some_and(plain) {
+        // Not repeated: it may hold a password.
+        from.problem(format!(
+            "{name}: must be http:// or https:// with a host, and no user, query or fragment"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDED: [(&str, &str); 3] = [
+        ("SPACES_ENDPOINT", "https://sfo3.digitaloceanspaces.com"),
+        ("SPACES_KEY", "k"),
+        ("SPACES_SECRET", "s"),
+    ];
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let pairs = NEEDED.iter().chain(pairs);
+        let map = pairs
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        Settings::read(Reader::from_map(&map))
+    }
+
+    #[test]
+    fn ac_s_five_buckets_are_the_default() {
+        let settings = read(&[]).unwrap();
+        let names: Vec<_> = settings
+            .buckets
+            .iter()
+            .map(|bucket| (bucket.name.as_str(), bucket.layout))
+            .collect();
+        assert_eq!(names.len(), 5);
+        assert!(names.contains(&("user-aesthetic-computer", Layout::Users)));
+        assert!(names.contains(&("at-blobs-aesthetic-computer", Layout::Tapes)));
+        assert_eq!((settings.bind.port(), settings.workers), (7102, 16));
+    }
+
+    #[test]
+    fn a_bucket_may_lie_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("silo.toml");
+        std::fs::write(&file, "[[buckets]]\nname = \"music.example\"\nendpoint = \"https://fra1.example\"\nkey = \"k2\"\nsecret = \"s2\"\nlayout = \"users\"\n").unwrap();
+        let settings = read(&[
+            ("SILO_CONFIG", file.to_str().unwrap()),
+            ("BUCKETS", "a,music.example"),
+            ("SPACES_ADDRESSING", "virtual-host"),
+        ])
+        .unwrap();
+        let music = &settings.buckets[1];
+        assert_eq!(
+            (
+                music.endpoint.url.as_str(),
+                music.endpoint.key.expose(),
+                music.layout
+            ),
+            ("https://fra1.example", "k2", Layout::Users)
+        );
+        assert_eq!(
+            (
+                settings.buckets[0].endpoint.addressing,
+                music.endpoint.addressing
+            ),
+            (Addressing::VirtualHost, Addressing::Path)
+        );
+    }
+
+    #[test]
+    fn every_problem_is_told_and_no_secret() {
+        let told = read(&[
+            ("SPACES_ENDPOINT", "https://user:hunter2@host"),
+            ("BUCKETS", "a,b/c,a"),
+            ("SPACES_ADDRESSING", "both"),
+            ("SCAN_WORKERS", "0"),
+            ("SCAN_MINUTES", "x"),
+            ("SCAN_REQUESTS_PER_SECOND", "99999"),
+            ("DB_API_URL", "localhost"),
+        ]);
+        let told = told.unwrap_err().to_string();
+        assert!(told.starts_with("8 settings are wrong"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

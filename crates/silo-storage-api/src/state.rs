@@ -1,0 +1,127 @@
+//! What handlers may touch: the last roll-up, how far the scan is, and who people are.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use silo_spaces::{Spaces, Traffic};
+use silo_web::snapshot::{Pace, Snapshot, Source};
+
+use crate::gateway::buckets::Bucket;
+use crate::gateway::people::People;
+use crate::owners::Layout;
+use crate::progress::Progress;
+use crate::scanner::{Parts, Scanner};
+use crate::settings::Settings;
+use crate::storage::Storage;
+use crate::store::Store;
+
+/// A scan that takes longer than this is told as overdue.
+const LONGEST_SCAN: Duration = Duration::from_secs(3 * 3600);
+/// How long a request waits for the first roll-up: a scan takes longer, and the answer says how far it is.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The subjects of this service.
+#[derive(Clone)]
+pub struct State {
+    /// What the last scan found.
+    pub storage: Arc<Snapshot<Storage>>,
+    /// How far the scan is.
+    pub progress: Arc<Progress>,
+    /// Who people are.
+    pub people: People,
+    /// Who scans.
+    pub scanner: Arc<Scanner>,
+    /// What was sent to each endpoint.
+    pub traffic: Vec<Arc<Traffic>>,
+}
+
+impl State {
+    /// Subjects as the last process left them.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, or the folder for the roll-up cannot be made.
+    pub fn new(settings: &Settings) -> io::Result<Self> {
+        let pace = Pace {
+            every: settings.every,
+            deadline: LONGEST_SCAN,
+            patience: PATIENCE,
+        };
+        let store = Store::open(&settings.folder).map_err(|error| {
+            let folder = settings.folder.display();
+            io::Error::new(
+                error.kind(),
+                format!("STORAGE_FOLDER {folder} cannot be used: {error}"),
+            )
+        })?;
+        let people = People::new(&settings.db_api).map_err(io::Error::other)?;
+        let (storage, progress) = (
+            Arc::new(Snapshot::new("storage", pace)),
+            Arc::<Progress>::default(),
+        );
+        let Ways { buckets, traffic } = ways(settings)?;
+        let scanner = Scanner::new(Parts {
+            buckets,
+            people: people.clone(),
+            store,
+            progress: Arc::clone(&progress),
+            storage: Arc::clone(&storage),
+            workers: settings.workers,
+            every: settings.every,
+        });
+        Ok(Self {
+            storage,
+            progress,
+            people,
+            scanner: Arc::new(scanner),
+            traffic,
+        })
+    }
+
+    /// Starts scanning, until the runtime ends.
+    pub fn start(&self) {
+        let scanner = Arc::clone(&self.scanner);
+        tokio::spawn(async move { scanner.run().await });
+    }
+
+    /// The subjects, for metrics.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        vec![self.storage.clone()]
+    }
+}
+
+/// The way to each bucket, and what is counted of each endpoint.
+struct Ways {
+    buckets: Vec<(Bucket, Layout)>,
+    traffic: Vec<Arc<Traffic>>,
+}
+
+/// Buckets of one endpoint and key share connections and limits.
+fn ways(settings: &Settings) -> io::Result<Ways> {
+    let mut clients = HashMap::<_, Spaces>::new();
+    let mut buckets = Vec::new();
+    for bucket in &settings.buckets {
+        let endpoint = &bucket.endpoint;
+        let key = endpoint.key.expose().to_owned();
+        let same = (
+            endpoint.url.clone(),
+            endpoint.region.clone(),
+            key,
+            endpoint.addressing,
+        );
+        let spaces = match clients.get(&same) {
+            Some(spaces) => spaces.clone(),
+            None => {
+                let spaces = Spaces::new(endpoint, settings.limits).map_err(io::Error::other)?;
+                clients.insert(same, spaces.clone());
+                spaces
+            }
+        };
+        let name = bucket.name.clone();
+        buckets.push((Bucket { name, spaces }, bucket.layout));
+    }
+    let traffic = clients.values().map(Spaces::traffic).collect();
+    Ok(Ways { buckets, traffic })
+}

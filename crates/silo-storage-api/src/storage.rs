@@ -1,0 +1,310 @@
+//! What is published of a roll-up: sums over buckets, kinds and users, ranks and growth, computed once.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use serde::Serialize;
+use silo_core::units::{count_from_usize, share};
+use utoipa::ToSchema;
+
+use crate::history::{Growth, History};
+use crate::owners::{Kind, Layout};
+use crate::rollup::{Failure, Found, Rollup, Unfinished};
+use crate::totals::{Kinds, Sum};
+
+/// Everything that is known, as `/api/storage/buckets` shows it; the rest is for the other paths.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// The buckets, in the order of the settings.
+    pub buckets: Vec<BucketView>,
+    /// All of them together.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub usage: Usage,
+    /// Users by their bytes, the largest first.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub owners: Vec<OwnerView>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    ranks: HashMap<String, usize>,
+}
+
+/// One bucket.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketView {
+    /// Its name.
+    pub name: String,
+    /// How its keys are made.
+    pub layout: Layout,
+    /// Its objects; `null` when it was never listed to its end.
+    pub objects: Option<u64>,
+    /// Their bytes.
+    pub bytes: Option<u64>,
+    /// When its newest object was written.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub newest_object: Option<Timestamp>,
+    /// By kind, those of which there are any, the largest first.
+    pub kinds: Vec<KindSum>,
+    /// By storage class.
+    pub classes: Vec<ClassSum>,
+    /// How many users own something here.
+    pub owners: Option<u64>,
+    /// What is nobody's.
+    pub unattributed: Option<Sum>,
+    /// Uploads that nobody finished, in none of the sums; `null` where the storage cannot tell.
+    pub unfinished_uploads: Option<Unfinished>,
+    /// When its listing began: the age of these figures.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub as_of: Option<Timestamp>,
+    /// Why the last scan of it failed; its figures are those of the last that did not.
+    pub error: Option<Failure>,
+}
+
+/// One kind's sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KindSum {
+    /// The kind.
+    pub kind: Kind,
+    /// How many.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One storage class's sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ClassSum {
+    /// The class, as the storage calls it.
+    pub class: String,
+    /// How many.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// All buckets together.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// The bytes of all buckets; `null` when one of them is not known.
+    pub bytes: Option<u64>,
+    /// The objects of all buckets; `null` when one of them is not known.
+    pub objects: Option<u64>,
+    /// The bytes of the buckets that are known.
+    pub known_bytes: u64,
+    /// The objects of the buckets that are known.
+    pub known_objects: u64,
+    /// How many buckets there are.
+    pub buckets: u64,
+    /// By kind, over the buckets that are known, the largest first.
+    pub kinds: Vec<KindSum>,
+    /// How many users own something.
+    pub owners: u64,
+    /// What is nobody's, in the buckets that are known.
+    pub unattributed: Sum,
+    /// Growth.
+    pub growth: GrowthView,
+    /// When every bucket had been listed to its end: the age of the oldest figure.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_full_scan: Option<Timestamp>,
+}
+
+/// Growth, as far back as there is history.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrowthView {
+    /// Since yesterday; `null` until every bucket is known from then.
+    pub last_day: Option<Growth>,
+    /// Since a week ago; `null` until every bucket is known from then.
+    pub last_week: Option<Growth>,
+    /// The first day that anything is known from.
+    #[schema(value_type = Option<String>, format = Date)]
+    pub first_day: Option<Date>,
+}
+
+/// One user's objects.
+#[derive(Clone, Debug, Default)]
+pub struct OwnerView {
+    /// The user's sub.
+    pub sub: String,
+    /// All of them.
+    pub sum: Sum,
+    /// By bucket's place.
+    pub buckets: Vec<(usize, Sum)>,
+    /// By kind.
+    pub kinds: Kinds,
+    /// The largest: bytes, bucket's place, key.
+    pub largest: Vec<(u64, usize, String)>,
+}
+
+impl Storage {
+    /// Computes everything. `layouts` are those of the settings; a bucket that is no longer there is left out of `rollup` before.
+    #[must_use]
+    pub fn of(
+        rollup: &Rollup,
+        layouts: &HashMap<String, Layout>,
+        history: &History,
+        today: Date,
+    ) -> Self {
+        let owners = owners(rollup);
+        let ranks = owners
+            .iter()
+            .enumerate()
+            .map(|(at, owner)| (owner.sub.clone(), at))
+            .collect();
+        let view = |bucket: &crate::rollup::Bucket| {
+            let layout = layouts.get(&bucket.name).copied().unwrap_or(Layout::Plain);
+            bucket_view(
+                &bucket.name,
+                layout,
+                bucket.found.as_ref(),
+                bucket.failure.clone(),
+            )
+        };
+        Self {
+            buckets: rollup.buckets.iter().map(view).collect(),
+            usage: usage(rollup, owners.len(), history, today),
+            owners,
+            ranks,
+        }
+    }
+
+    /// A user's objects and rank, from 1; `None` for a user without any.
+    #[must_use]
+    pub fn owner(&self, sub: &str) -> Option<(usize, &OwnerView)> {
+        let at = *self.ranks.get(sub)?;
+        Some((at + 1, self.owners.get(at)?))
+    }
+
+    /// A part of all known bytes, from 0 to 1.
+    #[must_use]
+    pub fn share(&self, bytes: u64) -> Option<f64> {
+        share(bytes, self.usage.known_bytes)
+    }
+}
+
+fn bucket_view(
+    name: &str,
+    layout: Layout,
+    found: Option<&Found>,
+    error: Option<Failure>,
+) -> BucketView {
+    let totals = found.map(|found| &found.totals);
+    let class = |(class, sum): (&String, &Sum)| ClassSum {
+        class: class.clone(),
+        objects: sum.objects,
+        bytes: sum.bytes,
+    };
+    BucketView {
+        name: name.to_owned(),
+        layout,
+        objects: totals.map(|totals| totals.all.objects),
+        bytes: totals.map(|totals| totals.all.bytes),
+        newest_object: totals.and_then(|totals| totals.newest),
+        kinds: totals
+            .map(|totals| kind_sums(&totals.kinds))
+            .unwrap_or_default(),
+        classes: totals
+            .map(|totals| totals.classes.iter().map(class).collect())
+            .unwrap_or_default(),
+        owners: totals.map(|totals| count_from_usize(totals.owners.len())),
+        unattributed: totals.map(|totals| totals.unattributed),
+        unfinished_uploads: found.and_then(|found| found.unfinished),
+        as_of: found.map(|found| found.begun),
+        error,
+    }
+}
+
+/// The kinds of which there are any, the largest first.
+#[must_use]
+pub fn kind_sums(kinds: &Kinds) -> Vec<KindSum> {
+    let sum = |(kind, sum): (Kind, Sum)| KindSum {
+        kind,
+        objects: sum.objects,
+        bytes: sum.bytes,
+    };
+    let mut sums: Vec<_> = kinds.present().map(sum).collect();
+    sums.sort_by_key(|sum| std::cmp::Reverse(sum.bytes));
+    sums
+}
+
+fn usage(rollup: &Rollup, owners: usize, history: &History, today: Date) -> Usage {
+    let (mut known, mut unattributed, mut kinds) =
+        (Sum::default(), Sum::default(), Kinds::default());
+    let mut sums = Vec::new();
+    let mut oldest: Option<Timestamp> = None;
+    for bucket in &rollup.buckets {
+        let Some(found) = &bucket.found else { continue };
+        known.add(found.totals.all);
+        unattributed.add(found.totals.unattributed);
+        kinds.add_all(&found.totals.kinds);
+        sums.push((bucket.name.as_str(), found.totals.all));
+        oldest = Some(oldest.map_or(found.begun, |oldest| oldest.min(found.begun)));
+    }
+    let whole = sums.len() == rollup.buckets.len();
+    let growth = |days| whole.then(|| history.growth(today, days, &sums)).flatten();
+    Usage {
+        bytes: whole.then_some(known.bytes),
+        objects: whole.then_some(known.objects),
+        known_bytes: known.bytes,
+        known_objects: known.objects,
+        buckets: count_from_usize(rollup.buckets.len()),
+        kinds: kind_sums(&kinds),
+        owners: count_from_usize(owners),
+        unattributed,
+        growth: GrowthView {
+            last_day: growth(1),
+            last_week: growth(7),
+            first_day: history.first(),
+        },
+        last_full_scan: oldest.filter(|_| whole),
+    }
+}
+
+/// Every owner over all buckets, the one with the most bytes first, of equals the first by sub.
+fn owners(rollup: &Rollup) -> Vec<OwnerView> {
+    let mut owners = HashMap::<&str, OwnerView>::new();
+    for (place, bucket) in rollup.buckets.iter().enumerate() {
+        for (sub, share) in bucket.found.iter().flat_map(|found| &found.totals.owners) {
+            let owner = owners.entry(sub).or_default();
+            let sum = share.kinds.sum();
+            owner.sum.add(sum);
+            owner.buckets.push((place, sum));
+            owner.kinds.add_all(&share.kinds);
+            let largest = share.largest.iter();
+            owner
+                .largest
+                .extend(largest.map(|(bytes, key)| (*bytes, place, key.clone())));
+        }
+    }
+    let mut owners: Vec<_> = owners
+        .into_iter()
+        .map(|(sub, mut owner)| {
+            sub.clone_into(&mut owner.sub);
+            owner
+                .largest
+                .sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
+            owner.largest.truncate(5);
+            owner.largest.shrink_to_fit();
+            owner
+        })
+        .collect();
+    owners.sort_by(|a, b| {
+        b.sum
+            .bytes
+            .cmp(&a.sum.bytes)
+            .then_with(|| a.sub.cmp(&b.sub))
+    });
+    owners
+}
+
+/// The day of a moment, in UTC.
+#[must_use]
+pub fn day(moment: Timestamp) -> Date {
+    Offset::UTC.to_datetime(moment).date()
+}

@@ -1,0 +1,282 @@
+//! `/api/storage/usage` and `/api/storage/buckets`, compared with what was put.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use silo_testkit::demo::BUCKETS;
+use silo_testkit::s3::Kind;
+
+use crate::stage::{BOTH, stage, sum};
+
+fn row<'a>(data: &'a Value, bucket: &str) -> &'a Value {
+    let buckets = data["buckets"].as_array().unwrap();
+    buckets.iter().find(|row| row["name"] == bucket).unwrap()
+}
+
+fn number(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn total(rows: &Value, field: &str) -> u64 {
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| number(&row[field]))
+        .sum()
+}
+
+#[tokio::test]
+async fn every_sum_is_what_was_put_to_the_byte() {
+    for kind in BOTH {
+        let stage = stage(kind).await;
+        let service = stage.scanned().await;
+        let data = service.data("/api/storage/buckets").await;
+        let mut all = (0, 0);
+        for bucket in BUCKETS {
+            let (objects, bytes) = sum(stage.in_bucket(bucket));
+            let row = row(&data, bucket);
+            assert_eq!(
+                (number(&row["objects"]), number(&row["bytes"])),
+                (objects, bytes),
+                "{kind:?}: {row}"
+            );
+            assert_eq!(
+                (
+                    total(&row["kinds"], "objects"),
+                    total(&row["kinds"], "bytes")
+                ),
+                (objects, bytes),
+                "{kind:?}: {row}"
+            );
+            assert_eq!(
+                (
+                    total(&row["classes"], "objects"),
+                    total(&row["classes"], "bytes")
+                ),
+                (objects, bytes),
+                "{kind:?}: {row}"
+            );
+            let nobody = sum(stage
+                .in_bucket(bucket)
+                .filter(|object| object.owner.is_none()));
+            assert_eq!(
+                (
+                    number(&row["unattributed"]["objects"]),
+                    number(&row["unattributed"]["bytes"])
+                ),
+                nobody,
+                "{kind:?}: {row}"
+            );
+            let owners: BTreeSet<_> = stage
+                .in_bucket(bucket)
+                .filter_map(|object| object.owner.as_ref())
+                .collect();
+            assert_eq!(
+                number(&row["owners"]),
+                owners.len() as u64,
+                "{kind:?}: {row}"
+            );
+            assert!(
+                row["newestObject"].is_string() && row["asOf"].is_string(),
+                "{row}"
+            );
+            all = (all.0 + objects, all.1 + bytes);
+        }
+        let usage = service.data("/api/storage/usage").await;
+        assert_eq!(
+            (number(&usage["objects"]), number(&usage["bytes"])),
+            all,
+            "{kind:?}: {usage}"
+        );
+        assert_eq!(
+            (number(&usage["knownObjects"]), number(&usage["knownBytes"])),
+            all
+        );
+        assert_eq!(
+            (
+                total(&usage["kinds"], "objects"),
+                total(&usage["kinds"], "bytes")
+            ),
+            all
+        );
+        assert_eq!(usage["buckets"], 5);
+        // Owners and nobody together are the whole.
+        let top = service.data("/api/storage/top-users?limit=500").await;
+        let owned = (
+            total(&top["users"], "objects"),
+            total(&top["users"], "bytes"),
+        );
+        let nobody = &usage["unattributed"];
+        assert_eq!(
+            (
+                owned.0 + number(&nobody["objects"]),
+                owned.1 + number(&nobody["bytes"])
+            ),
+            all,
+            "{kind:?}"
+        );
+        assert_eq!(top["of"], usage["owners"]);
+    }
+}
+
+#[tokio::test]
+async fn kinds_are_told_by_where_and_what() {
+    let stage = stage(Kind::Memory).await;
+    let service = stage.scanned().await;
+    let data = service.data("/api/storage/buckets").await;
+    let kinds = |bucket: &str| -> BTreeSet<String> {
+        let kinds = row(&data, bucket)["kinds"].as_array().unwrap();
+        kinds
+            .iter()
+            .map(|row| row["kind"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let set = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(
+        kinds("user-aesthetic-computer"),
+        set(&["image", "painting", "piece", "zip"])
+    );
+    assert_eq!(
+        kinds("at-blobs-aesthetic-computer"),
+        set(&["image", "video"])
+    );
+    assert!(kinds("art-aesthetic-computer").is_superset(&set(&["oven", "painting"])));
+    let paintings = row(&data, "user-aesthetic-computer")["kinds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["kind"] == "painting")
+        .unwrap();
+    let put = sum(stage
+        .in_bucket("user-aesthetic-computer")
+        .filter(|object| object.key.contains("/painting/")));
+    assert_eq!(
+        (number(&paintings["objects"]), number(&paintings["bytes"])),
+        put
+    );
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_told_apart_where_the_storage_tells_them() {
+    let stage = stage(Kind::Memory).await;
+    // An upload whose abort never arrives.
+    let proxy = silo_testkit::proxy::Proxy::start(&stage.s3.url(), |_, line| {
+        if line.starts_with("DELETE ") {
+            silo_testkit::proxy::Fault::Reset
+        } else {
+            silo_testkit::proxy::Fault::None
+        }
+    })
+    .await
+    .unwrap();
+    let half = futures_util::stream::iter([
+        Ok(bytes::Bytes::from(vec![0; silo_spaces::upload::PART + 1])),
+        Err(std::io::ErrorKind::BrokenPipe.into()),
+    ]);
+    crate::stage::spaces(&proxy.url())
+        .put_stream("art-aesthetic-computer", "half.zip", half)
+        .await
+        .unwrap_err();
+    let service = stage.scanned().await;
+    let reply = service.get("/api/storage/buckets").await.ok();
+    let row_of = |bucket| row(&reply["data"], bucket)["unfinishedUploads"].clone();
+    assert_eq!(row_of("art-aesthetic-computer")["uploads"], 1);
+    assert_eq!(
+        row_of("art-aesthetic-computer")["bytes"],
+        silo_spaces::upload::PART
+    );
+    assert_eq!(
+        row_of("wand-aesthetic-computer"),
+        json!({ "uploads": 0, "bytes": 0, "oldest": null })
+    );
+    assert_eq!(reply["meta"]["state"], "fresh", "{}", reply["meta"]);
+    let (objects, _) = sum(stage.in_bucket("art-aesthetic-computer"));
+    assert_eq!(
+        row(&reply["data"], "art-aesthetic-computer")["objects"],
+        objects
+    );
+}
+
+#[tokio::test]
+async fn a_storage_that_cannot_tell_unfinished_uploads_makes_them_unknown_and_says_so() {
+    let stage = stage(Kind::Files).await;
+    let service = stage.scanned().await;
+    let reply = service.get("/api/storage/buckets").await.ok();
+    assert_eq!(
+        row(&reply["data"], "art-aesthetic-computer")["unfinishedUploads"],
+        Value::Null
+    );
+    assert_eq!(reply["meta"]["state"], "partial");
+    assert_eq!(
+        reply["meta"]["errors"][0]["code"], "not_supported",
+        "{}",
+        reply["meta"]
+    );
+}
+
+#[tokio::test]
+async fn an_empty_storage_has_zeros() {
+    let s3 = silo_testkit::s3::S3Server::start(Kind::Memory)
+        .await
+        .unwrap();
+    crate::stage::spaces(&s3.url())
+        .create_bucket("empty-bucket")
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = crate::stage::command();
+    command
+        .env("SPACES_ENDPOINT", s3.url())
+        .env("SPACES_KEY", "k")
+        .env("SPACES_SECRET", "s")
+        .env("BUCKETS", "empty-bucket")
+        .env("STORAGE_FOLDER", folder.path());
+    let service = crate::stage::Service::start("silo-storage-api", command).await;
+    let within = std::time::Duration::from_secs(20);
+    let usage = service
+        .until(within, "/api/storage/usage", |reply| {
+            reply.state() == "fresh"
+        })
+        .await
+        .ok();
+    assert_eq!(
+        (&usage["data"]["bytes"], &usage["data"]["objects"]),
+        (&json!(0), &json!(0))
+    );
+    let row = service.data("/api/storage/buckets").await["buckets"][0].clone();
+    assert_eq!(
+        (&row["objects"], &row["newestObject"]),
+        (&json!(0), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn an_unchanged_answer_is_304() {
+    let stage = stage(Kind::Files).await;
+    let service = stage.scanned().await;
+    for path in [
+        "/api/storage/buckets",
+        "/api/storage/usage",
+        "/api/storage/top-users",
+    ] {
+        let first = service.get(path).await;
+        let tag = first.header("etag").to_owned();
+        let again = service
+            .send(reqwest::Method::GET, path, |request| {
+                request.header("If-None-Match", &tag)
+            })
+            .await;
+        assert_eq!(
+            (again.status.as_u16(), again.text.as_str()),
+            (304, ""),
+            "{path}"
+        );
+    }
+}

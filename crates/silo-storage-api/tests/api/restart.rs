@@ -1,0 +1,165 @@
+//! What is on disk outlives the process: killed at any moment, it is served again or made anew, and never wrong.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use silo_testkit::proxy::{Fault, Proxy};
+use silo_testkit::s3::Kind;
+use silo_testkit::wait::wait_for;
+
+use crate::stage::{spaces, stage, sum, until_scanned};
+
+#[tokio::test]
+async fn a_restart_serves_the_last_rollup_at_once_as_stale() {
+    let stage = stage(Kind::Memory).await;
+    let mut service = stage.scanned().await;
+    let before = service.get("/api/storage/buckets").await.ok();
+    service.process.kill().await.unwrap();
+
+    let proxy = Proxy::start(&stage.s3.url(), |_, _| {
+        Fault::Delay(Duration::from_millis(400))
+    })
+    .await
+    .unwrap();
+    let service = stage.service_at(&proxy.url(), &[]).await;
+    let restored = service.get("/api/storage/buckets").await.ok();
+    assert_eq!(restored["data"], before["data"]);
+    assert_eq!(restored["meta"]["state"], "stale");
+    assert_eq!(restored["meta"]["errors"][0]["code"], "restored");
+    let oldest = before["data"]["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["asOf"].as_str().unwrap())
+        .min()
+        .unwrap();
+    assert_eq!(restored["meta"]["asOf"], oldest);
+    let ready = service.get("/readyz").await;
+    assert_eq!(ready.status, 200, "{ready:#?}");
+    until_scanned(&service).await;
+    let fresh = service.get("/api/storage/buckets").await.ok();
+    assert_eq!(fresh["meta"]["state"], "fresh");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_made_anew() {
+    let stage = stage(Kind::Files).await;
+    let mut service = stage.scanned().await;
+    service.process.kill().await.unwrap();
+    for name in ["rollup", "history", "scan"] {
+        let file = stage.folder.path().join(format!("{name}.silo"));
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    }
+    let service = stage.service_at(&stage.s3.url(), &[]).await;
+    let usage = until_scanned(&service).await.ok();
+    assert_eq!(usage["data"]["bytes"], sum(stage.objects.iter()).1);
+    assert!(service.log().contains("damaged"), "{}", service.log());
+}
+
+#[tokio::test]
+async fn a_scan_killed_half_way_goes_on_from_its_finished_ranges() {
+    let stage = stage(Kind::Memory).await;
+    let spaces = spaces(&stage.s3.url());
+    let many = (0..12_000).map(|at| {
+        let (spaces, key) = (spaces.clone(), format!("many/{at:05}.png"));
+        async move {
+            spaces
+                .put(
+                    "assets-aesthetic-computer",
+                    &key,
+                    Bytes::from_static(b"123"),
+                )
+                .await
+        }
+    });
+    stream::iter(many)
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await
+        .unwrap();
+    // Only this bucket, one worker, a page in 800 ms: a scan of twelve pages takes ten seconds.
+    let only = [
+        ("BUCKETS", "assets-aesthetic-computer"),
+        ("SCAN_WORKERS", "1"),
+    ];
+    let slow = Proxy::start(&stage.s3.url(), |_, _| {
+        Fault::Delay(Duration::from_millis(800))
+    })
+    .await
+    .unwrap();
+    let mut service = stage.service_at(&slow.url(), &only).await;
+    let file = stage.folder.path().join("scan.silo");
+    let written = || async {
+        // Some of it, and not all: some thousand objects have been counted.
+        let text = std::fs::read_to_string(&file).ok()?;
+        let document: serde_json::Value = serde_json::from_str(text.split_once('\n')?.1).ok()?;
+        let standing = &document["open"]["assets-aesthetic-computer"][1];
+        standing["totals"]["all"]["objects"]
+            .as_u64()
+            .filter(|objects| *objects >= 3_000)
+    };
+    let counted = wait_for(Duration::from_secs(20), written)
+        .await
+        .expect("the standing is written down");
+    service.process.kill().await.unwrap();
+
+    let quick = Proxy::start(&stage.s3.url(), |_, _| Fault::None)
+        .await
+        .unwrap();
+    let service = stage.service_at(&quick.url(), &only).await;
+    let usage = until_scanned(&service).await.ok();
+    let (objects, bytes) = sum(stage.in_bucket("assets-aesthetic-computer"));
+    assert_eq!(usage["data"]["objects"], objects + 12_000);
+    assert_eq!(usage["data"]["bytes"], bytes + 36_000);
+    let all = 13 + 2;
+    assert!(
+        quick.requests() + counted / 1_000 <= all + 1,
+        "{} requests after {counted} objects were known",
+        quick.requests()
+    );
+}
+
+#[tokio::test]
+async fn a_second_process_waits_for_the_first_to_end() {
+    let stage = stage(Kind::Files).await;
+    let mut first = stage.scanned().await;
+    let proxy = Proxy::start(&stage.s3.url(), |_, _| Fault::None)
+        .await
+        .unwrap();
+    let second = stage.service_at(&proxy.url(), &[]).await;
+    let served = second.get("/api/storage/usage").await.ok();
+    assert_eq!(
+        served["meta"]["state"], "stale",
+        "what the first found is served"
+    );
+    wait_for(Duration::from_secs(5), || async {
+        second.log().contains("another process scans").then_some(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(proxy.requests(), 0);
+    first.process.kill().await.unwrap();
+    until_scanned(&second).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_to_is_told() {
+    let stage = stage(Kind::Files).await;
+    let file = stage.folder.path().join("a-file");
+    std::fs::write(&file, "x").unwrap();
+    let mut command = crate::stage::command();
+    command
+        .env("SPACES_ENDPOINT", stage.s3.url())
+        .env("SPACES_KEY", "k")
+        .env("SPACES_SECRET", "s")
+        .env("STORAGE_FOLDER", file.join("below"))
+        .env("BIND", "127.0.0.1:0");
+    let output = command.output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && told.contains("STORAGE_FOLDER"),
+        "{told}"
+    );
+}

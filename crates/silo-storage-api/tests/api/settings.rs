@@ -1,0 +1,13 @@
+//! Settings that are wrong stop the start.
+
+use crate::stage::command;
+
+#[tokio::test]
+async fn missing_settings_are_all_told_with_exit_code_78() {
+    let output = command().env("SPACES_SECRET", "").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    for name in ["SPACES_ENDPOINT", "SPACES_KEY", "SPACES_SECRET"] {
+        assert!(told.contains(&format!("{name}: missing")), "{told}");
+    }
+}
