@@ -1,12 +1,13 @@
 // Registers the panels, loads each when it comes near the view, and lets every age tick.
 
 import { h } from './lib/dom.js';
+import { tickTimes } from './lib/format.js';
 import { pauseAll, resumeAll, worst } from './lib/source.js';
 import { showReasons, showState } from './lib/state.js';
 import * as header from './panels/header.js';
 
 /** The panels, in the order of the page. Each module exports `mount(body)`, which gives `{ sources, update }`. */
-const PANELS = ['collections', 'database', 'kidlisp'];
+const PANELS = ['collections', 'database', 'storage', 'kidlisp'];
 
 /** The panels on the page so far. */
 const frames = [];
@@ -48,6 +49,7 @@ function tick() {
     showState(state, view);
     showReasons(reasons, sources);
   }
+  tickTimes();
   header.tick([...new Set(frames.flatMap(({ sources }) => sources))]);
 }
 

@@ -62,3 +62,58 @@ export function series(caption, values, secondsApart) {
     { title: 'per second', number: true, cell: ({ value }) => value ?? '–' },
   ], rows);
 }
+
+/** The sides of the area that a treemap fills, in its own units. */
+const [WIDE, HIGH] = [1000, 380];
+
+/**
+ * Rectangles whose areas are the values, the largest first.
+ * @param {string} summary
+ * @param {{ label: string, value: number, text: string }[]} items in falling order of value
+ * @param {HTMLTableElement} twin
+ */
+export function treemap(summary, items, twin) {
+  const known = items.filter(({ value }) => value > 0);
+  const total = known.reduce((sum, { value }) => sum + value, 0);
+  const cells = tile(known.map((item) => ({ item, area: (item.value / total) * WIDE * HIGH })), 0, 0, WIDE, HIGH);
+  const drawing = svg('svg', { class: 'treemap', viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    cells.map(({ x, y, width, height, item }) => svg('rect', { x: x + 0.5, y: y + 0.5, width: Math.max(0, width - 1), height: Math.max(0, height - 1) },
+      svg('title', {}, `${item.label}: ${item.text}`))));
+  // Letters would be stretched with the drawing, so they lie over it.
+  const percent = (part, whole) => `${((100 * part) / whole).toFixed(2)}%`;
+  const names = cells.filter(({ width, height }) => width > 66 && height > 42).map(({ x, y, width, height, item }) =>
+    place(h('span', {}, item.label, h('small', {}, item.text)), { left: percent(x, WIDE), top: percent(y, HIGH), width: percent(width, WIDE), height: percent(height, HIGH) }));
+  return figure('tree', summary, h('div', { class: 'ground', 'aria-hidden': 'true' }, drawing, names), twin);
+}
+
+/** Sets where an element is; the page's policy allows no style attributes. */
+function place(element, where) {
+  Object.assign(element.style, where);
+  return element;
+}
+
+/** Fills a rectangle with areas, row by row along its shorter side, each row as long as that makes its cells more square (Bruls, Huizing, van Wijk: Squarified Treemaps). */
+function tile(cells, x, y, width, height) {
+  if (cells.length === 0) return [];
+  const side = Math.min(width, height);
+  let count = 1;
+  while (count < cells.length && worstRatio(cells.slice(0, count + 1), side) <= worstRatio(cells.slice(0, count), side)) count += 1;
+  const row = cells.slice(0, count);
+  const sum = row.reduce((all, { area }) => all + area, 0);
+  const depth = side > 0 ? sum / side : 0;
+  let at = 0;
+  const placed = row.map(({ item, area }) => {
+    const length = depth > 0 ? area / depth : 0;
+    const cell = width >= height ? { x, y: y + at, width: depth, height: length, item } : { x: x + at, y, width: length, height: depth, item };
+    at += length;
+    return cell;
+  });
+  const rest = width >= height ? tile(cells.slice(count), x + depth, y, width - depth, height) : tile(cells.slice(count), x, y + depth, width, height - depth);
+  return [...placed, ...rest];
+}
+
+function worstRatio(row, side) {
+  const sum = row.reduce((all, { area }) => all + area, 0);
+  const areas = row.map(({ area }) => area);
+  return Math.max((side ** 2 * Math.max(...areas)) / sum ** 2, sum ** 2 / (side ** 2 * Math.min(...areas)));
+}

@@ -1,6 +1,6 @@
 // Numbers and times as people read them. What is not known is a dash, never a zero.
 
-import { h } from './dom.js';
+import { h, say } from './dom.js';
 
 const UNKNOWN = '–';
 const whole = new Intl.NumberFormat('en');
@@ -57,11 +57,20 @@ export function ageText(seconds) {
   return `${whole.format(Math.floor(seconds / 86400))} d`;
 }
 
-/** A moment as how long ago it is, with the exact time behind it. */
+/** A moment as how long ago it is, or how long until then, with the exact time behind it. It goes on counting; see `tickTimes`. */
 export function ago(moment) {
   const time = Date.parse(moment);
   if (!Number.isFinite(time)) return h('span', { class: 'unknown', title: 'not known' }, UNKNOWN);
+  return h('time', { datetime: moment, title: new Date(time).toLocaleString('en') }, momentText(time));
+}
+
+function momentText(time) {
   const seconds = (Date.now() - time) / 1000;
-  const text = seconds < 0 ? 'just now' : `${ageText(seconds)} ago`;
-  return h('time', { datetime: moment, title: new Date(time).toLocaleString('en') }, text);
+  if (seconds < -5) return `in ${ageText(-seconds)}`;
+  return seconds < 0 ? 'just now' : `${ageText(seconds)} ago`;
+}
+
+/** Lets every moment on the page say how long ago it is now. */
+export function tickTimes() {
+  for (const element of document.querySelectorAll('time[datetime]')) say(element, momentText(Date.parse(element.dateTime)));
 }

@@ -1,7 +1,7 @@
 // The masthead: what is running, the worst state and the oldest age on the page, and the figures one comes for.
 
 import { box, fill, h, say } from '../lib/dom.js';
-import { ageText, bytes, count, countText, percentText } from '../lib/format.js';
+import { ageText, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
 import { refreshAll, source, worst } from '../lib/source.js';
 import { showState } from '../lib/state.js';
 
@@ -19,16 +19,18 @@ export function mount(body) {
     users: source('/api/db/users/count'),
     health: source('/api/db/health'),
     keeps: source('/api/kidlisp/stats'),
+    storage: source('/api/storage/usage'),
   };
-  const update = ({ collections, users, health, keeps }) => fill(boxes, figures(collections, users, health, keeps));
+  const update = (views) => fill(boxes, figures(views));
   return { sources, update };
 }
 
-function figures(collections, users, health, keeps) {
+function figures({ collections, users, health, keeps, storage }) {
   const { total, disposable } = collections.data ?? {};
   const people = users.data;
   const server = health.data;
   const kept = keeps.data;
+  const stored = storage.data;
   return [
     box('documents', count(total?.documents), total ? `in ${countText(total.collections)} collections` : '', shown(collections)),
     box('database', bytes(total?.dataBytes), disposable ? `${percentText(disposable.shareOfDataBytes)} disposable` : '', shown(collections)),
@@ -36,10 +38,16 @@ function figures(collections, users, health, keeps) {
     box('handles', count(people?.handles), people ? `${countText(people.withoutHandle)} users without` : '', shown(users)),
     box('keeps', count(kept?.kept), kept ? `${countText(kept.pending)} pending, ${countText(kept.failed)} failed` : '', shown(keeps)),
     box('mongod', server?.status ?? '–', server?.uptimeSeconds ? `${server.version}, up ${ageText(server.uptimeSeconds)}` : '', shown(health)),
-    notSetUp('spaces'),
+    box('spaces', bytes(stored?.bytes), stored ? scanned(stored) : '', shown(storage)),
     notSetUp('services up'),
     notSetUp('last good backup'),
   ];
+}
+
+/** How much of storage is known, or how far the scan is. */
+function scanned({ objects, knownBytes, scan }) {
+  if (scan.scanning && objects === null) return `${countText(scan.objects)} objects counted`;
+  return objects === null ? `at least ${bytesText(knownBytes)}` : `${countText(objects)} objects`;
 }
 
 const shown = ({ state }) => (state === 'refreshing' ? 'fresh' : state);

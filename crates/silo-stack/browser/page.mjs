@@ -51,11 +51,17 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
   return { page, requests, close };
 }
 
+/** Every panel below the header. */
+export const PANELS = ['collections', 'database', 'storage', 'kidlisp'];
+/** Those that silo-db-api alone answers. */
+export const DATABASE_PANELS = ['collections', 'database', 'kidlisp'];
+
 /** Brings every panel into view, so that each is loaded. */
 export async function loadAll(page) {
-  for (const id of ['collections', 'database', 'kidlisp']) await page.locator(`#${id}`).scrollIntoViewIfNeeded();
+  for (const id of PANELS) await page.locator(`#${id}`).scrollIntoViewIfNeeded();
   await page.waitForSelector('.collections tbody tr');
   await page.waitForSelector('#database .sparkline');
+  await page.waitForSelector('#storage .treemap', { timeout: 60_000 });
   await page.waitForSelector('#kidlisp .box');
 }
 

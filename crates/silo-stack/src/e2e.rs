@@ -3,6 +3,7 @@
 //! The script asks for an outage with a line on its standard output (`@stop silo-db-api`, `@start mongo`) and reads `done` when it
 //! has happened; every other line is for people.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -94,6 +95,24 @@ async fn add_hostile_collection(mongo: &MongoServer) -> Result<()> {
     Ok(database.create_collection(HOSTILE).await?)
 }
 
+/// What lies in storage, as it was put.
+fn storage(demo: &Demo) -> Value {
+    let (mut buckets, mut owners) = (BTreeMap::new(), BTreeMap::new());
+    for object in demo.objects() {
+        *buckets.entry(object.bucket).or_insert(0) += object.bytes;
+        if let Some(sub) = object.owner {
+            *owners.entry(sub).or_insert(0) += object.bytes;
+        }
+    }
+    let top = owners.iter().max_by_key(|(_, bytes)| **bytes);
+    json!({
+        "bytes": buckets.values().sum::<usize>(),
+        "buckets": buckets,
+        "owners": owners.len(),
+        "top": top.map(|(sub, bytes)| json!({ "sub": sub, "bytes": bytes })),
+    })
+}
+
 /// What the page must show, from the generator and not from any API.
 fn truth(demo: &Demo) -> Value {
     let mut rows = serde_json::Map::new();
@@ -123,5 +142,6 @@ fn truth(demo: &Demo) -> Value {
         "pending": keeps.pending,
         "failed": keeps.failed,
         "rows": rows,
+        "storage": storage(demo),
     })
 }

@@ -1,4 +1,4 @@
-//! The processes of the local stack: a Mongo server with demo data, the services, Caddy.
+//! The processes of the local stack: a Mongo server and an S3 server with demo data, the services, Caddy.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{Kind, MongoServer};
 use silo_testkit::process::{LineSink, Process};
+use silo_testkit::s3::{self, S3Server};
 use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 use silo_testkit::wait::wait_for;
@@ -18,9 +19,11 @@ use tempfile::TempDir;
 
 mod load;
 mod part;
+mod put;
 
 use self::load::load;
 use self::part::Part;
+use self::put::put;
 use crate::build::build;
 
 /// How long a part may take to come up.
@@ -73,6 +76,7 @@ pub struct Stack {
     pub demo: Option<Demo>,
     parts: Vec<Part>,
     mongo: Option<MongoServer>,
+    s3: Option<S3Server>,
     folder: TempDir,
     plan: Plan,
     port: u16,
@@ -90,6 +94,7 @@ impl Stack {
             demo: None,
             parts: Vec::new(),
             mongo: None,
+            s3: None,
             folder,
             plan,
             port,
@@ -105,7 +110,8 @@ impl Stack {
                 ],
             )
             .await?;
-        stack.start_caddy(&db_api).await?;
+        let storage_api = stack.start_storage(&binaries, &db_api).await?;
+        stack.start_caddy(&db_api, &storage_api).await?;
         Ok(stack)
     }
 
@@ -113,6 +119,9 @@ impl Stack {
     pub async fn stop(mut self) -> Result<()> {
         for part in self.parts.iter_mut().rev() {
             part.stop().await?;
+        }
+        if let Some(mut s3) = self.s3.take() {
+            s3.stop().await?;
         }
         if let Some(mut mongo) = self.mongo.take() {
             mongo.stop().await?;
@@ -160,6 +169,10 @@ impl Stack {
             {
                 return format!("the Mongo server ended with {status}");
             }
+            let s3 = self.s3.as_mut().and_then(S3Server::process);
+            if let Some(status) = s3.and_then(Process::ended) {
+                return format!("the S3 server ended with {status}");
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -167,6 +180,11 @@ impl Stack {
     /// The Mongo server, unless one was given.
     pub fn mongo(&mut self) -> Option<&mut MongoServer> {
         self.mongo.as_mut()
+    }
+
+    /// The address of the S3 server.
+    pub fn s3(&self) -> Option<String> {
+        self.s3.as_ref().map(S3Server::url)
     }
 
     /// The process id of a part.
@@ -218,6 +236,28 @@ impl Stack {
         Ok(uri)
     }
 
+    /// Starts the S3 server with the demo objects, and the service that measures it.
+    async fn start_storage(&mut self, binaries: &Path, db_api: &str) -> Result<String> {
+        say::step("starting the S3 server");
+        // The one in memory: it also tells of unfinished uploads, as Spaces does.
+        let data = self.folder.path().join("s3");
+        std::fs::create_dir_all(&data)?;
+        let s3 = S3Server::start_in(s3::Kind::Memory, &data, None).await?;
+        let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
+        put(self.demo.as_ref().unwrap_or(&demo), &s3.url()).await?;
+        let folder = self.folder.path().join("storage").display().to_string();
+        let settings = [
+            ("SPACES_ENDPOINT", s3.url()),
+            ("SPACES_KEY", s3::KEY.into()),
+            ("SPACES_SECRET", s3::SECRET.into()),
+            ("STORAGE_FOLDER", folder),
+            ("DB_API_URL", format!("http://{db_api}")),
+        ];
+        self.s3 = Some(s3);
+        self.start_service("silo-storage-api", binaries, &settings)
+            .await
+    }
+
     async fn start_service(
         &mut self,
         name: &'static str,
@@ -225,6 +265,7 @@ impl Stack {
         settings: &[(&str, String)],
     ) -> Result<String> {
         let bind = format!("127.0.0.1:{}", free_port(0)?);
+        let colour = if name == "silo-db-api" { "35" } else { "34" };
         let mut environment: BTreeMap<_, _> = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
@@ -238,14 +279,14 @@ impl Stack {
             program: binaries.join(name),
             arguments: vec![],
             environment,
-            sink: self.sink(name, "35"),
+            sink: self.sink(name, colour),
             process: None,
         };
         self.begin(part, &format!("http://{bind}/readyz")).await?;
         Ok(bind)
     }
 
-    async fn start_caddy(&mut self, db_api: &str) -> Result<()> {
+    async fn start_caddy(&mut self, db_api: &str, storage_api: &str) -> Result<()> {
         let access = if self.plan.sign_in.is_some() {
             "signed_in"
         } else {
@@ -266,6 +307,7 @@ impl Stack {
                 workspace().join("dashboard").display().to_string(),
             ),
             ("SILO_DB_API".into(), db_api.to_owned()),
+            ("SILO_STORAGE_API".into(), storage_api.to_owned()),
             ("SILO_ADMIN_SOCKET".into(), format!("{home}/caddy.sock")),
         ]);
         if let Some((user, hash)) = self.plan.sign_in.clone() {

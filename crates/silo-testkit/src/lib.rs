@@ -6,6 +6,8 @@
 #[cfg(feature = "servers")]
 pub mod demo;
 #[cfg(feature = "servers")]
+pub mod listing;
+#[cfg(feature = "servers")]
 pub mod mongo;
 #[cfg(feature = "servers")]
 pub mod process;

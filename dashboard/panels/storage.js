@@ -1,0 +1,160 @@
+// What lies in Spaces: how much, in which buckets, of which kinds, whose, and how far the scan is.
+
+import { bars, treemap } from '../lib/charts.js';
+import { box, fill, h, table } from '../lib/dom.js';
+import { ago, bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
+import { source } from '../lib/source.js';
+import { lookUp } from './user.js';
+
+/** How often one looks while a scan runs. */
+const WATCH_MS = 1500;
+/** How many users the treemap shows by name. */
+const SHOWN = 60;
+
+export function mount(body) {
+  const sources = { usage: source('/api/storage/usage'), buckets: source('/api/storage/buckets'), top: source(`/api/storage/top-users?limit=${SHOWN}`) };
+  const scan = h('div', { class: 'scan' });
+  const told = h('p', { class: 'told', role: 'status' });
+  const totals = h('div', { class: 'boxes' });
+  const charts = h('div', { class: 'charts' });
+  const users = h('div', { class: 'owners' });
+  fill(body, totals, scan, told, charts, users, lookUp());
+
+  const drawn = {};
+  let wasScanning = false;
+  let timer = null;
+
+  const now = async () => {
+    told.textContent = await rescan();
+    sources.usage.ask();
+  };
+
+  /** While a scan runs one looks often; when it has ended, at what it found. */
+  function watchScan({ scanning }) {
+    if (wasScanning && !scanning) {
+      told.textContent = '';
+      sources.buckets.ask();
+      sources.top.ask();
+    }
+    wasScanning = scanning;
+    clearTimeout(timer);
+    if (scanning && !document.hidden) timer = setTimeout(() => sources.usage.ask(), WATCH_MS);
+  }
+
+  function redraw(name, parts, element, make) {
+    if (parts.some((part) => !part) || parts.every((part, at) => part === drawn[name]?.[at])) return;
+    drawn[name] = parts;
+    const open = [...element.querySelectorAll('details[open]')].map((details) => details.querySelector('summary').dataset.key);
+    fill(element, make());
+    for (const key of open) {
+      const summary = element.querySelector(`[data-key="${CSS.escape(key)}"]`);
+      if (summary) summary.parentElement.open = true;
+    }
+  }
+
+  const update = ({ usage, buckets, top }) => {
+    redraw('totals', [usage.data, buckets.data ?? {}], totals, () => figures(usage.data, buckets.data));
+    redraw('scan', [usage.data], scan, () => scanLine(usage.data.scan, now));
+    redraw('charts', [usage.data?.kinds && buckets.data], charts, () => [byBucket(buckets.data.buckets), byKind(usage.data)]);
+    redraw('users', [top.data, usage.data?.unattributed && buckets.data], users, () => owners(top.data, usage.data));
+    if (usage.data && usage.data !== drawn.watched) {
+      drawn.watched = usage.data;
+      watchScan(usage.data.scan);
+    }
+  };
+  document.addEventListener('visibilitychange', () => drawn.watched && watchScan(drawn.watched.scan));
+  return { sources, update };
+}
+
+async function rescan() {
+  try {
+    const answer = await fetch('/api/storage/rescan', { method: 'POST', signal: AbortSignal.timeout(8000) });
+    if (answer.status === 202) return 'a scan begins';
+    return (await answer.json()).detail;
+  } catch {
+    return 'the gateway cannot be reached';
+  }
+}
+
+function figures({ bytes: all, objects, knownBytes, growth, owners: people, unattributed, lastFullScan }, buckets) {
+  const more = ({ bytes: by, objects: count }) => `${by < 0 ? '−' : '+'}${bytesText(Math.abs(by))}, ${count < 0 ? '−' : '+'}${countText(Math.abs(count))} objects`;
+  const unfinished = (buckets?.buckets ?? []).map((bucket) => bucket.unfinishedUploads);
+  const uploads = unfinished.length > 0 && unfinished.every(Boolean) ? unfinished.reduce((sum, each) => sum + each.uploads, 0) : null;
+  const parts = unfinished.reduce((sum, each) => (sum === null || each?.bytes == null ? null : sum + each.bytes), 0);
+  const grown = (period) => (period ? more(period) : 'no record from then yet');
+  return [
+    box('spaces', bytes(all), all === null && knownBytes > 0 ? `at least ${bytesText(knownBytes)}` : `${countText(objects)} objects`),
+    box('since yesterday', growth.lastDay ? signed(growth.lastDay.bytes) : unknown(), grown(growth.lastDay)),
+    box('since last week', growth.lastWeek ? signed(growth.lastWeek.bytes) : unknown(), grown(growth.lastWeek)),
+    box('users with objects', count(objects === null && knownBytes === 0 ? null : people), `${bytesText(unattributed.bytes)} are nobody's`),
+    box('unfinished uploads', count(uploads), uploads ? `${bytesText(parts)} of parts, in no other figure` : 'in no other figure'),
+    box('every bucket as of', ago(lastFullScan), 'when its listing began'),
+  ];
+}
+
+const signed = (value) => h('data', { value }, `${value < 0 ? '−' : '+'}${bytesText(Math.abs(value))}`);
+const unknown = () => h('span', { class: 'unknown', title: 'not known' }, '–');
+
+function scanLine(scan, now) {
+  const button = h('button', { type: 'button', 'data-key': 'scan now', onclick: now, disabled: scan.scanning }, 'scan now');
+  if (!scan.scanning) return [button, scan.nextAt && h('span', { class: 'facts' }, 'the next scan begins ', ago(scan.nextAt))];
+  const done = scan.perMille;
+  return [button,
+    h('progress', { 'aria-label': 'the scan', max: 1000, value: done }),
+    h('span', { class: 'facts' }, [
+      scan.bucket ? `listing ${scan.bucket}` : 'beginning',
+      `${countText(scan.objects)} objects`,
+      scan.objectsPerSecond !== null && `${countText(scan.objectsPerSecond)} a second`,
+      done !== null && `${percentText(done / 1000)} of last time's`,
+    ].filter(Boolean).join(' · '))];
+}
+
+function byBucket(buckets) {
+  const known = buckets.filter((bucket) => bucket.bytes !== null);
+  const total = known.reduce((sum, bucket) => sum + bucket.bytes, 0);
+  const share = ({ bytes: part }) => percentText(total && part !== null ? part / total : null);
+  const twin = table('buckets', [
+    { title: 'bucket', cell: ({ name, error }) => [name, error && h('span', { class: 'tag' }, error.code)] },
+    { title: 'objects', number: true, cell: (row) => count(row.objects) },
+    { title: 'bytes', number: true, cell: (row) => bytes(row.bytes) },
+    { title: 'share', number: true, cell: (row) => percent(total && row.bytes !== null ? row.bytes / total : null) },
+    { title: 'newest', number: true, cell: (row) => ago(row.newestObject) },
+    { title: 'classes', cell: (row) => row.classes.map(({ class: name, objects }) => `${name} ${countText(objects)}`).join(', ') },
+    { title: 'as of', number: true, cell: (row) => ago(row.asOf) },
+  ], buckets);
+  const failed = buckets.filter(({ error }) => error);
+  const summary = `${bytesText(total)} in ${countText(known.length)} buckets${failed.length > 0 ? `; ${failed.map(({ name }) => name).join(', ')} could not be listed this time` : ''}.`;
+  const rows = buckets.toSorted((a, b) => (b.bytes ?? -1) - (a.bytes ?? -1));
+  return h('div', {}, h('h3', {}, 'buckets'), bars(summary, rows.map((row) => ({
+    label: row.name.replace(/-aesthetic-computer$/, ''), value: row.bytes, marked: row.error ? row.bytes : 0, text: `${bytesText(row.bytes)} · ${share(row)}`,
+  })), twin));
+}
+
+function byKind({ kinds, knownBytes }) {
+  const share = (row) => (knownBytes ? row.bytes / knownBytes : null);
+  const twin = table('kinds', [
+    { title: 'kind', cell: ({ kind }) => kind },
+    { title: 'objects', number: true, cell: (row) => count(row.objects) },
+    { title: 'bytes', number: true, cell: (row) => bytes(row.bytes) },
+    { title: 'share', number: true, cell: (row) => percent(share(row)) },
+  ], kinds);
+  const summary = kinds.length === 0 ? 'No objects yet.' : `Most is ${kinds[0].kind}: ${percentText(share(kinds[0]))}.`;
+  return h('div', {}, h('h3', {}, 'kinds'), bars(summary, kinds.map((row) => ({ label: row.kind, value: row.bytes, marked: 0, text: `${bytesText(row.bytes)} · ${percentText(share(row))}` })), twin));
+}
+
+function owners({ users, of }, { knownBytes, unattributed }) {
+  const name = ({ handle, sub }) => (handle ? `@${handle}` : sub);
+  const named = users.reduce((sum, user) => sum + user.bytes, 0);
+  const others = knownBytes - unattributed.bytes - named;
+  const items = users.map((user) => ({ label: name(user), value: user.bytes, text: bytesText(user.bytes) }));
+  const twin = table('users by bytes', [
+    { title: 'user', cell: (user) => h('span', { title: user.sub }, name(user)) },
+    { title: 'rank', number: true, cell: (user) => count(user.rank) },
+    { title: 'objects', number: true, cell: (user) => count(user.objects) },
+    { title: 'bytes', number: true, cell: (user) => bytes(user.bytes) },
+    { title: 'share', number: true, cell: (user) => percent(user.share) },
+  ], users);
+  const summary = users.length === 0 ? 'No user owns anything yet.'
+    : `${countText(of)} users own ${bytesText(named + Math.max(0, others))}. ${bytesText(unattributed.bytes)} are nobody's: guests', machines' and the site's own.${others > 0 ? ` Here are the first ${countText(users.length)}, who own ${bytesText(named)}.` : ''}`;
+  return [h('h3', {}, 'users'), items.length > 0 ? treemap(summary, items, twin) : h('p', { class: 'empty' }, `○ ${summary}`)];
+}
