@@ -1,192 +1,54 @@
-//! `cargo xtask bench`: how small and how quick silo-db-api is, in tables. Nothing here fails for being slow.
+//! `cargo xtask bench`: how small and how quick the optimised services are, in tables. Nothing here fails for being slow.
 
-use std::time::{Duration, Instant};
+mod database;
+mod storage;
 
-use anyhow::{Context, Result};
-use clap::Args;
-use silo_testkit::say;
-use silo_testkit::wait::wait_for;
-use tokio::process::Command;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
 
-use crate::stack::{Plan, Stack};
-
-const SERVICE: &str = "silo-db-api";
-/// How often start and refresh are measured.
-const STARTS: usize = 10;
-/// How many mixed requests before memory is read again.
-const MIXED: usize = 2_000;
-/// What they ask.
-const PATHS: [&str; 10] = [
-    "/api/db/health",
-    "/api/db/collections",
-    "/api/db/collections/moods",
-    "/api/db/collections?sort=documents&limit=5",
-    "/api/db/users/count",
-    "/api/db/clients",
-    "/api/db/access",
-    "/api/db/atproto",
-    "/api/kidlisp/stats",
-    "/api/db/collections/nobody-has-it",
-];
-
-/// What to measure with.
+/// What to measure, and with what.
 #[derive(Args)]
 pub struct Bench {
-    /// How much demo data: 1 is 128 thousand documents
+    /// Only one of the services
+    #[arg(long)]
+    only: Option<Only>,
+    /// How much demo data for silo-db-api: 1 is 128 thousand documents
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Seconds of load for each row
     #[arg(long, default_value_t = 8)]
     seconds: u64,
+    /// How many keys the scanned bucket has; the larger one has four times as many
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: u64,
+}
+
+/// One part of the benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// silo-db-api
+    Database,
+    /// silo-storage-api, beside rclone
+    Storage,
 }
 
 impl Bench {
-    /// Starts a stack of optimised binaries and measures it.
+    /// Measures one service after the other.
     pub async fn run(self) -> Result<()> {
-        let plan = Plan {
-            release: true,
-            scale: self.scale,
-            ..Plan::default()
-        };
-        let mut stack = Stack::start(plan).await?;
-        let outcome = self.measure(&mut stack).await;
-        stack.stop().await?;
-        outcome
-    }
-
-    async fn measure(&self, stack: &mut Stack) -> Result<()> {
-        say::step(&format!("starting {SERVICE} {STARTS} times"));
-        let (mut ready, mut refresh) = (Vec::new(), Vec::new());
-        for _ in 0..STARTS {
-            let (took, measured) = start_once(stack).await?;
-            ready.push(took);
-            refresh.extend(measured);
+        if self.only.is_none_or(|only| only == Only::Database) {
+            database::run(self.scale, self.seconds).await?;
         }
-        let idle = resident(stack)?;
-        say::step(&format!("asking {MIXED} mixed requests"));
-        mixed(stack).await?;
-        let used = resident(stack)?;
-
-        println!("\nsilo-db-api, optimised, one worker, scale {}", self.scale);
-        row("what", &["median", "least", "most"]);
-        spread("start to ready, ms", &mut ready);
-        spread("one refresh of 38 collections, ms", &mut refresh);
-        row("resident memory, idle, MiB", &[mib(idle)]);
-        row(
-            &format!("the same after {MIXED} requests, MiB"),
-            &[mib(used)],
-        );
-
-        say::step("loading it with wrk: one thread, 16 connections");
-        let direct = stack
-            .direct(SERVICE)
-            .context("the service has an address")?;
-        let dashboard = stack.address.clone();
-        let file = "/panels/collections.js";
-        println!();
-        row("path, and who answers", &["req/s", "p50", "p99", "errors"]);
-        for (name, url) in [
-            (
-                "/api/db/collections, silo-db-api",
-                format!("{direct}/api/db/collections"),
-            ),
-            (
-                "/api/db/users/count, silo-db-api",
-                format!("{direct}/api/db/users/count"),
-            ),
-            ("/healthz, silo-db-api", format!("{direct}/healthz")),
-            (
-                "/api/db/collections, through Caddy",
-                format!("{dashboard}/api/db/collections"),
-            ),
-            ("a 7 KB file, Caddy itself", format!("{dashboard}{file}")),
-        ] {
-            row(name, &load(&url, self.seconds).await?);
+        if self.only.is_none_or(|only| only == Only::Storage) {
+            storage::run(self.keys).await?;
         }
         Ok(())
     }
 }
 
-/// One restart: milliseconds until it is ready, and how long its first look at the collections took.
-async fn start_once(stack: &mut Stack) -> Result<(f64, Option<f64>)> {
-    stack.stop_part(SERVICE).await?;
-    let ready = format!("{}/readyz", stack.direct(SERVICE).context("an address")?);
-    let started = Instant::now();
-    stack.start_part(SERVICE).await?;
-    let up = wait_for(Duration::from_secs(20), || async {
-        let answer = reqwest::get(&ready).await.ok()?;
-        answer.status().is_success().then(|| started.elapsed())
-    });
-    let took = up.await.context("it was not ready within 20 s")?;
-    let measured = wait_for(Duration::from_secs(20), || async {
-        stack.last_lines(SERVICE).iter().find_map(|line| {
-            let (_, rest) = line.split_once("subject=collections took_ms=")?;
-            rest.split_whitespace().next()?.parse().ok()
-        })
-    });
-    Ok((took.as_secs_f64() * 1000.0, measured.await))
-}
-
-async fn mixed(stack: &mut Stack) -> Result<()> {
-    let direct = stack
-        .direct(SERVICE)
-        .context("the service has an address")?;
-    let http = reqwest::Client::new();
-    for at in 0..MIXED / 8 {
-        let ask = |lane: usize| {
-            let url = format!("{direct}{}", PATHS[(at * 8 + lane) % PATHS.len()]);
-            let http = http.clone();
-            async move { http.get(url).send().await?.bytes().await }
-        };
-        let answers = futures_util::future::join_all((0..8).map(ask)).await;
-        for answer in answers {
-            answer.context("a request got no answer")?;
-        }
-    }
-    Ok(())
-}
-
-/// Resident memory in KiB, as the kernel counts it.
-fn resident(stack: &mut Stack) -> Result<u32> {
-    let id = stack.id(SERVICE).context("it does not run")?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.context("the kernel tells no VmRSS")?.trim().parse()?)
-}
-
-/// Requests a second, p50, p99 and errors, as wrk prints them.
-async fn load(url: &str, seconds: u64) -> Result<[String; 4]> {
-    let output = Command::new("wrk")
-        .args(["-t1", "-c16", "--latency", &format!("-d{seconds}s"), url])
-        .output()
-        .await
-        .context("cannot start wrk")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let after = |name: &str| {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
-        line.map_or_else(|| "?".to_owned(), |rest| rest.trim().to_owned())
-    };
-    let errors = after("Non-2xx or 3xx responses:");
-    let errors = if errors == "?" { "0".into() } else { errors };
-    Ok([after("Requests/sec:"), after("50%"), after("99%"), errors])
-}
-
-fn mib(kib: u32) -> String {
-    format!("{:.1}", f64::from(kib) / 1024.0)
-}
-
-fn spread(name: &str, values: &mut [f64]) {
-    values.sort_by(f64::total_cmp);
-    let at = |place: usize| values.get(place).map_or("?".into(), |v| format!("{v:.1}"));
-    row(
-        name,
-        &[
-            at(values.len() / 2),
-            at(0),
-            at(values.len().saturating_sub(1)),
-        ],
-    );
+fn mib(kib: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a figure in a table")]
+    let mib = kib as f64 / 1024.0;
+    format!("{mib:.1}")
 }
 
 fn row(name: &str, cells: &[impl AsRef<str>]) {

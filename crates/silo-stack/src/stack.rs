@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{Kind, MongoServer};
 use silo_testkit::process::{LineSink, Process};
-use silo_testkit::s3::{self, S3Server};
+use silo_testkit::s3::S3Server;
 use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 use silo_testkit::wait::wait_for;
@@ -19,11 +19,10 @@ use tempfile::TempDir;
 
 mod load;
 mod part;
-mod put;
+mod storage;
 
 use self::load::load;
 use self::part::Part;
-use self::put::put;
 use crate::build::build;
 
 /// How long a part may take to come up.
@@ -234,28 +233,6 @@ impl Stack {
             "the Mongo server is up and asks for sign-in; silo-db-api has an account that can only read",
         );
         Ok(uri)
-    }
-
-    /// Starts the S3 server with the demo objects, and the service that measures it.
-    async fn start_storage(&mut self, binaries: &Path, db_api: &str) -> Result<String> {
-        say::step("starting the S3 server");
-        // The one in memory: it also tells of unfinished uploads, as Spaces does.
-        let data = self.folder.path().join("s3");
-        std::fs::create_dir_all(&data)?;
-        let s3 = S3Server::start_in(s3::Kind::Memory, &data, None).await?;
-        let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
-        put(self.demo.as_ref().unwrap_or(&demo), &s3.url()).await?;
-        let folder = self.folder.path().join("storage").display().to_string();
-        let settings = [
-            ("SPACES_ENDPOINT", s3.url()),
-            ("SPACES_KEY", s3::KEY.into()),
-            ("SPACES_SECRET", s3::SECRET.into()),
-            ("STORAGE_FOLDER", folder),
-            ("DB_API_URL", format!("http://{db_api}")),
-        ];
-        self.s3 = Some(s3);
-        self.start_service("silo-storage-api", binaries, &settings)
-            .await
     }
 
     async fn start_service(

@@ -187,5 +187,39 @@ async fn in_production_nobody_looks_without_signing_in() {
     }
     let health = format!("{}/healthz", stack.address);
     assert_eq!(http.get(health).send().await.unwrap().status(), 200);
+
+    // Whoever changes something is named by the gateway, whatever the client says.
+    let rescan = format!("{}/api/storage/rescan", stack.address);
+    let forged = || {
+        http.post(&rescan)
+            .header("X-Silo-Operator", "somebody-else")
+    };
+    assert_eq!(forged().send().await.unwrap().status(), 401);
+    let asked = wait_for(Duration::from_secs(20), || async {
+        let answer = forged()
+            .basic_auth("operator", Some("demo"))
+            .send()
+            .await
+            .unwrap();
+        (answer.status() == 202).then_some(())
+    });
+    asked
+        .await
+        .expect("the first scan ends, and another may begin");
+    let log = stack.last_lines("silo-storage-api").join("\n");
+    assert!(
+        log.contains("operator=operator") && !log.contains("somebody-else"),
+        "{log}"
+    );
+    let elsewhere = forged()
+        .basic_auth("operator", Some("demo"))
+        .header("Sec-Fetch-Site", "cross-site");
+    assert_problem(
+        "another site's page",
+        elsewhere.send().await.unwrap(),
+        403,
+        "cross_site",
+    )
+    .await;
     stack.stop().await.unwrap();
 }

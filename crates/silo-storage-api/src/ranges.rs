@@ -54,7 +54,7 @@ pub enum Job {
 pub enum Cut {
     /// The keys after the middle are a range of their own now, and the page that was asked for is its first.
     Taken(u64),
-    /// There are none, or the range had passed the middle meanwhile; the page is of no use.
+    /// There are none, or somebody had passed the middle meanwhile; the page is of no use.
     Nothing,
 }
 
@@ -193,15 +193,17 @@ impl Ranges {
 
     /// Takes note of the page after the middle of a range: its first key.
     pub fn settle(&mut self, id: u64, middle: &str, first: Option<&str>) -> Cut {
-        let Some(range) = self.open.iter_mut().find(|range| range.id == id) else {
+        if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
+            range.probes.retain(|probe| probe != middle);
+        }
+        // It may have been cut meanwhile, and the middle lie in what another has taken over: any range may be cut there.
+        let holds = |range: &&mut Range| {
+            let begun = range.after.as_deref().is_none_or(|after| after < middle);
+            begun && range.until.as_deref().is_none_or(|until| middle < until)
+        };
+        let Some(range) = self.open.iter_mut().find(holds) else {
             return Cut::Nothing;
         };
-        range.probes.retain(|probe| probe != middle);
-        let passed = range.after.as_deref().is_some_and(|after| after >= middle);
-        let outside = range.until.as_deref().is_some_and(|until| until <= middle);
-        if passed || outside {
-            return Cut::Nothing;
-        }
         let guesses = range.guesses;
         let until = range.until.replace(middle.to_owned());
         let empty = first.is_none_or(|first| until.as_deref().is_some_and(|until| first > until));
@@ -265,11 +267,14 @@ fn guess(range: &Range, alphabet: &Alphabet) -> Option<String> {
         let past = past_first_mark(after).filter(|past| past.as_str() > after);
         return past.or_else(|| alphabet.middle(after, None));
     }
+    // Those that were asked for before the range became smaller say nothing any more.
+    let inside =
+        |probe: &&str| *probe > after && range.until.as_deref().is_none_or(|until| *probe < until);
     let mut tried: Vec<&str> = range
         .probes
         .iter()
         .map(String::as_str)
-        .filter(|probe| *probe > after)
+        .filter(inside)
         .collect();
     tried.sort_unstable();
     alphabet.middle_of_widest(after, &tried, range.until.as_deref())

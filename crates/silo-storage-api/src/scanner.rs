@@ -1,50 +1,39 @@
 //! The background work: lists every bucket now and then, publishes what it found, and keeps it on disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use log::{error, info, warn};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use silo_core::units::whole_millis;
-use silo_spaces::fault::Kind;
 use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::gateway::buckets::Bucket as Way;
 use crate::gateway::people::People;
 use crate::history::History;
 use crate::owners::Layout;
 use crate::progress::Progress;
-use crate::rollup::{Bucket, Failure, Found, Rollup};
-use crate::scan::{Scan, Standing};
+use crate::rollup::{Bucket, Rollup};
 use crate::storage::{Storage, day};
 use crate::store::{Lock, Store, StoreError};
+
+mod bucket;
+mod under_way;
+
+use self::under_way::UnderWay;
 
 /// The names of the files.
 const ROLLUP: &str = "rollup";
 const HISTORY: &str = "history";
 const UNDER_WAY: &str = "scan";
-/// How often a scan's standing is written down.
-const WRITTEN_EVERY: Duration = Duration::from_secs(3);
-/// A standing older than this is not gone on from: too much may have changed.
-const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 /// When a bucket failed, the next scan comes this soon, or sooner where the pace is quicker.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 /// How often the right to write is asked for while another process has it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
-
-/// A scan that has not come to its end.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct UnderWay {
-    /// Buckets that are through.
-    done: Vec<Bucket>,
-    /// Buckets that are not: when they were begun, and how they stand.
-    open: BTreeMap<String, (Timestamp, Standing)>,
-}
 
 /// The one who scans.
 pub struct Scanner {
@@ -186,7 +175,7 @@ impl Scanner {
     async fn scan_all(&self, before: &Rollup) -> Rollup {
         let started = std::time::Instant::now();
         let mut under_way = self.load::<UnderWay>(UNDER_WAY).unwrap_or_default();
-        forget_old(&mut under_way, Timestamp::now());
+        under_way.forget_old(Timestamp::now());
         for (at, way) in self.buckets.iter().enumerate() {
             if let Some(done) = under_way.done.iter().find(|done| done.name == way.name) {
                 let objects = done
@@ -213,131 +202,6 @@ impl Scanner {
         self.publish(&rollup, started.elapsed());
         self.save(UNDER_WAY, &left);
         rollup
-    }
-
-    /// One bucket. When it fails, what was known of it before stays.
-    async fn scan_one(
-        &self,
-        at: usize,
-        way: &Way,
-        before: Option<&Bucket>,
-        under_way: &mut UnderWay,
-    ) -> Bucket {
-        let resumed = under_way.open.remove(&way.name);
-        let (begun, standing) = match resumed {
-            Some((begun, standing)) => (begun, Some(standing)),
-            None => (Timestamp::now(), None),
-        };
-        let counted = standing
-            .as_ref()
-            .map_or(0, |standing| standing.totals.all.objects);
-        self.progress.enter(&way.name, at, counted);
-        let layout = self
-            .layouts
-            .get(&way.name)
-            .copied()
-            .unwrap_or(Layout::Plain);
-        let fresh = standing.is_none();
-        let scan = Scan::new(way, &self.people, layout, &self.progress, standing);
-        let run = async {
-            if fresh {
-                scan.cut().await?;
-            }
-            scan.run(self.workers).await
-        };
-        let mut run = Box::pin(run);
-        let mut ticks = interval(WRITTEN_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.tick().await;
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut run => break outcome,
-                _ = ticks.tick() => {
-                    under_way.open.insert(way.name.clone(), (begun, scan.standing()));
-                    self.save(UNDER_WAY, under_way);
-                }
-            }
-        };
-        drop(run);
-        under_way.open.remove(&way.name);
-        let known = before.and_then(|before| before.failure.as_ref());
-        match outcome {
-            Ok(()) => {
-                let (totals, tapes) = scan.finish();
-                let found = self.complete(way, begun, totals, tapes, before).await;
-                Bucket {
-                    name: way.name.clone(),
-                    found: Some(found),
-                    failure: None,
-                }
-            }
-            Err(fault) => {
-                let failure = Failure::new(fault.kind.code(), fault.detail, known);
-                if known != Some(&failure) {
-                    warn!(bucket = way.name.as_str(), code = failure.code.as_str(); "a bucket cannot be listed: {}", failure.detail);
-                }
-                let standing = scan.standing();
-                if standing.totals.all.objects > 0 {
-                    under_way.open.insert(way.name.clone(), (begun, standing));
-                }
-                Bucket {
-                    name: way.name.clone(),
-                    found: before.and_then(|before| before.found.clone()),
-                    failure: Some(failure),
-                }
-            }
-        }
-    }
-
-    /// What a listing alone does not tell.
-    async fn complete(
-        &self,
-        way: &Way,
-        begun: Timestamp,
-        totals: crate::totals::Totals,
-        tapes: Option<SourceError>,
-        before: Option<&Bucket>,
-    ) -> Found {
-        let gap_before = |code: &str| {
-            let gaps = before
-                .and_then(|before| before.found.as_ref())
-                .map(|found| &found.gaps);
-            gaps.and_then(|gaps| gaps.iter().find(|gap| gap.code == code))
-        };
-        let mut gaps = Vec::new();
-        if let Some(error) = tapes {
-            let detail = format!(
-                "whose tapes are is not known, so they are nobody's: {SILO_DB_API}: {}",
-                error.detail
-            );
-            gaps.push(Failure::new(
-                "owners_unknown",
-                detail,
-                gap_before("owners_unknown"),
-            ));
-        }
-        let unfinished = match way.unfinished().await {
-            Ok(unfinished) => Some(unfinished),
-            Err(fault) => {
-                let detail = match fault.kind {
-                    Kind::NotSupported => "the storage cannot tell unfinished uploads".to_owned(),
-                    _ => format!("unfinished uploads are not known: {fault}"),
-                };
-                gaps.push(Failure::new(
-                    fault.kind.code(),
-                    detail,
-                    gap_before(fault.kind.code()),
-                ));
-                None
-            }
-        };
-        Found {
-            begun,
-            ended: Timestamp::now(),
-            totals,
-            unfinished,
-            gaps,
-        }
     }
 
     /// Publishes a roll-up whole, and keeps it.
@@ -429,9 +293,6 @@ impl Scanner {
     }
 }
 
-/// The name of the sibling that knows people.
-const SILO_DB_API: &str = "silo-db-api";
-
 /// When the next scan comes.
 fn pause_after(every: Duration, failed: bool) -> Duration {
     if failed {
@@ -439,21 +300,6 @@ fn pause_after(every: Duration, failed: bool) -> Duration {
     } else {
         every
     }
-}
-
-/// Leaves out what was begun too long ago, or by a clock that was ahead.
-fn forget_old(under_way: &mut UnderWay, now: Timestamp) {
-    let recent = |begun: Timestamp| {
-        (SignedDuration::ZERO..=GONE_ON_WITHIN).contains(&now.duration_since(begun))
-    };
-    under_way.open.retain(|_, (begun, _)| recent(*begun));
-    under_way.done.retain(|bucket| {
-        bucket.failure.is_none()
-            && bucket
-                .found
-                .as_ref()
-                .is_some_and(|found| recent(found.begun))
-    });
 }
 
 #[cfg(test)]
@@ -469,23 +315,5 @@ mod tests {
             pause_after(Duration::from_secs(60), true),
             Duration::from_secs(60)
         );
-    }
-
-    #[test]
-    fn a_scan_of_yesterday_or_of_tomorrow_is_not_gone_on_from() {
-        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let standing = Standing {
-            totals: crate::totals::Totals::default(),
-            rests: Vec::new(),
-        };
-        let mut under_way = UnderWay::default();
-        for (name, hours) in [("recent", -1), ("old", -7), ("ahead", 1)] {
-            under_way.open.insert(
-                name.into(),
-                (now + SignedDuration::from_hours(hours), standing.clone()),
-            );
-        }
-        forget_old(&mut under_way, now);
-        assert_eq!(under_way.open.keys().collect::<Vec<_>>(), ["recent"]);
     }
 }

@@ -5,6 +5,7 @@
     reason = "only tests use this, and a test ends where something is not as it must be"
 )]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::process::Process;
+use crate::tools::workspace;
 use crate::wait::wait_for;
 
 /// A running service: a built binary on a port of its own.
@@ -199,5 +201,43 @@ impl Reply {
             .as_str()
             .unwrap_or_default()
             .to_owned()
+    }
+}
+
+/// Checks that a service describes every path it has and no other, and that the description refers to nothing that is not in it.
+/// Routes are written down in two tables, the service's own and the one that all share; both are read from their source.
+///
+/// # Panics
+/// When they do not agree.
+pub async fn assert_described(service: &Service, description: &str, table: &str) {
+    let description = service.get(description).await.json();
+    let version = description["openapi"].as_str().unwrap_or_default();
+    assert!(version.starts_with("3.1"), "{version}");
+    let paths = description["paths"].as_object().unwrap();
+    let described: BTreeSet<&str> = paths.keys().map(String::as_str).collect();
+    let sources = [table, "crates/silo-web/src/app.rs"];
+    let texts = sources.map(|source| std::fs::read_to_string(workspace().join(source)).unwrap());
+    let quoted = texts.iter().flat_map(|text| text.split('"'));
+    let routed: BTreeSet<&str> = quoted
+        .filter(|text| text.starts_with('/') && !text.contains('\n'))
+        .collect();
+    assert_eq!(described, routed);
+
+    let text = description.to_string();
+    let references = text.split(r##""$ref":"#"##).skip(1);
+    let references: BTreeSet<_> = references
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(references.contains("/components/schemas/Problem"));
+    for reference in references {
+        let found = description.pointer(reference);
+        assert!(found.is_some(), "{reference} is referred to and not there");
+    }
+    for path in described {
+        let reply = service
+            .get(&path.replace("{name}", "x").replace("{id}", "x"))
+            .await;
+        let code = reply.json_or_null()["code"].clone();
+        assert_ne!(code, "not_found", "{path} is described and does not exist");
     }
 }

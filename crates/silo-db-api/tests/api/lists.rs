@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use silo_core::variables::VARIABLES;
 use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::service::assert_described;
 use silo_testkit::tools::workspace;
 
 use crate::service::start;
@@ -12,50 +13,8 @@ use crate::service::start;
 async fn the_description_names_every_route_and_no_other() {
     let server = MongoServer::start(Kind::Rust).await.unwrap();
     let service = start(&server.uri()).await;
-    let description = service.get("/api/db/openapi.json").await.json();
-    assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
-    let text = description.to_string();
-    let references: BTreeSet<_> = text
-        .split(r##""$ref":"#"##)
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    assert!(references.contains("/components/schemas/Problem"));
-    for reference in references {
-        let found = description.pointer(reference);
-        assert!(found.is_some(), "{reference} is referred to and not there");
-    }
-    let described: BTreeSet<String> = description["paths"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .cloned()
-        .collect();
-
-    // Routes are written down in two tables; both are read from their source.
-    let sources = [
-        "crates/silo-db-api/src/routes.rs",
-        "crates/silo-web/src/app.rs",
-    ];
-    let mut routed = BTreeSet::new();
-    for source in sources {
-        let text = std::fs::read_to_string(workspace().join(source)).unwrap();
-        let quoted = text
-            .split('"')
-            .filter(|text| text.starts_with('/') && !text.contains('\n'));
-        routed.extend(quoted.map(str::to_owned));
-    }
-    assert_eq!(described, routed);
-
-    for path in described {
-        let filled = path.replace("{name}", "x").replace("{id}", "x");
-        let reply = service.get(&filled).await;
-        assert_ne!(
-            reply.json_or_null()["code"],
-            "not_found",
-            "{path} is described and does not exist"
-        );
-    }
+    let table = "crates/silo-db-api/src/routes.rs";
+    assert_described(&service, "/api/db/openapi.json", table).await;
 }
 
 #[test]

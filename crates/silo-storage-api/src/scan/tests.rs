@@ -213,7 +213,15 @@ async fn a_scan_that_breaks_off_goes_on_from_where_it_stood() {
 #[tokio::test]
 async fn many_workers_need_a_fraction_of_the_rounds() {
     // Flat names, subs and hexadecimal names: where nothing tells beforehand where to cut, workers still share the work.
-    let shapes: [fn(usize) -> String; 3] = [
+    let shapes: [fn(usize) -> String; 4] = [
+        // As the benchmark makes them: 20 keys for each of 5,000 users, spread over all digits.
+        |at| {
+            format!(
+                "auth0|{:024x}/painting/{:06}.png",
+                (at as u128 / 20) * (u64::MAX as u128 / 5000) * 0x1_0000_0001,
+                at % 20
+            )
+        },
         |at| format!("{at:07}.png"),
         |at| {
             // As Auth0 makes them: the second of registration, then chance.
@@ -232,6 +240,7 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
             objects,
             gate: tokio::sync::Notify::new(),
             waiting: AtomicU64::new(0),
+            pages: AtomicU64::new(0),
         };
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
@@ -254,8 +263,10 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
             scan.standing().totals.all.objects,
             bucket.objects.len() as u64
         );
-        // One worker needs a thousand.
-        assert!(rounds <= 110, "{rounds} rounds for keys like {}", shape(7));
+        // One worker needs a thousand, and so does listing every page once.
+        let pages = bucket.pages.load(Ordering::Relaxed);
+        assert!(pages <= 1_300, "{pages} pages for keys like {}", shape(7));
+        assert!(rounds <= 105, "{rounds} rounds for keys like {}", shape(7));
     }
 }
 
@@ -264,11 +275,13 @@ struct Rounds {
     objects: BTreeMap<String, u64>,
     gate: tokio::sync::Notify,
     waiting: AtomicU64,
+    pages: AtomicU64,
 }
 
 impl List for Rounds {
     async fn page(&self, after: Option<&str>) -> Result<Page, Fault> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.pages.fetch_add(1, Ordering::Relaxed);
         self.gate.notified().await;
         let from = after.unwrap_or_default().to_owned();
         let mut found = self
@@ -284,6 +297,19 @@ impl List for Rounds {
     }
 
     async fn cuts(&self) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
+        // As a storage that shows its first thousand folders is cut.
+        let keys: Vec<_> = self.objects.keys().take(20_000).cloned().collect();
+        let mut cuts: Vec<_> = keys
+            .chunks(1_250)
+            .skip(1)
+            .map(|piece| {
+                piece[0]
+                    .split_once('/')
+                    .map_or(String::new(), |(folder, _)| format!("{folder}/"))
+            })
+            .filter(|cut| !cut.is_empty())
+            .collect();
+        cuts.dedup();
+        Ok(cuts)
     }
 }

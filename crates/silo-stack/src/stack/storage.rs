@@ -1,17 +1,46 @@
-//! Filling storage with demo objects.
+//! The S3 server of the stack, the demo objects in it, and the service that measures them.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::{BUCKETS, Demo};
-use silo_testkit::s3::{KEY, SECRET};
+use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
 use silo_testkit::say;
 
+use super::Stack;
+
+impl Stack {
+    /// Starts the S3 server with the demo objects, and the service that measures it.
+    pub(super) async fn start_storage(&mut self, binaries: &Path, db_api: &str) -> Result<String> {
+        say::step("starting the S3 server");
+        // The one in memory: it also tells of unfinished uploads, as Spaces does.
+        let data = self.folder.path().join("s3");
+        std::fs::create_dir_all(&data)?;
+        let s3 = S3Server::start_in(Kind::Memory, &data, None).await?;
+        let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
+        put(self.demo.as_ref().unwrap_or(&demo), &s3.url()).await?;
+        let folder = self.folder.path().join("storage").display().to_string();
+        let settings = [
+            ("SPACES_ENDPOINT", s3.url()),
+            ("SPACES_KEY", KEY.into()),
+            ("SPACES_SECRET", SECRET.into()),
+            ("STORAGE_FOLDER", folder),
+            ("DB_API_URL", format!("http://{db_api}")),
+        ];
+        self.s3 = Some(s3);
+        self.start_service("silo-storage-api", binaries, &settings)
+            .await
+    }
+}
+
 /// Puts the demo objects, showing how far it is.
-pub(super) async fn put(demo: &Demo, url: &str) -> Result<()> {
+async fn put(demo: &Demo, url: &str) -> Result<()> {
     let endpoint = Endpoint {
         url: url.to_owned(),
         region: "us-east-1".into(),

@@ -1,0 +1,61 @@
+//! A scan that has not come to its end, as it is written down to go on from.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::rollup::Bucket;
+use crate::scan::Standing;
+
+/// A standing older than this is not gone on from: too much may have changed.
+const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
+
+/// A scan that has not come to its end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct UnderWay {
+    /// Buckets that are through.
+    pub(super) done: Vec<Bucket>,
+    /// Buckets that are not: when they were begun, and how they stand.
+    pub(super) open: BTreeMap<String, (Timestamp, Standing)>,
+}
+
+impl UnderWay {
+    /// Leaves out what was begun too long ago, or by a clock that was ahead.
+    pub(super) fn forget_old(&mut self, now: Timestamp) {
+        let recent = |begun: Timestamp| {
+            (SignedDuration::ZERO..=GONE_ON_WITHIN).contains(&now.duration_since(begun))
+        };
+        self.open.retain(|_, (begun, _)| recent(*begun));
+        self.done.retain(|bucket| {
+            bucket.failure.is_none()
+                && bucket
+                    .found
+                    .as_ref()
+                    .is_some_and(|found| recent(found.begun))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_of_yesterday_or_of_tomorrow_is_not_gone_on_from() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let standing = Standing {
+            totals: crate::totals::Totals::default(),
+            rests: Vec::new(),
+        };
+        let mut under_way = UnderWay::default();
+        for (name, hours) in [("recent", -1), ("old", -7), ("ahead", 1)] {
+            under_way.open.insert(
+                name.into(),
+                (now + SignedDuration::from_hours(hours), standing.clone()),
+            );
+        }
+        under_way.forget_old(now);
+        assert_eq!(under_way.open.keys().collect::<Vec<_>>(), ["recent"]);
+    }
+}

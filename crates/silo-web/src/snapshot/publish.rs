@@ -1,0 +1,105 @@
+//! How a snapshot takes what was measured, or that measuring failed, and what it says of that in the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use log::{info, warn};
+use serde::Serialize;
+use silo_core::units::whole_millis;
+
+use super::reading::{keep_since, now, restored_error};
+use super::{Good, Measured, Snapshot, SourceError, State};
+
+impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
+    /// Takes what was measured long ago, by a process before this one. It is stale until something is measured here.
+    pub fn restore(&self, value: T, as_of: Timestamp) {
+        let known = serialise(self.name, Measured::from(value));
+        let age = Timestamp::now().duration_since(as_of);
+        // A time to come is a clock that was set back; then nobody knows the age, and it counts from now.
+        let older = Duration::try_from(age).unwrap_or_default();
+        if let Ok(good) = known {
+            self.state.send_replace(Arc::new(State {
+                good: Some(Good {
+                    as_of,
+                    older,
+                    ..good
+                }),
+                failure: Some(restored_error(self.name)),
+                attempts: 1,
+            }));
+        }
+    }
+
+    /// Takes an outcome from whoever measures at a pace of its own, instead of [`Snapshot::keep_measuring`].
+    pub fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
+        let before = Arc::clone(&self.state.borrow());
+        let attempts = before.attempts + 1;
+        let next = match outcome.and_then(|measured| serialise(self.name, measured)) {
+            Ok(mut good) => {
+                good.errors = keep_since(
+                    &good.errors,
+                    before.good.as_ref().map_or(&[], |good| &good.errors),
+                );
+                self.log_success(&before, &good, took);
+                State {
+                    good: Some(good),
+                    failure: None,
+                    attempts,
+                }
+            }
+            Err(error) => {
+                let known = before.failure.as_slice();
+                let error = keep_since(&[error], known).remove(0);
+                if known.iter().all(|before| before.code != error.code) {
+                    warn!(subject = self.name, code = error.code.as_str(), source = error.source.as_str(); "measuring failed: {}", error.detail);
+                }
+                State {
+                    good: before.good.clone(),
+                    failure: Some(error),
+                    attempts,
+                }
+            }
+        };
+        self.state.send_replace(Arc::new(next));
+    }
+
+    fn log_success(&self, before: &State<T>, good: &Good<T>, took: Duration) {
+        let took = whole_millis(took);
+        if before.failure.is_some() || before.attempts == 0 {
+            info!(subject = self.name, took_ms = took; "{} measured", self.name);
+        }
+        let known = before.good.as_ref().map_or(&[][..], |good| &good.errors);
+        // One line for each reason, however many sources share it.
+        let mut reasons = BTreeMap::<_, Vec<_>>::new();
+        for error in good.errors.iter().filter(|error| !known.contains(error)) {
+            let reason = (error.code.as_str(), error.detail.as_str());
+            reasons
+                .entry(reason)
+                .or_default()
+                .push(error.source.as_str());
+        }
+        for ((code, detail), sources) in reasons {
+            warn!(subject = self.name, code, sources = sources.join(", ").as_str(); "measured in part: {detail}");
+        }
+    }
+}
+
+fn serialise<T: Serialize>(name: &str, measured: Measured<T>) -> Result<Good<T>, SourceError> {
+    let json = serde_json::to_vec(&measured.value).map_err(|error| {
+        SourceError::new(
+            name,
+            "internal",
+            format!("the measurement cannot be written as JSON: {error}"),
+        )
+    })?;
+    Ok(Good {
+        value: Arc::new(measured.value),
+        json: json.into(),
+        as_of: now(),
+        measured: Instant::now(),
+        older: Duration::ZERO,
+        errors: measured.errors,
+    })
+}
