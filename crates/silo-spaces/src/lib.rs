@@ -1,7 +1,7 @@
 //! S3-compatible storage: listing, reading, writing, and nothing silently wrong.
 //!
 //! This is the only crate that names rusoto. rusoto is archived, and its XML reader loops for ever on an answer that is cut short or
-//! is no XML at all; so every request goes through the [`fence`], which addresses, signs, paces, sends, checks and repeats it, and
+//! is no XML at all; so every request goes through the `fence`, which addresses, signs, paces, sends, checks and repeats it, and
 //! hands rusoto nothing but well-formed answers of the expected kind. Pages of a listing do not meet rusoto's reader at all.
 
 pub mod endpoint;

@@ -15,7 +15,7 @@ use silo_core::units::{count_from_i64, count_from_usize};
 use crate::Spaces;
 use crate::fault::{Fault, Kind};
 
-/// The size of each part but the last. S3 takes at most [`MOST_PARTS`], so an upload has at most 78 GiB.
+/// The size of each part but the last. S3 takes at most 10,000, so an upload has at most 78 GiB.
 pub const PART: usize = 8 * 1024 * 1024;
 /// The most parts that S3 takes.
 const MOST_PARTS: i64 = 10_000;
