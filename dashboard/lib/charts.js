@@ -29,7 +29,7 @@ function hatch() {
  * A line of values, the newest last; a gap where nothing is known.
  * @param {string} summary
  * @param {(number|null)[]} values
- * @param {HTMLTableElement} twin
+ * @param {HTMLTableElement} [twin] unless the caller has one for several charts
  */
 export function sparkline(summary, values, twin) {
   const highest = Math.max(1e-9, ...values.map((value) => value ?? 0));
@@ -40,7 +40,8 @@ export function sparkline(summary, values, twin) {
       pen = 'M';
       return '';
     }
-    const step = `${pen}${at} ${(30 - (28 * value) / highest).toFixed(2)}`;
+    // A value by itself is a dot, and not nothing.
+    const step = `${pen}${at} ${(30 - (28 * value) / highest).toFixed(2)}${pen === 'M' ? 'h.3' : ''}`;
     pen = 'L';
     return step;
   }).join('');
@@ -49,9 +50,24 @@ export function sparkline(summary, values, twin) {
   return figure('spark', summary, drawing, twin);
 }
 
+/** The height of each status in a strip, so that it is told without its colour. */
+const HEIGHTS = { up: 18, degraded: 12, down: 6, unknown: 2 };
+
+/**
+ * A strip of statuses, the newest last: full height is up, less is worse, a line at the ground is not known.
+ * @param {string} summary
+ * @param {string[]} statuses
+ * @param {HTMLTableElement} [twin] unless the caller has one for several charts
+ */
+export function strip(summary, statuses, twin) {
+  const cells = statuses.map((status, at) => svg('rect', { class: status, x: at + 0.1, width: 0.8, y: 18 - HEIGHTS[status], height: HEIGHTS[status] }));
+  const drawing = svg('svg', { class: 'strip', viewBox: `0 0 ${statuses.length} 18`, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary }, cells);
+  return figure('spark', summary, drawing, twin);
+}
+
 function figure(kind, summary, drawing, twin) {
   return h('figure', { class: kind }, h('figcaption', {}, summary), drawing,
-    h('details', {}, h('summary', { 'data-key': `twin of ${twin.caption.textContent}` }, 'as a table'), h('div', { class: 'wide' }, twin)));
+    twin && h('details', {}, h('summary', { 'data-key': `twin of ${twin.caption.textContent}` }, 'as a table'), h('div', { class: 'wide' }, twin)));
 }
 
 /** The table of a sparkline. */

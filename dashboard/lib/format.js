@@ -70,7 +70,10 @@ function momentText(time) {
   return seconds < 0 ? 'just now' : `${ageText(seconds)} ago`;
 }
 
-/** Lets every moment on the page say how long ago it is now. */
+/** Lets every moment on the page say how long ago it is now, or with `data-for` for how long. */
 export function tickTimes() {
-  for (const element of document.querySelectorAll('time[datetime]')) say(element, momentText(Date.parse(element.dateTime)));
+  for (const element of document.querySelectorAll('time[datetime]')) {
+    const time = Date.parse(element.dateTime);
+    say(element, 'for' in element.dataset ? ageText((Date.now() - time) / 1000) : momentText(time));
+  }
 }

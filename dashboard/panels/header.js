@@ -1,4 +1,4 @@
-// The masthead: what is running, the worst state and the oldest age on the page, and the figures one comes for.
+// The masthead: what is running, the worst state and the oldest age on the page, and the figures one comes for, all from one request.
 
 import { box, fill, h, say } from '../lib/dom.js';
 import { ageText, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
@@ -14,34 +14,52 @@ export function mount(body) {
   const again = h('button', { type: 'button', class: 'again', title: 'ask every service now', onclick: () => refreshAll() }, 'refresh');
   overall.after(again);
   tellVersion();
-  const sources = {
-    collections: source('/api/db/collections'),
-    users: source('/api/db/users/count'),
-    health: source('/api/db/health'),
-    keeps: source('/api/kidlisp/stats'),
-    storage: source('/api/storage/usage'),
-  };
-  const update = (views) => fill(boxes, figures(views));
+  const sources = { overview: source('/api/overview') };
+  const update = ({ overview }) => fill(boxes, figures(overview));
   return { sources, update };
 }
 
-function figures({ collections, users, health, keeps, storage }) {
-  const { total, disposable } = collections.data ?? {};
-  const people = users.data;
-  const server = health.data;
-  const kept = keeps.data;
-  const stored = storage.data;
+/** Nine boxes. A part that a service could not tell is dated and called stale, or is a dash. */
+function figures({ data, state }) {
+  const { users, collections, database, keeps, storage, services } = data ?? {};
+  const total = collections?.total;
+  const part = (name, value, note, known) => {
+    const element = box(name, value, known ? note(known) : '', shown(known, state));
+    if (known?.asOf) element.title = `as of ${new Date(known.asOf).toLocaleString('en')}`;
+    return element;
+  };
   return [
-    box('documents', count(total?.documents), total ? `in ${countText(total.collections)} collections` : '', shown(collections)),
-    box('database', bytes(total?.dataBytes), disposable ? `${percentText(disposable.shareOfDataBytes)} disposable` : '', shown(collections)),
-    box('users', count(people?.users), people ? `${countText(people.new.last7Days)} new in 7 days` : '', shown(users)),
-    box('handles', count(people?.handles), people ? `${countText(people.withoutHandle)} users without` : '', shown(users)),
-    box('keeps', count(kept?.kept), kept ? `${countText(kept.pending)} pending, ${countText(kept.failed)} failed` : '', shown(keeps)),
-    box('mongod', server?.status ?? '–', server?.uptimeSeconds ? `${server.version}, up ${ageText(server.uptimeSeconds)}` : '', shown(health)),
-    box('spaces', bytes(stored?.bytes), stored ? scanned(stored) : '', shown(storage)),
-    notSetUp('services up'),
-    notSetUp('last good backup'),
+    part('documents', count(total?.documents), () => `in ${countText(total.collections)} collections`, collections),
+    part('database', bytes(total?.dataBytes), ({ disposable }) => `${percentText(disposable.shareOfDataBytes)} disposable`, collections),
+    part('users', count(users?.users), () => `${countText(users.new.last7Days)} new in 7 days`, users),
+    part('handles', count(users?.handles), () => `${countText(users.withoutHandle)} users without`, users),
+    part('keeps', count(keeps?.kept), () => `${countText(keeps.pending)} pending, ${countText(keeps.failed)} failed`, keeps),
+    part('mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
+    part('spaces', bytes(storage?.bytes), scanned, storage),
+    part('services up', up(services), troubled, services),
+    box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up'),
   ];
+}
+
+/** How far a part can be trusted: what its service says, unless the page itself could not ask. */
+function shown(part, state) {
+  if (!part) return state === 'loading' ? 'loading' : 'error';
+  if (['stale', 'error'].includes(state)) return state;
+  return part.state === 'fresh' ? trouble(part) : part.state;
+}
+
+/** What is known well and is not well itself is marked too. */
+function trouble({ status, down, degraded, unknown }) {
+  if (status === 'down' || down > 0) return 'error';
+  return status === 'degraded' || degraded > 0 || unknown > 0 ? 'partial' : 'fresh';
+}
+
+const up = (services) => (services ? h('data', { value: services.up }, `${countText(services.up)} of ${countText(services.total)}`) : count(null));
+
+/** Those that are not up, by how they stand. */
+function troubled(services) {
+  const words = ['down', 'degraded', 'unknown'].filter((word) => services[word] > 0).map((word) => `${countText(services[word])} ${word}`);
+  return words.join(', ');
 }
 
 /** How much of storage is known, or how far the scan is. */
@@ -50,16 +68,13 @@ function scanned({ objects, knownBytes, scan }) {
   return objects === null ? `at least ${bytesText(knownBytes)}` : `${countText(objects)} objects`;
 }
 
-const shown = ({ state }) => (state === 'refreshing' ? 'fresh' : state);
-
-const notSetUp = (name) => box(name, h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up');
-
 /** Which build answers; asked once, because a page outlives no deployment for long. */
 async function tellVersion() {
   try {
     const { version, sha, dirty } = await (await fetch('/version', { signal: AbortSignal.timeout(8000) })).json();
     const stamp = [`v${version}`, sha?.slice(0, 7), dirty && 'with changes'].filter(Boolean).join(' · ');
-    document.getElementById('footer').replaceChildren(h('span', { title: sha ?? 'the commit is not known' }, `silo ${stamp}`), ' · ', h('a', { href: '/api/db/openapi.json' }, 'api'));
+    document.getElementById('footer').replaceChildren(h('span', { title: sha ?? 'the commit is not known' }, `silo ${stamp}`), ' · api: ',
+      ...['db', 'storage', 'services'].flatMap((name) => [h('a', { href: `/api/${name}/openapi.json` }, name), ' ']));
   } catch {
     document.getElementById('footer').replaceChildren('silo · version not known');
   }
@@ -67,7 +82,8 @@ async function tellVersion() {
 
 /** Every second: the worst state and the oldest age of all sources; a change of state is announced once. */
 export function tick(sources) {
-  const view = worst(sources);
+  const { state, age } = worst(sources);
+  const view = { state, age: oldest(age) };
   showState(overall, view);
   const word = view.state === 'refreshing' ? announced : view.state;
   if (word !== announced && word !== 'loading') {
@@ -75,4 +91,11 @@ export function tick(sources) {
     announced = word;
   }
   document.title = ['stale', 'error'].includes(view.state) ? `${view.state} · silo` : 'silo';
+}
+
+/** The parts of the overview have ages of their own. */
+function oldest(age) {
+  const parts = Object.values(source('/api/overview').data ?? {});
+  const times = parts.map((part) => Date.parse(part?.asOf)).filter(Number.isFinite);
+  return times.length > 0 ? Math.max(age ?? 0, (Date.now() - Math.min(...times)) / 1000) : age;
 }

@@ -145,6 +145,28 @@ impl Settings {
         })
     }
 
+    /// The address of a service that must be there, as `http://host` or `https://host`.
+    pub fn url(&mut self, name: &str) -> String {
+        let url = self.text(name);
+        self.check_url(name, &url);
+        url
+    }
+
+    /// Notes it when `url`, which stands at `place`, is not the address of a service and nothing else.
+    pub fn check_url(&mut self, place: &str, url: &str) {
+        let rest = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"));
+        let plain = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+        // What is missing has been told.
+        if !url.is_empty() && !rest.is_some_and(plain) {
+            // Not repeated: it may hold a password.
+            self.problem(format!(
+                "{place}: must be http:// or https:// with a host, and no user, query or fragment"
+            ));
+        }
+    }
+
     /// How logs look: `text` or `json`.
     pub fn log_format(&mut self) -> LogFormat {
         let name = variables::LOG_FORMAT;

@@ -48,6 +48,20 @@ pub const SCAN_REQUESTS_PER_SECOND: &str = "SCAN_REQUESTS_PER_SECOND";
 pub const STORAGE_FOLDER: &str = "STORAGE_FOLDER";
 /// Where silo-db-api answers.
 pub const DB_API_URL: &str = "DB_API_URL";
+/// Where silo-storage-api answers.
+pub const STORAGE_API_URL: &str = "STORAGE_API_URL";
+/// Where oven answers.
+pub const OVEN_URL: &str = "OVEN_URL";
+/// Where the session server answers.
+pub const SESSION_URL: &str = "SESSION_URL";
+/// Where the AT-protocol server answers.
+pub const ATPROTO_URL: &str = "ATPROTO_URL";
+/// How often a service is probed.
+pub const PROBE_SECONDS: &str = "PROBE_SECONDS";
+/// Where the prober finds out whether it is itself connected.
+pub const CONNECTIVITY_CHECK: &str = "CONNECTIVITY_CHECK";
+/// Where the results of probes are kept.
+pub const PROBE_FOLDER: &str = "PROBE_FOLDER";
 /// The address a service listens on.
 pub const BIND: &str = "BIND";
 /// How log lines look.
@@ -162,11 +176,60 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "where silo-db-api answers, for its siblings",
     },
     Variable {
+        name: STORAGE_API_URL,
+        key: "siblings.storage_api",
+        default: Some("http://127.0.0.1:7102"),
+        secret: false,
+        meaning: "where silo-storage-api answers, for its siblings",
+    },
+    Variable {
+        name: OVEN_URL,
+        key: "services.oven",
+        default: Some("https://oven.aesthetic.computer"),
+        secret: false,
+        meaning: "where oven answers",
+    },
+    Variable {
+        name: SESSION_URL,
+        key: "services.session",
+        default: Some("https://session-server.aesthetic.computer"),
+        secret: false,
+        meaning: "where the session server answers",
+    },
+    Variable {
+        name: ATPROTO_URL,
+        key: "services.atproto",
+        default: Some("https://at.aesthetic.computer"),
+        secret: false,
+        meaning: "where the AT-protocol server answers",
+    },
+    Variable {
+        name: PROBE_SECONDS,
+        key: "probe.seconds",
+        default: Some("30"),
+        secret: false,
+        meaning: "how often a service is probed, unless [[probes]] in silo.toml says otherwise",
+    },
+    Variable {
+        name: CONNECTIVITY_CHECK,
+        key: "probe.connectivity_check",
+        default: Some("1.1.1.1:443,9.9.9.9:443"),
+        secret: false,
+        meaning: "addresses of which one takes connections when the prober itself is connected, or none for no such check",
+    },
+    Variable {
+        name: PROBE_FOLDER,
+        key: "probe.folder",
+        default: Some("/var/lib/silo/services"),
+        secret: false,
+        meaning: "the folder where the results of probes are kept",
+    },
+    Variable {
         name: BIND,
         key: "bind",
         default: None,
         secret: false,
-        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102)",
+        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103)",
     },
     Variable {
         name: LOG_FORMAT,
@@ -199,4 +262,4 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// Sections of `silo.toml` that are lists or tables; the service that reads one checks what is inside.
-pub const SECTIONS: &[&str] = &["buckets", "clients", "collections"];
+pub const SECTIONS: &[&str] = &["buckets", "clients", "collections", "probes"];

@@ -23,6 +23,10 @@ async function order(text) {
 export const stop = (part) => order(`stop ${part}`);
 /** Starts it again. */
 export const start = (part) => order(`start ${part}`);
+/** Lets the stand-in for one of AC's services fail. */
+export const fail = (name) => order(`fail ${name}`);
+/** Lets it be well again. */
+export const well = (name) => order(`well ${name}`);
 
 /** Opens the dashboard. Whatever an honest page must never do ends the test in `close`. */
 export async function open({ width = 1240, height = 900, scheme = 'dark', clock = false, ...context } = {}) {
@@ -52,7 +56,7 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
 }
 
 /** Every panel below the header. */
-export const PANELS = ['collections', 'database', 'storage', 'kidlisp'];
+export const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp'];
 /** Those that silo-db-api alone answers. */
 export const DATABASE_PANELS = ['collections', 'database', 'kidlisp'];
 
@@ -62,6 +66,7 @@ export async function loadAll(page) {
   await page.waitForSelector('.collections tbody tr');
   await page.waitForSelector('#database .sparkline');
   await page.waitForSelector('#storage .treemap', { timeout: 60_000 });
+  await page.waitForSelector('#services .card .strip');
   await page.waitForSelector('#kidlisp .box');
 }
 
@@ -74,6 +79,17 @@ export const boxValue = (page, panel, name) => page.evaluate(([id, wanted]) => {
   const box = [...document.querySelectorAll(`#${id} .box`)].find((each) => each.querySelector('.name')?.textContent === wanted);
   return box?.querySelector('data')?.value ?? box?.querySelector('.value')?.textContent ?? null;
 }, [panel, name]);
+
+/** Waits until a box has this exact value. */
+export async function untilBox(page, panel, name, value) {
+  const deadline = Date.now() + 40_000;
+  for (;;) {
+    const found = await boxValue(page, panel, name);
+    if (Number(found) === value) return;
+    assert.ok(Date.now() < deadline, `${name} is ${found} and not ${value}`);
+    await page.waitForTimeout(200);
+  }
+}
 
 const tests = [];
 /** Registers a test; its name is a claim. */

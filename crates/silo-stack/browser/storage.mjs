@@ -1,12 +1,12 @@
 // The Storage panel: real figures, a scan that can be watched, a user who can be looked up, and honest states.
 
 import assert from 'node:assert/strict';
-import { boxValue, loadAll, open, settle, start, stop, test, truth } from './page.mjs';
+import { boxValue, loadAll, open, settle, start, stop, test, truth, untilBox } from './page.mjs';
 
 test('storage shows what was put, to the byte', async () => {
   const { page, close } = await open();
   await loadAll(page);
-  assert.equal(Number(await boxValue(page, 'header', 'spaces')), truth.storage.bytes);
+  await untilBox(page, 'header', 'spaces', truth.storage.bytes);
   assert.equal(Number(await boxValue(page, 'storage', 'spaces')), truth.storage.bytes);
   assert.equal(Number(await boxValue(page, 'storage', 'users with objects')), truth.storage.owners);
   assert.equal(Number(await boxValue(page, 'storage', 'unfinished uploads')), 0);

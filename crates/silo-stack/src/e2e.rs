@@ -1,7 +1,7 @@
 //! `cargo xtask e2e`: the dashboard in headless Chromium, on a stack of its own.
 //!
-//! The script asks for an outage with a line on its standard output (`@stop silo-db-api`, `@start mongo`) and reads `done` when it
-//! has happened; every other line is for people.
+//! The script asks for an outage with a line on its standard output (`@stop silo-db-api`, `@start mongo`, `@fail oven`, `@well oven`)
+//! and reads `done` when it has happened; every other line is for people.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -9,6 +9,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use silo_testkit::ac::Manner;
 use silo_testkit::demo::{Demo, size};
 use silo_testkit::mongo::MongoServer;
 use silo_testkit::say;
@@ -78,6 +79,8 @@ impl E2e {
             match order.split_once(' ') {
                 Some(("stop", part)) => stack.stop_part(part).await?,
                 Some(("start", part)) => stack.start_part(part).await?,
+                Some(("fail", name)) => behave(stack, name, Manner::Fail(500))?,
+                Some(("well", name)) => behave(stack, name, Manner::Well)?,
                 _ => bail!("the script asks for `{order}`, which is nothing known"),
             }
             answers.write_all(b"done\n").await?;
@@ -88,6 +91,14 @@ impl E2e {
         say::done("the dashboard works in Chromium");
         Ok(())
     }
+}
+
+fn behave(stack: &Stack, name: &str, manner: Manner) -> Result<()> {
+    let stand_in = stack.stand_in(name);
+    stand_in
+        .with_context(|| format!("there is no stand-in for {name}"))?
+        .behave(manner);
+    Ok(())
 }
 
 async fn add_hostile_collection(mongo: &MongoServer) -> Result<()> {

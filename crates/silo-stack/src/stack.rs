@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use silo_testkit::ac::StandIn;
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{Kind, MongoServer};
 use silo_testkit::process::{LineSink, Process};
 use silo_testkit::s3::S3Server;
 use silo_testkit::say;
-use silo_testkit::tools::{Tool, workspace};
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 
+mod caddy;
 mod load;
 mod part;
+mod services;
 mod storage;
 
 use self::load::load;
@@ -76,6 +78,7 @@ pub struct Stack {
     parts: Vec<Part>,
     mongo: Option<MongoServer>,
     s3: Option<S3Server>,
+    stand_ins: Vec<(&'static str, StandIn)>,
     folder: TempDir,
     plan: Plan,
     port: u16,
@@ -94,6 +97,7 @@ impl Stack {
             parts: Vec::new(),
             mongo: None,
             s3: None,
+            stand_ins: Vec::new(),
             folder,
             plan,
             port,
@@ -110,7 +114,15 @@ impl Stack {
             )
             .await?;
         let storage_api = stack.start_storage(&binaries, &db_api).await?;
-        stack.start_caddy(&db_api, &storage_api).await?;
+        let probe = stack
+            .start_services(&binaries, &db_api, &storage_api)
+            .await?;
+        let services = [
+            ("SILO_DB_API", db_api),
+            ("SILO_STORAGE_API", storage_api),
+            ("SILO_SERVICES_PROBE", probe),
+        ];
+        stack.start_caddy(&services).await?;
         Ok(stack)
     }
 
@@ -186,6 +198,13 @@ impl Stack {
         self.s3.as_ref().map(S3Server::url)
     }
 
+    /// The stand-in for one of AC's services.
+    pub fn stand_in(&self, name: &str) -> Option<&StandIn> {
+        self.stand_ins
+            .iter()
+            .find_map(|(known, stand_in)| (*known == name).then_some(stand_in))
+    }
+
     /// The process id of a part.
     pub fn id(&mut self, name: &str) -> Option<u32> {
         self.part(name).ok()?.process.as_ref()?.id()
@@ -242,7 +261,11 @@ impl Stack {
         settings: &[(&str, String)],
     ) -> Result<String> {
         let bind = format!("127.0.0.1:{}", free_port(0)?);
-        let colour = if name == "silo-db-api" { "35" } else { "34" };
+        let colour = match name {
+            "silo-db-api" => "35",
+            "silo-storage-api" => "34",
+            _ => "32",
+        };
         let mut environment: BTreeMap<_, _> = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
@@ -261,58 +284,6 @@ impl Stack {
         };
         self.begin(part, &format!("http://{bind}/readyz")).await?;
         Ok(bind)
-    }
-
-    async fn start_caddy(&mut self, db_api: &str, storage_api: &str) -> Result<()> {
-        let access = if self.plan.sign_in.is_some() {
-            "signed_in"
-        } else {
-            "open"
-        };
-        let home = self.folder.path().display().to_string();
-        let mut environment = BTreeMap::from([
-            (
-                "SILO_SITE".to_owned(),
-                format!("{}, http://localhost:{}", self.address, self.port),
-            ),
-            ("SILO_BIND".into(), "127.0.0.1".into()),
-            ("SILO_LOG_FORMAT".into(), "console".into()),
-            ("SILO_LOG_LEVEL".into(), "WARN".into()),
-            ("SILO_ACCESS".into(), access.into()),
-            (
-                "SILO_DASHBOARD".into(),
-                workspace().join("dashboard").display().to_string(),
-            ),
-            ("SILO_DB_API".into(), db_api.to_owned()),
-            ("SILO_STORAGE_API".into(), storage_api.to_owned()),
-            ("SILO_ADMIN_SOCKET".into(), format!("{home}/caddy.sock")),
-        ]);
-        if let Some((user, hash)) = self.plan.sign_in.clone() {
-            environment.extend([
-                ("SILO_USER".to_owned(), user),
-                ("SILO_PASSWORD_HASH".to_owned(), hash),
-            ]);
-        }
-        // Caddy keeps its state below these; the user's own must not be touched.
-        environment.extend([
-            ("HOME".into(), home.clone()),
-            ("XDG_DATA_HOME".into(), home.clone()),
-            ("XDG_CONFIG_HOME".into(), home),
-        ]);
-        let file = workspace().join("Caddyfile").display().to_string();
-        let arguments = ["run", "--adapter", "caddyfile", "--config", &file]
-            .map(str::to_owned)
-            .to_vec();
-        let part = Part {
-            name: "caddy",
-            program: Tool::Caddy.installed()?,
-            arguments,
-            environment,
-            sink: self.sink("caddy", "36"),
-            process: None,
-        };
-        let ready = format!("{}/healthz", self.address);
-        self.begin(part, &ready).await
     }
 
     /// Starts a part and waits until its address answers 200.

@@ -88,9 +88,8 @@ impl Settings {
             workers: usize::try_from(from.number(SCAN_WORKERS, 1..=64)).unwrap_or(1),
             every: Duration::from_secs(60 * from.number(SCAN_MINUTES, 1..=10_080)),
             folder: PathBuf::from(from.text(STORAGE_FOLDER)),
-            db_api: from.text(DB_API_URL),
+            db_api: from.url(DB_API_URL),
         };
-        check_url(&mut from, DB_API_URL, &settings.db_api);
         from.finish()?;
         Ok(settings)
     }
@@ -107,13 +106,12 @@ fn limits(from: &mut Reader) -> Limits {
 
 fn buckets(from: &mut Reader) -> Vec<BucketSettings> {
     let common = Endpoint {
-        url: from.text(SPACES_ENDPOINT),
+        url: from.url(SPACES_ENDPOINT),
         region: from.text(SPACES_REGION),
         key: from.secret(SPACES_KEY),
         secret: from.secret(SPACES_SECRET),
         addressing: addressing(from, SPACES_ADDRESSING, None),
     };
-    check_url(from, SPACES_ENDPOINT, &common.url);
     let entries: Vec<Entry> = from.list("buckets");
     let names = from.text(BUCKETS);
     let names: Vec<&str> = names
@@ -159,7 +157,7 @@ fn bucket(
     if let Some(entry) = entry {
         let place = format!("buckets in silo.toml, {name}");
         if let Some(url) = &entry.endpoint {
-            check_url(from, &place, url);
+            from.check_url(&place, url);
             endpoint.url.clone_from(url);
         }
         if let Some(region) = &entry.region {
@@ -201,24 +199,6 @@ fn addressing(from: &mut Reader, place: &str, given: Option<&str>) -> Addressing
             ));
             Addressing::Path
         }
-    }
-}
-
-/// A URL of a service: its address and nothing that belongs elsewhere.
-fn check_url(from: &mut Reader, name: &str, url: &str) {
-    // What is missing has been told.
-    if url.is_empty() {
-        return;
-    }
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    let plain = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
-    if !rest.is_some_and(plain) {
-        // Not repeated: it may hold a password.
-        from.problem(format!(
-            "{name}: must be http:// or https:// with a host, and no user, query or fragment"
-        ));
     }
 }
 

@@ -41,7 +41,7 @@ impl State {
     /// Subjects as the last process left them.
     ///
     /// # Errors
-    /// When TLS cannot be set up, or the folder for the roll-up cannot be made.
+    /// When an HTTP client cannot be set up, or the folder for the roll-up cannot be made.
     pub fn new(settings: &Settings) -> io::Result<Self> {
         let pace = Pace {
             every: settings.every,
@@ -55,7 +55,7 @@ impl State {
                 format!("STORAGE_FOLDER {folder} cannot be used: {error}"),
             )
         })?;
-        let people = People::new(&settings.db_api).map_err(io::Error::other)?;
+        let people = People::new(&settings.db_api)?;
         let (storage, progress) = (
             Arc::new(Snapshot::new("storage", pace)),
             Arc::<Progress>::default(),

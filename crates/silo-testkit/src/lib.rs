@@ -1,8 +1,14 @@
 //! The real servers that Silo's tests and local stack run against, and the demo data in them. Never shipped.
 //!
-//! Nothing here is a mock: `mongo` starts servers that speak MongoDB's protocol over a real socket, `process` keeps them from
-//! outliving us, `s3` starts storage, `proxy` breaks what is between, `demo` makes documents shaped like aesthetic.computer's.
+//! Hardly anything here is a mock: `mongo` starts servers that speak MongoDB's protocol over a real socket, `process` keeps them from
+//! outliving us, `s3` starts storage, `proxy` breaks what is between, `demo` makes documents shaped like aesthetic.computer's. What
+//! nobody can run here has a stand-in: `ac` for aesthetic.computer's own services, with `certificates` for its TLS, `listing` for a
+//! bucket of millions.
 
+#[cfg(feature = "servers")]
+pub mod ac;
+#[cfg(feature = "servers")]
+pub mod certificates;
 #[cfg(feature = "servers")]
 pub mod demo;
 #[cfg(feature = "servers")]

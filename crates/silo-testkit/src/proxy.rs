@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -171,14 +171,16 @@ async fn serve(
     }
 }
 
-fn socket_reset(client: &TcpStream) -> io::Result<()> {
+pub(crate) fn socket_reset(client: &TcpStream) -> io::Result<()> {
     // Closing with unread bytes and no lingering sends a reset.
     rustix::net::sockopt::set_socket_linger(client, Some(Duration::ZERO))?;
     Ok(())
 }
 
 /// The head of a request as text, and what came after it.
-async fn read_head(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+pub(crate) async fn read_head(
+    client: &mut (impl AsyncRead + Unpin),
+) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");

@@ -233,7 +233,12 @@ pub async fn assert_described(service: &Service, description: &str, table: &str)
         let found = description.pointer(reference);
         assert!(found.is_some(), "{reference} is referred to and not there");
     }
-    for path in described {
+    let goes_on = |path: &str| {
+        let content = &paths[path]["get"]["responses"]["200"]["content"];
+        content["text/event-stream"].is_object()
+    };
+    // An answer that goes on for ever has tests of its own.
+    for path in described.into_iter().filter(|path| !goes_on(path)) {
         let reply = service
             .get(&path.replace("{name}", "x").replace("{id}", "x"))
             .await;

@@ -8,7 +8,7 @@ use actix_web::http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use silo_core::units::whole_millis;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use crate::problem::{Kind, Problem};
 use crate::snapshot::{Freshness, Reading, SourceError};
 
 /// How old and how whole an answer is.
-#[derive(Clone, Debug, Hash, Serialize, ToSchema)]
+#[derive(Clone, Debug, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
     /// When the data was measured; `null` when it never was.
@@ -31,8 +31,8 @@ pub struct Meta {
     pub errors: Vec<SourceError>,
 }
 
-/// The shape of every answer, for the API's description.
-#[derive(Serialize, ToSchema)]
+/// The shape of every answer: for the API's description, and for whoever reads a sibling's.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {
     /// What was asked for.
     pub data: T,

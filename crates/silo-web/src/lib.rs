@@ -1,7 +1,8 @@
 //! What every HTTP service of Silo shares.
 //!
 //! A service measures in the background ([`snapshot`]), answers from the last measurement ([`answer`]) or says what is wrong
-//! ([`problem`]), and is built by [`app`] and run by [`server`]. This crate knows no database and no bucket.
+//! ([`problem`]), tells news as it happens ([`stream`]), asks its siblings ([`sibling`]), and is built by [`app`] and run by
+//! [`server`]. This crate knows no database and no bucket.
 
 pub mod answer;
 pub mod app;
@@ -14,4 +15,6 @@ pub mod operator;
 pub mod problem;
 pub mod server;
 pub mod service;
+pub mod sibling;
 pub mod snapshot;
+pub mod stream;

@@ -9,6 +9,8 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{Error, HttpServer};
 use log::info;
 use silo_core::settings::{EXIT_CONFIG, SettingsError};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::app::app;
 use crate::service::Service;
@@ -23,15 +25,38 @@ pub struct Running {
     /// Where it listens, with the port that was really taken.
     pub address: SocketAddr,
     server: actix_web::dev::Server,
+    stopping: watch::Sender<bool>,
+}
+
+/// Whether the service is about to end: what answers for as long as somebody listens has to end by itself then, or it holds up
+/// the end of the process until that is forced.
+#[derive(Clone, Debug)]
+pub struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Waits until the service is told to stop.
+    pub async fn told(&mut self) {
+        // A sender that is gone is a service that has ended.
+        drop(self.0.wait_for(|stopping| *stopping).await);
+    }
 }
 
 impl Running {
-    /// Waits until the server has stopped: by SIGTERM, SIGINT or its handle.
+    /// Waits until the server has stopped: by SIGTERM, which lets open requests end; by SIGINT, which does not; or by its handle.
     ///
     /// # Errors
-    /// When the server itself failed.
-    pub async fn wait(self) -> std::io::Result<()> {
-        self.server.await
+    /// When the server itself failed, or signals cannot be listened for.
+    pub async fn wait(mut self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let gracefully = tokio::select! {
+            ended = &mut self.server => return ended,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => false,
+        };
+        self.stopping.send_replace(true);
+        let (_, ended) = tokio::join!(self.handle.stop(gracefully), self.server);
+        ended
     }
 }
 
@@ -46,18 +71,28 @@ where
     let address = listener.local_addr()?;
     let name = service.name;
     let service = Data::new(service);
-    let server = HttpServer::new(move || factory(service.clone(), routes.clone()))
-        .workers(1)
-        .worker_max_blocking_threads(2)
-        .max_connections(512)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .listen(listener)?
-        .run();
+    let (stopping, told) = watch::channel(false);
+    let told = Data::new(Stopping(told));
+    let server = HttpServer::new(move || {
+        let (routes, told) = (routes.clone(), told.clone());
+        factory(service.clone(), move |config: &mut ServiceConfig| {
+            config.app_data(told.clone());
+            routes(config);
+        })
+    })
+    .disable_signals()
+    .workers(1)
+    .worker_max_blocking_threads(2)
+    .max_connections(512)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .listen(listener)?
+    .run();
     info!(address:% = address; "{name} listens on {address}");
     Ok(Running {
         handle: server.handle(),
         address,
         server,
+        stopping,
     })
 }
 

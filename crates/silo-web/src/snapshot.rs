@@ -134,6 +134,11 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
     }
 
+    /// Lets [`Snapshot::keep_measuring`] measure now instead of later, because something has changed.
+    pub fn measure_soon(&self) {
+        self.wake.notify_one();
+    }
+
     /// Reads a subject that is measured only when somebody asks: measures it first when it is older than its pace, once for all
     /// who ask meanwhile, and waits for that within a request's patience.
     ///

@@ -5,17 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::StatusCode;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use silo_web::sibling::Sibling;
 use silo_web::snapshot::SourceError;
 
 use crate::scan::TapeOwners;
 
 /// The name of the sibling, in errors.
 const SOURCE: &str = "silo-db-api";
-/// Connecting takes this long at the most, and the whole answer the other; a handler has 4 s.
-const CONNECT: Duration = Duration::from_secs(1);
+/// How long an answer may take; a handler has 4 s.
 const ANSWER: Duration = Duration::from_millis(2500);
 /// How long a handle is believed.
 const KEPT: Duration = Duration::from_secs(300);
@@ -38,19 +36,13 @@ pub struct Person {
 /// The way to silo-db-api. Cloning shares what is remembered.
 #[derive(Clone)]
 pub struct People {
-    http: reqwest::Client,
-    address: String,
+    db_api: Sibling,
     handles: Arc<Mutex<HashMap<String, Remembered>>>,
 }
 
 struct Remembered {
     handle: Option<String>,
     since: Instant,
-}
-
-#[derive(Deserialize)]
-struct Answer<T> {
-    data: T,
 }
 
 #[derive(Deserialize)]
@@ -72,17 +64,10 @@ impl People {
     /// The way to a silo-db-api at this address.
     ///
     /// # Errors
-    /// When TLS cannot be set up on this machine.
-    pub fn new(address: &str) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+    /// When an HTTP client cannot be set up on this machine.
+    pub fn new(address: &str) -> std::io::Result<Self> {
         Ok(Self {
-            http,
-            address: address.trim_end_matches('/').to_owned(),
+            db_api: Sibling::new(SOURCE, address, ANSWER)?,
             handles: Arc::default(),
         })
     }
@@ -93,7 +78,7 @@ impl People {
     /// Why nobody knows.
     pub async fn find(&self, id: &str) -> Result<Option<Person>, SourceError> {
         let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
-        let found: Option<Person> = self.ask(&format!("/api/db/users/{id}")).await?;
+        let found: Option<Person> = self.db_api.ask(&format!("/api/db/users/{id}")).await?;
         if let Some(person) = &found {
             self.remember([(person.sub.clone(), person.handle.clone())]);
         }
@@ -114,6 +99,7 @@ impl People {
         for batch in missing.chunks(AT_ONCE) {
             let ids = utf8_percent_encode(&batch.join(","), NON_ALPHANUMERIC).to_string();
             match self
+                .db_api
                 .ask::<Handles>(&format!("/api/db/handles?ids={ids}"))
                 .await
             {
@@ -151,38 +137,15 @@ impl People {
                 .map(|(sub, handle)| (sub, Remembered { handle, since })),
         );
     }
-
-    /// `data` of an answer; `None` for 404.
-    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
-        let failed = |code: &str, detail: &str| Err(SourceError::new(SOURCE, code, detail));
-        let answer = match self
-            .http
-            .get(format!("{}{path}", self.address))
-            .send()
-            .await
-        {
-            Ok(answer) => answer,
-            Err(error) if error.is_timeout() => {
-                return failed("timed_out", "it did not answer in time");
-            }
-            Err(_) => return failed("unreachable", "it cannot be reached"),
-        };
-        match answer.status() {
-            StatusCode::OK => match answer.json::<Answer<T>>().await {
-                Ok(answer) => Ok(Some(answer.data)),
-                Err(_) => failed("malformed_answer", "its answer is not what was expected"),
-            },
-            StatusCode::NOT_FOUND => Ok(None),
-            StatusCode::SERVICE_UNAVAILABLE => failed("unavailable", "it does not know yet"),
-            _ => failed("refused", "it did not answer this question"),
-        }
-    }
 }
 
 impl TapeOwners for People {
     async fn owners(&self, codes: Vec<String>) -> Result<BTreeMap<String, String>, SourceError> {
         let codes = utf8_percent_encode(&codes.join(","), NON_ALPHANUMERIC).to_string();
-        let answer: Option<Tapes> = self.ask(&format!("/api/db/tapes?codes={codes}")).await?;
+        let answer: Option<Tapes> = self
+            .db_api
+            .ask(&format!("/api/db/tapes?codes={codes}"))
+            .await?;
         let tapes = answer.map(|answer| answer.tapes).unwrap_or_default();
         let owned = tapes
             .into_iter()

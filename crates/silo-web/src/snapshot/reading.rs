@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use actix_web::web::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What went wrong at a source, for people and programs; never a driver's text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceError {
     /// What was asked: `mongod`, `collection boots`...
@@ -58,7 +58,7 @@ impl<T> From<T> for Measured<T> {
 }
 
 /// How far a value can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
     /// Measured whole, within twice its `ttl`.

@@ -1,0 +1,230 @@
+//! How all services stand: takes what checks come to, keeps history, tells changes, and publishes the whole for readers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::Stream;
+use jiff::Timestamp;
+use log::{info, warn};
+use silo_web::snapshot::{Measured, Pace, Snapshot, SourceError};
+use silo_web::stream::Event;
+use tokio::sync::watch;
+
+use crate::changes::{Change, Listeners, Missed, events};
+use crate::check::Check;
+use crate::history::series::{Point, Range};
+use crate::history::{History, minute_of};
+use crate::kinds::Facts;
+use crate::probe::Probe;
+use crate::services::{Counts, Reason, ServiceView, Services};
+use crate::standing::Status;
+
+mod entry;
+
+use self::entry::{Entry, tally, uptimes};
+
+/// How long a request waits for the first checks after start.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The board.
+pub struct Board {
+    /// The whole, for readers.
+    pub services: Arc<Snapshot<Services>>,
+    counts: watch::Sender<Counts>,
+    listeners: Listeners,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    connected: bool,
+    entries: Vec<Entry>,
+    history: History,
+}
+
+/// What one service's page is made of.
+pub struct Known {
+    /// The same as in the list.
+    pub view: ServiceView,
+    /// What its kind knows, and since when.
+    pub facts: Option<(Facts, Timestamp)>,
+    /// Its last changes, the newest first.
+    pub changes: Vec<Change>,
+}
+
+impl Board {
+    /// A board of these probes, with what is known from before.
+    #[must_use]
+    pub fn new(probes: &[Probe], history: History) -> Self {
+        let quickest = probes.iter().map(|probe| probe.interval).min();
+        let longest = probes.iter().map(|probe| probe.timeout).max();
+        let pace = Pace {
+            every: quickest.unwrap_or(Duration::from_secs(30)),
+            // All of them may have to wait for one another, three at a time.
+            deadline: longest.unwrap_or_default() * u32::try_from(probes.len()).unwrap_or(1).max(3),
+            patience: PATIENCE,
+        };
+        let entries = probes
+            .iter()
+            .map(|probe| Entry::new(probe, &history))
+            .collect();
+        Self {
+            services: Arc::new(Snapshot::new("services", pace)),
+            counts: watch::Sender::new(Counts::default()),
+            listeners: Listeners::default(),
+            inner: Mutex::new(Inner {
+                connected: true,
+                entries,
+                history,
+            }),
+        }
+    }
+
+    /// Takes what a check came to; the probe is told by its place in the settings.
+    pub fn note(&self, place: usize, check: &Check) {
+        let mut inner = self.inner();
+        let now = now();
+        let Inner {
+            connected,
+            entries,
+            history,
+        } = &mut *inner;
+        // A check that was under way when the connection was lost proves nothing.
+        let Some(entry) = entries.get_mut(place).filter(|_| *connected) else {
+            return;
+        };
+        let status = entry.standing().after(&check.outcome, entry.failed_before);
+        history.note(&entry.probe.name, now, tally(check, status));
+        entry.take(check, now);
+        entry.view.uptime = uptimes(history, &entry.probe.name, now);
+        let change = entry.turn(status, now);
+        self.tell(history, change);
+        self.publish(&inner, check.took);
+    }
+
+    /// The prober is not connected: nothing is known of anybody.
+    pub fn lose_connection(&self) {
+        let mut inner = self.inner();
+        if !inner.connected {
+            return;
+        }
+        warn!("this machine is not connected: nothing is called down until it is");
+        inner.connected = false;
+        let now = now();
+        let Inner {
+            entries, history, ..
+        } = &mut *inner;
+        for entry in entries {
+            entry.view.reasons = vec![Reason {
+                code: "prober_offline".into(),
+                detail: "the prober itself is not connected".into(),
+            }];
+            entry.failed_before = false;
+            let change = entry.turn(Status::Unknown, now);
+            self.tell(history, change);
+        }
+        self.publish(&inner, Duration::ZERO);
+    }
+
+    /// The prober is connected again.
+    pub fn regain_connection(&self) {
+        let mut inner = self.inner();
+        info!("this machine is connected again");
+        inner.connected = true;
+        self.publish(&inner, Duration::ZERO);
+    }
+
+    /// Publishes the whole again without a new check, so that its age tells that somebody still looks.
+    pub fn refresh(&self) {
+        self.publish(&self.inner(), Duration::ZERO);
+    }
+
+    /// What is known of one service; `None` when there is none of that name.
+    #[must_use]
+    pub fn known(&self, name: &str) -> Option<Known> {
+        let inner = self.inner();
+        let entry = inner
+            .entries
+            .iter()
+            .find(|entry| entry.probe.name == name)?;
+        let changes = inner
+            .history
+            .changes()
+            .rev()
+            .filter(|change| change.name == name);
+        Some(Known {
+            view: entry.view.clone(),
+            facts: entry.facts.clone(),
+            changes: changes.take(10).cloned().collect(),
+        })
+    }
+
+    /// The points of a service over a period; `None` when there is none of that name.
+    #[must_use]
+    pub fn points(&self, name: &str, range: Range) -> Option<Vec<Point>> {
+        let inner = self.inner();
+        inner
+            .entries
+            .iter()
+            .find(|entry| entry.probe.name == name)?;
+        let nothing = Default::default();
+        let series = inner.history.series(name).unwrap_or(&nothing);
+        Some(series.points(range, minute_of(now())))
+    }
+
+    /// Changes as they happen, after those that somebody has missed since the one with this number.
+    pub fn listen(&self, last: Option<u64>) -> impl Stream<Item = Event> + use<> {
+        let live = self.listeners.subscribe();
+        let missed = last.map(|last| Missed::since(last, self.inner().history.changes()));
+        events(missed.unwrap_or_default(), live)
+    }
+
+    /// How many services stand how, whenever that changes.
+    #[must_use]
+    pub fn counts(&self) -> watch::Receiver<Counts> {
+        self.counts.subscribe()
+    }
+
+    fn tell(&self, history: &mut History, change: Option<Change>) {
+        let Some(change) = change else { return };
+        let change = history.note_change(change);
+        let (name, to) = (change.name.as_str(), change.to.word());
+        let code = change.code.as_deref().unwrap_or_default();
+        if matches!(change.to, Status::Down | Status::Degraded) {
+            warn!(service = name, code; "{name} is {to}: {}", change.detail.as_deref().unwrap_or_default());
+        } else {
+            info!(service = name; "{name} is {to}");
+        }
+        self.listeners.tell(change);
+    }
+
+    fn publish(&self, inner: &Inner, took: Duration) {
+        let services: Vec<_> = inner
+            .entries
+            .iter()
+            .map(|entry| entry.view.clone())
+            .collect();
+        let counts = Counts::of(&services);
+        let offline = || {
+            let detail = "this machine is not connected, so nothing is known of any service";
+            SourceError::new("prober", "prober_offline", detail)
+        };
+        let errors = (!inner.connected).then(offline).into_iter();
+        let errors = errors.chain(inner.history.failure().cloned()).collect();
+        let value = Services {
+            counts,
+            connected: inner.connected,
+            services,
+        };
+        self.services.publish(Ok(Measured { value, errors }), took);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time, in whole milliseconds.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}

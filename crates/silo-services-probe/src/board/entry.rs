@@ -1,0 +1,183 @@
+//! One service on the board: what its last check said, and how it turns from one state to another.
+
+use jiff::Timestamp;
+use silo_core::units::whole_millis;
+
+use super::now;
+use crate::changes::Change;
+use crate::check::Check;
+use crate::failure::Failure;
+use crate::gateway::fetch::Steps;
+use crate::history::series::Tally;
+use crate::history::{History, minute_of};
+use crate::kinds::{Doubt, Facts};
+use crate::probe::Probe;
+use crate::services::{PastFailure, Reason, ServiceView, StepsMs, Uptimes};
+use crate::standing::Status;
+
+/// How many failures are told of each service.
+const FAILURES: usize = 5;
+/// A service whose last check before a restart is no older than this still stands as it did then.
+const REMEMBERED_MINUTES: u32 = 15;
+
+/// What is known of it.
+pub(super) struct Entry {
+    pub(super) probe: Probe,
+    pub(super) view: ServiceView,
+    /// How it stood when the last process ended, until this one knows.
+    before: Option<(Status, Timestamp)>,
+    pub(super) failed_before: bool,
+    pub(super) facts: Option<(Facts, Timestamp)>,
+}
+
+impl Entry {
+    pub(super) fn new(probe: &Probe, history: &History) -> Self {
+        let series = history.series(&probe.name);
+        let minute = minute_of(now());
+        let lately = series.and_then(|series| series.last_minute());
+        let lately = lately.is_some_and(|last| minute.saturating_sub(last) <= REMEMBERED_MINUTES);
+        let last = history
+            .changes()
+            .rev()
+            .find(|change| change.name == probe.name);
+        let before = last.filter(|_| lately).map(|last| (last.to, last.at));
+        let failures = history
+            .changes()
+            .rev()
+            .filter(|change| change.name == probe.name);
+        let failures = failures.filter(|change| change.to == Status::Down);
+        let failures = failures.map(|change| PastFailure {
+            at: change.at,
+            code: change.code.clone().unwrap_or_default(),
+            detail: change.detail.clone().unwrap_or_default(),
+        });
+        let view = ServiceView {
+            name: probe.name.clone(),
+            kind: probe.kind,
+            target: probe.target(),
+            status: Status::Unknown,
+            since: None,
+            reasons: Vec::new(),
+            response_ms: None,
+            steps: StepsMs::default(),
+            checked_at: None,
+            interval_seconds: probe.interval.as_secs(),
+            certificate_days: None,
+            uptime: uptimes(history, &probe.name, now()),
+            last_failures: failures.take(FAILURES).collect(),
+        };
+        Self {
+            probe: probe.clone(),
+            view,
+            before,
+            failed_before: false,
+            facts: None,
+        }
+    }
+
+    /// How it stands, or stood when the last process ended.
+    pub(super) fn standing(&self) -> Status {
+        self.before.map_or(self.view.status, |(status, _)| status)
+    }
+
+    /// Takes what a check says, except for how it makes the service stand.
+    pub(super) fn take(&mut self, check: &Check, now: Timestamp) {
+        self.failed_before = check.outcome.is_err();
+        self.view.checked_at = Some(now);
+        self.view.response_ms = Some(whole_millis(check.took));
+        self.view.steps = steps(check.steps);
+        self.view.certificate_days = check.certificate_days;
+        match &check.outcome {
+            Ok(well) => {
+                let reason = |doubt: &Doubt| Reason {
+                    code: doubt.code.to_owned(),
+                    detail: doubt.detail.clone(),
+                };
+                self.view.reasons = well.doubts.iter().map(reason).collect();
+                self.facts = Some((well.facts.clone(), now));
+            }
+            Err(failure) => {
+                let Reason { code, detail } = reason_of(failure);
+                self.view.reasons = vec![reason_of(failure)];
+                let failure = PastFailure {
+                    at: now,
+                    code,
+                    detail,
+                };
+                self.view.last_failures.insert(0, failure);
+                self.view.last_failures.truncate(FAILURES);
+            }
+        }
+    }
+
+    /// Turns to a status; the change, when it is one.
+    pub(super) fn turn(&mut self, status: Status, now: Timestamp) -> Option<Change> {
+        let from = self.standing();
+        let known_since = self.before.take().map(|(_, since)| since);
+        self.view.status = status;
+        if from == status {
+            self.view.since = self.view.since.or(known_since).or(Some(now));
+            return None;
+        }
+        self.view.since = Some(now);
+        let reason = self.view.reasons.first().filter(|_| status != Status::Up);
+        Some(Change {
+            id: 0,
+            at: now,
+            name: self.probe.name.clone(),
+            from,
+            to: status,
+            code: reason.map(|reason| reason.code.clone()),
+            detail: reason.map(|reason| reason.detail.clone()),
+        })
+    }
+}
+
+pub(super) fn tally(check: &Check, status: Status) -> Tally {
+    let once = Tally {
+        answered_ms: u32::try_from(whole_millis(check.took)).unwrap_or(u32::MAX),
+        ..Tally::default()
+    };
+    match (&check.outcome, status) {
+        (Ok(well), _) if well.doubts.is_empty() => Tally { up: 1, ..once },
+        (Ok(_), _) => Tally {
+            degraded: 1,
+            ..once
+        },
+        (Err(_), Status::Down) => Tally {
+            down: 1,
+            ..Tally::default()
+        },
+        (Err(_), _) => Tally {
+            failed: 1,
+            ..Tally::default()
+        },
+    }
+}
+
+fn reason_of(failure: &Failure) -> Reason {
+    Reason {
+        code: failure.code().into(),
+        detail: failure.to_string(),
+    }
+}
+
+fn steps(steps: Steps) -> StepsMs {
+    StepsMs {
+        resolve: steps.resolve.map(whole_millis),
+        connect: steps.connect.map(whole_millis),
+        tls: steps.tls.map(whole_millis),
+        answer: steps.answer.map(whole_millis),
+        body: steps.body.map(whole_millis),
+    }
+}
+
+/// Uptime as of now.
+pub(super) fn uptimes(history: &History, name: &str, now: Timestamp) -> Uptimes {
+    let minute = minute_of(now);
+    let series = history.series(name);
+    series.map_or_else(Uptimes::default, |series| Uptimes {
+        last_24h: series.uptime(24, minute),
+        last_30d: series.uptime(30 * 24, minute),
+    })
+}

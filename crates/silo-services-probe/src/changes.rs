@@ -1,0 +1,121 @@
+//! Changes of state: what happened to whom, when, and why; numbered, so that whoever listens can take up where they were.
+
+use futures_util::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_web::stream::Event;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, Receiver};
+use utoipa::ToSchema;
+
+use crate::standing::Status;
+
+/// How many changes a slow listener may be behind.
+const BEHIND: usize = 64;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+pub struct Change {
+    /// Its number; later ones have larger ones.
+    pub id: u64,
+    /// When it was noticed.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The service.
+    pub name: String,
+    /// How it stood before.
+    pub from: Status,
+    /// How it stands.
+    pub to: Status,
+    /// Why, as a stable name; `null` when there is nothing to say against it.
+    pub code: Option<String>,
+    /// Why, in one sentence.
+    pub detail: Option<String>,
+}
+
+/// Whoever listens.
+#[derive(Clone, Debug)]
+pub struct Listeners(broadcast::Sender<Change>);
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(BEHIND))
+    }
+}
+
+impl Listeners {
+    /// Tells all of them.
+    pub fn tell(&self, change: Change) {
+        // Without listeners there is nobody to tell.
+        drop(self.0.send(change));
+    }
+
+    /// Begins to hear. What was missed is to be looked up after this, so that nothing falls between.
+    #[must_use]
+    pub fn subscribe(&self) -> Receiver<Change> {
+        self.0.subscribe()
+    }
+}
+
+/// What a listener hears: first what they missed, then each change as it happens. When some were lost, `gap` says so: then one has to
+/// look at everything anew.
+pub fn events(missed: Missed, live: Receiver<Change>) -> impl Stream<Item = Event> + 'static {
+    let Missed { gap, changes } = missed;
+    let known = changes.last().map_or(0, |change| change.id);
+    let first = gap.then(gap_event).into_iter();
+    let then: Vec<_> = changes.iter().map(event).collect();
+    let live = stream::unfold((live, known), |(mut live, known)| async move {
+        loop {
+            match live.recv().await {
+                Ok(change) if change.id > known => return Some((event(&change), (live, known))),
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => return Some((gap_event(), (live, known))),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    stream::iter(first.chain(then)).chain(live)
+}
+
+/// What a listener who comes back has missed.
+#[derive(Debug, Default)]
+pub struct Missed {
+    /// Whether there was more than is still known.
+    pub gap: bool,
+    /// What is known of it, the oldest first.
+    pub changes: Vec<Change>,
+}
+
+impl Missed {
+    /// What came after the change with this number, of those that are kept.
+    pub fn since<'a>(last: u64, kept: impl Iterator<Item = &'a Change>) -> Self {
+        let kept: Vec<_> = kept.collect();
+        let oldest = kept.first().map_or(1, |change| change.id);
+        let newest = kept.last().map_or(0, |change| change.id);
+        // A number that was never given is of another file.
+        let gap = last + 1 < oldest || last > newest;
+        let changes = kept
+            .into_iter()
+            .filter(|change| gap || change.id > last)
+            .cloned()
+            .collect();
+        Self { gap, changes }
+    }
+}
+
+fn event(change: &Change) -> Event {
+    Event {
+        id: Some(change.id),
+        name: "change",
+        // A change has nothing that cannot be written.
+        data: serde_json::to_string(change).unwrap_or_default(),
+    }
+}
+
+fn gap_event() -> Event {
+    Event {
+        id: None,
+        name: "gap",
+        data: "{}".into(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Why a check failed, named by what it is.
+
+use std::fmt;
+
+/// A step of a check, in the order in which they are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking up the name.
+    Resolve,
+    /// Connecting.
+    Connect,
+    /// Agreeing on TLS.
+    Tls,
+    /// Waiting for the head of the answer.
+    Answer,
+    /// Reading its body.
+    Body,
+}
+
+/// What is wrong with a certificate or with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The certificate has expired, or is not valid yet.
+    Expired,
+    /// The certificate is for another name.
+    WrongName,
+    /// Nobody that this machine trusts has signed it.
+    Untrusted,
+    /// The other side does not speak TLS, or no version that is still allowed.
+    Handshake,
+}
+
+/// Why a redirect was not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectFault {
+    /// More than three.
+    TooMany,
+    /// To an address inside a private network.
+    Private,
+    /// To nothing that can be asked.
+    Malformed,
+}
+
+/// Why a check failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody has the name.
+    NameNotFound,
+    /// Nobody listens there.
+    Refused,
+    /// There is no way there.
+    Unreachable,
+    /// The connection was cut before the answer was whole.
+    Reset,
+    /// TLS.
+    Tls(TlsFault),
+    /// It took too long, and in which step.
+    TimedOut(Phase),
+    /// A status that is not well.
+    Status(u16),
+    /// A redirect that is not followed.
+    Redirect(RedirectFault),
+    /// An answer that is not what such a service says.
+    Body(String),
+}
+
+impl Failure {
+    /// A stable name.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NameNotFound => "name_not_found",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Reset => "reset",
+            Self::Tls(TlsFault::Expired) => "tls_expired",
+            Self::Tls(TlsFault::WrongName) => "tls_wrong_name",
+            Self::Tls(TlsFault::Untrusted) => "tls_untrusted",
+            Self::Tls(TlsFault::Handshake) => "tls_handshake",
+            Self::TimedOut(Phase::Resolve) => "timed_out_resolving",
+            Self::TimedOut(Phase::Connect) => "timed_out_connecting",
+            Self::TimedOut(Phase::Tls) => "timed_out_tls",
+            Self::TimedOut(Phase::Answer) => "timed_out_answering",
+            Self::TimedOut(Phase::Body) => "timed_out_reading",
+            Self::Status(_) => "status",
+            Self::Redirect(_) => "redirect",
+            Self::Body(_) => "body",
+        }
+    }
+
+    /// Whether no HTTP answer came at all: then it may be the prober that is not connected.
+    #[must_use]
+    pub fn is_of_the_network(&self) -> bool {
+        match self {
+            Self::NameNotFound
+            | Self::Refused
+            | Self::Unreachable
+            | Self::Reset
+            | Self::TimedOut(_) => true,
+            Self::Tls(_) | Self::Status(_) | Self::Redirect(_) | Self::Body(_) => false,
+        }
+    }
+}
+
+/// One sentence for people.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameNotFound => f.write_str("its name is not known to DNS"),
+            Self::Refused => f.write_str("nobody listens at its address"),
+            Self::Unreachable => f.write_str("there is no way to its address"),
+            Self::Reset => f.write_str("it cut the connection before its answer was whole"),
+            Self::Tls(TlsFault::Expired) => {
+                f.write_str("its certificate is not valid at this time")
+            }
+            Self::Tls(TlsFault::WrongName) => f.write_str("its certificate is for another name"),
+            Self::Tls(TlsFault::Untrusted) => {
+                f.write_str("nobody that is trusted here has signed its certificate")
+            }
+            Self::Tls(TlsFault::Handshake) => f.write_str("no TLS could be agreed on with it"),
+            Self::TimedOut(phase) => {
+                let step = match phase {
+                    Phase::Resolve => "looking up its name",
+                    Phase::Connect => "connecting",
+                    Phase::Tls => "agreeing on TLS",
+                    Phase::Answer => "waiting for its answer",
+                    Phase::Body => "reading its answer",
+                };
+                write!(f, "it took too long while {step}")
+            }
+            Self::Status(status) => write!(f, "it answered with status {status}"),
+            Self::Redirect(RedirectFault::TooMany) => {
+                f.write_str("it redirected more than three times")
+            }
+            Self::Redirect(RedirectFault::Private) => {
+                f.write_str("it redirected into a private network, which is not followed")
+            }
+            Self::Redirect(RedirectFault::Malformed) => {
+                f.write_str("it redirected to nothing that can be asked")
+            }
+            Self::Body(why) => write!(f, "{why}"),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Whether this machine is connected at all: when it is not, nothing is known of anybody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select_ok;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::network::CONNECT;
+
+/// How long a finding is believed.
+const BELIEVED: Duration = Duration::from_secs(4);
+
+/// Addresses of which at least one takes connections when this machine is connected. None: it always is.
+#[derive(Clone, Debug)]
+pub struct Connectivity {
+    addresses: Vec<SocketAddr>,
+    last: Arc<Mutex<Option<(Instant, bool)>>>,
+}
+
+impl Connectivity {
+    /// A check of these addresses.
+    #[must_use]
+    pub fn new(addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            addresses,
+            last: Arc::default(),
+        }
+    }
+
+    /// Whether this machine is connected; asked once for all who want to know within four seconds.
+    pub async fn is_there(&self) -> bool {
+        if self.addresses.is_empty() {
+            return true;
+        }
+        let mut last = self.last.lock().await;
+        if let Some((when, found)) = *last
+            && when.elapsed() < BELIEVED
+        {
+            return found;
+        }
+        let tries = self
+            .addresses
+            .iter()
+            .map(|address| Box::pin(TcpStream::connect(*address)));
+        let found = matches!(timeout(CONNECT, select_ok(tries)).await, Ok(Ok(_)));
+        *last = Some((Instant::now(), found));
+        found
+    }
+}

@@ -1,0 +1,260 @@
+//! One question to a service: a connection of its own, step by step, so that a failure tells where it was.
+//!
+//! Not by reqwest: that keeps connections, follows redirects wherever they lead, and tells neither the step that failed nor what a
+//! refused certificate said.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_1::body::Incoming;
+use hyper_1::client::conn::http1;
+use hyper_1::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
+use hyper_1::{Request, Response};
+use hyper_util::rt::TokioIo;
+use openssl::ssl::SslConnector;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::network::{connect, failure_of, is_private, resolve};
+use super::tls::{Secured, connector, secure};
+use crate::failure::{Failure, Phase, RedirectFault};
+use crate::probe::Expect;
+
+/// The most of a body that is read, in bytes.
+pub const LARGEST_BODY: usize = 1024 * 1024;
+/// How many redirects are followed.
+const REDIRECTS: usize = 3;
+
+/// Asks services.
+#[derive(Clone)]
+pub struct Fetcher {
+    tls: SslConnector,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The answer, or why there is none.
+    pub answer: Result<Reply, Failure>,
+    /// How long it took, from looking up the name to the end of the body.
+    pub took: Duration,
+    /// How long each step took, redirects together.
+    pub steps: Steps,
+    /// Days until the certificate expires; negative when it has; `None` without TLS or when none was shown.
+    pub certificate_days: Option<i64>,
+}
+
+/// How long each step took; `None` when it was not reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steps {
+    /// Looking up the name.
+    pub resolve: Option<Duration>,
+    /// Connecting.
+    pub connect: Option<Duration>,
+    /// Agreeing on TLS.
+    pub tls: Option<Duration>,
+    /// Waiting for the head of the answer.
+    pub answer: Option<Duration>,
+    /// Reading the body.
+    pub body: Option<Duration>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The body; `None` when it is larger than 1 MiB.
+    pub body: Option<Bytes>,
+}
+
+/// What one connection came to.
+enum Hop {
+    Reply(Reply),
+    Redirect(String),
+}
+
+impl Fetcher {
+    /// One that trusts whom this machine trusts.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { tls: connector()? })
+    }
+
+    /// Asks for a URL, within a time limit. Redirects that `expect` does not call well are followed, three at the most, and into a
+    /// private network only from one.
+    pub async fn get(&self, url: &Url, expect: &Expect, limit: Duration) -> Fetched {
+        let started = Instant::now();
+        let mut course = Course {
+            deadline: started + limit,
+            steps: Steps::default(),
+            certificate_days: None,
+        };
+        let answer = self.follow(url, expect, &mut course).await;
+        Fetched {
+            answer,
+            took: started.elapsed(),
+            steps: course.steps,
+            certificate_days: course.certificate_days,
+        }
+    }
+
+    async fn follow(
+        &self,
+        url: &Url,
+        expect: &Expect,
+        course: &mut Course,
+    ) -> Result<Reply, Failure> {
+        let mut url = url.clone();
+        let mut from_private = None;
+        for _ in 0..=REDIRECTS {
+            match self.hop(&url, expect, &mut from_private, course).await? {
+                Hop::Reply(reply) => return Ok(reply),
+                Hop::Redirect(location) => {
+                    let next = url.join(&location).ok();
+                    let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
+                    url = next.ok_or(Failure::Redirect(RedirectFault::Malformed))?;
+                }
+            }
+        }
+        Err(Failure::Redirect(RedirectFault::TooMany))
+    }
+
+    /// One connection. `from_private` is whether the first of them led into a private network.
+    async fn hop(
+        &self,
+        url: &Url,
+        expect: &Expect,
+        from_private: &mut Option<bool>,
+        course: &mut Course,
+    ) -> Result<Hop, Failure> {
+        let step = Instant::now();
+        let addresses = resolve(url, course.deadline).await?;
+        add(&mut course.steps.resolve, step);
+        let private = addresses.iter().any(|address| is_private(address.ip()));
+        if private && !*from_private.get_or_insert(private) {
+            return Err(Failure::Redirect(RedirectFault::Private));
+        }
+        let step = Instant::now();
+        let stream = connect(&addresses, course.deadline).await?;
+        add(&mut course.steps.connect, step);
+        if url.scheme() != "https" {
+            return course.ask(stream, url, expect).await;
+        }
+        let step = Instant::now();
+        let host = url.host_str().unwrap_or_default();
+        let Secured {
+            stream,
+            certificate_days,
+        } = secure(&self.tls, host, stream, course.deadline).await;
+        course.certificate_days = least(course.certificate_days, certificate_days);
+        let stream = stream?;
+        add(&mut course.steps.tls, step);
+        course.ask(stream, url, expect).await
+    }
+}
+
+/// How far one question has come.
+struct Course {
+    deadline: Instant,
+    steps: Steps,
+    certificate_days: Option<i64>,
+}
+
+impl Course {
+    async fn ask<S>(&mut self, stream: S, url: &Url, expect: &Expect) -> Result<Hop, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let step = Instant::now();
+        // The connection lives as long as this: dropping the set ends it.
+        let mut connection = JoinSet::new();
+        let head = head(stream, url, &mut connection);
+        let mut response = timeout_at(self.deadline, head)
+            .await
+            .map_err(|_late| Failure::TimedOut(Phase::Answer))??;
+        add(&mut self.steps.answer, step);
+        let status = response.status().as_u16();
+        let location = response.headers().get(LOCATION);
+        let location = location.and_then(|location| location.to_str().ok());
+        if let (301 | 302 | 303 | 307 | 308, false, Some(location)) =
+            (status, expect.allows(status), location)
+        {
+            return Ok(Hop::Redirect(location.to_owned()));
+        }
+        let step = Instant::now();
+        let body = timeout_at(self.deadline, read(response.body_mut()))
+            .await
+            .map_err(|_late| Failure::TimedOut(Phase::Body))??;
+        add(&mut self.steps.body, step);
+        Ok(Hop::Reply(Reply { status, body }))
+    }
+}
+
+async fn head<S>(
+    stream: S,
+    url: &Url,
+    connection: &mut JoinSet<()>,
+) -> Result<Response<Incoming>, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |error: hyper_1::Error| broken(&error);
+    let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    connection.spawn(async move { drop(driver.await) });
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let request = Request::get(target)
+        .header(HOST, authority)
+        .header(USER_AGENT, concat!("silo/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "application/json, */*;q=0.5")
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_unsaid| Failure::Body("its address cannot be asked for".into()))?;
+    sender.send_request(request).await.map_err(broken)
+}
+
+/// Reads a body; `None` when it is too large.
+async fn read(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken(&error))?;
+        if let Some(data) = frame.data_ref() {
+            if read.len() + data.len() > LARGEST_BODY {
+                return Ok(None);
+            }
+            read.extend_from_slice(data);
+        }
+    }
+    Ok(Some(read.into()))
+}
+
+/// What an error of HTTP is.
+fn broken(error: &hyper_1::Error) -> Failure {
+    if error.is_parse() {
+        return Failure::Body("its answer is not HTTP".into());
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<std::io::Error>() {
+            return failure_of(error);
+        }
+        cause = inner.source();
+    }
+    Failure::Reset
+}
+
+fn add(step: &mut Option<Duration>, since: Instant) {
+    *step = Some(step.unwrap_or_default() + since.elapsed());
+}
+
+fn least(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
+}

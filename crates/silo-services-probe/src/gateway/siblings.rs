@@ -1,0 +1,20 @@
+//! Silo's other services, and how they are asked.
+
+use serde::de::DeserializeOwned;
+use silo_web::answer::Envelope;
+use silo_web::sibling::Sibling;
+use silo_web::snapshot::SourceError;
+
+/// One question.
+///
+/// # Errors
+/// Why there is no answer; a path that a sibling does not have is one.
+pub async fn ask<T: DeserializeOwned>(
+    sibling: &Sibling,
+    path: &str,
+) -> Result<Envelope<T>, SourceError> {
+    sibling.ask_whole(path).await?.ok_or_else(|| {
+        let detail = format!("it does not have {path}: it may be of another version");
+        SourceError::new(sibling.name(), "unknown_path", detail)
+    })
+}

@@ -1,0 +1,252 @@
+//! The file of records: only ever appended to, and now and then replaced by a shorter one that says the same. A process that is killed
+//! leaves whole lines and at most a torn last one, which the next cuts off.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::record::Record;
+
+/// The file's name.
+const FILE: &str = "history.log";
+/// It is replaced when it has grown by this and to twice of what it was.
+const SLACK: u64 = 1024 * 1024;
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub struct Log {
+    folder: PathBuf,
+    file: File,
+    length: u64,
+    /// Its length when it was last as short as it can be.
+    shortest: u64,
+    lock: Option<File>,
+}
+
+impl Log {
+    /// Opens the file in a folder and reads what is whole of it.
+    ///
+    /// # Errors
+    /// When the folder or the file cannot be used.
+    pub fn open(folder: &Path) -> io::Result<(Self, Vec<Record>)> {
+        fs::create_dir_all(folder)?;
+        let lock = lock(folder)?;
+        if lock.is_none() {
+            ::log::warn!(
+                "another process keeps the results of probes; this one waits for its turn"
+            );
+        }
+        let mut file = open(folder)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        if lock.is_some() && whole < bytes.len() {
+            ::log::warn!("the last line of the results of probes was torn, and is cut off");
+            file.set_len(whole as u64)?;
+        }
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let read: Vec<Option<Record>> = lines.map(Record::read).collect();
+        let damaged = read.iter().filter(|record| record.is_none()).count();
+        if damaged > 0 {
+            ::log::warn!(damaged; "lines of the results of probes are damaged, and left out");
+        }
+        let log = Self {
+            folder: folder.to_path_buf(),
+            file,
+            length: whole as u64,
+            shortest: 0,
+            lock,
+        };
+        Ok((log, read.into_iter().flatten().collect()))
+    }
+
+    /// Appends a line; whether the file has grown so much that it is to be replaced.
+    ///
+    /// # Errors
+    /// When it is not there, or only a part of it.
+    pub fn append(&mut self, line: &str) -> io::Result<bool> {
+        if self.lock.is_none() {
+            self.lock = lock(&self.folder)?;
+            if self.lock.is_none() {
+                return Err(io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    "another process keeps them",
+                ));
+            }
+            self.file = open(&self.folder)?;
+            self.length = self.file.metadata()?.len();
+        }
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // What came of the line would spoil the next one.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += line.len() as u64;
+        Ok(self.length > 2 * self.shortest + SLACK)
+    }
+
+    /// Replaces the file by these lines. Whatever happens meanwhile, the old one or the new one is there afterwards, whole.
+    ///
+    /// # Errors
+    /// When it is still the old one.
+    pub fn replace(&mut self, lines: &[String]) -> io::Result<()> {
+        // Not tried again at every line when it fails.
+        self.shortest = self.length;
+        let mut file = NamedTempFile::with_prefix_in("history-", &self.folder)?;
+        let text = lines.concat();
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(self.folder.join(FILE))
+            .map_err(|error| error.error)?;
+        // The new name is on disk only when the folder is.
+        File::open(&self.folder)?.sync_all()?;
+        self.file = open(&self.folder)?;
+        self.length = text.len() as u64;
+        self.shortest = self.length;
+        Ok(())
+    }
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .open(folder.join(FILE))
+}
+
+/// The right to append: one process at a time has it, until it ends.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let file = File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::Change;
+    use crate::history::series::Tally;
+    use crate::standing::Status;
+
+    fn records() -> Vec<Record> {
+        let tally = Tally {
+            up: 1,
+            degraded: 2,
+            failed: 3,
+            down: 4,
+            answered_ms: 5,
+        };
+        let change = Change {
+            id: 7,
+            at: "2026-01-01T00:00:00.123Z".parse().unwrap(),
+            name: "oven".into(),
+            from: Status::Up,
+            to: Status::Down,
+            code: Some("reset".into()),
+            detail: Some("it cut the connection".into()),
+        };
+        let bare = Change {
+            id: 8,
+            code: None,
+            detail: None,
+            ..change.clone()
+        };
+        vec![
+            Record::Minute {
+                name: "oven".into(),
+                at: 29_000_000,
+                tally,
+            },
+            Record::Change(change),
+            Record::Hour {
+                name: "session".into(),
+                at: 480_000,
+                tally,
+            },
+            Record::Change(bare),
+        ]
+    }
+
+    #[test]
+    fn a_process_killed_at_any_byte_loses_at_most_the_line_it_was_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, nothing) = Log::open(folder.path()).unwrap();
+        assert!(nothing.is_empty());
+        for record in records() {
+            log.append(&record.line()).unwrap();
+        }
+        drop(log);
+        let path = folder.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        for end in 0..=whole.len() {
+            fs::write(&path, &whole[..end]).unwrap();
+            let lines = whole[..end].iter().filter(|byte| **byte == b'\n').count();
+            let (mut log, read) = Log::open(folder.path()).unwrap();
+            assert_eq!(read, records()[..lines], "{end} bytes");
+            log.append(&records()[0].line()).unwrap();
+            drop(log);
+            let (_, read) = Log::open(folder.path()).unwrap();
+            assert_eq!(
+                read.len(),
+                lines + 1,
+                "what is appended after {end} bytes is whole"
+            );
+        }
+    }
+
+    #[test]
+    fn a_damaged_byte_costs_the_line_it_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let whole: String = records().iter().map(Record::line).collect();
+        for place in 0..whole.len() {
+            let mut damaged = whole.clone().into_bytes();
+            damaged[place] ^= 4;
+            fs::write(&path, &damaged).unwrap();
+            let (_, read) = Log::open(folder.path()).unwrap();
+            assert!(
+                read.len() >= 2 && read.iter().all(|record| records().contains(record)),
+                "byte {place}: {read:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_processes_do_not_write_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut first, _) = Log::open(folder.path()).unwrap();
+        let (mut second, _) = Log::open(folder.path()).unwrap();
+        let line = records()[0].line();
+        first.append(&line).unwrap();
+        assert!(second.append(&line).is_err());
+        drop(first);
+        second.append(&line).unwrap();
+        assert_eq!(Log::open(folder.path()).unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn it_is_replaced_when_it_has_grown() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, _) = Log::open(folder.path()).unwrap();
+        let line = records()[0].line();
+        let mut appended = 1_u64;
+        while !log.append(&line).unwrap() {
+            appended += 1;
+        }
+        assert!(appended * line.len() as u64 > SLACK, "{appended} lines");
+        log.replace(std::slice::from_ref(&line)).unwrap();
+        log.append(&line).unwrap();
+        drop(log);
+        assert_eq!(Log::open(folder.path()).unwrap().1.len(), 2);
+    }
+}

@@ -1,0 +1,120 @@
+//! One line of the file: a checksum and what it is of.
+//!
+//!     1a2b3c4d m 29400000 oven 1 0 0 0 123       checks of a minute since 1970: up, degraded, failed, down, milliseconds
+//!     1a2b3c4d h 490000 oven 58 1 1 0 7140       the same of an hour whose minutes are not kept any more
+//!     1a2b3c4d e 12 1764000000123 oven up degraded reset it cut the connection
+//!
+//! The checksum is CRC-32 (IEEE) of what follows it and a blank, in hexadecimal.
+
+use jiff::Timestamp;
+
+use super::series::Tally;
+use crate::changes::Change;
+use crate::standing::Status;
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Checks of a minute.
+    Minute {
+        /// The service.
+        name: String,
+        /// The minute since 1970.
+        at: u32,
+        /// What they came to.
+        tally: Tally,
+    },
+    /// Checks of an hour.
+    Hour {
+        /// The service.
+        name: String,
+        /// The hour since 1970.
+        at: u32,
+        /// What they came to.
+        tally: Tally,
+    },
+    /// A change of state.
+    Change(Change),
+}
+
+impl Record {
+    /// The line, with its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let text = match self {
+            Self::Minute { name, at, tally } => format!("m {at} {name} {}", counts(*tally)),
+            Self::Hour { name, at, tally } => format!("h {at} {name} {}", counts(*tally)),
+            Self::Change(change) => {
+                let Change { id, name, .. } = change;
+                let (from, to) = (change.from.word(), change.to.word());
+                let at = change.at.as_millisecond();
+                let code = change.code.as_deref().unwrap_or("-");
+                let detail = change
+                    .detail
+                    .as_deref()
+                    .unwrap_or("")
+                    .replace(['\n', '\r'], " ");
+                format!("e {id} {at} {name} {from} {to} {code} {detail}")
+            }
+        };
+        format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
+    }
+
+    /// Reads a line without its end; `None` when it is not whole.
+    #[must_use]
+    pub fn read(line: &str) -> Option<Self> {
+        let (sum, text) = line.split_once(' ')?;
+        if u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) {
+            return None;
+        }
+        let (kind, rest) = text.split_once(' ')?;
+        match kind {
+            "m" => read_counts(rest).map(|(at, name, tally)| Self::Minute { name, at, tally }),
+            "h" => read_counts(rest).map(|(at, name, tally)| Self::Hour { name, at, tally }),
+            "e" => read_change(rest).map(Self::Change),
+            _ => None,
+        }
+    }
+}
+
+fn counts(tally: Tally) -> String {
+    let Tally {
+        up,
+        degraded,
+        failed,
+        down,
+        answered_ms,
+    } = tally;
+    format!("{up} {degraded} {failed} {down} {answered_ms}")
+}
+
+fn read_counts(text: &str) -> Option<(u32, String, Tally)> {
+    let mut words = text.split(' ');
+    let at = words.next()?.parse().ok()?;
+    let name = words.next()?.to_owned();
+    let tally = Tally {
+        up: words.next()?.parse().ok()?,
+        degraded: words.next()?.parse().ok()?,
+        failed: words.next()?.parse().ok()?,
+        down: words.next()?.parse().ok()?,
+        answered_ms: words.next()?.parse().ok()?,
+    };
+    Some((at, name, tally))
+}
+
+fn read_change(text: &str) -> Option<Change> {
+    let mut words = text.splitn(7, ' ');
+    let change = Change {
+        id: words.next()?.parse().ok()?,
+        at: Timestamp::from_millisecond(words.next()?.parse().ok()?).ok()?,
+        name: words.next()?.to_owned(),
+        from: Status::from_word(words.next()?)?,
+        to: Status::from_word(words.next()?)?,
+        code: words.next().filter(|code| *code != "-").map(str::to_owned),
+        detail: words
+            .next()
+            .filter(|detail| !detail.is_empty())
+            .map(str::to_owned),
+    };
+    Some(change)
+}

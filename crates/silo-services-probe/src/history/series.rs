@@ -1,0 +1,312 @@
+//! What is known of one service over time, and what is told of it: uptime over a period, points of a line.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use silo_core::units::{count_from_usize, double, round};
+use utoipa::ToSchema;
+
+use super::minutes_per_hour;
+use crate::standing::Status;
+
+/// Seconds of a minute.
+pub const MINUTE: i64 = 60;
+/// Seconds of an hour.
+pub const HOUR: i64 = 3600;
+/// How many hours are kept by the minute.
+const HOURS_OF_MINUTES: u32 = 48;
+/// How many hours are kept.
+const HOURS: u32 = 90 * 24;
+
+/// What checks came to, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that were answered well.
+    pub up: u16,
+    /// Those that were answered, with something in doubt.
+    pub degraded: u16,
+    /// Those that failed for the first time in a row.
+    pub failed: u16,
+    /// Those that failed again.
+    pub down: u16,
+    /// The milliseconds of all that were answered.
+    pub answered_ms: u32,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.up = self.up.saturating_add(other.up);
+        self.degraded = self.degraded.saturating_add(other.degraded);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.down = self.down.saturating_add(other.down);
+        self.answered_ms = self.answered_ms.saturating_add(other.answered_ms);
+    }
+
+    fn answered(self) -> u32 {
+        u32::from(self.up) + u32::from(self.degraded)
+    }
+
+    fn failures(self) -> u32 {
+        u32::from(self.failed) + u32::from(self.down)
+    }
+
+    fn checks(self) -> u32 {
+        self.answered() + self.failures()
+    }
+
+    /// The worst that it was; unknown when there was no check.
+    fn status(self) -> Status {
+        match self {
+            Self { down: 1.., .. } => Status::Down,
+            Self { failed: 1.., .. } | Self { degraded: 1.., .. } => Status::Degraded,
+            Self { up: 1.., .. } => Status::Up,
+            _ => Status::Unknown,
+        }
+    }
+}
+
+/// Checks by minute and by hour. Minutes are also counted in their hour.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    minutes: VecDeque<(u32, Tally)>,
+    hours: VecDeque<(u32, Tally)>,
+}
+
+/// A period that can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Range {
+    /// 60 points of a minute.
+    #[serde(rename = "1h")]
+    Hour,
+    /// 96 points of 15 minutes.
+    #[default]
+    #[serde(rename = "24h")]
+    Day,
+    /// 96 points of half an hour.
+    #[serde(rename = "48h")]
+    TwoDays,
+    /// 168 points of an hour.
+    #[serde(rename = "7d")]
+    Week,
+    /// 180 points of 4 hours.
+    #[serde(rename = "30d")]
+    Month,
+    /// 180 points of 12 hours.
+    #[serde(rename = "90d")]
+    Quarter,
+}
+
+impl Range {
+    /// How many minutes a point covers, and how many points there are.
+    fn shape(self) -> (u32, u32) {
+        match self {
+            Self::Hour => (1, 60),
+            Self::Day => (15, 96),
+            Self::TwoDays => (30, 96),
+            Self::Week => (60, 168),
+            Self::Month => (240, 180),
+            Self::Quarter => (720, 180),
+        }
+    }
+
+    /// How many seconds a point covers.
+    #[must_use]
+    pub fn step_seconds(self) -> u32 {
+        self.shape().0 * 60
+    }
+}
+
+/// What is told of a part of a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Point {
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The worst it was; unknown when nobody checked.
+    pub status: Status,
+    /// How long answers took in the mean, in milliseconds; `null` when there was none.
+    pub response_ms: Option<u32>,
+    /// How many checks there were.
+    pub checks: u32,
+    /// How many of them failed.
+    pub failures: u32,
+}
+
+/// How much of a period a service answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Uptime {
+    /// Checks that were answered, of all there were, in percent; rounded down, so that it is 100 only when every one was. `null` when there was
+    /// none.
+    pub percent: Option<f64>,
+    /// How much of the period is known, in percent: the rest counts neither way.
+    pub known_percent: f64,
+    /// How many checks that is.
+    pub checks: u64,
+}
+
+impl Series {
+    /// Adds checks of a minute since 1970.
+    pub fn add_minute(&mut self, at: u32, tally: Tally) {
+        add(&mut self.minutes, at, tally);
+        self.add_hour(at / minutes_per_hour(), tally);
+    }
+
+    /// Adds checks of an hour since 1970 whose minutes are not known any more.
+    pub fn add_hour(&mut self, at: u32, tally: Tally) {
+        add(&mut self.hours, at, tally);
+    }
+
+    /// Forgets what is too old at a minute.
+    pub fn trim(&mut self, now: u32) {
+        let hour = now / minutes_per_hour();
+        let oldest_minute = hour.saturating_sub(HOURS_OF_MINUTES) * minutes_per_hour();
+        let oldest_hour = hour.saturating_sub(HOURS);
+        drop_before(&mut self.minutes, oldest_minute);
+        drop_before(&mut self.hours, oldest_hour);
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hours.is_empty()
+    }
+
+    /// The last minute with a check.
+    #[must_use]
+    pub fn last_minute(&self) -> Option<u32> {
+        self.minutes.back().map(|(at, _)| *at)
+    }
+
+    /// The minutes that are kept.
+    pub fn minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
+        self.minutes.iter().copied()
+    }
+
+    /// The hours before the first minute that is kept.
+    pub fn hours_without_minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
+        let first = self
+            .minutes
+            .front()
+            .map_or(u32::MAX, |(at, _)| at / minutes_per_hour());
+        self.hours
+            .iter()
+            .copied()
+            .filter(move |(hour, _)| *hour < first)
+    }
+
+    /// The points of a period that ends now, the oldest first.
+    #[must_use]
+    pub fn points(&self, range: Range, now: u32) -> Vec<Point> {
+        let (step, count) = range.shape();
+        let first = (now / step + 1).saturating_sub(count);
+        let mut tallies = vec![Tally::default(); count as usize];
+        let mut put = |at: u32, tally: Tally| {
+            let place = (at / step).checked_sub(first).map(|place| place as usize);
+            if let Some(sum) = place.and_then(|place| tallies.get_mut(place)) {
+                sum.add(tally);
+            }
+        };
+        if step < minutes_per_hour() {
+            self.minutes.iter().for_each(|(at, tally)| put(*at, *tally));
+        } else {
+            self.hours
+                .iter()
+                .for_each(|(at, tally)| put(at * minutes_per_hour(), *tally));
+        }
+        (first..)
+            .zip(tallies)
+            .map(|(place, tally)| point(place * step, tally))
+            .collect()
+    }
+
+    /// Uptime over the last so many hours, this one included.
+    #[must_use]
+    pub fn uptime(&self, hours: u32, now: u32) -> Uptime {
+        let per_hour = minutes_per_hour();
+        let mut sum = (0_u64, 0_u64);
+        let mut count = |tally: &Tally| {
+            sum.0 += u64::from(tally.answered());
+            sum.1 += u64::from(tally.checks());
+        };
+        // By the minute where minutes are kept for so long.
+        let known = if hours <= HOURS_OF_MINUTES {
+            let oldest = now.saturating_sub(hours * per_hour);
+            let within = self
+                .minutes
+                .iter()
+                .filter(|(at, _)| (oldest + 1..=now).contains(at));
+            let known: Vec<u32> = within
+                .map(|(at, tally)| {
+                    count(tally);
+                    *at
+                })
+                .collect();
+            covered(&known, hours * per_hour)
+        } else {
+            let oldest = (now / per_hour).saturating_sub(hours);
+            let within = self
+                .hours
+                .iter()
+                .filter(|(at, _)| (oldest + 1..=now / per_hour).contains(at));
+            let known: Vec<u32> = within
+                .map(|(at, tally)| {
+                    count(tally);
+                    *at
+                })
+                .collect();
+            round(
+                100.0 * double(count_from_usize(known.len())) / f64::from(hours),
+                1,
+            )
+        };
+        let (answered, checks) = sum;
+        let percent =
+            (checks > 0).then(|| (10_000.0 * double(answered) / double(checks)).floor() / 100.0);
+        Uptime {
+            percent,
+            known_percent: known.min(100.0),
+            checks,
+        }
+    }
+}
+
+/// How much of a period minutes with checks cover, in percent. Checks may be further apart than a minute: what lies between two of
+/// them is known when it is no longer than ten minutes, and nothing else lies there.
+fn covered(minutes: &[u32], period: u32) -> f64 {
+    const APART: u32 = 10;
+    let gaps = minutes.windows(2).map(|pair| pair[1] - pair[0]);
+    let known: u32 = gaps.map(|gap| if gap <= APART { gap } else { 1 }).sum();
+    let last = u32::from(!minutes.is_empty());
+    round(100.0 * f64::from(known + last) / f64::from(period), 1)
+}
+
+fn point(minute: u32, tally: Tally) -> Point {
+    Point {
+        at: Timestamp::from_second(i64::from(minute) * MINUTE).unwrap_or_default(),
+        status: tally.status(),
+        response_ms: tally.answered_ms.checked_div(tally.answered()),
+        checks: tally.checks(),
+        failures: tally.failures(),
+    }
+}
+
+/// Adds to a time's tally; times may come in any order, because clocks are set.
+fn add(tallies: &mut VecDeque<(u32, Tally)>, at: u32, tally: Tally) {
+    let place = tallies.partition_point(|(known, _)| *known < at);
+    match tallies.get_mut(place) {
+        Some((known, sum)) if *known == at => sum.add(tally),
+        _ => tallies.insert(place, (at, tally)),
+    }
+}
+
+fn drop_before(tallies: &mut VecDeque<(u32, Tally)>, oldest: u32) {
+    while tallies.front().is_some_and(|(at, _)| *at < oldest) {
+        tallies.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests;

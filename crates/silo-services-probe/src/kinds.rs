@@ -1,0 +1,141 @@
+//! What each kind of service is asked, what its answer means, and what is taken of it.
+//!
+//! Only named fields are taken, each checked; a missing or odd one is `null`. An answer that has none of them is not such a service's.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::failure::Failure;
+use crate::gateway::fetch::Reply;
+use crate::probe::{Expect, Kind};
+
+pub mod atproto;
+mod field;
+pub mod http;
+pub mod lith;
+pub mod oven;
+pub mod session;
+pub mod silo;
+
+/// What a kind knows of its service.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Facts {
+    /// Of oven.
+    Oven(oven::Oven),
+    /// Of the session server.
+    Session(session::Session),
+    /// Of the AT-protocol server.
+    Atproto(atproto::Atproto),
+    /// Of the site.
+    Lith(lith::Lith),
+    /// Of a service of Silo.
+    Silo(silo::Silo),
+    /// Nothing but that it answers.
+    Http(http::Http),
+}
+
+/// What is not as it should be of a service that answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// A stable name.
+    pub code: &'static str,
+    /// One sentence for people.
+    pub detail: String,
+}
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// What it says.
+    pub facts: Facts,
+    /// What is not as it should be.
+    pub doubts: Vec<Doubt>,
+}
+
+impl Kind {
+    /// The path below a probe's URL that tells how the service is.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Http => http::PATH,
+            Self::Oven => oven::PATH,
+            Self::Session => session::PATH,
+            Self::Atproto => atproto::PATH,
+            Self::Lith => lith::PATH,
+            Self::Silo => silo::PATH,
+        }
+    }
+
+    /// What an answer means.
+    ///
+    /// # Errors
+    /// Why it is none of a service that is well.
+    pub fn judge(self, reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
+        let judged = match self {
+            Self::Silo => silo::judge(reply, expect)?,
+            Self::Http => http::judge(reply, expect)?,
+            Self::Oven => well(Facts::Oven(oven::read(&object(reply, expect)?)?)),
+            Self::Session => well(Facts::Session(session::read(&object(reply, expect)?)?)),
+            Self::Atproto => well(Facts::Atproto(atproto::read(&object(reply, expect)?)?)),
+            Self::Lith => well(Facts::Lith(lith::read(&object(reply, expect)?)?)),
+        };
+        if !expect.json.is_empty() {
+            pointers(&json(reply)?, expect)?;
+        }
+        Ok(judged)
+    }
+}
+
+fn well(facts: Facts) -> Judged {
+    Judged {
+        facts,
+        doubts: Vec::new(),
+    }
+}
+
+/// The body as a JSON object, of an answer whose status is well.
+fn object(reply: &Reply, expect: &Expect) -> Result<Value, Failure> {
+    status(reply, expect)?;
+    let value = json(reply)?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Failure::Body("its answer is not a JSON object".into()))
+    }
+}
+
+fn status(reply: &Reply, expect: &Expect) -> Result<(), Failure> {
+    if expect.allows(reply.status) {
+        Ok(())
+    } else {
+        Err(Failure::Status(reply.status))
+    }
+}
+
+fn json(reply: &Reply) -> Result<Value, Failure> {
+    let too_large = || Failure::Body("its answer is larger than 1 MiB".into());
+    let body = reply.body.as_ref().ok_or_else(too_large)?;
+    serde_json::from_slice(body).map_err(|_unsaid| Failure::Body("its answer is not JSON".into()))
+}
+
+/// That each JSON pointer has its value.
+fn pointers(value: &Value, expect: &Expect) -> Result<(), Failure> {
+    let differs = expect
+        .json
+        .iter()
+        .find(|(pointer, wanted)| value.pointer(pointer) != Some(wanted));
+    match differs {
+        None => Ok(()),
+        // What is there instead is not repeated: it is foreign text.
+        Some((pointer, wanted)) => Err(Failure::Body(format!(
+            "{pointer} in its answer is not {wanted}"
+        ))),
+    }
+}
+
+/// An answer of which nothing could be taken.
+fn nothing_known(of: &str) -> Failure {
+    Failure::Body(format!("its answer has nothing of what {of} says"))
+}

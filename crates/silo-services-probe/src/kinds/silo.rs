@@ -1,0 +1,63 @@
+//! A service of Silo: `/readyz` tells whether the outside systems it needs answer it. One that runs and lacks some of them is
+//! degraded, not down.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::field::word;
+use super::{Doubt, Facts, Judged, json, nothing_known, object};
+use crate::failure::Failure;
+use crate::gateway::fetch::Reply;
+use crate::probe::Expect;
+
+pub(super) const PATH: &str = "/readyz";
+
+/// What the service says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Silo {
+    /// Whether all it needs answers.
+    pub ready: bool,
+    /// What of it does not, by name.
+    pub missing: Vec<String>,
+}
+
+pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
+    let not_ready = reply.status == 503;
+    // Whatever else says 503, a gateway before it for one, has no such body.
+    let value = if not_ready {
+        json(reply).map_err(|_unsaid| Failure::Status(503))?
+    } else {
+        object(reply, expect)?
+    };
+    let ready = match value["status"].as_str() {
+        Some("ready") if !not_ready => true,
+        Some("not ready") => false,
+        _ if not_ready => return Err(Failure::Status(503)),
+        _ => return Err(nothing_known("a service of Silo")),
+    };
+    let missing = missing(&value["checks"]);
+    let doubt = || Doubt {
+        code: "not_ready",
+        detail: if missing.is_empty() {
+            "it runs, and something it needs does not answer".into()
+        } else {
+            format!(
+                "it runs, and does not get an answer from: {}",
+                missing.join(", ")
+            )
+        },
+    };
+    Ok(Judged {
+        doubts: if ready { Vec::new() } else { vec![doubt()] },
+        facts: Facts::Silo(Silo { ready, missing }),
+    })
+}
+
+fn missing(checks: &Value) -> Vec<String> {
+    let failing = checks.as_object().into_iter().flatten();
+    failing
+        .filter(|(_, check)| check["ok"] == false)
+        .filter_map(|(name, _)| word(&Value::String(name.clone())))
+        .collect()
+}

@@ -1,0 +1,87 @@
+//! What is counted of probes, for `/metrics`.
+
+use std::fmt::Error;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use silo_core::units::{double, round};
+use silo_web::snapshot::Snapshot;
+
+use crate::services::{ServiceView, Services};
+use crate::standing::Status;
+
+/// Reads the last results when somebody asks.
+#[derive(Clone)]
+pub struct ProbeMetrics(pub Arc<Snapshot<Services>>);
+
+impl std::fmt::Debug for ProbeMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProbeMetrics").finish_non_exhaustive()
+    }
+}
+
+/// A metric of a service; `None` where there is nothing to tell.
+type Value = fn(&ServiceView) -> Option<f64>;
+
+/// Name, help, unit, and how it is read.
+const GAUGES: [(&str, &str, Option<Unit>, Value); 3] = [
+    (
+        "probe_up",
+        "1 when the service answers as it should, 0.5 when degraded, 0 when down",
+        None,
+        up,
+    ),
+    (
+        "probe_response",
+        "how long the last check took",
+        Some(Unit::Seconds),
+        response,
+    ),
+    (
+        "probe_certificate_days",
+        "days until the certificate expires",
+        None,
+        certificate,
+    ),
+];
+
+fn up(service: &ServiceView) -> Option<f64> {
+    match service.status {
+        Status::Up => Some(1.0),
+        Status::Degraded => Some(0.5),
+        Status::Down => Some(0.0),
+        Status::Unknown => None,
+    }
+}
+
+fn response(service: &ServiceView) -> Option<f64> {
+    service.response_ms.map(|ms| round(double(ms) / 1000.0, 3))
+}
+
+fn certificate(service: &ServiceView) -> Option<f64> {
+    let days = service.certificate_days?;
+    i32::try_from(days).ok().map(f64::from)
+}
+
+impl Collector for ProbeMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Ok(reading) = self.0.peek() else {
+            return Ok(());
+        };
+        for (name, help, unit, value) in &GAUGES {
+            let first = ConstGauge::new(0.0);
+            let mut metric =
+                encoder.encode_descriptor(name, help, unit.as_ref(), first.metric_type())?;
+            for service in &reading.value.services {
+                let labels = [("service", service.name.as_str())];
+                if let Some(value) = value(service) {
+                    ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

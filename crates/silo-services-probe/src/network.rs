@@ -1,0 +1,170 @@
+//! What is found out of the AT-protocol network more seldom than a check: how many accounts there are, and how much of AC is in it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use silo_web::sibling::Sibling;
+use silo_web::snapshot::{Measured, Pace, Snapshot, SourceError};
+use utoipa::ToSchema;
+
+use crate::gateway::fetch::{Fetched, Fetcher, Reply};
+use crate::gateway::siblings::ask;
+use crate::kinds::atproto::{ACCOUNTS, read_accounts};
+use crate::probe::{Expect, Probe};
+
+/// How often accounts are counted, and how soon again after that failed: it takes a page for each thousand.
+const COUNT_EVERY: Duration = Duration::from_secs(3600);
+const COUNT_AGAIN: Duration = Duration::from_secs(300);
+/// The most pages, and the accounts on each.
+const PAGES: u64 = 100;
+const PAGE: u64 = 1000;
+/// How often silo-db-api is asked for what is synced; it counts every five minutes.
+const SYNC_EVERY: Duration = Duration::from_secs(60);
+
+/// The accounts of an AT-protocol server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Accounts {
+    /// All of them.
+    pub total: u64,
+    /// Those that are not deactivated or taken down.
+    pub active: u64,
+}
+
+/// One collection of AC's that is synced, as silo-db-api tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Synced {
+    /// The collection.
+    pub name: String,
+    /// Its documents.
+    pub documents: Option<u64>,
+    /// Those that should be synced and carry a record key.
+    pub with_rkey: Option<u64>,
+    /// Those that should be and do not.
+    pub without_rkey: Option<u64>,
+    /// `withRkey` of both in percent.
+    pub percent: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    collections: Vec<Synced>,
+}
+
+/// Both subjects of one AT-protocol server.
+#[derive(Clone)]
+pub struct Network {
+    /// Its name among the services.
+    pub name: String,
+    /// Its accounts.
+    pub accounts: Arc<Snapshot<Accounts>>,
+    /// What is synced.
+    pub sync: Arc<Snapshot<Vec<Synced>>>,
+}
+
+impl Network {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let pace = |every, deadline| Pace {
+            every,
+            deadline: Duration::from_secs(deadline),
+            patience: Duration::ZERO,
+        };
+        Self {
+            name: name.to_owned(),
+            accounts: Arc::new(Snapshot::new("accounts", pace(COUNT_EVERY, 120))),
+            sync: Arc::new(Snapshot::new("sync", pace(SYNC_EVERY, 5))),
+        }
+    }
+
+    /// Finds out both, until the runtime ends.
+    pub fn start(&self, probe: Probe, fetcher: Fetcher, db_api: Sibling) {
+        let accounts = Arc::clone(&self.accounts);
+        tokio::spawn(async move {
+            loop {
+                let started = Instant::now();
+                let counted = count(&probe, &fetcher).await;
+                let pause = if counted.is_ok() {
+                    COUNT_EVERY
+                } else {
+                    COUNT_AGAIN
+                };
+                accounts.publish(counted.map(Measured::from), started.elapsed());
+                tokio::time::sleep(pause).await;
+            }
+        });
+        let sync = Arc::clone(&self.sync);
+        tokio::spawn(async move {
+            let look = || async {
+                let told = ask::<Told>(&db_api, "/api/db/atproto").await?;
+                Ok(Measured {
+                    value: told.data.collections,
+                    errors: told.meta.errors,
+                })
+            };
+            sync.keep_measuring(look).await;
+        });
+    }
+}
+
+/// Counts accounts, page by page.
+async fn count(probe: &Probe, fetcher: &Fetcher) -> Result<Accounts, SourceError> {
+    let source = format!("{} accounts", probe.name);
+    let failed = |code: &str, detail: String| SourceError::new(source.clone(), code, detail);
+    let mut accounts = Accounts {
+        total: 0,
+        active: 0,
+    };
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES {
+        let mut url = probe.at(ACCOUNTS);
+        url.query_pairs_mut()
+            .append_pair("limit", &PAGE.to_string());
+        if let Some(cursor) = &cursor {
+            url.query_pairs_mut().append_pair("cursor", cursor);
+        }
+        let Fetched { answer, .. } = fetcher.get(&url, &Expect::default(), probe.timeout).await;
+        let body = match answer {
+            Ok(Reply {
+                status: 200,
+                body: Some(body),
+            }) => body,
+            Ok(Reply { status, .. }) => {
+                return Err(failed(
+                    "status",
+                    format!("the list of accounts cannot be read (status {status})"),
+                ));
+            }
+            Err(failure) => {
+                return Err(failed(
+                    failure.code(),
+                    format!("the list of accounts: {failure}"),
+                ));
+            }
+        };
+        let page = serde_json::from_slice(&body)
+            .ok()
+            .and_then(|value| read_accounts(&value));
+        let Some(page) = page else {
+            return Err(failed(
+                "body",
+                "the list of accounts is not what was expected".into(),
+            ));
+        };
+        accounts.total += page.accounts;
+        accounts.active += page.active;
+        // A server that gives the same place again would be asked for ever.
+        match page.cursor {
+            Some(next) if page.accounts > 0 && Some(&next) != cursor.as_ref() => {
+                cursor = Some(next)
+            }
+            _ => return Ok(accounts),
+        }
+    }
+    Err(failed(
+        "too_many",
+        format!("there are more than {} accounts", PAGES * PAGE),
+    ))
+}

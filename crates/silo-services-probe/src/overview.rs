@@ -1,0 +1,238 @@
+//! Everything a visitor asks first, in one answer: a few figures of each sibling, gathered all at once, each with its own age. A
+//! sibling that does not answer leaves what it said last, dated, or `null`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use silo_web::sibling::Sibling;
+use silo_web::snapshot::{Freshness, Measured, Pace, Snapshot, SourceError};
+use utoipa::ToSchema;
+
+use crate::gateway::siblings::ask;
+use crate::services::{Counts, Services};
+
+/// How long each sibling may take.
+pub const LIMIT: Duration = Duration::from_millis(1500);
+/// How often all are asked, how long that may take, and how long a request waits for the first time.
+pub const PACE: Pace = Pace {
+    every: Duration::from_secs(10),
+    deadline: Duration::from_secs(3),
+    patience: Duration::from_millis(1650),
+};
+/// How many of a sibling's own errors are passed on.
+const PASSED_ON: usize = 8;
+
+/// All of it. A part that was never had is `null`.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Overview {
+    /// Users, from silo-db-api.
+    pub users: Option<Part<Users>>,
+    /// Collections, from silo-db-api.
+    pub collections: Option<Part<Collections>>,
+    /// The database server, from silo-db-api.
+    pub database: Option<Part<Database>>,
+    /// KidLisp keeps, from silo-db-api.
+    pub keeps: Option<Part<Keeps>>,
+    /// Storage, from silo-storage-api.
+    pub storage: Option<Part<Storage>>,
+    /// Services, from this one.
+    pub services: Option<Part<Counts>>,
+    /// The parts that are `null`.
+    pub missing: Vec<&'static str>,
+}
+
+/// One part, and how old it is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Part<T> {
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: T,
+    /// When they were measured.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub as_of: Option<Timestamp>,
+    /// How far they can be trusted; `stale` when the sibling did not answer this time.
+    pub state: Freshness,
+}
+
+/// Who there is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Users {
+    users: Option<u64>,
+    handles: Option<u64>,
+    without_handle: Option<u64>,
+    new: NewUsers,
+}
+
+/// Who is new.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewUsers {
+    last_7_days: Option<u64>,
+}
+
+/// What the database holds.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Collections {
+    total: Total,
+    disposable: Disposable,
+}
+
+/// All collections together.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Total {
+    collections: Option<u64>,
+    documents: Option<u64>,
+    data_bytes: Option<u64>,
+}
+
+/// What of it may be thrown away.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Disposable {
+    share_of_data_bytes: Option<f64>,
+}
+
+/// How the database server is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Database {
+    status: String,
+    version: Option<String>,
+    uptime_seconds: Option<u64>,
+}
+
+/// What was kept.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Keeps {
+    kept: Option<u64>,
+    pending: Option<u64>,
+    failed: Option<u64>,
+}
+
+/// What storage holds.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    bytes: Option<u64>,
+    objects: Option<u64>,
+    known_bytes: Option<u64>,
+    scan: Scan,
+}
+
+/// How far storage is scanned.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Scan {
+    scanning: bool,
+    objects: Option<u64>,
+}
+
+/// Who gathers it.
+pub struct Gatherer {
+    /// The way to silo-db-api.
+    pub db_api: Sibling,
+    /// The way to silo-storage-api.
+    pub storage_api: Sibling,
+    /// How all services stand.
+    pub services: Arc<Snapshot<Services>>,
+    /// What was had the last time.
+    pub last: Mutex<Overview>,
+}
+
+impl Gatherer {
+    /// Asks every sibling at once.
+    ///
+    /// # Errors
+    /// When no sibling has ever answered.
+    pub async fn gather(&self) -> Result<Measured<Overview>, SourceError> {
+        let (db, storage) = (&self.db_api, &self.storage_api);
+        let told = tokio::join!(
+            part::<Users>(db, "/api/db/users/count"),
+            part::<Collections>(db, "/api/db/collections"),
+            part::<Database>(db, "/api/db/health"),
+            part::<Keeps>(db, "/api/kidlisp/stats"),
+            part::<Storage>(storage, "/api/storage/usage"),
+        );
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = Notes::default();
+        notes.take("users", told.0, &mut last.users);
+        notes.take("collections", told.1, &mut last.collections);
+        notes.take("database", told.2, &mut last.database);
+        notes.take("keeps", told.3, &mut last.keeps);
+        notes.take("storage", told.4, &mut last.storage);
+        if notes.missing.len() == notes.parts {
+            let why = notes.errors.first().map(|error| error.detail.clone());
+            let detail = format!(
+                "no other service of Silo has answered yet: {}",
+                why.unwrap_or_default()
+            );
+            return Err(SourceError::new("siblings", "unreachable", detail));
+        }
+        notes.take("services", self.counts(), &mut last.services);
+        last.missing = notes.missing;
+        Ok(Measured {
+            value: last.clone(),
+            errors: notes.errors,
+        })
+    }
+
+    fn counts(&self) -> Told<Counts> {
+        let reading = self.services.peek()?;
+        let part = Part {
+            figures: reading.value.counts,
+            as_of: Some(reading.as_of),
+            state: reading.state,
+        };
+        Ok((part, reading.errors))
+    }
+}
+
+type Told<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
+
+async fn part<T: DeserializeOwned>(sibling: &Sibling, path: &str) -> Told<T> {
+    let told = ask::<T>(sibling, path).await?;
+    let part = Part {
+        figures: told.data,
+        as_of: told.meta.as_of,
+        state: told.meta.state,
+    };
+    Ok((part, told.meta.errors))
+}
+
+/// What is to be said of the parts.
+#[derive(Default)]
+struct Notes {
+    parts: usize,
+    missing: Vec<&'static str>,
+    errors: Vec<SourceError>,
+}
+
+impl Notes {
+    /// Takes a part, or keeps the last one and says that it is stale.
+    fn take<T>(&mut self, name: &'static str, told: Told<T>, last: &mut Option<Part<T>>) {
+        self.parts += 1;
+        match told {
+            Ok((part, errors)) => {
+                *last = Some(part);
+                let new = errors
+                    .into_iter()
+                    .filter(|error| !self.errors.contains(error));
+                let new: Vec<_> = new.take(PASSED_ON).collect();
+                self.errors.extend(new);
+            }
+            Err(error) => {
+                match last {
+                    Some(part) => part.state = Freshness::Stale,
+                    None => self.missing.push(name),
+                }
+                let source = format!("{name}, from {}", error.source);
+                self.errors.push(SourceError { source, ..error });
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! When services are checked: each at its own interval, started apart, three at once at the most; none while this machine is not
+//! connected.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::board::Board;
+use crate::check::check;
+use crate::gateway::connectivity::Connectivity;
+use crate::gateway::fetch::Fetcher;
+use crate::probe::Probe;
+
+/// How many checks run at once.
+const AT_ONCE: usize = 3;
+/// The first checks are spread over this.
+const SPREAD: Duration = Duration::from_millis(800);
+/// How often one looks whether this machine is connected again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What probing needs.
+pub struct Prober {
+    /// The services.
+    pub probes: Vec<Probe>,
+    /// Where results go.
+    pub board: Arc<Board>,
+    /// How services are asked.
+    pub fetcher: Fetcher,
+    /// How this machine finds out whether it is connected.
+    pub connectivity: Connectivity,
+}
+
+impl Prober {
+    /// Checks all services until the runtime ends.
+    pub async fn run(self) {
+        if self.probes.is_empty() {
+            return self.say_nothing().await;
+        }
+        let (connected, _) = watch::channel(true);
+        let shared = Arc::new(Shared {
+            prober: self,
+            gate: Semaphore::new(AT_ONCE),
+            connected,
+        });
+        for place in 0..shared.prober.probes.len() {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move { shared.keep_checking(place).await });
+        }
+        shared.watch_connection().await;
+    }
+
+    /// Without services there is still something to say: that there are none, as of now.
+    async fn say_nothing(&self) {
+        loop {
+            self.board.refresh();
+            tokio::time::sleep(self.board.services.ttl()).await;
+        }
+    }
+}
+
+struct Shared {
+    prober: Prober,
+    gate: Semaphore,
+    connected: watch::Sender<bool>,
+}
+
+impl Shared {
+    async fn keep_checking(&self, place: usize) {
+        let Prober {
+            probes,
+            board,
+            fetcher,
+            ..
+        } = &self.prober;
+        let Some(probe) = probes.get(place) else {
+            return;
+        };
+        let mut round = 0;
+        let mut due = Instant::now() + first_delay(&probe.name);
+        loop {
+            tokio::time::sleep_until(due).await;
+            self.until_connected().await;
+            let started = Instant::now();
+            let found = {
+                // The gate is never closed.
+                let _turn = self.gate.acquire().await;
+                check(fetcher, probe).await
+            };
+            let of_the_network = found
+                .outcome
+                .as_ref()
+                .is_err_and(|failure| failure.is_of_the_network());
+            if of_the_network && !self.prober.connectivity.is_there().await {
+                self.connected.send_replace(false);
+                board.lose_connection();
+                continue;
+            }
+            board.note(place, &found);
+            round += 1;
+            due = next_at(started, Instant::now(), probe, round);
+        }
+    }
+
+    async fn until_connected(&self) {
+        // The sender lives as long as this.
+        drop(
+            self.connected
+                .subscribe()
+                .wait_for(|connected| *connected)
+                .await,
+        );
+    }
+
+    /// Looks, after the connection was lost, until it is there again.
+    async fn watch_connection(&self) {
+        let mut changes = self.connected.subscribe();
+        loop {
+            drop(changes.wait_for(|connected| !connected).await);
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if self.prober.connectivity.is_there().await {
+                self.prober.board.regain_connection();
+                self.connected.send_replace(true);
+            } else {
+                self.prober.board.refresh();
+            }
+        }
+    }
+}
+
+/// When the first check of a service begins: spread by its name, so that they do not all begin at once.
+fn first_delay(name: &str) -> Duration {
+    SPREAD.mul_f64(spread(name, 0))
+}
+
+/// When the next check begins: an interval after the last began, a twentieth sooner or later; at once when that has passed.
+fn next_at(started: Instant, now: Instant, probe: &Probe, round: u64) -> Instant {
+    let jitter = 0.95 + 0.1 * spread(&probe.name, round);
+    (started + probe.interval.mul_f64(jitter)).max(now)
+}
+
+/// A number from 0 to 1 that differs from name to name and from round to round, and is the same every time it is asked for.
+fn spread(name: &str, round: u64) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (name, round).hash(&mut hasher);
+    let [high, ..] = hasher.finish().to_be_bytes();
+    f64::from(high) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::{Expect, Kind};
+
+    #[test]
+    fn checks_are_an_interval_apart_give_or_take_a_twentieth() {
+        let probe = Probe {
+            name: "oven".into(),
+            kind: Kind::Oven,
+            url: "http://127.0.0.1:1".parse().unwrap(),
+            interval: Duration::from_secs(100),
+            timeout: Duration::from_secs(3),
+            expect: Expect::default(),
+        };
+        let started = Instant::now();
+        let gaps: Vec<_> = (0..200)
+            .map(|round| next_at(started, started, &probe, round) - started)
+            .collect();
+        let (least, most) = (gaps.iter().min().unwrap(), gaps.iter().max().unwrap());
+        assert!(
+            *least >= Duration::from_millis(94_999) && *least < Duration::from_secs(97),
+            "{least:?}"
+        );
+        assert!(
+            *most <= Duration::from_millis(105_001) && *most > Duration::from_secs(103),
+            "{most:?}"
+        );
+        let late = started + Duration::from_secs(500);
+        assert_eq!(
+            next_at(started, late, &probe, 1),
+            late,
+            "what is overdue begins at once"
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! The route table and nothing else.
+
+pub mod badge;
+pub mod events;
+pub mod history;
+pub mod openapi;
+pub mod overview;
+pub mod service;
+pub mod services;
+
+use actix_web::web::{Data, ServiceConfig};
+use silo_web::app::get;
+
+use crate::state::State;
+
+/// Everything this service answers besides what every service does.
+pub fn routes(config: &mut ServiceConfig, state: State) {
+    config
+        .app_data(Data::new(state))
+        .service(get("/api/overview", overview::get_overview))
+        .service(get("/api/services", services::list_services))
+        .service(get("/api/services/events", events::watch_events))
+        .service(get("/api/services/openapi.json", openapi::get_openapi))
+        .service(get("/api/services/{name}", service::get_service))
+        .service(get("/api/services/{name}/history", history::get_history))
+        .service(get("/api/services/{name}/badge.svg", badge::get_badge));
+}

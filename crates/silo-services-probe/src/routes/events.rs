@@ -1,0 +1,25 @@
+//! `GET /api/services/events`
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use silo_web::openapi::{Malformed, Unavailable};
+use silo_web::problem::Problem;
+use silo_web::server::Stopping;
+use silo_web::stream::last_event_id;
+
+use crate::changes::Change;
+use crate::state::State;
+
+/// Changes of state as they happen: server-sent events `change`, whose data is a change, and `gap` when some were lost and one has to
+/// look at everything anew. `end` is the last when the service stops.
+#[utoipa::path(get, path = "/api/services/events", tag = "services",
+    params(("Last-Event-ID" = Option<u64>, Header, description = "the number of the last change that one has: those after it come first")),
+    responses((status = 200, body = Change, content_type = "text/event-stream", description = "a stream of changes"), Malformed, Unavailable))]
+pub async fn watch_events(
+    state: Data<State>,
+    stopping: Data<Stopping>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let events = state.board.listen(last_event_id(&request));
+    state.streams.answer(&stopping, events)
+}

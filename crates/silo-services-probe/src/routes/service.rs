@@ -1,0 +1,69 @@
+//! `GET /api/services/{name}`
+
+use actix_web::Responder;
+use actix_web::web::{Data, Path};
+use silo_web::answer::{Answer, Envelope};
+use silo_web::input;
+use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
+use silo_web::problem::{Kind, Problem};
+use silo_web::snapshot::{Reading, SourceError};
+
+use crate::board::Known;
+use crate::history::series::Range;
+use crate::network::{Accounts, Network, Synced};
+use crate::services::ServiceDetail;
+use crate::state::State;
+
+/// One service, with what its kind knows, how it was in the last day and month, and its last changes.
+#[utoipa::path(get, path = "/api/services/{name}", tag = "services",
+    params(("name" = String, Path, description = "the service's name in the settings")),
+    responses((status = 200, body = Envelope<ServiceDetail>), Malformed, UnknownId, OutOfRange, Unavailable))]
+pub async fn get_service(
+    state: Data<State>,
+    name: Path<String>,
+) -> Result<impl Responder, Problem> {
+    let name = input::id(name.into_inner())?;
+    let known = state.board.known(&name).ok_or_else(unknown)?;
+    let reading = state.board.services.read().await?;
+    let network = state.networks.iter().find(|network| network.name == name);
+    let (accounts, sync, errors) = network.map_or((None, None, Vec::new()), of_network);
+    let points = |range| state.board.points(&name, range).unwrap_or_default();
+    let Known {
+        view,
+        facts,
+        changes,
+    } = known;
+    let (facts, facts_as_of) = facts.unzip();
+    let detail = ServiceDetail {
+        service: view,
+        facts,
+        facts_as_of,
+        accounts,
+        sync,
+        last_day: points(Range::Day),
+        last_month: points(Range::Month),
+        changes,
+    };
+    Answer::part(&reading.noting(errors), &detail)
+}
+
+/// What takes longer to find out, and why it is not known.
+fn of_network(network: &Network) -> (Option<Accounts>, Option<Vec<Synced>>, Vec<SourceError>) {
+    let (accounts, mut errors) = taken(network.accounts.peek());
+    let (sync, more) = taken(network.sync.peek());
+    errors.extend(more);
+    (accounts, sync, errors)
+}
+
+fn taken<T: Clone>(reading: Result<Reading<T>, SourceError>) -> (Option<T>, Vec<SourceError>) {
+    match reading {
+        Ok(reading) => (Some(reading.value.as_ref().clone()), reading.errors),
+        Err(error) => (None, vec![error]),
+    }
+}
+
+/// That there is no service of this name.
+pub(super) fn unknown() -> Problem {
+    let detail = "no service of this name is probed; /api/services lists those that are";
+    Problem::with_code(Kind::NotFound, "unknown_service", detail)
+}

@@ -1,0 +1,164 @@
+//! What is told of all services, and of one.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::changes::Change;
+use crate::history::series::{Point, Uptime};
+use crate::kinds::Facts;
+use crate::network::{Accounts, Synced};
+use crate::probe::Kind;
+use crate::standing::Status;
+
+/// All services.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Services {
+    /// How many stand how.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Whether the prober itself is connected; when it is not, nothing is known of anybody.
+    pub connected: bool,
+    /// Each of them, in the order of the settings.
+    pub services: Vec<ServiceView>,
+}
+
+/// How many services stand how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Counts {
+    /// All.
+    pub total: u64,
+    /// Those that answer as they should.
+    pub up: u64,
+    /// Those that answer, with something in doubt, or failed once.
+    pub degraded: u64,
+    /// Those that failed twice or more in a row.
+    pub down: u64,
+    /// Those of which nobody knows.
+    pub unknown: u64,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is.
+    pub target: String,
+    /// How it stands.
+    pub status: Status,
+    /// Since when it does; `null` before the first check.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Why it is not up; empty when it is.
+    pub reasons: Vec<Reason>,
+    /// How long the last check took, in milliseconds.
+    pub response_ms: Option<u64>,
+    /// How long each of its steps took.
+    pub steps: StepsMs,
+    /// When the last check ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub checked_at: Option<Timestamp>,
+    /// How often it is checked, in seconds.
+    pub interval_seconds: u64,
+    /// Days until its certificate expires; negative when it has; `null` without TLS, or when none was shown.
+    pub certificate_days: Option<i64>,
+    /// Uptime over 24 hours and 30 days.
+    pub uptime: Uptimes,
+    /// The last failures, five at the most, the newest first.
+    pub last_failures: Vec<PastFailure>,
+}
+
+/// Why a service is not up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reason {
+    /// A stable name: `refused`, `name_not_found`, `unreachable`, `reset`, `tls_expired`, `timed_out_answering`, `status`, `body`,
+    /// `slow`, `certificate_expires`, `not_ready`, `prober_offline`...
+    pub code: String,
+    /// One sentence for people.
+    pub detail: String,
+}
+
+/// How long each step of a check took, in milliseconds; `null` when it was not reached, or there was no such step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StepsMs {
+    /// Looking up the name.
+    pub resolve: Option<u64>,
+    /// Connecting.
+    pub connect: Option<u64>,
+    /// Agreeing on TLS.
+    pub tls: Option<u64>,
+    /// Waiting for the head of the answer.
+    pub answer: Option<u64>,
+    /// Reading the body.
+    pub body: Option<u64>,
+}
+
+/// Uptime over two periods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Uptimes {
+    /// The last 24 hours.
+    #[serde(rename = "last24h")]
+    pub last_24h: Uptime,
+    /// The last 30 days.
+    #[serde(rename = "last30d")]
+    pub last_30d: Uptime,
+}
+
+/// A failure of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PastFailure {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Why, as a stable name.
+    pub code: String,
+    /// Why, in one sentence.
+    pub detail: String,
+}
+
+/// One service with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceDetail {
+    /// The same as in the list.
+    #[serde(flatten)]
+    pub service: ServiceView,
+    /// What its kind knows; `null` before the first good answer.
+    pub facts: Option<Facts>,
+    /// When that was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub facts_as_of: Option<Timestamp>,
+    /// Accounts; only of an AT-protocol server, `null` when they could not be counted.
+    pub accounts: Option<Accounts>,
+    /// How much of AC is in the AT-protocol network; only of an AT-protocol server, `null` when it is not known.
+    pub sync: Option<Vec<Synced>>,
+    /// The last 24 hours, by 15 minutes.
+    pub last_day: Vec<Point>,
+    /// The last 30 days, by 4 hours.
+    pub last_month: Vec<Point>,
+    /// The last changes of state, ten at the most, the newest first.
+    pub changes: Vec<Change>,
+}
+
+impl Counts {
+    /// Counts services.
+    #[must_use]
+    pub fn of(services: &[ServiceView]) -> Self {
+        let mut counts = Self::default();
+        for service in services {
+            counts.total += 1;
+            match service.status {
+                Status::Up => counts.up += 1,
+                Status::Degraded => counts.degraded += 1,
+                Status::Down => counts.down += 1,
+                Status::Unknown => counts.unknown += 1,
+            }
+        }
+        counts
+    }
+}

@@ -1,0 +1,221 @@
+//! What silo-services-probe is told: what to probe, how to find out whether it is connected, where its siblings are.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use self::probes::probes;
+use crate::probe::Probe;
+use silo_core::build::Build;
+use silo_core::logging::LogFormat;
+use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::variables::{
+    AC_GIT_DIRTY, AC_GIT_SHA, BIND, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER, RUST_LOG,
+    STORAGE_API_URL,
+};
+
+mod probes;
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_filter: String,
+    /// What this binary is.
+    pub build: Build,
+    /// What to probe, in the order in which it is shown.
+    pub probes: Vec<Probe>,
+    /// Addresses that tell whether this machine is connected; none for no such check.
+    pub connectivity: Vec<SocketAddr>,
+    /// Where results are kept.
+    pub folder: PathBuf,
+    /// Where silo-db-api is.
+    pub db_api: String,
+    /// Where silo-storage-api is.
+    pub storage_api: String,
+}
+
+impl Settings {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+        let (sha, dirty) = (
+            from.optional_text(AC_GIT_SHA),
+            from.optional_text(AC_GIT_DIRTY),
+        );
+        let (db_api, storage_api) = (from.url(DB_API_URL), from.url(STORAGE_API_URL));
+        let settings = Self {
+            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7103))),
+            log_format: from.log_format(),
+            log_filter: from.text(RUST_LOG),
+            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            probes: probes(&mut from, &db_api, &storage_api),
+            connectivity: connectivity(&mut from),
+            folder: PathBuf::from(from.text(PROBE_FOLDER)),
+            db_api,
+            storage_api,
+        };
+        from.finish()?;
+        Ok(settings)
+    }
+}
+
+fn connectivity(from: &mut Reader) -> Vec<SocketAddr> {
+    let text = from.text(CONNECTIVITY_CHECK);
+    if text == "none" {
+        return Vec::new();
+    }
+    let mut addresses = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        match part.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => from.problem(format!(
+                "{CONNECTIVITY_CHECK}: `{part}` is not an address and port such as 1.1.1.1:443"
+            )),
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Kind;
+
+    fn read(toml: &str, pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("silo.toml");
+        std::fs::write(&file, toml).unwrap();
+        let file = [("SILO_CONFIG", file.to_str().unwrap())];
+        let map = pairs
+            .iter()
+            .chain(&file)
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
+        Settings::read(Reader::from_map(&map))
+    }
+
+    #[test]
+    fn ac_s_services_and_silo_s_own_are_probed_without_being_named() {
+        let settings = read("", &[]).unwrap();
+        let probes: Vec<_> = settings
+            .probes
+            .iter()
+            .map(|probe| (probe.name.as_str(), probe.kind, probe.target()))
+            .collect();
+        assert_eq!(probes.len(), 5);
+        assert!(probes.contains(&(
+            "oven",
+            Kind::Oven,
+            "https://oven.aesthetic.computer/".into()
+        )));
+        assert!(probes.contains(&("silo-db-api", Kind::Silo, "http://127.0.0.1:7101/".into())));
+        assert_eq!(settings.connectivity.len(), 2);
+    }
+
+    #[test]
+    fn silo_toml_changes_them_and_adds_others() {
+        let toml = r#"
+            [[probes]]
+            name = "oven"
+            interval_seconds = 5
+            [[probes]]
+            name = "session"
+            enabled = false
+            [[probes]]
+            name = "feed"
+            url = "https://feed.aesthetic.computer/api/v1/health?key=s3cret"
+            timeout_ms = 1500
+            expect = { status = [200, 204], json = { "/status" = "ok" }, response_ms = 800, certificate_days = 30 }
+        "#;
+        let settings = read(
+            toml,
+            &[
+                ("OVEN_URL", "http://oven.example:3002"),
+                ("CONNECTIVITY_CHECK", "none"),
+            ],
+        )
+        .unwrap();
+        let names: Vec<_> = settings
+            .probes
+            .iter()
+            .map(|probe| probe.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["oven", "atproto", "silo-db-api", "silo-storage-api", "feed"]
+        );
+        let (oven, feed) = (&settings.probes[0], &settings.probes[4]);
+        assert_eq!(
+            (oven.interval.as_secs(), oven.target().as_str()),
+            (5, "http://oven.example:3002/")
+        );
+        assert_eq!(
+            (feed.kind, feed.interval.as_secs(), feed.timeout.as_millis()),
+            (Kind::Http, 30, 1500)
+        );
+        assert_eq!(
+            feed.target(),
+            "https://feed.aesthetic.computer/api/v1/health",
+            "a query may hold a secret"
+        );
+        assert!(feed.expect.allows(204) && !feed.expect.allows(201));
+        assert!(settings.connectivity.is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_and_no_secret() {
+        let toml = r#"
+            [[probes]]
+            name = "Feed!"
+            url = "https://me:hunter2@feed.example"
+            interval_seconds = 4
+            [[probes]]
+            name = "judge"
+            url = "ftp://judge.example"
+            timeout_ms = 5000
+            expect = { status = [42], json = { "status" = 1 }, certificate_days = 900 }
+            [[probes]]
+            name = "judge"
+            url = "https://judge.example/#top"
+            [[probes]]
+            name = "help"
+            kind = "ping"
+        "#;
+        let told = read(
+            toml,
+            &[
+                ("OVEN_URL", "oven"),
+                ("PROBE_SECONDS", "1"),
+                ("CONNECTIVITY_CHECK", "dns.example:53"),
+            ],
+        );
+        let told = told.unwrap_err().to_string();
+        for part in [
+            "15 settings are wrong",
+            "OVEN_URL",
+            "PROBE_SECONDS",
+            "a name has",
+            "no user and no password",
+            "interval_seconds must",
+            "url must be http",
+            "timeout_ms must",
+            "42 is no HTTP status",
+            "no JSON pointer",
+            "certificate_days must",
+            "`judge` is there twice",
+            "no fragment",
+            "url is missing",
+            "kind `ping` is not one of http, oven, session, atproto, lith, silo",
+            "CONNECTIVITY_CHECK: `dns.example:53`",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

@@ -1,0 +1,216 @@
+//! The probes: AC's services and Silo's own, and what `[[probes]]` in `silo.toml` changes of them and adds.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::Deserialize;
+use silo_core::settings::Settings as Reader;
+use silo_core::variables::{ATPROTO_URL, OVEN_URL, PROBE_SECONDS, SESSION_URL};
+use url::Url;
+
+use crate::probe::{Expect, Kind, Probe};
+
+/// The quickest and the slowest interval, in seconds.
+const INTERVALS: RangeInclusive<u64> = 5..=3600;
+/// The longest time a check may take, and the shortest that makes sense, in milliseconds.
+const TIMEOUTS: RangeInclusive<u64> = 100..=3000;
+/// How many probes there may be.
+const MOST: usize = 100;
+/// The longest name.
+const LONGEST_NAME: usize = 40;
+
+/// `[[probes]]` in `silo.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    kind: Option<String>,
+    url: Option<String>,
+    interval_seconds: Option<u64>,
+    timeout_ms: Option<u64>,
+    #[serde(default)]
+    expect: Expect,
+    #[serde(default = "yes")]
+    enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// AC's services and Silo's own, each as `silo.toml` changes it, and then the others that it names.
+pub(super) fn probes(from: &mut Reader, db_api: &str, storage_api: &str) -> Vec<Probe> {
+    let known = [
+        ("oven", Kind::Oven, from.url(OVEN_URL)),
+        ("session", Kind::Session, from.url(SESSION_URL)),
+        ("atproto", Kind::Atproto, from.url(ATPROTO_URL)),
+        ("silo-db-api", Kind::Silo, db_api.to_owned()),
+        ("silo-storage-api", Kind::Silo, storage_api.to_owned()),
+    ];
+    let every = from.number(PROBE_SECONDS, INTERVALS);
+    let entries: Vec<Entry> = from.list("probes");
+    for (at, entry) in entries.iter().enumerate() {
+        if entries[..at].iter().any(|other| other.name == entry.name) {
+            let name = &entry.name;
+            from.problem(format!("probes in silo.toml: `{name}` is there twice"));
+        }
+    }
+    let mut probes = Vec::new();
+    for (name, kind, url) in known {
+        let entry = entries.iter().find(|entry| entry.name == name);
+        let bare = Entry::named(name);
+        probes.extend(probe(
+            from,
+            entry.unwrap_or(&bare),
+            Some((kind, url)),
+            every,
+        ));
+    }
+    for entry in &entries {
+        if !known_name(&entry.name) {
+            probes.extend(probe(from, entry, None, every));
+        }
+    }
+    if probes.len() > MOST {
+        let count = probes.len();
+        from.problem(format!(
+            "probes in silo.toml: {count} probes are more than {MOST}"
+        ));
+    }
+    probes
+}
+
+fn known_name(name: &str) -> bool {
+    [
+        "oven",
+        "session",
+        "atproto",
+        "silo-db-api",
+        "silo-storage-api",
+    ]
+    .contains(&name)
+}
+
+impl Entry {
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: None,
+            url: None,
+            interval_seconds: None,
+            timeout_ms: None,
+            expect: Expect::default(),
+            enabled: true,
+        }
+    }
+}
+
+/// One probe, with every problem of it noted; `None` when it is switched off or cannot be made.
+fn probe(
+    from: &mut Reader,
+    entry: &Entry,
+    known: Option<(Kind, String)>,
+    every: u64,
+) -> Option<Probe> {
+    let name = &entry.name;
+    let place = format!("probes in silo.toml, {name}");
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(plain) || name == "events"
+    {
+        from.problem(format!(
+            "{place}: a name has 1 to {LONGEST_NAME} small letters, digits and dashes, and is not `events`"
+        ));
+    }
+    let interval = entry.interval_seconds.unwrap_or(every);
+    if !INTERVALS.contains(&interval) {
+        let (least, most) = (INTERVALS.start(), INTERVALS.end());
+        from.problem(format!(
+            "{place}: interval_seconds must be from {least} to {most}"
+        ));
+    }
+    let timeout = entry.timeout_ms.unwrap_or(*TIMEOUTS.end());
+    if !TIMEOUTS.contains(&timeout) {
+        let (least, most) = (TIMEOUTS.start(), TIMEOUTS.end());
+        from.problem(format!(
+            "{place}: timeout_ms must be from {least} to {most}"
+        ));
+    }
+    check_expect(from, &place, &entry.expect);
+    let kind = kind(from, &place, entry);
+    let (kind, url) = match known {
+        Some((usual, default)) => (kind.unwrap_or(usual), entry.url.clone().unwrap_or(default)),
+        None => {
+            if entry.url.is_none() {
+                from.problem(format!("{place}: url is missing"));
+            }
+            (kind.unwrap_or(Kind::Http), entry.url.clone()?)
+        }
+    };
+    if entry.url.is_some() {
+        check_url(from, &place, &url);
+    }
+    // What cannot be read has been told.
+    let url = Url::parse(&url).ok()?;
+    entry.enabled.then(|| Probe {
+        name: name.clone(),
+        kind,
+        url,
+        interval: Duration::from_secs(interval),
+        timeout: Duration::from_millis(timeout),
+        expect: entry.expect.clone(),
+    })
+}
+
+fn kind(from: &mut Reader, place: &str, entry: &Entry) -> Option<Kind> {
+    let word = entry.kind.as_deref()?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+    if kind.is_none() {
+        let words = Kind::ALL.map(Kind::word).join(", ");
+        from.problem(format!("{place}: kind `{word}` is not one of {words}"));
+    }
+    kind
+}
+
+/// The URL is not repeated in what is said of it: it may hold a password.
+fn check_url(from: &mut Reader, place: &str, text: &str) {
+    let url = Url::parse(text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    match url {
+        None => from.problem(format!(
+            "{place}: url must be http:// or https:// with a host"
+        )),
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            from.problem(format!(
+                "{place}: url must have no user and no password in it"
+            ));
+        }
+        Some(url) if url.fragment().is_some() => {
+            from.problem(format!("{place}: url must have no fragment"));
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_expect(from: &mut Reader, place: &str, expect: &Expect) {
+    if let Some(status) = expect
+        .status
+        .iter()
+        .find(|status| !(100..600).contains(*status))
+    {
+        from.problem(format!("{place}: expect.status {status} is no HTTP status"));
+    }
+    if let Some(pointer) = expect
+        .json
+        .keys()
+        .find(|pointer| !pointer.is_empty() && !pointer.starts_with('/'))
+    {
+        from.problem(format!(
+            "{place}: expect.json `{pointer}` is no JSON pointer, which begins with /"
+        ));
+    }
+    if !(0..=365).contains(&expect.certificate_days) {
+        from.problem(format!(
+            "{place}: expect.certificate_days must be from 0 to 365"
+        ));
+    }
+}

@@ -1,0 +1,95 @@
+//! How a service stands, and how a check changes that: one failure degrades it, two in a row take it down, one good answer brings it
+//! back.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::check::Well;
+use crate::failure::Failure;
+
+/// How a service stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It answers as it should.
+    Up,
+    /// It answers, and something is not as it should be; or it failed once.
+    Degraded,
+    /// It failed twice or more in a row.
+    Down,
+    /// Nobody knows: it was not checked yet, or the prober is not connected.
+    #[default]
+    Unknown,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Up, Self::Degraded, Self::Down, Self::Unknown];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The status that a word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
+    /// How a service stands after a check, when it stood like this before.
+    #[must_use]
+    pub fn after(self, outcome: &Result<Well, Failure>, failed_before: bool) -> Self {
+        match outcome {
+            Ok(well) if well.doubts.is_empty() => Self::Up,
+            Ok(_) => Self::Degraded,
+            Err(_) if self == Self::Down || failed_before => Self::Down,
+            Err(_) => Self::Degraded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::http::Http;
+    use crate::kinds::{Doubt, Facts};
+
+    #[test]
+    fn one_failure_degrades_and_two_in_a_row_take_down() {
+        let well = |doubts| {
+            Ok(Well {
+                facts: Facts::Http(Http { status: 200 }),
+                doubts,
+            })
+        };
+        let doubt = || Doubt {
+            code: "slow",
+            detail: String::new(),
+        };
+        let mut status = Status::Unknown;
+        let mut failed = false;
+        let mut after = |outcome: Result<Well, Failure>| {
+            status = status.after(&outcome, failed);
+            failed = outcome.is_err();
+            status
+        };
+        assert_eq!(after(Err(Failure::Refused)), Status::Degraded);
+        assert_eq!(after(well(vec![])), Status::Up);
+        assert_eq!(after(well(vec![doubt()])), Status::Degraded);
+        assert_eq!(
+            after(Err(Failure::Refused)),
+            Status::Degraded,
+            "it answered before, so this is the first failure"
+        );
+        assert_eq!(after(Err(Failure::Reset)), Status::Down);
+        assert_eq!(after(Err(Failure::Status(500))), Status::Down);
+        assert_eq!(after(well(vec![])), Status::Up);
+    }
+}

@@ -1,0 +1,112 @@
+//! What handlers may touch: the board, the overview, what is known of the AT-protocol network, and who listens.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use silo_web::sibling::Sibling;
+use silo_web::snapshot::{Snapshot, Source};
+use silo_web::stream::Streams;
+
+use crate::board::Board;
+use crate::gateway::connectivity::Connectivity;
+use crate::gateway::fetch::Fetcher;
+use crate::history::History;
+use crate::network::Network;
+use crate::overview::{self, Gatherer, Overview};
+use crate::probe::{Kind, Probe};
+use crate::prober::Prober;
+use crate::settings::Settings;
+
+/// How many clients may listen for changes.
+const LISTENERS: usize = 50;
+/// How often they hear something at least.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A service that flaps lets the overview be gathered out of turn no more often than this.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+
+/// The subjects of this service.
+#[derive(Clone)]
+pub struct State {
+    /// How all services stand.
+    pub board: Arc<Board>,
+    /// Everything in one answer.
+    pub overview: Arc<Snapshot<Overview>>,
+    /// What is known of each AT-protocol server.
+    pub networks: Vec<Network>,
+    /// Who listens for changes.
+    pub streams: Streams,
+    probes: Vec<Probe>,
+    gatherer: Arc<Gatherer>,
+    fetcher: Fetcher,
+    connectivity: Connectivity,
+    db_api: Sibling,
+}
+
+impl State {
+    /// Subjects as the last process left them.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up, or the folder for results cannot be used.
+    pub fn new(settings: &Settings) -> std::io::Result<Self> {
+        let history = History::open(&settings.folder).map_err(|error| {
+            let folder = settings.folder.display();
+            std::io::Error::new(
+                error.kind(),
+                format!("PROBE_FOLDER {folder} cannot be used: {error}"),
+            )
+        })?;
+        let probes = settings.probes.clone();
+        let board = Arc::new(Board::new(&probes, history));
+        let db_api = Sibling::new("silo-db-api", &settings.db_api, overview::LIMIT)?;
+        let gatherer = Gatherer {
+            db_api: db_api.clone(),
+            storage_api: Sibling::new("silo-storage-api", &settings.storage_api, overview::LIMIT)?,
+            services: Arc::clone(&board.services),
+            last: Mutex::default(),
+        };
+        let of_atproto = probes.iter().filter(|probe| probe.kind == Kind::Atproto);
+        Ok(Self {
+            networks: of_atproto.map(|probe| Network::new(&probe.name)).collect(),
+            board,
+            overview: Arc::new(Snapshot::new("overview", overview::PACE)),
+            streams: Streams::new(LISTENERS, HEARTBEAT),
+            probes,
+            gatherer: Arc::new(gatherer),
+            fetcher: Fetcher::new()?,
+            connectivity: Connectivity::new(settings.connectivity.clone()),
+            db_api,
+        })
+    }
+
+    /// Starts probing and gathering, until the runtime ends.
+    pub fn start(&self) {
+        let prober = Prober {
+            probes: self.probes.clone(),
+            board: Arc::clone(&self.board),
+            fetcher: self.fetcher.clone(),
+            connectivity: self.connectivity.clone(),
+        };
+        tokio::spawn(prober.run());
+        for network in &self.networks {
+            if let Some(probe) = self.probes.iter().find(|probe| probe.name == network.name) {
+                network.start(probe.clone(), self.fetcher.clone(), self.db_api.clone());
+            }
+        }
+        let (overview, gatherer) = (Arc::clone(&self.overview), Arc::clone(&self.gatherer));
+        tokio::spawn(async move { overview.keep_measuring(|| gatherer.gather()).await });
+        let (overview, mut counts) = (Arc::clone(&self.overview), self.board.counts());
+        tokio::spawn(async move {
+            while counts.changed().await.is_ok() {
+                overview.measure_soon();
+                tokio::time::sleep(AT_MOST_EVERY).await;
+            }
+        });
+    }
+
+    /// The subjects, for metrics.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        vec![self.board.services.clone(), self.overview.clone()]
+    }
+}

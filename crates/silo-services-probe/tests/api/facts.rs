@@ -1,0 +1,307 @@
+//! What each kind knows of its service, and what is never taken.
+
+use serde_json::json;
+
+use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody, until_status};
+
+/// silo-db-api, as far as it tells what is synced.
+fn synced() -> Manner {
+    let body = json!({
+        "data": {"collections": [{"name": "paintings", "documents": 100, "excluded": 0, "withRkey": 80, "withoutRkey": 20, "percent": 80.0, "newestUnsynced": null}]},
+        "meta": {"asOf": "2026-01-01T00:00:00Z", "ttlMs": 300_000, "state": "fresh", "errors": []},
+    });
+    Manner::Lie("application/json", body.to_string())
+}
+
+/// silo-db-api in this process, with no database to ask.
+async fn lonely_db_api() -> String {
+    let uri = nobody().replace("http://", "mongodb://");
+    let settings = [("MONGODB_CONNECTION_STRING".to_owned(), uri)];
+    let reader = silo_core::settings::Settings::from_map(&settings.into_iter().collect());
+    let settings = silo_db_api::settings::Settings::read(reader).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = silo_db_api::start(listener, &settings, &Default::default())
+        .await
+        .unwrap();
+    let address = format!("http://{}", running.address);
+    tokio::spawn(running.wait());
+    address
+}
+
+#[tokio::test]
+async fn each_kind_tells_what_it_knows_and_nothing_else_gets_out() {
+    let roles = [
+        ("oven", Role::Oven),
+        ("session", Role::Session),
+        ("atproto", Role::Atproto),
+        ("lith", Role::Lith),
+    ];
+    let mut stand_ins = Vec::new();
+    let mut stage = Stage::new();
+    for (kind, role) in roles {
+        let stand_in = StandIn::start(role).await.unwrap();
+        stage = stage.probe(&format!("my-{kind}"), kind, &stand_in.url(), "");
+        stand_ins.push(stand_in);
+    }
+    let db_api = StandIn::start(Role::Http).await.unwrap();
+    db_api.behave(synced());
+    let service = stage.with("DB_API_URL", &db_api.url()).service().await;
+
+    let oven = until_status(&service, "my-oven", "up").await;
+    let facts = &oven["facts"];
+    assert_eq!(
+        (
+            &facts["version"],
+            &facts["queued"],
+            &facts["baking"],
+            &facts["uptimeSeconds"]
+        ),
+        (&json!("a1b2c3d"), &json!(1), &json!(1), &json!(400_000))
+    );
+    assert_eq!(
+        (&facts["active"][0]["code"], &facts["active"][0]["status"]),
+        (&json!("owl"), &json!("processing"))
+    );
+    assert_eq!(facts["recent"].as_array().unwrap().len(), 4);
+    assert!(
+        facts["recent"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|bake| bake["completedAt"].is_string()),
+        "a number or a text: {facts}"
+    );
+
+    let session = until_status(&service, "my-session", "up").await;
+    assert_eq!(
+        session["facts"],
+        json!({"uptimeSeconds": 93_211, "websockets": 12, "udp": 3, "visitors": 9})
+    );
+
+    let lith = until_status(&service, "my-lith", "up").await;
+    assert_eq!(
+        (
+            &lith["facts"]["calls"],
+            &lith["facts"]["failing"][0]["name"]
+        ),
+        (&json!(48_211), &json!("handle"))
+    );
+
+    let atproto = service
+        .until(SOON, "/api/services/my-atproto", |reply| {
+            let data = &reply.json_or_null()["data"];
+            data["accounts"].is_object() && data["sync"].is_array() && data["facts"].is_object()
+        })
+        .await
+        .ok();
+    assert_eq!(
+        atproto["data"]["accounts"],
+        json!({"total": 978, "active": 972})
+    );
+    assert_eq!(atproto["data"]["facts"]["version"], "0.4.219");
+    assert_eq!(
+        (
+            &atproto["data"]["sync"][0]["name"],
+            &atproto["data"]["sync"][0]["percent"]
+        ),
+        (&json!("paintings"), &json!(80.0))
+    );
+    assert_eq!(atproto["meta"]["state"], "fresh", "{atproto}");
+
+    let mut everything = service.log();
+    for path in [
+        "/api/services",
+        "/api/services/my-oven",
+        "/api/services/my-session",
+        "/api/services/my-lith",
+        "/api/services/my-atproto",
+        "/metrics",
+    ] {
+        everything.push_str(&service.get(path).await.text);
+    }
+    for foreign in [
+        "203.0.113",
+        "Odense",
+        "@jane",
+        "auth0",
+        "zipUrl",
+        ".zip",
+        "did:plc",
+        "/opt/ac",
+        "slug",
+    ] {
+        assert!(!everything.contains(foreign), "{foreign} got out");
+    }
+    assert_metrics(&service).await;
+}
+
+async fn assert_metrics(service: &Service) {
+    let metrics = service.get("/metrics").await.text;
+    assert!(
+        metrics.contains("silo_probe_up{service=\"my-oven\"} 1.0"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("silo_probe_response_seconds{service=\"my-oven\"}"),
+        "{metrics}"
+    );
+    assert!(
+        !metrics.contains("silo_probe_certificate_days{"),
+        "none of them speaks TLS: {metrics}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_found_out_is_null_and_says_why() {
+    let atproto = StandIn::start(Role::Http).await.unwrap();
+    atproto.behave(Manner::Lie(
+        "application/json",
+        "{\"version\": \"0.4.219\"}".into(),
+    ));
+    let stage = Stage::new()
+        .probe("pds", "atproto", &atproto.url(), "")
+        .with("DB_API_URL", &nobody());
+    let service = stage.service().await;
+    let detail = service
+        .until(SOON, "/api/services/pds", |reply| {
+            let body = reply.json_or_null();
+            body["data"]["status"] == "up"
+                && body["meta"]["errors"].as_array().is_some_and(|errors| {
+                    errors
+                        .iter()
+                        .all(|error| error["code"] != "not_measured_yet")
+                })
+        })
+        .await
+        .ok();
+    assert_eq!(
+        (&detail["data"]["accounts"], &detail["data"]["sync"]),
+        (&json!(null), &json!(null))
+    );
+    let errors = detail["meta"]["errors"].as_array().unwrap();
+    let told: Vec<_> = errors
+        .iter()
+        .map(|error| {
+            (
+                error["source"].as_str().unwrap(),
+                error["code"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("pds accounts", "body"), ("silo-db-api", "unreachable")]
+    );
+    assert_eq!(detail["meta"]["state"], "partial");
+
+    // What was known stays, dated, when the service fails.
+    let known = detail["data"]["factsAsOf"].clone();
+    atproto.behave(Manner::Hang);
+    let down = until_status(&service, "pds", "down").await;
+    assert_eq!(down["facts"]["version"], "0.4.219");
+    assert!(down["factsAsOf"].as_str() >= known.as_str());
+    assert!(
+        down["factsAsOf"].as_str() < down["checkedAt"].as_str(),
+        "{down}"
+    );
+}
+
+#[tokio::test]
+async fn a_sibling_that_runs_and_lacks_something_is_degraded_and_names_it() {
+    let stand_in = StandIn::start(Role::Silo).await.unwrap();
+    let service = Stage::new()
+        .probe("db", "silo", &stand_in.url(), "")
+        .service()
+        .await;
+    let up = until_status(&service, "db", "up").await;
+    assert_eq!(up["facts"], json!({"ready": true, "missing": []}));
+    // A real one that has no database.
+    let service = Stage::new()
+        .probe("db", "silo", &lonely_db_api().await, "")
+        .service()
+        .await;
+    let degraded = service
+        .until(SOON, "/api/services/db", |reply| {
+            reply.json_or_null()["data"]["facts"].is_object()
+        })
+        .await
+        .ok();
+    assert_eq!(
+        (
+            &degraded["data"]["status"],
+            &degraded["data"]["reasons"][0]["code"]
+        ),
+        (&json!("degraded"), &json!("not_ready"))
+    );
+    assert_eq!(
+        degraded["data"]["facts"],
+        json!({"ready": false, "missing": ["mongod"]})
+    );
+    // A gateway's 503 has no such body.
+    stand_in.behave(Manner::Fail(503));
+    let service = Stage::new()
+        .probe("db", "silo", &stand_in.url(), "")
+        .service()
+        .await;
+    let down = until_status(&service, "db", "down").await;
+    assert_eq!(down["reasons"][0]["code"], "status");
+}
+
+#[tokio::test]
+async fn conditions_of_the_settings_decide_what_is_well() {
+    let well = StandIn::start(Role::Http).await.unwrap();
+    let slow = StandIn::start(Role::Http).await.unwrap();
+    slow.behave(Manner::Slow(std::time::Duration::from_millis(300)));
+    let gone = StandIn::start(Role::Http).await.unwrap();
+    gone.behave(Manner::Fail(410));
+    let service = Stage::new()
+        .probe(
+            "well",
+            "http",
+            &well.url(),
+            "expect = { json = { \"/status\" = \"ok\" }, response_ms = 2500 }",
+        )
+        .probe(
+            "differs",
+            "http",
+            &well.url(),
+            "expect = { json = { \"/status\" = \"fine\" } }",
+        )
+        .probe(
+            "lacks",
+            "http",
+            &well.url(),
+            "expect = { json = { \"/deep/er\" = 1 } }",
+        )
+        .probe(
+            "slow",
+            "http",
+            &slow.url(),
+            "expect = { response_ms = 200 }",
+        )
+        .probe("late", "http", &slow.url(), "timeout_ms = 150")
+        .probe("gone", "http", &gone.url(), "expect = { status = [410] }")
+        .service()
+        .await;
+    let code = |data: &serde_json::Value| {
+        data["reasons"][0]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(code(&until_status(&service, "well", "up").await), "");
+    assert_eq!(code(&until_status(&service, "gone", "up").await), "");
+    assert_eq!(
+        code(&until_status(&service, "slow", "degraded").await),
+        "slow"
+    );
+    assert_eq!(
+        code(&until_status(&service, "differs", "down").await),
+        "body"
+    );
+    assert_eq!(code(&until_status(&service, "lacks", "down").await), "body");
+    assert_eq!(
+        code(&until_status(&service, "late", "down").await),
+        "timed_out_answering"
+    );
+}

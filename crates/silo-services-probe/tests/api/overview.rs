@@ -1,0 +1,239 @@
+//! `GET /api/overview`: a few figures of each sibling, gathered once for everybody.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use silo_testkit::demo::Demo;
+use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::proxy::{Fault, Proxy};
+use silo_testkit::wait::wait_for;
+
+use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody};
+
+/// silo-db-api on a real server with demo data, in this process.
+async fn db_api() -> (String, MongoServer) {
+    let mongo = MongoServer::start(Kind::Rust).await.unwrap();
+    let database = mongo.client().await.unwrap().database("aesthetic");
+    let demo = Demo::new(7, 0.02, Timestamp::now());
+    demo.load(&database, |_, _, _| {}).await.unwrap();
+    let settings = [("MONGODB_CONNECTION_STRING".to_owned(), mongo.uri())];
+    let reader = silo_core::settings::Settings::from_map(&settings.into_iter().collect());
+    let settings = silo_db_api::settings::Settings::read(reader).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = silo_db_api::start(listener, &settings, &Default::default())
+        .await
+        .unwrap();
+    let address = format!("http://{}", running.address);
+    tokio::spawn(running.wait());
+    (address, mongo)
+}
+
+/// silo-storage-api, as far as the overview asks it.
+fn usage() -> Manner {
+    let body = json!({
+        "data": {"bytes": 1234, "objects": 5, "knownBytes": 1234, "scan": {"scanning": false, "objects": null}},
+        "meta": {"asOf": "2026-01-01T00:00:00Z", "ttlMs": 1000, "state": "fresh", "errors": []},
+    });
+    Manner::Lie("application/json", body.to_string())
+}
+
+async fn storage_api() -> StandIn {
+    let stand_in = StandIn::start(Role::Http).await.unwrap();
+    stand_in.behave(usage());
+    stand_in
+}
+
+async fn service(db_api: &str, storage_api: &str) -> Service {
+    Stage::new()
+        .with("DB_API_URL", db_api)
+        .with("STORAGE_API_URL", storage_api)
+        .service()
+        .await
+}
+
+const PARTS: [&str; 6] = [
+    "users",
+    "collections",
+    "database",
+    "keeps",
+    "storage",
+    "services",
+];
+
+#[tokio::test]
+async fn it_says_what_each_sibling_says() {
+    let (db_api, _mongo) = db_api().await;
+    let storage = storage_api().await;
+    let service = service(&db_api, &storage.url()).await;
+    let whole = |body: &Value| PARTS.iter().all(|part| body["data"][part].is_object());
+    let answer = service
+        .until(SOON, "/api/overview", |reply| whole(&reply.json_or_null()))
+        .await;
+    let body = answer.ok();
+    assert_eq!(body["data"]["missing"], json!([]));
+    let http = reqwest::Client::new();
+    for (part, path, fields) in [
+        (
+            "users",
+            "/api/db/users/count",
+            &["users", "handles", "withoutHandle"][..],
+        ),
+        (
+            "keeps",
+            "/api/kidlisp/stats",
+            &["kept", "pending", "failed"],
+        ),
+        ("database", "/api/db/health", &["status", "version"]),
+    ] {
+        let own: Value = http
+            .get(format!("{db_api}{path}"))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        for field in fields {
+            assert!(!own["data"][field].is_null(), "{path} {field}");
+            assert_eq!(
+                body["data"][part][field], own["data"][field],
+                "{part} {field}"
+            );
+        }
+        assert!(body["data"][part]["asOf"].is_string());
+    }
+    let own: Value = http
+        .get(format!("{db_api}/api/db/collections"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        body["data"]["collections"]["total"]["documents"],
+        own["data"]["total"]["documents"]
+    );
+    assert_eq!(
+        body["data"]["collections"]["disposable"]["shareOfDataBytes"],
+        own["data"]["disposable"]["shareOfDataBytes"]
+    );
+    assert_eq!(
+        (
+            &body["data"]["storage"]["bytes"],
+            &body["data"]["storage"]["asOf"]
+        ),
+        (&json!(1234), &json!("2026-01-01T00:00:00Z"))
+    );
+    assert!(answer.header("etag").starts_with("W/"));
+}
+
+#[tokio::test]
+async fn a_sibling_that_hangs_or_is_dead_takes_nothing_from_the_others() {
+    let (db_api, _mongo) = db_api().await;
+    let hung = StandIn::start(Role::Http).await.unwrap();
+    hung.behave(Manner::Hang);
+    for (storage, code) in [(hung.url(), "timed_out"), (nobody(), "unreachable")] {
+        // Until silo-db-api has measured everything for the first time.
+        let warm = service(&db_api, &storage).await;
+        let fresh = |body: &Value| {
+            body["data"]["keeps"].is_object() && body["data"]["collections"].is_object()
+        };
+        warm.until(SOON, "/api/overview", |reply| fresh(&reply.json_or_null()))
+            .await;
+        let cold = service(&db_api, &storage).await;
+        let started = Instant::now();
+        let body = cold.get("/api/overview").await.ok();
+        let took = started.elapsed();
+        assert!(took < Duration::from_millis(1700), "{took:?}");
+        assert_eq!(body["data"]["missing"], json!(["storage"]), "{body}");
+        assert_eq!(body["data"]["storage"], Value::Null);
+        assert_eq!(
+            (&body["meta"]["state"], &body["meta"]["errors"][0]["code"]),
+            (&json!("partial"), &json!(code)),
+            "{body}"
+        );
+        assert_eq!(
+            body["meta"]["errors"][0]["source"],
+            "storage, from silo-storage-api"
+        );
+        for part in ["users", "collections", "keeps"] {
+            assert_eq!(body["data"][part]["state"], "fresh", "{part}: {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_sibling_said_last_is_kept_dated_and_called_stale() {
+    let (db_api, _mongo) = db_api().await;
+    let storage = storage_api().await;
+    let service = service(&db_api, &storage.url()).await;
+    service
+        .until(SOON, "/api/overview", |reply| {
+            reply.json_or_null()["data"]["storage"]["bytes"] == 1234
+        })
+        .await;
+    for lie in [
+        Manner::Reset,
+        Manner::Lie("application/json", "{\"data\": 7}".into()),
+    ] {
+        storage.behave(lie.clone());
+        let body = service
+            .until(SOON, "/api/overview", |reply| {
+                reply.json_or_null()["data"]["storage"]["state"] == "stale"
+            })
+            .await
+            .ok();
+        assert_eq!(
+            (
+                &body["data"]["storage"]["bytes"],
+                &body["data"]["storage"]["asOf"]
+            ),
+            (&json!(1234), &json!("2026-01-01T00:00:00Z")),
+            "{lie:?}"
+        );
+        assert_eq!(body["data"]["missing"], json!([]));
+        assert_eq!(body["meta"]["state"], "partial");
+        storage.behave(usage());
+        service
+            .until(SOON, "/api/overview", |reply| {
+                reply.json_or_null()["data"]["storage"]["state"] == "fresh"
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn when_nobody_ever_answered_it_is_a_problem_and_not_an_empty_page() {
+    let service = service(&nobody(), &nobody()).await;
+    let answer = service.get("/api/overview").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.header("retry-after"), "5");
+    assert_eq!(answer.json()["code"], "source_unavailable");
+    assert_eq!(
+        service.get("/readyz").await.status,
+        200,
+        "the prober itself does its work"
+    );
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_cost_one_fan_out() {
+    let storage = storage_api().await;
+    let proxy = Proxy::start(&storage.url(), |_, _| {
+        Fault::Delay(Duration::from_millis(300))
+    })
+    .await
+    .unwrap();
+    let service = service(&nobody(), &proxy.url()).await;
+    let asking = (0..100).map(|_| service.get("/api/overview"));
+    for answer in futures_util::future::join_all(asking).await {
+        assert_eq!(answer.ok()["data"]["storage"]["bytes"], 1234);
+    }
+    assert_eq!(proxy.requests(), 1);
+    // And the next one comes by itself, when it is time.
+    let again = wait_for(SOON, || async { (proxy.requests() > 1).then_some(()) });
+    assert!(again.await.is_some());
+}

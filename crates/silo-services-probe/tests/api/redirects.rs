@@ -1,0 +1,46 @@
+//! Redirects: three are followed, and none to what cannot be asked. That none leads into a private network from outside is tested
+//! where addresses are told apart, because no test has an outside.
+
+use crate::stage::{Manner, Role, Stage, StandIn, until_status};
+
+#[tokio::test]
+async fn three_redirects_are_followed_and_no_more() {
+    let last = StandIn::start(Role::Http).await.unwrap();
+    let mut chain = vec![last];
+    for _ in 0..4 {
+        let next = StandIn::start(Role::Http).await.unwrap();
+        next.behave(Manner::Redirect(chain.last().unwrap().url()));
+        chain.push(next);
+    }
+    let mut stage = Stage::new();
+    for (at, stand_in) in chain.iter().enumerate() {
+        stage = stage.probe(&format!("after-{at}"), "http", &stand_in.url(), "");
+    }
+    let file = StandIn::start(Role::Http).await.unwrap();
+    file.behave(Manner::Redirect("file:///etc/passwd".into()));
+    let login = StandIn::start(Role::Http).await.unwrap();
+    login.behave(Manner::Redirect("/login".into()));
+    let service = stage
+        .probe("file", "http", &file.url(), "")
+        .probe("login", "http", &login.url(), "expect = { status = [301] }")
+        .service()
+        .await;
+    for name in ["after-0", "after-1", "after-2", "after-3"] {
+        until_status(&service, name, "up").await;
+    }
+    let four = until_status(&service, "after-4", "down").await;
+    assert_eq!(
+        four["reasons"][0]["detail"],
+        "it redirected more than three times"
+    );
+    let file = until_status(&service, "file", "down").await;
+    assert_eq!(
+        file["reasons"][0]["detail"],
+        "it redirected to nothing that can be asked"
+    );
+    let login = until_status(&service, "login", "up").await;
+    assert_eq!(
+        login["facts"]["status"], 301,
+        "a redirect that is expected is not followed"
+    );
+}

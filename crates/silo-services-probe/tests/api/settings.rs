@@ -1,0 +1,47 @@
+//! Settings that make no sense stop the start, all named at once, and no password is repeated.
+
+use crate::stage::command;
+
+#[tokio::test]
+async fn what_makes_no_sense_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("silo.toml");
+    let toml = "[[probes]]\nname = \"a\"\nkind = \"ping\"\nurl = \"http://a.example\"\n\
+        [[probes]]\nname = \"b\"\nurl = \"https://me:hunter2@b.example\"\ninterval_seconds = 4\n\
+        [[probes]]\nname = \"b\"\nurl = \"https://b.example\"\n";
+    std::fs::write(&file, toml).unwrap();
+    let output = command()
+        .env("SILO_CONFIG", &file)
+        .env("PROBE_FOLDER", folder.path())
+        .output()
+        .await
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    for part in [
+        "4 settings are wrong",
+        "kind `ping`",
+        "interval_seconds must be from 5",
+        "`b` is there twice",
+        "no user and no password",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let output = command()
+        .env("BIND", "127.0.0.1:0")
+        .env("PROBE_FOLDER", &file)
+        .output()
+        .await
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("PROBE_FOLDER"), "{told}");
+}

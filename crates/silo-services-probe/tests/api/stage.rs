@@ -1,0 +1,96 @@
+//! What a test stands on: the service, told by a `silo.toml` what to probe.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+pub(crate) use silo_testkit::ac::{Manner, Role, StandIn};
+pub(crate) use silo_testkit::service::{Reply, Service};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// How long a change may take to be seen: two intervals and what a busy machine adds.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// What the service is to probe, and where it keeps what it finds.
+pub(crate) struct Stage {
+    toml: String,
+    pub(crate) folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Stage {
+    /// Nothing is probed.
+    pub(crate) fn new() -> Self {
+        let mut toml = String::new();
+        for name in [
+            "oven",
+            "session",
+            "atproto",
+            "silo-db-api",
+            "silo-storage-api",
+        ] {
+            writeln!(toml, "[[probes]]\nname = \"{name}\"\nenabled = false").unwrap();
+        }
+        Self {
+            toml,
+            folder: TempDir::with_prefix("silo-probe-").unwrap(),
+            environment: vec![("CONNECTIVITY_CHECK".into(), "none".into())],
+        }
+    }
+
+    /// The same, with a probe every five seconds; `more` is TOML that belongs to it.
+    pub(crate) fn probe(mut self, name: &str, kind: &str, url: &str, more: &str) -> Self {
+        writeln!(
+            self.toml,
+            "[[probes]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ninterval_seconds = 5\n{more}"
+        )
+        .unwrap();
+        self
+    }
+
+    /// The same, with a variable.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The service; what it kept before is still there.
+    pub(crate) async fn service(&self) -> Service {
+        let file = self.folder.path().join("silo.toml");
+        std::fs::write(&file, &self.toml).unwrap();
+        let mut command = command();
+        command
+            .env("SILO_CONFIG", file)
+            .env("PROBE_FOLDER", self.folder.path().join("kept"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Service::start("silo-services-probe", command).await
+    }
+}
+
+/// The built binary, with nothing of this shell's settings.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_silo-services-probe"));
+    command.env_clear();
+    command
+}
+
+/// An address at which nobody listens.
+pub(crate) fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// One service of an answer that lists all.
+pub(crate) fn named<'a>(services: &'a Value, name: &str) -> &'a Value {
+    let list = services["services"].as_array().unwrap();
+    list.iter().find(|service| service["name"] == name).unwrap()
+}
+
+/// Waits until a service stands like this.
+pub(crate) async fn until_status(service: &Service, name: &str, status: &str) -> Value {
+    let path = format!("/api/services/{name}");
+    let stands = |reply: &Reply| reply.json_or_null()["data"]["status"] == status;
+    service.until(SOON, &path, stands).await.ok()["data"].clone()
+}

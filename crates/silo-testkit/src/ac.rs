@@ -1,0 +1,248 @@
+//! Stand-ins for aesthetic.computer's own services, which nobody can run here. They answer like the real ones, with made-up figures,
+//! and can be told to hang, to fail and to lie.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openssl::ssl::{Ssl, SslAcceptor};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_openssl::SslStream;
+
+use crate::proxy::{read_head, socket_reset};
+
+mod answers;
+
+pub use answers::Role;
+
+/// How a stand-in behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As it should.
+    Well,
+    /// It takes a question and never answers.
+    Hang,
+    /// It answers as it should, after a while.
+    Slow(Duration),
+    /// It answers with this status and nothing of use.
+    Fail(u16),
+    /// It cuts the connection.
+    Reset,
+    /// It answers 200 with this body, called by this type.
+    Lie(&'static str, String),
+    /// It sends one elsewhere, with this status.
+    Redirect(String),
+}
+
+impl Manner {
+    /// Ten megabytes of JSON.
+    #[must_use]
+    pub fn huge() -> Self {
+        let filling = "x".repeat(10_000_000);
+        Self::Lie("application/json", format!("{{\"filling\":\"{filling}\"}}"))
+    }
+
+    /// A page for people.
+    #[must_use]
+    pub fn html() -> Self {
+        let page = "<!doctype html><html><body><h1>Welcome</h1></body></html>";
+        Self::Lie("text/html", page.into())
+    }
+
+    /// What a word means that somebody sends to a running stand-in.
+    fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "well" => Some(Self::Well),
+            "hang" => Some(Self::Hang),
+            "slow" => Some(Self::Slow(Duration::from_millis(1500))),
+            "fail" => Some(Self::Fail(500)),
+            "reset" => Some(Self::Reset),
+            "lie" => Some(Self::html()),
+            _ => None,
+        }
+    }
+}
+
+/// A running stand-in. Dropping it ends it. `PUT /_manner/{well,hang,slow,fail,reset,lie}` changes how it behaves, from outside.
+pub struct StandIn {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    role: Role,
+    manner: Mutex<Manner>,
+    requests: AtomicU64,
+}
+
+impl StandIn {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start(role: Role) -> io::Result<Self> {
+        Self::serve(role, None).await
+    }
+
+    /// Starts one that speaks TLS.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start_tls(role: Role, tls: SslAcceptor) -> io::Result<Self> {
+        Self::serve(role, Some(tls)).await
+    }
+
+    async fn serve(role: Role, tls: Option<SslAcceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let shared = Arc::new(Shared {
+            role,
+            manner: Mutex::new(Manner::Well),
+            requests: AtomicU64::new(0),
+        });
+        let serving = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (shared, tls) = (Arc::clone(&serving), tls.clone());
+                // A client that hangs up has what it wanted.
+                tokio::spawn(async move { drop(shared.welcome(client, tls).await) });
+            }
+        });
+        Ok(Self {
+            address,
+            scheme,
+            shared,
+            task,
+        })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Changes how it behaves, from the next question on.
+    pub fn behave(&self, manner: Manner) {
+        self.shared.behave(manner);
+    }
+
+    /// How many questions it was asked.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn behave(&self, manner: Manner) {
+        *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    }
+
+    fn manner(&self) -> Manner {
+        self.manner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn welcome(&self, client: TcpStream, tls: Option<SslAcceptor>) -> io::Result<()> {
+        let Some(tls) = tls else {
+            if self.manner() == Manner::Reset {
+                self.requests.fetch_add(1, Ordering::SeqCst);
+                return socket_reset(&client);
+            }
+            return self.talk(client).await;
+        };
+        let ssl = Ssl::new(tls.context())?;
+        let mut stream = SslStream::new(ssl, client)?;
+        let accepted = Pin::new(&mut stream).accept().await;
+        accepted.map_err(io::Error::other)?;
+        self.talk(stream).await
+    }
+
+    /// One connection, one question.
+    async fn talk(&self, mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let (head, _) = read_head(&mut client).await?;
+        let mut words = head.split(' ');
+        let (method, path) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        if let ("PUT", Some(word)) = (method, path.strip_prefix("/_manner/")) {
+            let manner = Manner::from_word(word);
+            let answer = if manner.is_some() {
+                answer("204 No Content", "", "")
+            } else {
+                answer("404 Not Found", "", "")
+            };
+            manner.into_iter().for_each(|manner| self.behave(manner));
+            return send(client, &answer).await;
+        }
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let usual = || match self.role.answer(path) {
+            Some(body) => answer("200 OK", "Content-Type: application/json\r\n", &body),
+            None => answer(
+                "404 Not Found",
+                "Content-Type: application/json\r\n",
+                "{\"error\":\"Not found\"}",
+            ),
+        };
+        match self.manner() {
+            Manner::Well => send(client, &usual()).await,
+            Manner::Slow(pause) => {
+                tokio::time::sleep(pause).await;
+                send(client, &usual()).await
+            }
+            Manner::Fail(status) => {
+                let text = format!("{status} Failed");
+                send(
+                    client,
+                    &answer(
+                        &text,
+                        "Content-Type: application/json\r\n",
+                        "{\"error\":\"it failed\"}",
+                    ),
+                )
+                .await
+            }
+            Manner::Lie(kind, body) => {
+                let kind = format!("Content-Type: {kind}\r\n");
+                send(client, &answer("200 OK", &kind, &body)).await
+            }
+            Manner::Redirect(location) => {
+                let location = format!("Location: {location}\r\n");
+                send(client, &answer("301 Moved Permanently", &location, "")).await
+            }
+            Manner::Reset => Ok(()),
+            // Until the client gives up and closes.
+            Manner::Hang => client.read(&mut [0; 1]).await.map(drop),
+        }
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+async fn send(mut client: impl AsyncWrite + Unpin, answer: &str) -> io::Result<()> {
+    client.write_all(answer.as_bytes()).await?;
+    client.shutdown().await
+}

@@ -1,0 +1,110 @@
+//! Asking another service of Silo, over HTTP and within a time limit.
+
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+
+use crate::answer::Envelope;
+use crate::snapshot::SourceError;
+
+/// Connecting takes this long at the most.
+const CONNECT: Duration = Duration::from_secs(1);
+/// The largest answer that is read, in bytes.
+const LARGEST: usize = 4 * 1024 * 1024;
+
+/// The way to one of them.
+#[derive(Clone, Debug)]
+pub struct Sibling {
+    name: &'static str,
+    http: reqwest::Client,
+    address: String,
+}
+
+impl Sibling {
+    /// The way to the service of this name at this address, whose answers take `limit` at the most.
+    ///
+    /// # Errors
+    /// When an HTTP client cannot be set up on this machine.
+    pub fn new(name: &'static str, address: &str, limit: Duration) -> std::io::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(limit)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(std::io::Error::other)?;
+        Ok(Self {
+            name,
+            http,
+            address: address.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// `data` of an answer; `None` for 404.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
+        let answer = self.ask_whole(path).await?;
+        Ok(answer.map(|answer| answer.data))
+    }
+
+    /// A whole answer, which also says how old it is; `None` for 404. What is told with a 503 counts as an answer when it has data.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ask_whole<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Option<Envelope<T>>, SourceError> {
+        let failed = |code: &str, detail: &str| SourceError::new(self.name, code, detail);
+        let broken = |error: &reqwest::Error| {
+            if error.is_timeout() {
+                failed("timed_out", "it did not answer in time")
+            } else {
+                failed("unreachable", "it cannot be reached")
+            }
+        };
+        let url = format!("{}{path}", self.address);
+        let answer = self.http.get(url).send().await;
+        let answer = answer.map_err(|error| broken(&error))?;
+        let status = answer.status();
+        match status {
+            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => {}
+            _ => return Err(failed("refused", "it did not answer this question")),
+        }
+        let body = read(answer).await.map_err(|error| broken(&error))?;
+        let told = body.and_then(|body| serde_json::from_slice(&body).ok());
+        match (told, status) {
+            (Some(told), _) => Ok(Some(told)),
+            (None, StatusCode::SERVICE_UNAVAILABLE) => {
+                Err(failed("unavailable", "it does not know yet"))
+            }
+            (None, _) => {
+                let detail = "its answer is not what was expected";
+                Err(failed("malformed_answer", detail))
+            }
+        }
+    }
+}
+
+/// The body; `None` when it is too large.
+async fn read(mut answer: reqwest::Response) -> Result<Option<Bytes>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > LARGEST {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.into()))
+}

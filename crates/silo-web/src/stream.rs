@@ -1,0 +1,128 @@
+//! News as it happens: server-sent events (WHATWG HTML, 9.2), to so many clients and no more, with a heartbeat, until the service
+//! stops.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::problem::{Kind, Problem};
+use crate::server::Stopping;
+
+/// How long after a connection ends a client is to come back, in milliseconds.
+const COME_BACK_MS: u32 = 3000;
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number, which a client that comes back sends as `Last-Event-ID`; `None` for what cannot be taken up again.
+    pub id: Option<u64>,
+    /// What it is: `change`.
+    pub name: &'static str,
+    /// JSON on one line.
+    pub data: String,
+}
+
+/// The clients of one stream.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    free: Arc<Semaphore>,
+    most: usize,
+    heartbeat: Duration,
+}
+
+impl Streams {
+    /// At most so many clients, each of whom hears something at least this often.
+    #[must_use]
+    pub fn new(most: usize, heartbeat: Duration) -> Self {
+        let free = Arc::new(Semaphore::new(most));
+        Self {
+            free,
+            most,
+            heartbeat,
+        }
+    }
+
+    /// An answer that goes on for as long as there are events, the client listens, and the service runs.
+    ///
+    /// # Errors
+    /// 503 when there are as many clients as there may be.
+    pub fn answer(
+        &self,
+        stopping: &Stopping,
+        events: impl Stream<Item = Event> + 'static,
+    ) -> Result<HttpResponse, Problem> {
+        let slot = Arc::clone(&self.free).try_acquire_owned();
+        let slot = slot.map_err(|_full| {
+            let detail = format!("{} clients listen already; ask again later", self.most);
+            Problem::with_code(Kind::Unavailable, "too_many_clients", detail)
+        })?;
+        let mut beat = interval_at(Instant::now() + self.heartbeat, self.heartbeat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let open = Open {
+            events: Box::pin(events),
+            beat,
+            stopping: stopping.clone(),
+            ended: false,
+            _slot: slot,
+        };
+        let hello = Bytes::from(format!("retry: {COME_BACK_MS}\n\n"));
+        let body = stream::iter([hello]).chain(stream::unfold(open, Open::next));
+        Ok(HttpResponse::Ok()
+            // Compressing would hold events back.
+            .insert_header((CACHE_CONTROL, "no-store, no-transform"))
+            .insert_header((CONTENT_TYPE, "text/event-stream"))
+            .streaming(body.map(Ok::<_, actix_web::Error>)))
+    }
+}
+
+/// The number of the last event that a client has, when it comes back.
+#[must_use]
+pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
+    let given = request.headers().get("Last-Event-ID")?;
+    given.to_str().ok()?.trim().parse().ok()
+}
+
+struct Open {
+    events: Pin<Box<dyn Stream<Item = Event>>>,
+    beat: Interval,
+    stopping: Stopping,
+    ended: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Open {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        if self.ended {
+            return None;
+        }
+        let text = tokio::select! {
+            biased;
+            () = self.stopping.told() => None,
+            event = self.events.next() => event.map(|event| written(&event)),
+            _ = self.beat.tick() => Some(": beat\n\n".to_owned()),
+        };
+        self.ended = text.is_none();
+        let text = text.unwrap_or_else(|| "event: end\ndata: {}\n\n".to_owned());
+        Some((text.into(), self))
+    }
+}
+
+fn written(event: &Event) -> String {
+    let id = event
+        .id
+        .map_or_else(String::new, |id| format!("id: {id}\n"));
+    // A line break would end the event: JSON has none, and anything else is cut into lines as the format asks.
+    let data: String = event
+        .data
+        .lines()
+        .map(|line| format!("data: {line}\n"))
+        .collect();
+    format!("{id}event: {}\n{data}\n", event.name)
+}

@@ -1,0 +1,167 @@
+// Whether AC's services and Silo's own are well: a card each, with what its kind knows, its last day and its last month.
+
+import { sparkline, strip } from '../lib/charts.js';
+import { fill, h, table } from '../lib/dom.js';
+import { ageText, ago, bytesText, count, countText, percentText } from '../lib/format.js';
+import { source } from '../lib/source.js';
+
+/** One shape for each status. */
+const SHAPES = { up: '●', degraded: '◐', down: '▲', unknown: '?' };
+/** What each status is among the states of the page. */
+const STATES = { up: 'fresh', degraded: 'partial', down: 'error', unknown: 'unknown' };
+
+/** How long after a stream of changes was refused it is asked for again. */
+const REFUSED_MS = 30_000;
+
+export function mount(body) {
+  const sources = { services: source('/api/services') };
+  const told = h('p', { class: 'facts' });
+  const cards = h('div', { class: 'cards' });
+  fill(body, told, cards);
+  const shown = new Map();
+  listen();
+
+  const update = ({ services }) => {
+    if (!services.data) return;
+    const { services: list, total, up, down, degraded, unknown, connected } = services.data;
+    told.textContent = total === 0 ? '○ no services are probed; [[probes]] in silo.toml names them'
+      : [`${countText(up)} of ${countText(total)} up`, down > 0 && `${countText(down)} down`, degraded > 0 && `${countText(degraded)} degraded`, unknown > 0 && `${countText(unknown)} unknown`, !connected && 'the prober is not connected'].filter(Boolean).join(' · ');
+    for (const name of shown.keys()) if (!list.some((each) => each.name === name)) shown.delete(name);
+    for (const { name } of list) if (!shown.has(name)) shown.set(name, card(name));
+    const elements = list.map(({ name }) => shown.get(name).element);
+    if (elements.some((element, at) => cards.children[at] !== element) || cards.children.length !== elements.length) cards.replaceChildren(...elements);
+    for (const service of list) shown.get(service.name).head(service);
+  };
+  return { sources, update };
+}
+
+/** A change of state is on the page as soon as it is told. Without the stream the page finds out when it asks next. */
+function listen() {
+  let stream = null;
+  let again = null;
+  const look = () => source('/api/services').ask();
+  const open = () => {
+    clearTimeout(again);
+    stream = new EventSource('/api/services/events');
+    stream.addEventListener('change', ({ data }) => {
+      look();
+      source(`/api/services/${JSON.parse(data).name}`).ask();
+    });
+    stream.addEventListener('gap', look);
+    // A connection that breaks is taken up again by the browser; one that was refused is not.
+    stream.addEventListener('error', () => {
+      if (stream.readyState === EventSource.CLOSED && !document.hidden) again = setTimeout(open, REFUSED_MS);
+    });
+  };
+  document.addEventListener('visibilitychange', () => {
+    stream?.close();
+    clearTimeout(again);
+    if (!document.hidden) open();
+  });
+  if (!document.hidden) open();
+}
+
+/** One service: its head from the list of all, the rest from an answer of its own. */
+function card(name) {
+  const head = h('div', { class: 'head' });
+  const facts = h('div', { class: 'known' });
+  const element = h('article', { class: 'card', 'aria-label': name }, head, facts);
+  const detail = source(`/api/services/${name}`);
+  let last = null;
+  let open = [];
+  detail.watch(() => {
+    const { data } = detail.view();
+    if (!data || data === last) return;
+    last = data;
+    open = [...facts.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
+    fill(facts, known(data));
+    for (const key of open) {
+      const summary = facts.querySelector(`[data-key="${CSS.escape(key)}"]`);
+      if (summary) summary.parentElement.open = true;
+    }
+  });
+  let checked = null;
+  return {
+    element,
+    head: (service) => {
+      if (service === checked) return;
+      // A check that came since the card was drawn says something new.
+      if (checked && checked.checkedAt !== service.checkedAt && Date.parse(service.checkedAt) - Date.parse(last?.checkedAt ?? 0) > 30_000) detail.ask();
+      checked = service;
+      element.dataset.state = STATES[service.status];
+      fill(head, top(service));
+    },
+  };
+}
+
+function top({ name, target, status, since, reasons, responseMs, checkedAt, certificateDays, uptime }) {
+  const uptimes = [['24 h', uptime.last24h], ['30 d', uptime.last30d]].map(([period, { percent, knownPercent }]) =>
+    h('span', { title: `${percentText(knownPercent / 100)} of the time is known` }, `${period} ${percent === null ? '–' : `${percent} %`}`));
+  return [
+    h('h3', {}, h('span', { title: target }, name), h('span', { class: 'status' }, h('span', { class: 'shape', 'aria-hidden': 'true' }, SHAPES[status]), ` ${status}`)),
+    ...reasons.map(({ code, detail }) => h('p', { class: 'reason' }, detail, h('span', { class: 'code' }, ` ${code}`))),
+    h('p', { class: 'facts' }, h('span', {}, millis(responseMs)), h('span', {}, 'checked ', ago(checkedAt)), h('span', {}, `${status} for `, since ? h('time', { datetime: since, 'data-for': '' }, ageText((Date.now() - Date.parse(since)) / 1000)) : '–')),
+    h('p', { class: 'facts' }, 'uptime ', ...uptimes, certificateDays !== null && h('span', { class: certificateDays <= 14 ? 'caution' : null }, `certificate ${countText(certificateDays)} d`)),
+  ];
+}
+
+function known(service) {
+  const { kind, facts, factsAsOf, status, lastDay, lastMonth, changes } = service;
+  const say = KINDS[kind];
+  return [
+    ...(facts && say ? [say(facts, service)].flat() : []),
+    facts && status === 'down' && h('p', { class: 'caution' }, 'as it was ', ago(factsAsOf)),
+    response(lastDay),
+    uptime('the last 24 hours', lastDay),
+    uptime('the last 30 days', lastMonth),
+    h('details', {}, h('summary', { 'data-key': `points of ${service.name}` }, 'as a table'), h('div', { class: 'wide' },
+      points(`${service.name}, the last 24 hours`, lastDay), points(`${service.name}, the last 30 days`, lastMonth))),
+    changes.length > 0 && h('details', {}, h('summary', { 'data-key': `changes of ${service.name}` }, `last changes (${changes.length})`),
+      h('ul', { class: 'changes' }, changes.map(({ at, from, to, detail }) => h('li', {}, h('span', { class: 'status', 'data-state': STATES[to] }, `${SHAPES[to]} ${to}`), ' ', ago(at), detail ? ` ${detail}` : ` was ${from}`)))),
+  ];
+}
+
+function response(day) {
+  const values = day.map(({ responseMs }) => responseMs);
+  const some = values.filter((value) => value !== null);
+  const summary = some.length > 0 ? `answers in ${millis(some.at(-1))}, at most ${millis(Math.max(...some))} in 24 h` : 'no answer in 24 h';
+  return sparkline(summary, values);
+}
+
+/** Less than one is not nothing. */
+const millis = (value) => (value === null ? '–' : value === 0 ? '<1 ms' : `${countText(value)} ms`);
+
+const points = (caption, list) => table(caption, [
+  { title: 'from', cell: ({ at }) => new Date(at).toLocaleString('en', { dateStyle: 'short', timeStyle: 'short' }) },
+  { title: 'status', cell: ({ status }) => `${SHAPES[status]} ${status}` },
+  { title: 'answers in', number: true, cell: ({ responseMs }) => millis(responseMs) },
+  { title: 'checks', number: true, cell: ({ checks }) => count(checks) },
+  { title: 'failures', number: true, cell: ({ failures }) => count(failures) },
+], list.filter(({ checks }) => checks > 0).toReversed());
+
+function uptime(period, list) {
+  const counts = Object.keys(SHAPES).map((status) => [status, list.filter((point) => point.status === status).length]);
+  const words = counts.filter(([, number]) => number > 0).map(([status, number]) => `${status} ${number}`);
+  return strip(`${period}: ${words.join(', ')} of ${list.length}`, list.map(({ status }) => status));
+}
+
+const rows = (pairs) => h('dl', { class: 'pairs' }, pairs.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
+
+/** What each kind knows. */
+const KINDS = {
+  oven: ({ version, queued, baking, grabbing, uptimeSeconds, active, recent }) => [
+    rows([['baking', count(baking)], ['waiting', count(queued)], ['grabbing', count(grabbing)], ['version', version ?? '–'], ['up for', ageText(uptimeSeconds)]]),
+    h('ul', { class: 'bakes' }, (active ?? []).map(({ code, status, startedAt }) => h('li', {}, `◍ ${code ?? '–'} ${status ?? ''} `, ago(startedAt))),
+      (recent ?? []).slice(0, 4).map(({ code, success, completedAt, durationMs }) => h('li', {}, `${success === null ? '?' : success ? '●' : '▲'} ${code ?? '–'} `, success === false ? 'failed ' : '', ago(completedAt), durationMs === null ? '' : `, took ${ageText(durationMs / 1000)}`))),
+  ],
+  session: ({ visitors, websockets, udp, uptimeSeconds }) => rows([['visitors', count(visitors)], ['web sockets', count(websockets)], ['udp', count(udp)], ['up for', ageText(uptimeSeconds)]]),
+  atproto: ({ version }, { accounts, sync }) => [
+    rows([['accounts', count(accounts?.total)], ['active', count(accounts?.active)], ['version', version ?? '–']]),
+    sync ? h('ul', { class: 'sync' }, sync.map(({ name, percent, withoutRkey }) => h('li', {}, h('span', { class: 'label' }, name),
+      h('progress', { max: 100, value: percent ?? 0, 'aria-label': `${name} in sync` }), h('span', { class: 'text' }, percent === null ? '–' : `${percent} %`, withoutRkey ? ` · ${countText(withoutRkey)} missing` : '')))) : h('p', { class: 'facts' }, 'sync: not known'),
+  ],
+  lith: ({ calls, errors, errorPercent, functions, memoryBytes, uptimeSeconds, failing }) => [
+    rows([['calls', count(calls)], ['errors', count(errors)], ['of calls', errorPercent === null ? '–' : `${errorPercent} %`], ['functions', count(functions)], ['memory', bytesText(memoryBytes)], ['up for', ageText(uptimeSeconds)]]),
+    failing?.length > 0 && h('p', { class: 'facts' }, 'most errors: ', failing.map(({ name, errors: by }) => `${name} ${countText(by)}`).join(', ')),
+  ],
+};
