@@ -2,6 +2,7 @@
 //! the next process begins with.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -22,11 +23,17 @@ const CHANGES: usize = 500;
 
 /// All of it.
 pub struct History {
-    series: BTreeMap<String, Series>,
-    changes: VecDeque<Change>,
-    next_change: u64,
+    known: Kept,
     log: Log,
     failure: Option<SourceError>,
+}
+
+/// What is in memory of it.
+#[derive(Default)]
+struct Kept {
+    series: BTreeMap<String, Series>,
+    changes: VecDeque<Change>,
+    last_change: u64,
 }
 
 impl History {
@@ -34,20 +41,15 @@ impl History {
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub fn open(folder: &Path) -> std::io::Result<Self> {
-        let (log, records) = Log::open(folder)?;
-        let mut history = Self {
-            series: BTreeMap::new(),
-            changes: VecDeque::new(),
-            next_change: 1,
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let mut known = Kept::default();
+        let log = Log::open(folder, |record| known.take(record))?;
+        known.trim(Timestamp::now());
+        Ok(Self {
+            known,
             log,
             failure: None,
-        };
-        for record in records {
-            history.take(record);
-        }
-        history.trim(Timestamp::now());
-        Ok(history)
+        })
     }
 
     /// Notes what a check came to.
@@ -59,7 +61,7 @@ impl History {
     /// Notes a change, and gives it its number.
     pub fn note_change(&mut self, change: Change) -> Change {
         let change = Change {
-            id: self.next_change,
+            id: self.known.last_change + 1,
             ..change
         };
         self.keep(Record::Change(change.clone()));
@@ -69,12 +71,12 @@ impl History {
     /// What is known of a service.
     #[must_use]
     pub fn series(&self, name: &str) -> Option<&Series> {
-        self.series.get(name)
+        self.known.series.get(name)
     }
 
     /// The last changes, the oldest first.
     pub fn changes(&self) -> impl DoubleEndedIterator<Item = &Change> {
-        self.changes.iter()
+        self.known.changes.iter()
     }
 
     /// Why results are not kept on disk at present.
@@ -85,12 +87,12 @@ impl History {
 
     fn keep(&mut self, record: Record) {
         let line = record.line();
-        self.take(record);
-        self.trim(Timestamp::now());
+        self.known.take(record);
+        self.known.trim(Timestamp::now());
+        let known = &self.known;
         let written = self.log.append(&line).and_then(|grown| {
             if grown {
-                let lines: Vec<String> = self.records().map(|record| record.line()).collect();
-                self.log.replace(&lines)
+                self.log.replace(|out| known.write(out))
             } else {
                 Ok(())
             }
@@ -105,7 +107,9 @@ impl History {
             Err(_) => {}
         }
     }
+}
 
+impl Kept {
     fn take(&mut self, record: Record) {
         match record {
             Record::Minute { name, at, tally } => {
@@ -115,7 +119,7 @@ impl History {
                 self.series.entry(name).or_default().add_hour(at, tally);
             }
             Record::Change(change) => {
-                self.next_change = self.next_change.max(change.id + 1);
+                self.last_change = self.last_change.max(change.id);
                 self.changes.push_back(change);
                 if self.changes.len() > CHANGES {
                     self.changes.pop_front();
@@ -131,29 +135,22 @@ impl History {
         self.series.retain(|_, series| !series.is_empty());
     }
 
-    /// Everything, as few records as possible.
-    fn records(&self) -> impl Iterator<Item = Record> {
-        let of = |(name, series): (&String, &Series)| {
-            let hours = series.hours_without_minutes().map({
+    /// Writes all of it, in as few records as possible.
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        for (name, series) in &self.series {
+            for (at, tally) in series.hours_without_minutes() {
                 let name = name.clone();
-                move |(at, tally)| Record::Hour {
-                    name: name.clone(),
-                    at,
-                    tally,
-                }
-            });
-            let minutes = series.minutes().map({
+                out.write_all(Record::Hour { name, at, tally }.line().as_bytes())?;
+            }
+            for (at, tally) in series.minutes() {
                 let name = name.clone();
-                move |(at, tally)| Record::Minute {
-                    name: name.clone(),
-                    at,
-                    tally,
-                }
-            });
-            hours.chain(minutes).collect::<Vec<_>>()
-        };
-        let changes = self.changes.iter().cloned().map(Record::Change);
-        self.series.iter().flat_map(of).chain(changes)
+                out.write_all(Record::Minute { name, at, tally }.line().as_bytes())?;
+            }
+        }
+        for change in &self.changes {
+            out.write_all(Record::Change(change.clone()).line().as_bytes())?;
+        }
+        Ok(())
     }
 }
 
@@ -165,4 +162,66 @@ pub(crate) fn minute_of(at: Timestamp) -> u32 {
 /// How many minutes an hour has.
 pub(crate) fn minutes_per_hour() -> u32 {
     u32::try_from(HOUR / MINUTE).unwrap_or(60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standing::Status;
+
+    #[test]
+    fn what_is_written_anew_says_the_same_and_ninety_days_stay_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = History::open(folder.path()).unwrap();
+        let now = Timestamp::now();
+        let tally = Tally {
+            up: 1,
+            answered_ms: 40,
+            ..Tally::default()
+        };
+        for hour in 0..(90 * 24) {
+            history.note("old", now - jiff::SignedDuration::from_hours(hour), tally);
+        }
+        for minute in 0..(48 * 60) {
+            history.note("new", now - jiff::SignedDuration::from_mins(minute), tally);
+        }
+        let change = Change {
+            id: 0,
+            at: now,
+            name: "new".into(),
+            from: Status::Unknown,
+            to: Status::Up,
+            code: None,
+            detail: None,
+        };
+        assert_eq!(history.note_change(change.clone()).id, 1);
+        let told = |history: &History| {
+            ["old", "new"].map(|name| {
+                history
+                    .series(name)
+                    .unwrap()
+                    .uptime(90 * 24, minute_of(now))
+                    .checks
+            })
+        };
+        let before = told(&history);
+        let known = &history.known;
+        history.log.replace(|out| known.write(out)).unwrap();
+        drop(history);
+        let size = std::fs::metadata(folder.path().join("history.log"))
+            .unwrap()
+            .len();
+        assert!(size < 300_000, "{size} bytes for two services");
+        let mut again = History::open(folder.path()).unwrap();
+        assert_eq!(told(&again), before);
+        assert_eq!(again.note_change(change).id, 2, "numbers go on");
+        // Growing, it is made shorter by itself.
+        for _ in 0..60_000 {
+            again.note("new", now, tally);
+        }
+        let size = std::fs::metadata(folder.path().join("history.log"))
+            .unwrap()
+            .len();
+        assert!(size < 2_000_000, "{size} bytes");
+    }
 }

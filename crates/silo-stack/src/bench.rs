@@ -1,9 +1,12 @@
 //! `cargo xtask bench`: how small and how quick the optimised services are, in tables. Nothing here fails for being slow.
 
 mod database;
+mod services;
 mod storage;
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 /// What to measure, and with what.
@@ -30,6 +33,8 @@ enum Only {
     Database,
     /// silo-storage-api, beside rclone
     Storage,
+    /// silo-services-probe
+    Services,
 }
 
 impl Bench {
@@ -40,6 +45,9 @@ impl Bench {
         }
         if self.only.is_none_or(|only| only == Only::Storage) {
             storage::run(self.keys).await?;
+        }
+        if self.only.is_none_or(|only| only == Only::Services) {
+            services::run().await?;
         }
         Ok(())
     }
@@ -57,4 +65,28 @@ fn row(name: &str, cells: &[impl AsRef<str>]) {
         .map(|cell| format!("{:>12}", cell.as_ref()))
         .collect();
     println!("{name:<44}{cells}");
+}
+
+/// Resident memory of a process in KiB, as the kernel counts it.
+fn resident(id: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kib.context("the kernel tells no VmRSS")?.trim().parse()?)
+}
+
+/// CPU time and peak memory (KiB) of a process so far, as the kernel counts them.
+fn spent(id: u32) -> Option<(Duration, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    // A tick is a hundredth of a second on every Linux that Silo runs on.
+    Some((
+        Duration::from_millis(ticks * 10),
+        peak.trim().strip_suffix(" kB")?.trim().parse().ok()?,
+    ))
 }

@@ -5,12 +5,15 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Response};
 use serde_json::Value;
 use silo_stack::stack::{Plan, Stack};
+use silo_testkit::ac::Manner;
 use silo_testkit::wait::wait_for;
 
 const SERVICE: &str = "silo-db-api";
@@ -72,6 +75,8 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
         "/healthz",
         "/version",
         "/api/db/users/count",
+        "/api/services",
+        "/api/services/oven/badge.svg",
     ] {
         let answer = get(path).await;
         assert_eq!(answer.status(), 200, "{path}");
@@ -127,34 +132,114 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
     stack.stop().await.unwrap();
 }
 
+/// Each service with a path that it answers, and how it is told that it is back.
+const SERVICES: [(&str, &str); 3] = [
+    ("silo-db-api", "/api/db/users/count"),
+    ("silo-storage-api", "/api/storage/usage"),
+    ("silo-services-probe", "/api/overview"),
+];
+/// Twenty requests a second to each of them.
+const APART: Duration = Duration::from_millis(50);
+
 #[tokio::test]
-async fn a_restart_of_the_service_is_not_seen() {
+async fn nobody_sees_a_service_restart_under_load() {
     let mut stack = Stack::start(Plan::default()).await.unwrap();
-    let url = format!("{}/api/db/users/count", stack.address);
-    let (done, mut told) = tokio::sync::watch::channel(false);
-    let asking = tokio::spawn(async move {
-        let http = Client::new();
-        let mut statuses = Vec::new();
-        while !*told.borrow_and_update() {
-            statuses.push(http.get(&url).send().await.unwrap().status().as_u16());
-        }
-        statuses
-    });
-    for _ in 0..3 {
-        stack.stop_part(SERVICE).await.unwrap();
-        stack.start_part(SERVICE).await.unwrap();
-        let ready = format!("{}/readyz", stack.direct(SERVICE).unwrap());
-        let up = wait_for(Duration::from_secs(10), || async {
-            Some(reqwest::get(&ready).await.ok()?.status()).filter(|status| *status == 200)
+    let http = Client::new();
+    for (_, path) in SERVICES {
+        let url = format!("{}{path}", stack.address);
+        let up = wait_for(Duration::from_secs(20), || async {
+            let answer = http.get(&url).send().await.unwrap();
+            (answer.status() == 200).then_some(())
         });
-        up.await.unwrap();
+        assert!(up.await.is_some(), "{path}");
+    }
+    let (done, told) = tokio::sync::watch::channel(false);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let asking = SERVICES.map(|(name, path)| {
+        let sent = Arc::clone(&sent);
+        let (url, http, told) = (
+            format!("{}{path}", stack.address),
+            http.clone(),
+            told.clone(),
+        );
+        tokio::spawn(async move {
+            let mut asked = tokio::task::JoinSet::new();
+            let mut beat = tokio::time::interval(APART);
+            while !*told.borrow() {
+                beat.tick().await;
+                sent.fetch_add(1, Ordering::SeqCst);
+                let request = http.get(&url).send();
+                // One that takes long does not hold up the next.
+                asked.spawn(async move { request.await.map(|answer| answer.status().as_u16()) });
+            }
+            let statuses: Vec<_> = asked.join_all().await;
+            (name, statuses)
+        })
+    });
+    for (name, _) in SERVICES {
+        for _ in 0..2 {
+            stack.stop_part(name).await.unwrap();
+            stack.start_part(name).await.unwrap();
+            let ready = format!("{}/readyz", stack.direct(name).unwrap());
+            let up = wait_for(Duration::from_secs(10), || async {
+                Some(reqwest::get(&ready).await.ok()?.status()).filter(|status| *status == 200)
+            });
+            up.await.unwrap();
+            // Half a second of load before the next one.
+            let before = sent.load(Ordering::SeqCst);
+            let enough = wait_for(Duration::from_secs(10), || async {
+                (sent.load(Ordering::SeqCst) >= before + 30).then_some(())
+            });
+            enough.await.unwrap();
+        }
     }
     done.send(true).unwrap();
-    let statuses = asking.await.unwrap();
-    assert!(statuses.len() >= 10, "{}", statuses.len());
+    for asked in asking {
+        let (name, statuses) = asked.await.unwrap();
+        assert!(statuses.len() >= 60, "{name}: {}", statuses.len());
+        let failed: Vec<_> = statuses
+            .iter()
+            .filter(|status| !matches!(status, Ok(200)))
+            .collect();
+        assert!(
+            failed.is_empty(),
+            "{name}, of {}: {failed:?}",
+            statuses.len()
+        );
+    }
+    stack.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn changes_are_told_through_the_gateway_as_they_happen() {
+    let stack = Stack::start(Plan::default()).await.unwrap();
+    let url = format!("{}/api/services/events", stack.address);
+    let mut answer = Client::new()
+        .get(url)
+        .header("Accept-Encoding", "gzip, zstd")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
     assert!(
-        statuses.iter().all(|status| *status == 200),
-        "somebody saw it: {statuses:?}"
+        !answer.headers().contains_key("content-encoding"),
+        "compressing would hold them back"
+    );
+    assert_safe("events", answer.headers());
+    stack.stand_in("session").unwrap().behave(Manner::Reset);
+    let mut text = String::new();
+    let heard = async {
+        while !text.contains("\"to\":\"down\"") {
+            let chunk = answer.chunk().await.unwrap().expect("the stream goes on");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard)
+        .await
+        .unwrap();
+    assert!(
+        text.contains("\"name\":\"session\"") && text.contains("\"code\":\"reset\""),
+        "{text}"
     );
     stack.stop().await.unwrap();
 }
@@ -173,6 +258,8 @@ async fn in_production_nobody_looks_without_signing_in() {
         "/",
         "/main.js",
         "/api/db/users/count",
+        "/api/overview",
+        "/api/services/events",
         "/version",
         "/api/nothing",
     ] {

@@ -2,7 +2,7 @@
 //! leaves whole lines and at most a torn last one, which the next cuts off.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -26,11 +26,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the file in a folder and reads what is whole of it.
+    /// Opens the file in a folder and gives each record that is whole to `take`, line by line: there may be many.
     ///
     /// # Errors
     /// When the folder or the file cannot be used.
-    pub fn open(folder: &Path) -> io::Result<(Self, Vec<Record>)> {
+    pub fn open(folder: &Path, mut take: impl FnMut(Record)) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let lock = lock(folder)?;
         if lock.is_none() {
@@ -38,32 +38,34 @@ impl Log {
                 "another process keeps the results of probes; this one waits for its turn"
             );
         }
-        let mut file = open(folder)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let whole = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
-        if lock.is_some() && whole < bytes.len() {
-            ::log::warn!("the last line of the results of probes was torn, and is cut off");
-            file.set_len(whole as u64)?;
+        let file = open(folder)?;
+        let mut lines = BufReader::new(&file);
+        let (mut line, mut length, mut damaged) = (Vec::new(), 0, 0_usize);
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            if line.pop_if(|last| *last == b'\n').is_none() {
+                ::log::warn!("the last line of the results of probes was torn, and is cut off");
+                break;
+            }
+            length += line.len() as u64 + 1;
+            match std::str::from_utf8(&line).ok().and_then(Record::read) {
+                Some(record) => take(record),
+                None => damaged += 1,
+            }
+            line.clear();
         }
-        let text = String::from_utf8_lossy(&bytes[..whole]);
-        let lines = text.lines().filter(|line| !line.is_empty());
-        let read: Vec<Option<Record>> = lines.map(Record::read).collect();
-        let damaged = read.iter().filter(|record| record.is_none()).count();
+        if lock.is_some() && !line.is_empty() {
+            file.set_len(length)?;
+        }
         if damaged > 0 {
             ::log::warn!(damaged; "lines of the results of probes are damaged, and left out");
         }
-        let log = Self {
+        Ok(Self {
             folder: folder.to_path_buf(),
             file,
-            length: whole as u64,
+            length,
             shortest: 0,
             lock,
-        };
-        Ok((log, read.into_iter().flatten().collect()))
+        })
     }
 
     /// Appends a line; whether the file has grown so much that it is to be replaced.
@@ -91,23 +93,28 @@ impl Log {
         Ok(self.length > 2 * self.shortest + SLACK)
     }
 
-    /// Replaces the file by these lines. Whatever happens meanwhile, the old one or the new one is there afterwards, whole.
+    /// Replaces the file by what `write` writes. Whatever happens meanwhile, the old one or the new one is there afterwards, whole.
     ///
     /// # Errors
     /// When it is still the old one.
-    pub fn replace(&mut self, lines: &[String]) -> io::Result<()> {
+    pub fn replace(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
         // Not tried again at every line when it fails.
         self.shortest = self.length;
-        let mut file = NamedTempFile::with_prefix_in("history-", &self.folder)?;
-        let text = lines.concat();
-        file.write_all(text.as_bytes())?;
+        let file = NamedTempFile::with_prefix_in("history-", &self.folder)?;
+        let mut lines = BufWriter::new(file.as_file());
+        write(&mut lines)?;
+        lines.flush()?;
+        drop(lines);
         file.as_file().sync_all()?;
         file.persist(self.folder.join(FILE))
             .map_err(|error| error.error)?;
         // The new name is on disk only when the folder is.
         File::open(&self.folder)?.sync_all()?;
         self.file = open(&self.folder)?;
-        self.length = text.len() as u64;
+        self.length = self.file.metadata()?.len();
         self.shortest = self.length;
         Ok(())
     }
@@ -137,6 +144,12 @@ mod tests {
     use crate::changes::Change;
     use crate::history::series::Tally;
     use crate::standing::Status;
+
+    fn opened(folder: &Path) -> (Log, Vec<Record>) {
+        let mut records = Vec::new();
+        let log = Log::open(folder, |record| records.push(record)).unwrap();
+        (log, records)
+    }
 
     fn records() -> Vec<Record> {
         let tally = Tally {
@@ -180,7 +193,7 @@ mod tests {
     #[test]
     fn a_process_killed_at_any_byte_loses_at_most_the_line_it_was_writing() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut log, nothing) = Log::open(folder.path()).unwrap();
+        let (mut log, nothing) = opened(folder.path());
         assert!(nothing.is_empty());
         for record in records() {
             log.append(&record.line()).unwrap();
@@ -191,11 +204,11 @@ mod tests {
         for end in 0..=whole.len() {
             fs::write(&path, &whole[..end]).unwrap();
             let lines = whole[..end].iter().filter(|byte| **byte == b'\n').count();
-            let (mut log, read) = Log::open(folder.path()).unwrap();
+            let (mut log, read) = opened(folder.path());
             assert_eq!(read, records()[..lines], "{end} bytes");
             log.append(&records()[0].line()).unwrap();
             drop(log);
-            let (_, read) = Log::open(folder.path()).unwrap();
+            let (_, read) = opened(folder.path());
             assert_eq!(
                 read.len(),
                 lines + 1,
@@ -213,7 +226,7 @@ mod tests {
             let mut damaged = whole.clone().into_bytes();
             damaged[place] ^= 4;
             fs::write(&path, &damaged).unwrap();
-            let (_, read) = Log::open(folder.path()).unwrap();
+            let (_, read) = opened(folder.path());
             assert!(
                 read.len() >= 2 && read.iter().all(|record| records().contains(record)),
                 "byte {place}: {read:?}"
@@ -224,29 +237,29 @@ mod tests {
     #[test]
     fn two_processes_do_not_write_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut first, _) = Log::open(folder.path()).unwrap();
-        let (mut second, _) = Log::open(folder.path()).unwrap();
+        let (mut first, _) = opened(folder.path());
+        let (mut second, _) = opened(folder.path());
         let line = records()[0].line();
         first.append(&line).unwrap();
         assert!(second.append(&line).is_err());
         drop(first);
         second.append(&line).unwrap();
-        assert_eq!(Log::open(folder.path()).unwrap().1.len(), 2);
+        assert_eq!(opened(folder.path()).1.len(), 2);
     }
 
     #[test]
     fn it_is_replaced_when_it_has_grown() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut log, _) = Log::open(folder.path()).unwrap();
+        let (mut log, _) = opened(folder.path());
         let line = records()[0].line();
         let mut appended = 1_u64;
         while !log.append(&line).unwrap() {
             appended += 1;
         }
         assert!(appended * line.len() as u64 > SLACK, "{appended} lines");
-        log.replace(std::slice::from_ref(&line)).unwrap();
+        log.replace(|out| out.write_all(line.as_bytes())).unwrap();
         log.append(&line).unwrap();
         drop(log);
-        assert_eq!(Log::open(folder.path()).unwrap().1.len(), 2);
+        assert_eq!(opened(folder.path()).1.len(), 2);
     }
 }

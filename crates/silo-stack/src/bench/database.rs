@@ -7,7 +7,7 @@ use silo_testkit::say;
 use silo_testkit::wait::wait_for;
 use tokio::process::Command;
 
-use super::{mib, row};
+use super::{mib, resident, row};
 use crate::stack::{Plan, Stack};
 
 const SERVICE: &str = "silo-db-api";
@@ -50,10 +50,10 @@ async fn measure(stack: &mut Stack, scale: f64, seconds: u64) -> Result<()> {
         ready.push(took);
         refresh.extend(measured);
     }
-    let idle = resident(stack)?;
+    let idle = memory(stack)?;
     say::step(&format!("asking {MIXED} mixed requests"));
     mixed(stack).await?;
-    let used = resident(stack)?;
+    let used = memory(stack)?;
 
     println!("\nsilo-db-api, optimised, one worker, scale {}", scale);
     row("what", &["median", "least", "most"]);
@@ -133,13 +133,9 @@ async fn mixed(stack: &mut Stack) -> Result<()> {
     Ok(())
 }
 
-/// Resident memory in KiB, as the kernel counts it.
-fn resident(stack: &mut Stack) -> Result<u64> {
-    let id = stack.id(SERVICE).context("it does not run")?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.context("the kernel tells no VmRSS")?.trim().parse()?)
+/// Resident memory of the service in KiB.
+fn memory(stack: &mut Stack) -> Result<u64> {
+    resident(stack.id(SERVICE).context("it does not run")?)
 }
 
 /// Requests a second, p50, p99 and errors, as wrk prints them.

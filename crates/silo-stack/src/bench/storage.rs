@@ -12,7 +12,7 @@ use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{mib, row};
+use super::{mib, row, spent};
 use crate::build::build;
 
 /// How long a page of the slow storage takes.
@@ -260,22 +260,6 @@ async fn rclone(listing: Listing) -> Result<Cost> {
         peak_kib,
         pages: server.pages(),
     })
-}
-
-/// CPU time and peak memory (KiB) of a process so far, as the kernel counts them.
-fn spent(id: u32) -> Option<(Duration, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    // A tick is a hundredth of a second on every Linux that Silo runs on.
-    Some((
-        Duration::from_millis(ticks * 10),
-        peak.trim().strip_suffix(" kB")?.trim().parse().ok()?,
-    ))
 }
 
 /// How quickly it answers from the roll-up while it makes the next one.

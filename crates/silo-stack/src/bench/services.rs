@@ -1,0 +1,190 @@
+//! How small silo-services-probe is with twenty probes, also when it remembers a day or ninety of them, and what a round of checks
+//! costs.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use silo_services_probe::history::record::Record;
+use silo_services_probe::history::series::Tally;
+use silo_testkit::ac::{Role, StandIn};
+use silo_testkit::say;
+use silo_testkit::service::Service;
+use silo_testkit::wait::wait_for;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{mib, resident, row, spent};
+use crate::build::build;
+
+/// How many services are probed, and how often.
+const PROBES: usize = 20;
+const EVERY: Duration = Duration::from_secs(5);
+/// How many rounds are measured.
+const ROUNDS: u32 = 12;
+/// How many answers are timed, and how far apart they are asked for: 20 a second.
+const ASKED: usize = 400;
+const APART: Duration = Duration::from_millis(50);
+
+/// Measures it with nothing to remember, with a day, and with ninety.
+pub(super) async fn run() -> Result<()> {
+    let program = build(true)?.join("silo-services-probe");
+    let mut stand_ins = Vec::new();
+    for _ in 0..PROBES {
+        stand_ins.push(StandIn::start(Role::Oven).await?);
+    }
+    println!("\nsilo-services-probe, optimised, {PROBES} probes of kind oven on loopback");
+    row("what it remembers", &["MiB", "start, ms", "file, KiB"]);
+    for (name, days) in [("nothing", 0), ("a day", 1), ("90 days", 90)] {
+        let folder = TempDir::with_prefix("silo-bench-")?;
+        remember(folder.path(), days)?;
+        let started = Instant::now();
+        let service = start(&program, folder.path(), &stand_ins).await?;
+        let took = started.elapsed().as_millis();
+        all_checked(&service).await?;
+        let id = service.process.id().context("it runs")?;
+        let file = std::fs::metadata(folder.path().join("kept/history.log"))?.len() / 1024;
+        row(
+            name,
+            &[mib(resident(id)?), took.to_string(), file.to_string()],
+        );
+        if days == 1 {
+            rounds(id).await?;
+            answers(&service).await?;
+            row("resident memory after that, MiB", &[mib(resident(id)?)]);
+        }
+    }
+    Ok(())
+}
+
+/// What twenty probes every 30 s leave of so many days, as the service itself would have written it.
+fn remember(folder: &Path, days: u32) -> Result<()> {
+    let kept = folder.join("kept");
+    std::fs::create_dir_all(&kept)?;
+    let now = u32::try_from(Timestamp::now().as_second() / 60)?;
+    let mut text = String::new();
+    for probe in 0..PROBES {
+        let name = format!("probe-{probe}");
+        let by_hour = days.saturating_sub(2) * 24;
+        for hour in 0..by_hour {
+            let tally = Tally {
+                up: 119,
+                failed: 1,
+                answered_ms: 119 * 40,
+                ..Tally::default()
+            };
+            let at = now / 60 - days * 24 + hour;
+            text.push_str(
+                &Record::Hour {
+                    name: name.clone(),
+                    at,
+                    tally,
+                }
+                .line(),
+            );
+        }
+        for minute in 0..days.min(2) * 24 * 60 {
+            let tally = Tally {
+                up: 2,
+                answered_ms: 80,
+                ..Tally::default()
+            };
+            let at = now - 1 - minute;
+            text.push_str(
+                &Record::Minute {
+                    name: name.clone(),
+                    at,
+                    tally,
+                }
+                .line(),
+            );
+        }
+    }
+    Ok(std::fs::write(kept.join("history.log"), text)?)
+}
+
+async fn start(program: &Path, folder: &Path, stand_ins: &[StandIn]) -> Result<Service> {
+    let mut toml = String::new();
+    for name in [
+        "oven",
+        "session",
+        "atproto",
+        "silo-db-api",
+        "silo-storage-api",
+    ] {
+        writeln!(toml, "[[probes]]\nname = \"{name}\"\nenabled = false")?;
+    }
+    for (at, stand_in) in stand_ins.iter().enumerate() {
+        let url = stand_in.url();
+        writeln!(
+            toml,
+            "[[probes]]\nname = \"probe-{at}\"\nkind = \"oven\"\nurl = \"{url}\""
+        )?;
+    }
+    let file = folder.join("silo.toml");
+    std::fs::write(&file, toml)?;
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("SILO_CONFIG", file)
+        .env("PROBE_FOLDER", folder.join("kept"))
+        .env("PROBE_SECONDS", EVERY.as_secs().to_string())
+        .env("CONNECTIVITY_CHECK", "none");
+    Ok(Service::start("silo-services-probe", command).await)
+}
+
+async fn all_checked(service: &Service) -> Result<()> {
+    let up = wait_for(Duration::from_secs(20), || async {
+        let up = service.get("/api/services").await.json_or_null()["data"]["up"].as_u64()?;
+        (up == PROBES as u64).then_some(())
+    });
+    up.await.context("not all services are up")
+}
+
+/// What a round of checks costs the processor; nobody asks meanwhile.
+async fn rounds(id: u32) -> Result<()> {
+    say::step(&format!(
+        "{ROUNDS} rounds of {PROBES} checks, {} s",
+        (EVERY * ROUNDS).as_secs()
+    ));
+    let (before, _) = spent(id).context("it runs")?;
+    tokio::time::sleep(EVERY * ROUNDS).await;
+    let (after, _) = spent(id).context("it runs")?;
+    let each = (after - before).as_secs_f64() * 1000.0 / f64::from(ROUNDS);
+    row(
+        &format!("CPU of one round of {PROBES}, ms"),
+        &[format!("{each:.1}")],
+    );
+    Ok(())
+}
+
+async fn answers(service: &Service) -> Result<()> {
+    say::step(&format!("asking {ASKED} times, 20 a second"));
+    row(
+        "path, at 20 requests a second",
+        &["p50, ms", "p95, ms", "most, ms"],
+    );
+    for path in [
+        "/api/services",
+        "/api/services/probe-0",
+        "/api/services/probe-0/history?range=90d",
+    ] {
+        let mut took = Vec::new();
+        let mut beat = tokio::time::interval(APART);
+        for _ in 0..ASKED {
+            beat.tick().await;
+            let started = Instant::now();
+            let reply = service.get(path).await;
+            if reply.status != 200 {
+                bail!("{path}: {}", reply.status);
+            }
+            took.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        took.sort_by(f64::total_cmp);
+        let at = |part: usize| format!("{:.2}", took[(took.len() - 1) * part / 100]);
+        row(path, &[at(50), at(95), at(100)]);
+    }
+    Ok(())
+}
