@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use silo_services_probe::history::record::Record;
 use silo_services_probe::history::series::Tally;
-use silo_testkit::ac::{Role, StandIn};
+use silo_testkit::ac::{Manner, Role, StandIn};
 use silo_testkit::say;
 use silo_testkit::service::Service;
 use silo_testkit::wait::wait_for;
@@ -31,6 +31,8 @@ const APART: Duration = Duration::from_millis(50);
 /// Measures it with nothing to remember, with a day, and with ninety.
 pub(super) async fn run() -> Result<()> {
     let program = build(true)?.join("silo-services-probe");
+    let storage = StandIn::start(Role::Http).await?;
+    storage.behave(usage());
     let mut stand_ins = Vec::new();
     for _ in 0..PROBES {
         stand_ins.push(StandIn::start(Role::Oven).await?);
@@ -41,7 +43,7 @@ pub(super) async fn run() -> Result<()> {
         let folder = TempDir::with_prefix("silo-bench-")?;
         remember(folder.path(), days)?;
         let started = Instant::now();
-        let service = start(&program, folder.path(), &stand_ins).await?;
+        let service = start(&program, folder.path(), &stand_ins, &storage).await?;
         let took = started.elapsed().as_millis();
         all_checked(&service).await?;
         let id = service.process.id().context("it runs")?;
@@ -105,7 +107,12 @@ fn remember(folder: &Path, days: u32) -> Result<()> {
     Ok(std::fs::write(kept.join("history.log"), text)?)
 }
 
-async fn start(program: &Path, folder: &Path, stand_ins: &[StandIn]) -> Result<Service> {
+async fn start(
+    program: &Path,
+    folder: &Path,
+    stand_ins: &[StandIn],
+    storage: &StandIn,
+) -> Result<Service> {
     let mut toml = String::new();
     for name in [
         "oven",
@@ -131,8 +138,16 @@ async fn start(program: &Path, folder: &Path, stand_ins: &[StandIn]) -> Result<S
         .env("SILO_CONFIG", file)
         .env("PROBE_FOLDER", folder.join("kept"))
         .env("PROBE_SECONDS", EVERY.as_secs().to_string())
+        .env("STORAGE_API_URL", storage.url())
         .env("CONNECTIVITY_CHECK", "none");
     Ok(Service::start("silo-services-probe", command).await)
+}
+
+/// silo-storage-api, as far as the overview asks it.
+fn usage() -> Manner {
+    let body = "{\"data\":{\"bytes\":1,\"objects\":1,\"knownBytes\":1,\"scan\":{\"scanning\":false,\"objects\":null}},\
+        \"meta\":{\"asOf\":null,\"ttlMs\":1000,\"state\":\"fresh\",\"errors\":[]}}";
+    Manner::Lie("application/json", body.into())
 }
 
 async fn all_checked(service: &Service) -> Result<()> {
@@ -167,6 +182,7 @@ async fn answers(service: &Service) -> Result<()> {
         &["p50, ms", "p95, ms", "most, ms"],
     );
     for path in [
+        "/api/overview",
         "/api/services",
         "/api/services/probe-0",
         "/api/services/probe-0/history?range=90d",
