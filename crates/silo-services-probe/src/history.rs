@@ -20,6 +20,8 @@ use series::{HOUR, MINUTE, Series, Tally};
 
 /// How many changes are kept.
 const CHANGES: usize = 500;
+/// How many names are kept; there are no more probes than half of them.
+const NAMES: usize = 200;
 
 /// All of it.
 pub struct History {
@@ -44,7 +46,6 @@ impl History {
     pub fn open(folder: &Path) -> io::Result<Self> {
         let mut known = Kept::default();
         let log = Log::open(folder, |record| known.take(record))?;
-        known.trim(Timestamp::now());
         Ok(Self {
             known,
             log,
@@ -88,7 +89,6 @@ impl History {
     fn keep(&mut self, record: Record) {
         let line = record.line();
         self.known.take(record);
-        self.known.trim(Timestamp::now());
         let known = &self.known;
         let written = self.log.append(&line).and_then(|grown| {
             if grown {
@@ -113,10 +113,10 @@ impl Kept {
     fn take(&mut self, record: Record) {
         match record {
             Record::Minute { name, at, tally } => {
-                self.series.entry(name).or_default().add_minute(at, tally);
+                self.of(name).add_minute(at, tally);
             }
             Record::Hour { name, at, tally } => {
-                self.series.entry(name).or_default().add_hour(at, tally);
+                self.of(name).add_hour(at, tally);
             }
             Record::Change(change) => {
                 self.last_change = self.last_change.max(change.id);
@@ -128,11 +128,18 @@ impl Kept {
         }
     }
 
-    fn trim(&mut self, now: Timestamp) {
-        for series in self.series.values_mut() {
-            series.trim(minute_of(now));
+    /// The series of a name. Of too many names, such as of services that are not probed any more, the one that was checked the longest
+    /// ago goes.
+    fn of(&mut self, name: String) -> &mut Series {
+        if self.series.len() >= NAMES && !self.series.contains_key(&name) {
+            let oldest = self
+                .series
+                .iter()
+                .min_by_key(|(_, series)| series.last_hour());
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.series.remove(&name));
         }
-        self.series.retain(|_, series| !series.is_empty());
+        self.series.entry(name).or_default()
     }
 
     /// Writes all of it, in as few records as possible.

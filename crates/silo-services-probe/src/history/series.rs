@@ -16,8 +16,10 @@ pub const MINUTE: i64 = 60;
 pub const HOUR: i64 = 3600;
 /// How many hours are kept by the minute.
 const HOURS_OF_MINUTES: u32 = 48;
-/// How many hours are kept.
-const HOURS: u32 = 90 * 24;
+/// How many minutes with checks are kept, and how many hours. The oldest go by number and not by age: a clock that is wrong for a while
+/// must not make anybody forget.
+const MINUTES: usize = 49 * 60;
+const HOURS: usize = 90 * 24 + 1;
 
 /// What checks came to, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,34 +152,25 @@ pub struct Uptime {
 impl Series {
     /// Adds checks of a minute since 1970.
     pub fn add_minute(&mut self, at: u32, tally: Tally) {
-        add(&mut self.minutes, at, tally);
+        add(&mut self.minutes, at, tally, MINUTES);
         self.add_hour(at / minutes_per_hour(), tally);
     }
 
     /// Adds checks of an hour since 1970 whose minutes are not known any more.
     pub fn add_hour(&mut self, at: u32, tally: Tally) {
-        add(&mut self.hours, at, tally);
-    }
-
-    /// Forgets what is too old at a minute.
-    pub fn trim(&mut self, now: u32) {
-        let hour = now / minutes_per_hour();
-        let oldest_minute = hour.saturating_sub(HOURS_OF_MINUTES) * minutes_per_hour();
-        let oldest_hour = hour.saturating_sub(HOURS);
-        drop_before(&mut self.minutes, oldest_minute);
-        drop_before(&mut self.hours, oldest_hour);
-    }
-
-    /// Whether nothing is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hours.is_empty()
+        add(&mut self.hours, at, tally, HOURS);
     }
 
     /// The last minute with a check.
     #[must_use]
     pub fn last_minute(&self) -> Option<u32> {
         self.minutes.back().map(|(at, _)| *at)
+    }
+
+    /// The last hour with a check.
+    #[must_use]
+    pub fn last_hour(&self) -> Option<u32> {
+        self.hours.back().map(|(at, _)| *at)
     }
 
     /// The minutes that are kept.
@@ -294,16 +287,13 @@ fn point(minute: u32, tally: Tally) -> Point {
 }
 
 /// Adds to a time's tally; times may come in any order, because clocks are set.
-fn add(tallies: &mut VecDeque<(u32, Tally)>, at: u32, tally: Tally) {
+fn add(tallies: &mut VecDeque<(u32, Tally)>, at: u32, tally: Tally, most: usize) {
     let place = tallies.partition_point(|(known, _)| *known < at);
     match tallies.get_mut(place) {
         Some((known, sum)) if *known == at => sum.add(tally),
         _ => tallies.insert(place, (at, tally)),
     }
-}
-
-fn drop_before(tallies: &mut VecDeque<(u32, Tally)>, oldest: u32) {
-    while tallies.front().is_some_and(|(at, _)| *at < oldest) {
+    if tallies.len() > most {
         tallies.pop_front();
     }
 }
