@@ -4,6 +4,7 @@ import { sparkline, strip } from '../lib/charts.js';
 import { fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytesText, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
+import { showReasons } from '../lib/state.js';
 
 /** One shape for each status. */
 const SHAPES = { up: '●', degraded: '◐', down: '▲', unknown: '?' };
@@ -65,12 +66,15 @@ function listen() {
 function card(name) {
   const head = h('div', { class: 'head' });
   const facts = h('div', { class: 'known' });
-  const element = h('article', { class: 'card', 'aria-label': name }, head, facts);
+  const why = h('ul', { class: 'reasons', hidden: true });
+  const element = h('article', { class: 'card', 'aria-label': name }, head, why, facts);
   const detail = source(`/api/services/${name}`);
   let last = null;
   let open = [];
   detail.watch(() => {
     const { data } = detail.view();
+    // What could not be had for this card, or that the card itself could not.
+    showReasons(why, [detail]);
     if (!data || data === last) return;
     last = data;
     open = [...facts.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
@@ -157,7 +161,8 @@ const KINDS = {
   session: ({ visitors, websockets, udp, uptimeSeconds }) => rows([['visitors', count(visitors)], ['web sockets', count(websockets)], ['udp', count(udp)], ['up for', ageText(uptimeSeconds)]]),
   atproto: ({ version }, { accounts, sync }) => [
     rows([['accounts', count(accounts?.total)], ['active', count(accounts?.active)], ['version', version ?? '–']]),
-    sync ? h('ul', { class: 'sync' }, sync.map(({ name, percent, withoutRkey }) => h('li', {}, h('span', { class: 'label' }, name),
+    h('p', { class: 'facts' }, h('span', {}, 'accounts as of ', ago(accounts?.asOf)), h('span', {}, 'sync as of ', ago(sync?.asOf))),
+    sync ? h('ul', { class: 'sync' }, sync.collections.map(({ name, percent, withoutRkey }) => h('li', {}, h('span', { class: 'label' }, name),
       h('progress', { max: 100, value: percent ?? 0, 'aria-label': `${name} in sync` }), h('span', { class: 'text' }, percent === null ? '–' : `${percent} %`, withoutRkey ? ` · ${countText(withoutRkey)} missing` : '')))) : h('p', { class: 'facts' }, 'sync: not known'),
   ],
   lith: ({ calls, errors, errorPercent, functions, memoryBytes, uptimeSeconds, failing }) => [

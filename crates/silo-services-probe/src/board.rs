@@ -16,6 +16,7 @@ use crate::history::series::{Point, Range};
 use crate::history::{History, minute_of};
 use crate::kinds::Facts;
 use crate::probe::Probe;
+use crate::prober::AT_ONCE;
 use crate::services::{Counts, Reason, ServiceView, Services};
 use crate::standing::Status;
 
@@ -60,7 +61,8 @@ impl Board {
         let pace = Pace {
             every: quickest.unwrap_or(Duration::from_secs(30)),
             // All of them may have to wait for one another, three at a time.
-            deadline: longest.unwrap_or_default() * u32::try_from(probes.len()).unwrap_or(1).max(3),
+            deadline: longest.unwrap_or_default()
+                * u32::try_from(probes.len().div_ceil(AT_ONCE)).unwrap_or(1),
             patience: PATIENCE,
         };
         let entries = probes
@@ -95,7 +97,7 @@ impl Board {
         let status = entry.standing().after(&check.outcome, entry.failed_before);
         history.note(&entry.probe.name, now, tally(check, status));
         entry.take(check, now);
-        entry.view.uptime = uptimes(history, &entry.probe.name, now);
+        entry.view.uptime = uptimes(history, &entry.probe, now);
         let change = entry.turn(status, now);
         self.tell(history, change);
         self.publish(&inner, check.took);

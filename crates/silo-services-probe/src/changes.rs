@@ -93,7 +93,7 @@ impl Missed {
         let oldest = kept.first().map_or(1, |change| change.id);
         let newest = kept.last().map_or(0, |change| change.id);
         // A number that was never given is of another file.
-        let gap = last + 1 < oldest || last > newest;
+        let gap = last.saturating_add(1) < oldest || last > newest;
         let changes = kept
             .into_iter()
             .filter(|change| gap || change.id > last)

@@ -207,7 +207,7 @@ mod tests {
                 history
                     .series(name)
                     .unwrap()
-                    .uptime(90 * 24, minute_of(now))
+                    .uptime(90 * 24, minute_of(now), 1)
                     .checks
             })
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use silo_web::sibling::Sibling;
 use silo_web::snapshot::{Measured, Pace, Snapshot, SourceError};
@@ -24,14 +25,29 @@ const SYNC_EVERY: Duration = Duration::from_secs(60);
 
 /// The accounts of an AT-protocol server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Accounts {
     /// All of them.
     pub total: u64,
     /// Those that are not deactivated or taken down.
     pub active: u64,
+    /// When they were counted.
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
 }
 
-/// One collection of AC's that is synced, as silo-db-api tells it.
+/// What of AC is in the AT-protocol network, as silo-db-api tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sync {
+    /// When it was counted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub as_of: Option<Timestamp>,
+    /// Each synced collection.
+    pub collections: Vec<Synced>,
+}
+
+/// One collection of AC's that is synced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Synced {
@@ -60,7 +76,7 @@ pub struct Network {
     /// Its accounts.
     pub accounts: Arc<Snapshot<Accounts>>,
     /// What is synced.
-    pub sync: Arc<Snapshot<Vec<Synced>>>,
+    pub sync: Arc<Snapshot<Sync>>,
 }
 
 impl Network {
@@ -100,7 +116,10 @@ impl Network {
             let look = || async {
                 let told = ask::<Told>(&db_api, "/api/db/atproto").await?;
                 Ok(Measured {
-                    value: told.data.collections,
+                    value: Sync {
+                        as_of: told.meta.as_of,
+                        collections: told.data.collections,
+                    },
                     errors: told.meta.errors,
                 })
             };
@@ -116,6 +135,7 @@ async fn count(probe: &Probe, fetcher: &Fetcher) -> Result<Accounts, SourceError
     let mut accounts = Accounts {
         total: 0,
         active: 0,
+        as_of: Timestamp::now(),
     };
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {

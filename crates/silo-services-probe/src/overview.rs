@@ -230,7 +230,10 @@ impl Notes {
                     Some(part) => part.state = Freshness::Stale,
                     None => self.missing.push(name),
                 }
-                let source = format!("{name}, from {}", error.source);
+                let source = match error.source.as_str() {
+                    own if own == name => own.to_owned(),
+                    sibling => format!("{name}, from {sibling}"),
+                };
                 self.errors.push(SourceError { source, ..error });
             }
         }

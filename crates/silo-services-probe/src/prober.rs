@@ -15,7 +15,7 @@ use crate::gateway::fetch::Fetcher;
 use crate::probe::Probe;
 
 /// How many checks run at once.
-const AT_ONCE: usize = 3;
+pub const AT_ONCE: usize = 3;
 /// The first checks are spread over this.
 const SPREAD: Duration = Duration::from_millis(800);
 /// How often one looks whether this machine is connected again.

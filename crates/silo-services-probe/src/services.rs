@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::changes::Change;
 use crate::history::series::{Point, Uptime};
 use crate::kinds::Facts;
-use crate::network::{Accounts, Synced};
+use crate::network::{Accounts, Sync};
 use crate::probe::Kind;
 use crate::standing::Status;
 
@@ -136,7 +136,7 @@ pub struct ServiceDetail {
     /// Accounts; only of an AT-protocol server, `null` when they could not be counted.
     pub accounts: Option<Accounts>,
     /// How much of AC is in the AT-protocol network; only of an AT-protocol server, `null` when it is not known.
-    pub sync: Option<Vec<Synced>>,
+    pub sync: Option<Sync>,
     /// The last 24 hours, by 15 minutes.
     pub last_day: Vec<Point>,
     /// The last 30 days, by 4 hours.

@@ -169,6 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_never_goes_without_a_word() {
+        let told = read(
+            "",
+            &[
+                ("OVEN_URL", "https://[::oven"),
+                ("DB_API_URL", "http://:80"),
+            ],
+        );
+        let told = told.unwrap_err().to_string();
+        assert!(told.contains("oven: its URL cannot be read"), "{told}");
+        assert!(
+            told.contains("silo-db-api: its URL cannot be read"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn every_problem_is_told_at_once_and_no_secret() {
         let toml = r#"
             [[probes]]

@@ -54,6 +54,14 @@ impl Manner {
         Self::Lie("text/html", page.into())
     }
 
+    /// What a service of Silo says, fresh, as of the first of January 2026.
+    #[must_use]
+    pub fn sibling(data: &serde_json::Value) -> Self {
+        let meta = serde_json::json!({"asOf": "2026-01-01T00:00:00Z", "ttlMs": 1000, "state": "fresh", "errors": []});
+        let body = serde_json::json!({"data": data, "meta": meta});
+        Self::Lie("application/json", body.to_string())
+    }
+
     /// What a word means that somebody sends to a running stand-in.
     fn from_word(word: &str) -> Option<Self> {
         match word {

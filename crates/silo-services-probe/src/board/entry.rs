@@ -17,7 +17,7 @@ use crate::standing::Status;
 
 /// How many failures are told of each service.
 const FAILURES: usize = 5;
-/// A service whose last check before a restart is no older than this still stands as it did then.
+/// A service whose last check before a restart is no older than this, or two intervals, still stands as it did then.
 const REMEMBERED_MINUTES: u32 = 15;
 
 /// What is known of it.
@@ -35,7 +35,8 @@ impl Entry {
         let series = history.series(&probe.name);
         let minute = minute_of(now());
         let lately = series.and_then(|series| series.last_minute());
-        let lately = lately.is_some_and(|last| minute.saturating_sub(last) <= REMEMBERED_MINUTES);
+        let remembered = REMEMBERED_MINUTES.max(2 * apart(probe));
+        let lately = lately.is_some_and(|last| minute.saturating_sub(last) <= remembered);
         let last = history
             .changes()
             .rev()
@@ -63,7 +64,7 @@ impl Entry {
             checked_at: None,
             interval_seconds: probe.interval.as_secs(),
             certificate_days: None,
-            uptime: uptimes(history, &probe.name, now()),
+            uptime: uptimes(history, probe, now()),
             last_failures: failures.take(FAILURES).collect(),
         };
         Self {
@@ -173,11 +174,16 @@ fn steps(steps: Steps) -> StepsMs {
 }
 
 /// Uptime as of now.
-pub(super) fn uptimes(history: &History, name: &str, now: Timestamp) -> Uptimes {
+pub(super) fn uptimes(history: &History, probe: &Probe, now: Timestamp) -> Uptimes {
     let minute = minute_of(now);
-    let series = history.series(name);
+    let series = history.series(&probe.name);
     series.map_or_else(Uptimes::default, |series| Uptimes {
-        last_24h: series.uptime(24, minute),
-        last_30d: series.uptime(30 * 24, minute),
+        last_24h: series.uptime(24, minute, apart(probe)),
+        last_30d: series.uptime(30 * 24, minute, apart(probe)),
     })
+}
+
+/// How many minutes the checks of a service are apart, and one at the least.
+fn apart(probe: &Probe) -> u32 {
+    u32::try_from(probe.interval.as_secs().div_ceil(60)).unwrap_or(60)
 }

@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::future::select_ok;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
@@ -36,14 +37,17 @@ pub(super) async fn resolve(url: &Url, deadline: Instant) -> Result<Vec<SocketAd
     }
 }
 
-/// A connection to the first address that takes one.
+/// A connection to the address that takes one first: a name of which one address is dead is not down.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<TcpStream, Failure> {
     let deadline = deadline.min(Instant::now() + CONNECT);
-    match timeout_at(deadline, TcpStream::connect(addresses)).await {
-        Ok(Ok(stream)) => {
+    let tries = addresses
+        .iter()
+        .map(|address| Box::pin(TcpStream::connect(*address)));
+    match timeout_at(deadline, select_ok(tries)).await {
+        Ok(Ok((stream, _others))) => {
             // Small requests are not to wait for one another.
             drop(stream.set_nodelay(true));
             Ok(stream)

@@ -215,9 +215,9 @@ impl Series {
             .collect()
     }
 
-    /// Uptime over the last so many hours, this one included.
+    /// Uptime over the last so many hours, this one included, of a service whose checks are `apart` minutes from one another.
     #[must_use]
-    pub fn uptime(&self, hours: u32, now: u32) -> Uptime {
+    pub fn uptime(&self, hours: u32, now: u32, apart: u32) -> Uptime {
         let per_hour = minutes_per_hour();
         let mut sum = (0_u64, 0_u64);
         let mut count = |tally: &Tally| {
@@ -237,7 +237,7 @@ impl Series {
                     *at
                 })
                 .collect();
-            covered(&known, hours * per_hour)
+            covered(&known, hours * per_hour, apart)
         } else {
             let oldest = (now / per_hour).saturating_sub(hours);
             let within = self
@@ -266,12 +266,11 @@ impl Series {
     }
 }
 
-/// How much of a period minutes with checks cover, in percent. Checks may be further apart than a minute: what lies between two of
-/// them is known when it is no longer than ten minutes, and nothing else lies there.
-fn covered(minutes: &[u32], period: u32) -> f64 {
-    const APART: u32 = 10;
+/// How much of a period minutes with checks cover, in percent. What lies between two checks is known when they are no further from one
+/// another than twice what they should be.
+fn covered(minutes: &[u32], period: u32, apart: u32) -> f64 {
     let gaps = minutes.windows(2).map(|pair| pair[1] - pair[0]);
-    let known: u32 = gaps.map(|gap| if gap <= APART { gap } else { 1 }).sum();
+    let known: u32 = gaps.map(|gap| if gap <= 2 * apart { gap } else { 1 }).sum();
     let last = u32::from(!minutes.is_empty());
     round(100.0 * f64::from(known + last) / f64::from(period), 1)
 }

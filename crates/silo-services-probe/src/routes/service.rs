@@ -10,7 +10,7 @@ use silo_web::snapshot::{Reading, SourceError};
 
 use crate::board::Known;
 use crate::history::series::Range;
-use crate::network::{Accounts, Network, Synced};
+use crate::network::{Accounts, Network, Sync};
 use crate::services::ServiceDetail;
 use crate::state::State;
 
@@ -48,7 +48,7 @@ pub async fn get_service(
 }
 
 /// What takes longer to find out, and why it is not known.
-fn of_network(network: &Network) -> (Option<Accounts>, Option<Vec<Synced>>, Vec<SourceError>) {
+fn of_network(network: &Network) -> (Option<Accounts>, Option<Sync>, Vec<SourceError>) {
     let (accounts, mut errors) = taken(network.accounts.peek());
     let (sync, more) = taken(network.sync.peek());
     errors.extend(more);

@@ -47,6 +47,7 @@ pub(super) fn probes(from: &mut Reader, db_api: &str, storage_api: &str) -> Vec<
         ("silo-db-api", Kind::Silo, db_api.to_owned()),
         ("silo-storage-api", Kind::Silo, storage_api.to_owned()),
     ];
+    let names = known.each_ref().map(|(name, ..)| *name);
     let every = from.number(PROBE_SECONDS, INTERVALS);
     let entries: Vec<Entry> = from.list("probes");
     for (at, entry) in entries.iter().enumerate() {
@@ -67,7 +68,7 @@ pub(super) fn probes(from: &mut Reader, db_api: &str, storage_api: &str) -> Vec<
         ));
     }
     for entry in &entries {
-        if !known_name(&entry.name) {
+        if !names.contains(&entry.name.as_str()) {
             probes.extend(probe(from, entry, None, every));
         }
     }
@@ -78,17 +79,6 @@ pub(super) fn probes(from: &mut Reader, db_api: &str, storage_api: &str) -> Vec<
         ));
     }
     probes
-}
-
-fn known_name(name: &str) -> bool {
-    [
-        "oven",
-        "session",
-        "atproto",
-        "silo-db-api",
-        "silo-storage-api",
-    ]
-    .contains(&name)
 }
 
 impl Entry {
@@ -149,8 +139,12 @@ fn probe(
     if entry.url.is_some() {
         check_url(from, &place, &url);
     }
-    // What cannot be read has been told.
-    let url = Url::parse(&url).ok()?;
+    let parsed = Url::parse(&url).ok();
+    // A probe never goes without a word. What has not even the form of a URL has been told already.
+    if parsed.is_none() && entry.url.is_none() && url.starts_with("http") {
+        from.problem(format!("{name}: its URL cannot be read"));
+    }
+    let url = parsed?;
     entry.enabled.then(|| Probe {
         name: name.clone(),
         kind,

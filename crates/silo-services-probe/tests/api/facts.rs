@@ -6,11 +6,9 @@ use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody, until_st
 
 /// silo-db-api, as far as it tells what is synced.
 fn synced() -> Manner {
-    let body = json!({
-        "data": {"collections": [{"name": "paintings", "documents": 100, "excluded": 0, "withRkey": 80, "withoutRkey": 20, "percent": 80.0, "newestUnsynced": null}]},
-        "meta": {"asOf": "2026-01-01T00:00:00Z", "ttlMs": 300_000, "state": "fresh", "errors": []},
-    });
-    Manner::Lie("application/json", body.to_string())
+    Manner::sibling(
+        &json!({"collections": [{"name": "paintings", "documents": 100, "excluded": 0, "withRkey": 80, "withoutRkey": 20, "percent": 80.0, "newestUnsynced": null}]}),
+    )
 }
 
 /// silo-db-api in this process, with no database to ask.
@@ -90,21 +88,26 @@ async fn each_kind_tells_what_it_knows_and_nothing_else_gets_out() {
     let atproto = service
         .until(SOON, "/api/services/my-atproto", |reply| {
             let data = &reply.json_or_null()["data"];
-            data["accounts"].is_object() && data["sync"].is_array() && data["facts"].is_object()
+            data["accounts"].is_object() && data["sync"].is_object() && data["facts"].is_object()
         })
         .await
         .ok();
     assert_eq!(
         atproto["data"]["accounts"],
-        json!({"total": 978, "active": 972})
+        json!({"total": 978, "active": 972, "asOf": atproto["data"]["accounts"]["asOf"]})
     );
     assert_eq!(atproto["data"]["facts"]["version"], "0.4.219");
     assert_eq!(
         (
-            &atproto["data"]["sync"][0]["name"],
-            &atproto["data"]["sync"][0]["percent"]
+            &atproto["data"]["sync"]["collections"][0]["name"],
+            &atproto["data"]["sync"]["collections"][0]["percent"]
         ),
         (&json!("paintings"), &json!(80.0))
+    );
+    assert!(atproto["data"]["accounts"]["asOf"].is_string(), "{atproto}");
+    assert_eq!(
+        atproto["data"]["sync"]["asOf"], "2026-01-01T00:00:00Z",
+        "when it was counted, not when it was asked for"
     );
     assert_eq!(atproto["meta"]["state"], "fresh", "{atproto}");
 

@@ -31,11 +31,9 @@ async fn db_api() -> (String, MongoServer) {
 
 /// silo-storage-api, as far as the overview asks it.
 fn usage() -> Manner {
-    let body = json!({
-        "data": {"bytes": 1234, "objects": 5, "knownBytes": 1234, "scan": {"scanning": false, "objects": null}},
-        "meta": {"asOf": "2026-01-01T00:00:00Z", "ttlMs": 1000, "state": "fresh", "errors": []},
-    });
-    Manner::Lie("application/json", body.to_string())
+    Manner::sibling(
+        &json!({"bytes": 1234, "objects": 5, "knownBytes": 1234, "scan": {"scanning": false, "objects": null}}),
+    )
 }
 
 async fn storage_api() -> StandIn {

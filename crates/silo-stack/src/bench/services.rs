@@ -32,7 +32,8 @@ const APART: Duration = Duration::from_millis(50);
 pub(super) async fn run() -> Result<()> {
     let program = build(true)?.join("silo-services-probe");
     let storage = StandIn::start(Role::Http).await?;
-    storage.behave(usage());
+    let usage = serde_json::json!({"bytes": 1, "objects": 1, "knownBytes": 1, "scan": {"scanning": false, "objects": null}});
+    storage.behave(Manner::sibling(&usage));
     let mut stand_ins = Vec::new();
     for _ in 0..PROBES {
         stand_ins.push(StandIn::start(Role::Oven).await?);
@@ -141,13 +142,6 @@ async fn start(
         .env("STORAGE_API_URL", storage.url())
         .env("CONNECTIVITY_CHECK", "none");
     Ok(Service::start("silo-services-probe", command).await)
-}
-
-/// silo-storage-api, as far as the overview asks it.
-fn usage() -> Manner {
-    let body = "{\"data\":{\"bytes\":1,\"objects\":1,\"knownBytes\":1,\"scan\":{\"scanning\":false,\"objects\":null}},\
-        \"meta\":{\"asOf\":null,\"ttlMs\":1000,\"state\":\"fresh\",\"errors\":[]}}";
-    Manner::Lie("application/json", body.into())
 }
 
 async fn all_checked(service: &Service) -> Result<()> {

@@ -19,16 +19,16 @@ const NOW: u32 = 29_000_000;
 #[test]
 fn uptime_counts_only_what_is_known() {
     let mut series = Series::default();
-    assert_eq!(series.uptime(24, NOW), Uptime::default());
+    assert_eq!(series.uptime(24, NOW, 1), Uptime::default());
     for minute in 0..60 {
         series.add_minute(NOW - minute, if minute < 15 { DOWN } else { UP });
     }
-    let day = series.uptime(24, NOW);
+    let day = series.uptime(24, NOW, 1);
     assert_eq!(
         (day.percent, day.checks, day.known_percent),
         (Some(75.0), 60, 4.2)
     );
-    let month = series.uptime(720, NOW);
+    let month = series.uptime(720, NOW, 1);
     assert_eq!((month.percent, month.checks), (Some(75.0), 60));
     // 2,999 of 3,000 is not all of them.
     let mut nearly = Series::default();
@@ -40,7 +40,7 @@ fn uptime_counts_only_what_is_known() {
             ..UP
         },
     );
-    assert_eq!(nearly.uptime(24, NOW).percent, Some(99.99));
+    assert_eq!(nearly.uptime(24, NOW, 1).percent, Some(99.99));
 }
 
 #[test]
@@ -123,7 +123,20 @@ fn a_clock_that_is_wrong_for_a_while_makes_nobody_forget() {
     // A year ahead, and in 1970.
     series.add_minute(NOW + 525_600, DOWN);
     series.add_minute(3, DOWN);
-    let day = series.uptime(24, NOW + 600);
+    let day = series.uptime(24, NOW + 600, 1);
     assert_eq!((day.percent, day.checks), (Some(100.0), 600));
     assert_eq!(series.points(Range::Hour, NOW + 599)[0].status, Status::Up);
+}
+
+#[test]
+fn time_between_checks_that_are_an_hour_apart_is_known() {
+    let mut series = Series::default();
+    for hour in 0..24 {
+        series.add_minute(NOW - 60 * hour, UP);
+    }
+    assert!(series.uptime(24, NOW, 60).known_percent > 95.0);
+    assert!(
+        series.uptime(24, NOW, 1).known_percent < 2.0,
+        "seldom for checks that are to be a minute apart"
+    );
 }
