@@ -62,6 +62,58 @@ pub const PROBE_SECONDS: &str = "PROBE_SECONDS";
 pub const CONNECTIVITY_CHECK: &str = "CONNECTIVITY_CHECK";
 /// Where the results of probes are kept.
 pub const PROBE_FOLDER: &str = "PROBE_FOLDER";
+/// The bucket for backups.
+pub const BACKUP_BUCKET: &str = "BACKUP_BUCKET";
+/// What every key of a backup begins with.
+pub const BACKUP_PREFIX: &str = "BACKUP_PREFIX";
+/// When a backup is made.
+pub const BACKUP_SCHEDULE: &str = "BACKUP_SCHEDULE";
+/// The time zone of the schedule.
+pub const BACKUP_TIMEZONE: &str = "BACKUP_TIMEZONE";
+/// What reads the database.
+pub const BACKUP_ENGINE: &str = "BACKUP_ENGINE";
+/// How archives are compressed.
+pub const BACKUP_COMPRESSION: &str = "BACKUP_COMPRESSION";
+/// To whom archives are encrypted.
+pub const BACKUP_AGE_RECIPIENT: &str = "BACKUP_AGE_RECIPIENT";
+/// The private key of the recipient.
+pub const BACKUP_AGE_IDENTITY: &str = "BACKUP_AGE_IDENTITY";
+/// Collections that have to be there.
+pub const BACKUP_EXPECTED: &str = "BACKUP_EXPECTED";
+/// How many of the newest backups are kept.
+pub const BACKUP_KEEP_LAST: &str = "BACKUP_KEEP_LAST";
+/// Of how many days the newest backup is kept.
+pub const BACKUP_KEEP_DAILY: &str = "BACKUP_KEEP_DAILY";
+/// Of how many weeks the newest backup is kept.
+pub const BACKUP_KEEP_WEEKLY: &str = "BACKUP_KEEP_WEEKLY";
+/// Of how many months the newest backup is kept.
+pub const BACKUP_KEEP_MONTHLY: &str = "BACKUP_KEEP_MONTHLY";
+/// How often a backup is restored to see.
+pub const BACKUP_DRILL_DAYS: &str = "BACKUP_DRILL_DAYS";
+/// How old the newest good backup may be.
+pub const BACKUP_OLDEST_HOURS: &str = "BACKUP_OLDEST_HOURS";
+/// Where checking puts what does not fit into memory.
+pub const BACKUP_FOLDER: &str = "BACKUP_FOLDER";
+/// Who is pinged when a run starts and ends.
+pub const BACKUP_PING_URL: &str = "BACKUP_PING_URL";
+/// Who is told when somebody must look.
+pub const BACKUP_WEBHOOK_URL: &str = "BACKUP_WEBHOOK_URL";
+/// The storage of a second copy.
+pub const BACKUP_COPY_ENDPOINT: &str = "BACKUP_COPY_ENDPOINT";
+/// The region of the second copy's storage.
+pub const BACKUP_COPY_REGION: &str = "BACKUP_COPY_REGION";
+/// The bucket of the second copy.
+pub const BACKUP_COPY_BUCKET: &str = "BACKUP_COPY_BUCKET";
+/// The id of the second copy's access key.
+pub const BACKUP_COPY_KEY: &str = "BACKUP_COPY_KEY";
+/// The secret of the second copy's access key.
+pub const BACKUP_COPY_SECRET: &str = "BACKUP_COPY_SECRET";
+/// Where drills restore to.
+pub const DRILL_CONNECTION_STRING: &str = "DRILL_CONNECTION_STRING";
+/// Where MongoDB's own tools are.
+pub const MONGO_TOOLS: &str = "MONGO_TOOLS";
+/// Where silo-backup answers.
+pub const BACKUP_API_URL: &str = "BACKUP_API_URL";
 /// The address a service listens on.
 pub const BIND: &str = "BIND";
 /// How log lines look.
@@ -225,11 +277,193 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "the folder where the results of probes are kept",
     },
     Variable {
+        name: BACKUP_BUCKET,
+        key: "backup.bucket",
+        default: None,
+        secret: false,
+        meaning: "the bucket for backups",
+    },
+    Variable {
+        name: BACKUP_PREFIX,
+        key: "backup.prefix",
+        default: Some("backups/mongo/"),
+        secret: false,
+        meaning: "what every key of a backup begins with; nothing else in the bucket is touched",
+    },
+    Variable {
+        name: BACKUP_SCHEDULE,
+        key: "backup.schedule",
+        default: Some("0 4 * * *"),
+        secret: false,
+        meaning: "when a backup is made, as a cron expression of five fields",
+    },
+    Variable {
+        name: BACKUP_TIMEZONE,
+        key: "backup.timezone",
+        default: Some("UTC"),
+        secret: false,
+        meaning: "the time zone of that, such as America/Los_Angeles",
+    },
+    Variable {
+        name: BACKUP_ENGINE,
+        key: "backup.engine",
+        default: Some("native"),
+        secret: false,
+        meaning: "native, or mongodump for the real tool as a child process",
+    },
+    Variable {
+        name: BACKUP_COMPRESSION,
+        key: "backup.compression",
+        default: Some("gzip"),
+        secret: false,
+        meaning: "gzip, which stock tools read, or zstd",
+    },
+    Variable {
+        name: BACKUP_AGE_RECIPIENT,
+        key: "backup.age_recipient",
+        default: None,
+        secret: false,
+        meaning: "to whom archives are encrypted, age1...; not encrypted without",
+    },
+    Variable {
+        name: BACKUP_AGE_IDENTITY,
+        key: "backup.age_identity",
+        default: None,
+        secret: true,
+        meaning: "the private key of that, AGE-SECRET-KEY-1...; only where encrypted archives are restored or drilled",
+    },
+    Variable {
+        name: BACKUP_EXPECTED,
+        key: "backup.expected",
+        default: Some("users,@handles"),
+        secret: false,
+        meaning: "collections without which a backup is held, separated by commas",
+    },
+    Variable {
+        name: BACKUP_KEEP_LAST,
+        key: "backup.keep_last",
+        default: Some("7"),
+        secret: false,
+        meaning: "how many of the newest backups are kept",
+    },
+    Variable {
+        name: BACKUP_KEEP_DAILY,
+        key: "backup.keep_daily",
+        default: Some("7"),
+        secret: false,
+        meaning: "of how many days the newest is kept",
+    },
+    Variable {
+        name: BACKUP_KEEP_WEEKLY,
+        key: "backup.keep_weekly",
+        default: Some("4"),
+        secret: false,
+        meaning: "of how many weeks the newest is kept",
+    },
+    Variable {
+        name: BACKUP_KEEP_MONTHLY,
+        key: "backup.keep_monthly",
+        default: Some("12"),
+        secret: false,
+        meaning: "of how many months the newest is kept",
+    },
+    Variable {
+        name: BACKUP_DRILL_DAYS,
+        key: "backup.drill_days",
+        default: Some("7"),
+        secret: false,
+        meaning: "how many days after a drill the next is made; 0 for none",
+    },
+    Variable {
+        name: BACKUP_OLDEST_HOURS,
+        key: "backup.oldest_hours",
+        default: Some("26"),
+        secret: false,
+        meaning: "how old the newest good backup may be before that is an alarm",
+    },
+    Variable {
+        name: BACKUP_FOLDER,
+        key: "backup.folder",
+        default: Some("/var/lib/silo/backup"),
+        secret: false,
+        meaning: "a folder on disk for what does not fit into memory while a backup is checked",
+    },
+    Variable {
+        name: BACKUP_PING_URL,
+        key: "backup.ping_url",
+        default: None,
+        secret: true,
+        meaning: "a Healthchecks-style address that is asked with /start, nothing, and /fail",
+    },
+    Variable {
+        name: BACKUP_WEBHOOK_URL,
+        key: "backup.webhook_url",
+        default: None,
+        secret: true,
+        meaning: "an address that gets a POST with JSON when somebody must look",
+    },
+    Variable {
+        name: BACKUP_COPY_ENDPOINT,
+        key: "backup.copy_endpoint",
+        default: None,
+        secret: false,
+        meaning: "the storage of a second copy, as https://host",
+    },
+    Variable {
+        name: BACKUP_COPY_REGION,
+        key: "backup.copy_region",
+        default: Some("us-east-1"),
+        secret: false,
+        meaning: "its region",
+    },
+    Variable {
+        name: BACKUP_COPY_BUCKET,
+        key: "backup.copy_bucket",
+        default: None,
+        secret: false,
+        meaning: "its bucket",
+    },
+    Variable {
+        name: BACKUP_COPY_KEY,
+        key: "backup.copy_key",
+        default: None,
+        secret: true,
+        meaning: "the id of its access key",
+    },
+    Variable {
+        name: BACKUP_COPY_SECRET,
+        key: "backup.copy_secret",
+        default: None,
+        secret: true,
+        meaning: "the secret of its access key",
+    },
+    Variable {
+        name: DRILL_CONNECTION_STRING,
+        key: "backup.drill_connection_string",
+        default: None,
+        secret: true,
+        meaning: "the server where drills restore to, with an account that may make and drop silo_drill_* databases; the database's own without",
+    },
+    Variable {
+        name: MONGO_TOOLS,
+        key: "backup.mongo_tools",
+        default: None,
+        secret: false,
+        meaning: "the folder of mongodump and mongorestore, when they are not on the PATH",
+    },
+    Variable {
+        name: BACKUP_API_URL,
+        key: "siblings.backup_api",
+        default: Some("http://127.0.0.1:7104"),
+        secret: false,
+        meaning: "where silo-backup answers, for its siblings",
+    },
+    Variable {
         name: BIND,
         key: "bind",
         default: None,
         secret: false,
-        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103)",
+        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103, silo-backup 127.0.0.1:7104)",
     },
     Variable {
         name: LOG_FORMAT,

@@ -17,6 +17,10 @@ pub enum Fault {
     NotSupported,
     /// The collection was dropped or is a view.
     NotThere,
+    /// The moment that was being read is no longer kept, or none can be read.
+    SnapshotGone,
+    /// Two documents have the same key in a unique index.
+    DuplicateKey,
     /// The server answered something else.
     Refused,
     /// The server's answer was not in the expected shape.
@@ -34,6 +38,8 @@ impl Fault {
             Self::TimedOut => "timed_out",
             Self::NotSupported => "not_supported",
             Self::NotThere => "not_there",
+            Self::SnapshotGone => "snapshot_gone",
+            Self::DuplicateKey => "duplicate_key",
             Self::Refused => "refused",
             Self::Unreadable => "unreadable",
         }
@@ -53,6 +59,10 @@ impl Fault {
             Self::TimedOut => "the server did not answer within the time limit",
             Self::NotSupported => "this server does not offer it",
             Self::NotThere => "it does not exist any more, or is a view",
+            Self::SnapshotGone => {
+                "the server no longer keeps the moment that was being read (minSnapshotHistoryWindowInSeconds)"
+            }
+            Self::DuplicateKey => "two documents have the same key in a unique index",
             Self::Refused => "the server refused the command",
             Self::Unreadable => "the server's answer was not in the expected shape",
         }
@@ -99,6 +109,8 @@ impl Fault {
             50 | 262 => Self::TimedOut,
             59 | 115 | 40_324 => Self::NotSupported,
             26 | 166 => Self::NotThere,
+            239 | 246 => Self::SnapshotGone,
+            11_000 => Self::DuplicateKey,
             _ => Self::Refused,
         }
     }

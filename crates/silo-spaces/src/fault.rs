@@ -82,6 +82,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// A failure that whoever uses this crate found.
+    #[must_use]
+    pub fn other(kind: Kind, detail: &str) -> Self {
+        Self::new(kind, detail)
+    }
+
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind,

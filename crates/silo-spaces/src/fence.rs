@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -36,7 +36,7 @@ const LARGEST_ERROR: usize = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What was sent and met so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
     /// Requests sent, repeated ones included.
     pub requests: AtomicU64,
@@ -44,6 +44,31 @@ pub struct Traffic {
     pub throttles: AtomicU64,
     /// Requests that failed in another way and could be repeated.
     pub failures: AtomicU64,
+    /// How many seconds this machine's clock was ahead of the storage's in its last answer; [`UNKNOWN_CLOCK`] before there was one.
+    clock_ahead: AtomicI64,
+}
+
+/// No answer has told the time yet.
+const UNKNOWN_CLOCK: i64 = i64::MIN;
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            throttles: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            clock_ahead: AtomicI64::new(UNKNOWN_CLOCK),
+        }
+    }
+}
+
+impl Traffic {
+    /// How many seconds this machine's clock is ahead of the storage's, by its last answer; negative when it is behind.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<i64> {
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        (ahead != UNKNOWN_CLOCK).then_some(ahead)
+    }
 }
 
 /// The fence; cloning shares it.
@@ -200,6 +225,10 @@ impl Fence {
                     "the storage cannot be reached, or hung up",
                 )
             })?;
+        let date = answer.headers.get("date").map(String::as_str);
+        if let Some(ahead) = date.and_then(clock_ahead) {
+            inner.traffic.clock_ahead.store(ahead, Ordering::Relaxed);
+        }
         if answer.status.is_success() {
             return Ok(answer);
         }

@@ -17,6 +17,8 @@ use crate::fault::{Fault, Kind};
 
 /// The size of each part but the last. S3 takes at most 10,000, so an upload has at most 78 GiB.
 pub const PART: usize = 8 * 1024 * 1024;
+/// Room for the piece of a stream that goes over the end of a part.
+const PIECE: usize = 512 * 1024;
 /// The most parts that S3 takes.
 const MOST_PARTS: i64 = 10_000;
 
@@ -32,7 +34,7 @@ pub struct Unfinished {
 }
 
 impl Spaces {
-    /// Writes an object from a stream, holding one part in memory. Gives how many bytes were written. What fails or is dropped
+    /// Writes an object from a stream, holding two parts in memory. Gives how many bytes were written. What fails or is dropped
     /// half-way is aborted, so that no parts stay behind.
     ///
     /// # Errors
@@ -51,12 +53,21 @@ impl Spaces {
             return Ok(bytes);
         }
         let mut upload = self.begin(bucket, key).await?;
-        let mut part = first;
-        while !part.is_empty() {
-            upload.send(part).await?;
-            part = parts.next().await?;
+        let sent = async {
+            let mut part = first;
+            while !part.is_empty() {
+                // The next part is gathered while this one is sent: two of them are in memory.
+                let (sent, next) = tokio::join!(upload.send(part), parts.next());
+                sent?;
+                part = next?;
+            }
+            upload.complete().await
         }
-        upload.complete().await
+        .await;
+        if sent.is_err() {
+            upload.give_up().await;
+        }
+        sent
     }
 
     async fn begin(&self, bucket: &str, key: &str) -> Result<Upload, Fault> {
@@ -179,7 +190,7 @@ impl Upload {
         Ok(())
     }
 
-    async fn complete(mut self) -> Result<u64, Fault> {
+    async fn complete(&mut self) -> Result<u64, Fault> {
         let request = CompleteMultipartUploadRequest {
             bucket: self.bucket.clone(),
             key: self.key.clone(),
@@ -198,6 +209,22 @@ impl Upload {
         }
         self.open = false;
         Ok(self.bytes)
+    }
+
+    /// Aborts it and waits for that, so that a program that ends now leaves nothing behind.
+    async fn give_up(&mut self) {
+        self.open = false;
+        let aborted = self.spaces.abort(&self.bucket, &self.key, &self.id).await;
+        if let Err(fault) = aborted
+            && fault.kind != Kind::NotFound
+        {
+            self.left_behind(&fault);
+        }
+    }
+
+    fn left_behind(&self, why: &dyn std::fmt::Display) {
+        let bucket = self.bucket.as_str();
+        warn!(bucket; "an upload could not be aborted, its parts stay behind: {why}");
     }
 
     async fn check_whole(&self) -> Result<(), Fault> {
@@ -247,6 +274,10 @@ impl<S: Stream<Item = io::Result<Bytes>>> Parts<S> {
     }
 
     async fn next(&mut self) -> Result<Bytes, Fault> {
+        if self.rest.len() < PART && !self.ended {
+            // At once and not by doubling, which would take twice as much.
+            self.rest.reserve(PART + PIECE - self.rest.len());
+        }
         while !self.ended && self.rest.len() < PART {
             match self.stream.next().await {
                 Some(Ok(piece)) => self.rest.extend_from_slice(&piece),

@@ -1,0 +1,119 @@
+//! Telling somebody: pings that say that a run began and how it ended, and a webhook when somebody must look.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use jiff::Timestamp;
+use log::{error, warn};
+use serde::Serialize;
+use silo_core::secret::Secret;
+use utoipa::ToSchema;
+
+/// How long one try may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried again.
+const AGAIN: usize = 3;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A run begins.
+    Started,
+    /// A backup was made and counts; what it is.
+    Succeeded(String),
+    /// A run failed, a backup is held, something has vanished, or the newest good backup is too old: a stable name, and why.
+    MustLook(&'static str, String),
+}
+
+/// That somebody could not be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotTold {
+    /// `ping` or `webhook`.
+    pub way: &'static str,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Why, without the address.
+    pub why: String,
+}
+
+/// Who is told. Cloning shares what is known of failures.
+#[derive(Clone)]
+pub struct Alerts {
+    http: reqwest::Client,
+    ping: Option<Secret>,
+    webhook: Option<Secret>,
+    failed: Arc<Mutex<Option<NotTold>>>,
+}
+
+impl Alerts {
+    /// Those to tell; nobody when neither is given.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up on this machine.
+    pub fn new(ping: Option<Secret>, webhook: Option<Secret>) -> std::io::Result<Self> {
+        let http = reqwest::Client::builder().timeout(PATIENCE).build();
+        Ok(Self { http: http.map_err(std::io::Error::other)?, ping, webhook, failed: Arc::default() })
+    }
+
+    /// Tells, and waits until everybody was told or could not be.
+    pub async fn tell(&self, event: &Event) {
+        if let Event::MustLook(code, why) = event {
+            error!(code = *code; "somebody must look: {why}");
+        }
+        let mut failed = None;
+        if let Some(ping) = &self.ping {
+            let (end, body) = match event {
+                Event::Started => ("/start", ""),
+                Event::Succeeded(what) => ("", what.as_str()),
+                Event::MustLook(_, why) => ("/fail", why.as_str()),
+            };
+            let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
+            failed = self.send("ping", || self.http.post(&url).body(body.to_owned())).await;
+        }
+        if let (Some(webhook), Event::MustLook(code, why)) = (&self.webhook, event) {
+            let text = format!("silo-backup: {why}");
+            // `text` and `content` are what Slack and Discord show.
+            let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": why, "at": Timestamp::now(), "text": text, "content": text });
+            failed = self.send("webhook", || self.http.post(webhook.expose()).json(&body)).await.or(failed);
+        }
+        if self.ping.is_some() || (self.webhook.is_some() && matches!(event, Event::MustLook(..))) {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        }
+    }
+
+    /// Whether anybody is told.
+    #[must_use]
+    pub fn are_set_up(&self) -> bool {
+        self.ping.is_some() || self.webhook.is_some()
+    }
+
+    /// That the last of them could not be told.
+    #[must_use]
+    pub fn failure(&self) -> Option<NotTold> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn send(&self, way: &'static str, request: impl Fn() -> reqwest::RequestBuilder) -> Option<NotTold> {
+        let send = || async {
+            let answer = request().send().await.map_err(|error| why(&error))?;
+            let status = answer.status();
+            if status.is_success() { Ok(()) } else { Err(format!("it answers with status {}", status.as_u16())) }
+        };
+        let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(300)).with_max_times(AGAIN).with_jitter();
+        let why = send.retry(pauses).await.err()?;
+        warn!(way; "nobody could be told: {why}");
+        Some(NotTold { way, at: Timestamp::now(), why })
+    }
+}
+
+/// Without the address, which is a secret.
+fn why(error: &reqwest::Error) -> String {
+    match error {
+        error if error.is_timeout() => "it does not answer in time".into(),
+        error if error.is_connect() => "it cannot be reached".into(),
+        _ => "the request failed".into(),
+    }
+}

@@ -1,0 +1,230 @@
+//! Reading an archive as a restore would, believing nothing: every length, every document, every checksum is looked at.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+
+use crc64fast::Digest;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::{Document, RawBsonRef, RawDocument};
+use silo_mongo::structure::Kind;
+
+use super::{LARGEST, MAGIC, Namespace, Prelude, TERMINATOR, VERSION};
+
+/// How deep documents may lie in one another. mongod takes 180 levels.
+const DEEPEST: usize = 200;
+
+/// Why an archive could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not what an archive is; the text says what and where.
+    #[error("{0}")]
+    Corrupt(String),
+    /// Its bytes could not be had, or could not be decompressed or decrypted.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
+/// Who hears what is in an archive, in its order. What it gives back as an error ends the reading.
+pub trait Visitor {
+    /// The namespaces, before any document.
+    fn prelude(&mut self, prelude: &Prelude) -> Result<(), Error>;
+    /// A document of the namespace at this place of the prelude.
+    fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), Error>;
+    /// A namespace has ended, and its checksum was right.
+    fn end(&mut self, place: usize) -> Result<(), Error>;
+}
+
+/// What is known of a namespace while it is read.
+#[derive(Default)]
+struct Seen {
+    crc: Digest,
+    ended: bool,
+}
+
+/// Reads a whole archive, to the last byte of `input`.
+///
+/// # Errors
+/// What is wrong with it, or that it could not be read.
+pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Error> {
+    let mut input = Input { input, at: 0, buffer: Vec::new() };
+    let prelude = read_prelude(&mut input)?;
+    visitor.prelude(&prelude)?;
+    let places: HashMap<(String, String), usize> = prelude
+        .namespaces
+        .iter()
+        .enumerate()
+        .map(|(place, namespace)| ((namespace.database.clone(), namespace.data_name()), place))
+        .collect();
+    if places.len() != prelude.namespaces.len() {
+        return corrupt("a namespace is announced twice");
+    }
+    let mut seen: Vec<Seen> = prelude.namespaces.iter().map(|_| Seen::default()).collect();
+    while let Some(header) = input.first()? {
+        let header = Document::try_from(header).map_err(|_why| input.bad("a block's header"))?;
+        let text = |name| field::text(&header, name).unwrap_or_default().to_owned();
+        let names = (text("db"), text("collection"));
+        let Some(place) = places.get(&names).copied() else {
+            return corrupt(format!("documents of {}.{}, which was not announced", names.0, names.1));
+        };
+        let state = &mut seen[place];
+        if state.ended {
+            return corrupt(format!("{} goes on after its end", names.1));
+        }
+        if field::flag(&header, "EOF") == Some(true) {
+            let told = header.get_i64("CRC").map(i64::cast_unsigned);
+            if told.ok() != Some(state.crc.sum64()) {
+                return corrupt(format!("the checksum of {} is not that of its documents", names.1));
+            }
+            if input.document()?.is_some() {
+                return corrupt(format!("documents after the end of {}", names.1));
+            }
+            state.ended = true;
+            visitor.end(place)?;
+            continue;
+        }
+        while let Some(document) = input.document()? {
+            state.crc.write(document.as_bytes());
+            visitor.document(place, document)?;
+        }
+    }
+    let open = seen.iter().position(|state| !state.ended);
+    match open.map(|place| &prelude.namespaces[place].collection) {
+        Some(name) => corrupt(format!("the archive ends before {name} does")),
+        None => Ok(prelude),
+    }
+}
+
+fn read_prelude(input: &mut Input<impl Read>) -> Result<Prelude, Error> {
+    let mut magic = [0; 4];
+    if !input.fill(&mut magic)? || magic != MAGIC {
+        return corrupt("this is no archive of mongodump's format");
+    }
+    let header = input.owned("the archive's header")?;
+    let text = |document: &Document, name| field::text(document, name).unwrap_or_default().to_owned();
+    if text(&header, "version") != VERSION {
+        return corrupt("the archive is of a version that is not known here");
+    }
+    let mut prelude = Prelude {
+        server_version: text(&header, "server_version"),
+        tool_version: text(&header, "tool_version"),
+        namespaces: Vec::new(),
+    };
+    while let Some(announced) = input.document()? {
+        let announced = Document::try_from(announced);
+        let announced = announced.map_err(|_why| input.bad("what announces a namespace"))?;
+        prelude.namespaces.push(Namespace {
+            database: text(&announced, "db"),
+            collection: text(&announced, "collection"),
+            kind: Kind::of_word(&text(&announced, "type")),
+            metadata: text(&announced, "metadata"),
+        });
+    }
+    Ok(prelude)
+}
+
+/// Bytes, and how many of them were read.
+struct Input<R> {
+    input: R,
+    at: u64,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read> Input<R> {
+    /// The first document of a block; `None` at the end of the archive.
+    fn first(&mut self) -> Result<Option<&RawDocument>, Error> {
+        let mut length = [0; 4];
+        if !self.fill(&mut length)? {
+            return Ok(None);
+        }
+        if length == TERMINATOR {
+            return corrupt(format!("a block without a header at byte {}", self.at));
+        }
+        self.rest(length).map(Some)
+    }
+
+    /// The next document of a block; `None` at its end.
+    fn document(&mut self) -> Result<Option<&RawDocument>, Error> {
+        let mut length = [0; 4];
+        if !self.fill(&mut length)? {
+            return corrupt(format!("the archive ends in the middle of a block, at byte {}", self.at));
+        }
+        if length == TERMINATOR {
+            return Ok(None);
+        }
+        self.rest(length).map(Some)
+    }
+
+    fn owned(&mut self, what: &str) -> Result<Document, Error> {
+        let Some(document) = self.document()? else {
+            return corrupt(format!("{what} is missing"));
+        };
+        let document = Document::try_from(document);
+        document.map_err(|_why| self.bad(what))
+    }
+
+    /// The rest of a document whose length was read.
+    fn rest(&mut self, length: [u8; 4]) -> Result<&RawDocument, Error> {
+        let begins = self.at - 4;
+        let told = u32::from_le_bytes(length);
+        let size = usize::try_from(told).unwrap_or(usize::MAX);
+        if !(5..=LARGEST).contains(&size) {
+            return corrupt(format!("a document of {told} bytes at byte {begins}"));
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(size, 0);
+        buffer[..4].copy_from_slice(&length);
+        let whole = self.fill(&mut buffer[4..])?;
+        self.buffer = buffer;
+        if !whole {
+            return corrupt(format!("the archive ends in the middle of the document at byte {begins}"));
+        }
+        let bad = || Error::Corrupt(format!("the document at byte {begins} is no BSON"));
+        let document = RawDocument::from_bytes(&self.buffer).map_err(|_why| bad())?;
+        if !is_valid(document, 0) {
+            return Err(bad());
+        }
+        Ok(document)
+    }
+
+    /// Fills `bytes`; `false` when there is nothing more at all.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<bool, Error> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.input.read(&mut bytes[done..]) {
+                Ok(0) if done == 0 => return Ok(false),
+                Ok(0) => return corrupt(format!("the archive is cut short at byte {}", self.at)),
+                Ok(read) => {
+                    done += read;
+                    self.at += u64::try_from(read).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn bad(&self, what: &str) -> Error {
+        Error::Corrupt(format!("{what} cannot be read, before byte {}", self.at))
+    }
+}
+
+/// Whether everything in a document is what it says it is, down to the last level.
+fn is_valid(document: &RawDocument, depth: usize) -> bool {
+    depth <= DEEPEST
+        && document.iter().all(|element| match element {
+            Ok((_, RawBsonRef::Document(inner))) => is_valid(inner, depth + 1),
+            Ok((_, RawBsonRef::Array(inner))) => {
+                let inner = RawDocument::from_bytes(inner.as_bytes());
+                inner.is_ok_and(|inner| is_valid(inner, depth + 1))
+            }
+            Ok((_, RawBsonRef::JavaScriptCodeWithScope(code))) => is_valid(code.scope, depth + 1),
+            Ok(_) => true,
+            Err(_) => false,
+        })
+}
+
+fn corrupt<T>(why: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Corrupt(why.into()))
+}
+

@@ -1,0 +1,315 @@
+//! One run, in the order in which it happens. Nothing is published that was not read back.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use log::info;
+use serde::Serialize;
+use silo_core::units::whole_millis;
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+use crate::alerts::Event;
+use crate::check::Findings;
+use crate::context::Context;
+use crate::engine::{self, Outcome};
+use crate::error::Error;
+use crate::expectations::judge;
+use crate::journal::Journal;
+use crate::lease::Lease;
+use crate::manifest::{ArchiveFacts, Manifest, Previous, SourceIdentity, State, Tool, Verification, new_id, sha256};
+use crate::pipeline::Chunk;
+use crate::progress::Reporter;
+use crate::repository::{Repository, Shelf};
+use crate::verify::{as_written, read_along, read_back};
+
+/// How many chunks wait between the pipeline and the destinations.
+const AHEAD: usize = 4;
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// The backup's id.
+    pub id: String,
+    /// Whether it counts; not when it is held.
+    pub good: bool,
+    /// Why it is held.
+    pub held: Vec<String>,
+    /// `snapshot` or `fuzzy`.
+    pub consistency: &'static str,
+    /// How many documents.
+    pub documents: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The bytes of the archive as stored.
+    pub stored_bytes: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What became of each destination.
+    pub destinations: Vec<At>,
+    /// What was found to have vanished or to have been changed behind our back.
+    pub problems: Vec<String>,
+}
+
+/// What became of one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct At {
+    /// `primary` or `copy`.
+    pub name: &'static str,
+    /// Why the backup is not there; `null` when it is.
+    pub error: Option<String>,
+}
+
+/// A destination as this run found it.
+struct Place {
+    repository: Repository,
+    id: String,
+    shelf: Shelf,
+}
+
+/// Makes a backup, and tells whoever is to be told.
+///
+/// # Errors
+/// Why there is none.
+pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
+    context.alerts.tell(&Event::Started).await;
+    let outcome = leased(context, report).await;
+    context.cleaned_up().await;
+    let event = match &outcome {
+        Ok(made) => verdict(made),
+        Err(error) => Event::MustLook(error.code(), format!("the backup failed: {error}")),
+    };
+    context.alerts.tell(&event).await;
+    outcome
+}
+
+fn verdict(made: &Made) -> Event {
+    let failed = made.destinations.iter().find_map(|at| Some((at.name, at.error.as_ref()?)));
+    if !made.good {
+        return Event::MustLook("held", format!("{} is held: {}", made.id, made.held.join("; ")));
+    }
+    if let Some((name, why)) = failed {
+        return Event::MustLook("destination_failed", format!("{} is not in {name}: {why}", made.id));
+    }
+    if !made.problems.is_empty() {
+        return Event::MustLook("vanished", made.problems.join("; "));
+    }
+    Event::Succeeded(format!("{}: {} documents, {} bytes", made.id, made.documents, made.stored_bytes))
+}
+
+async fn leased(context: &Context, report: &Reporter) -> Result<Made, Error> {
+    context.leased(report, async |lease| make(context, lease, report).await).await
+}
+
+async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Made, Error> {
+    let (started, began) = (Timestamp::now(), Instant::now());
+    let id = new_id(started);
+    let source = engine::identify(&context.order(report)).await?;
+    let mut destinations = Vec::new();
+    let (mut places, mut problems) = (Vec::new(), Vec::new());
+    for repository in context.repositories() {
+        match prepare(context, repository, started).await {
+            Ok((place, found)) => {
+                problems.extend(found);
+                places.push(place);
+            }
+            Err(error) => destinations.push(failed(repository, &error, context)?),
+        }
+    }
+    let (outcome, places) = write(context, &id, places, &mut destinations, report).await?;
+    report.begin("verifying", Some(outcome.1.collections.iter().map(|found| found.sums.documents).sum()), "documents");
+    let held = judge(&context.settings.expectations, &outcome.1.collections, last_good(&places));
+    let mut made = Made {
+        id,
+        good: held.is_empty(),
+        held,
+        consistency: match outcome.0.consistency {
+            crate::manifest::Consistency::Snapshot => "snapshot",
+            crate::manifest::Consistency::Fuzzy => "fuzzy",
+        },
+        documents: 0,
+        bytes: 0,
+        stored_bytes: outcome.0.stored.bytes,
+        took_ms: 0,
+        destinations,
+        problems,
+    };
+    for place in &places {
+        let published = publish(context, lease, place, &made, &outcome, &source, started, report).await;
+        match published {
+            Ok(manifest) => {
+                (made.documents, made.bytes) = (manifest.documents(), manifest.bytes());
+                made.destinations.push(At { name: place.repository.name, error: None });
+            }
+            Err(error) => made.destinations.push(failed(&place.repository, &error, context)?),
+        }
+    }
+    made.took_ms = whole_millis(began.elapsed());
+    info!(id = made.id.as_str(), documents = made.documents, bytes = made.stored_bytes, took_ms = made.took_ms, good = made.good; "a backup was made");
+    Ok(made)
+}
+
+/// What is told of a destination that failed. The only one that there is fails the run.
+fn failed(repository: &Repository, error: &Error, context: &Context) -> Result<At, Error> {
+    log::error!(destination = repository.name, code = error.code(); "a destination failed: {error}");
+    match &context.copy {
+        None => Err(error.clone()),
+        Some(_) => Ok(At { name: repository.name, error: Some(error.to_string()) }),
+    }
+}
+
+/// Looks at a destination, clears what broken runs left, and finds what has vanished.
+async fn prepare(context: &Context, repository: &Repository, now: Timestamp) -> Result<(Place, Vec<String>), Error> {
+    let id = repository.identity().await?;
+    let shelf = repository.shelf().await?;
+    let journal = Journal::new(&context.client, &id);
+    journal.settle(&shelf).await?;
+    let problems = shelf.problems(&journal.published().await?);
+    let problems = problems.into_iter().map(|problem| format!("{}: {problem}", repository.name)).collect();
+    repository.sweep(&shelf, now).await?;
+    Ok((Place { repository: repository.clone(), id, shelf }, problems))
+}
+
+fn last_good(places: &[Place]) -> Option<&Manifest> {
+    let newest = places.iter().filter_map(|place| place.shelf.newest_good());
+    newest.map(|entry| &entry.manifest).max_by_key(|manifest| manifest.as_of)
+}
+
+/// Reads the database and writes the archive to every destination at once; those that took it go on.
+async fn write(context: &Context, id: &str, places: Vec<Place>, destinations: &mut Vec<At>, report: &Reporter) -> Result<((Outcome, Findings), Vec<Place>), Error> {
+    let settings = &context.settings;
+    let key = key(context, id);
+    let (out, chunks) = mpsc::channel(AHEAD);
+    let mut uploads = Vec::new();
+    let mut ways = Vec::new();
+    for place in places {
+        let (way, taken) = mpsc::channel(AHEAD);
+        let (repository, key) = (place.repository.clone(), key.clone());
+        uploads.push((place, context.uploads.spawn(async move { repository.store(&key, taken).await })));
+        ways.push(way);
+    }
+    if uploads.is_empty() {
+        return Err(Error::Engine("no destination can be written to".into()));
+    }
+    let sharing = tokio::spawn(share(chunks, ways));
+    // What is encrypted cannot be read back without the private key: it is read before it is encrypted.
+    let blind = settings.recipe.recipient.is_some() && settings.identity.is_none();
+    let (along, reading) = blind.then(|| read_along(settings.recipe.compression, &settings.folder)).unzip();
+    let order = context.order(report);
+    let outcome = engine::run(settings.engine, &order, out, along).await;
+    drop(sharing.await);
+    let mut written = Vec::new();
+    let mut last = None;
+    for (place, upload) in uploads {
+        let stored = upload.await.map_err(|_panic| Error::Engine("an upload broke off".into()))?;
+        match (&outcome, stored) {
+            (Ok(outcome), Ok(bytes)) if bytes == outcome.stored.bytes => written.push(place),
+            (Ok(_), Ok(_)) => destinations.push(failed(&place.repository, &Error::Engine("not all of the archive was written".into()), context)?),
+            (_, Err(error)) => {
+                // Why nobody took the archive says more than that nobody did.
+                last = Some(error.clone());
+                destinations.push(At { name: place.repository.name, error: Some(error.to_string()) });
+            }
+            (Err(_), Ok(_)) => {}
+        }
+    }
+    let outcome = match (outcome, last) {
+        (Ok(outcome), _) if !written.is_empty() => outcome,
+        (Err(error @ Error::Database { .. }), _) => return Err(error),
+        (_, Some(Error::Storage { doing, fault })) if fault.kind != silo_spaces::fault::Kind::Source => return Err(Error::Storage { doing, fault }),
+        (Err(error), _) => return Err(error),
+        (Ok(_), last) => return Err(last.unwrap_or_else(|| Error::Engine("no destination took the archive".into()))),
+    };
+    let findings = match reading {
+        None => outcome.written.clone(),
+        Some(reading) => {
+            let findings = reading.await.map_err(|_panic| Error::Engine("reading along broke off".into()))??;
+            as_written(&outcome.written.collections, &findings)?;
+            findings
+        }
+    };
+    Ok(((outcome, findings), written))
+}
+
+fn key(context: &Context, id: &str) -> String {
+    let recipe = &context.settings.recipe;
+    let encrypted = if recipe.recipient.is_some() { ".age" } else { "" };
+    format!("data/{id}.archive.{}{encrypted}", recipe.compression.extension())
+}
+
+/// Gives every destination everything; one that fails is left out, and when none is left nothing more is taken.
+async fn share(mut chunks: mpsc::Receiver<Chunk>, mut ways: Vec<mpsc::Sender<Chunk>>) {
+    while let Some(chunk) = chunks.recv().await {
+        let mut left = Vec::with_capacity(ways.len());
+        for way in ways {
+            if way.send(chunk.clone()).await.is_ok() {
+                left.push(way);
+            }
+        }
+        ways = left;
+        if ways.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Reads back what a destination has, and publishes the manifest, last.
+#[expect(clippy::too_many_arguments, reason = "what a manifest is made of")]
+async fn publish(
+    context: &Context,
+    lease: &Lease,
+    place: &Place,
+    made: &Made,
+    (outcome, findings): &(Outcome, Findings),
+    source: &SourceIdentity,
+    started_at: Timestamp,
+    report: &Reporter,
+) -> Result<Manifest, Error> {
+    let settings = &context.settings;
+    let archive = ArchiveFacts {
+        key: key(context, &made.id),
+        bytes: outcome.stored.bytes,
+        sha256: outcome.stored.sha256.clone(),
+        archive_bytes: outcome.stored.archive_bytes,
+        compression: settings.recipe.compression,
+        recipient: settings.recipe.recipient.clone(),
+    };
+    let read = read_back(&place.repository, &archive, settings.identity.as_ref(), &settings.folder, report).await?;
+    let how = if read.findings.is_some() { "decoded" } else { "bytes" };
+    let findings = read.findings.as_ref().unwrap_or(findings);
+    as_written(&outcome.written.collections, findings)?;
+    let manifest = Manifest {
+        format: crate::manifest::FORMAT,
+        id: made.id.clone(),
+        repository: place.id.clone(),
+        started_at,
+        as_of: outcome.as_of,
+        verified_at: Timestamp::now(),
+        state: if made.good { State::Verified } else { State::Held },
+        held: made.held.clone(),
+        source: source.clone(),
+        engine: settings.engine.word().into(),
+        consistency: outcome.consistency,
+        archive,
+        collections: findings.collections.clone(),
+        verification: Verification {
+            how: how.into(),
+            unique_indexes: findings.unique_indexes,
+            not_looked_at: findings.not_looked_at.clone(),
+        },
+        tool: Tool { version: settings.build.version.into(), sha: settings.build.sha.clone(), dirty: settings.build.dirty },
+        lease: lease.number(),
+        previous: place.shelf.newest().map(|newest| Previous { id: newest.manifest.id.clone(), sha256: newest.sha256.clone() }),
+    };
+    let file = manifest.to_file().map_err(|error| Error::Engine(error.to_string()))?;
+    let (journal, digest) = (Journal::new(&context.client, &place.id), sha256(&file));
+    lease.confirm().await?;
+    journal.remember(&made.id, &digest, lease.number(), false).await?;
+    // A holder that was held up here publishes nothing that its successor does not know of.
+    lease.confirm().await?;
+    place.repository.write(&format!("manifests/{}.json", made.id), file).await?;
+    journal.remember(&made.id, &digest, lease.number(), true).await?;
+    Ok(manifest)
+}

@@ -1,0 +1,183 @@
+//! What an archive holds, found out by reading it as a restore would; and whether that is what its manifest says.
+
+use std::path::Path;
+
+use bson::RawDocument;
+use serde_json::Value;
+use silo_mongo::fingerprint::Fingerprint;
+use silo_mongo::structure::{Collection, Kind};
+
+use crate::archive::reader::{Error, Visitor};
+use crate::archive::{Prelude, metadata};
+use crate::manifest::CollectionFacts;
+use crate::progress::Reporter;
+use crate::unique::UniqueKeys;
+
+/// Reads along and adds up.
+pub struct Checker {
+    keys: UniqueKeys,
+    found: Vec<Found>,
+    not_looked_at: Vec<String>,
+    unique_indexes: u64,
+    report: Reporter,
+}
+
+struct Found {
+    collection: Collection,
+    fingerprint: Fingerprint,
+    /// Its unique indexes, by their places in the keys.
+    unique: Vec<usize>,
+    untold: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The collections, by name.
+    pub collections: Vec<CollectionFacts>,
+    /// How many unique indexes were looked at.
+    pub unique_indexes: u64,
+    /// Those that only a server can judge.
+    pub not_looked_at: Vec<String>,
+    /// An index that two documents have the same key in.
+    pub duplicate: Option<String>,
+}
+
+impl Checker {
+    /// Keys that do not fit into memory go to `folder`; documents that were read are told to `report`.
+    #[must_use]
+    pub fn new(folder: &Path, report: Reporter) -> Self {
+        Self { keys: UniqueKeys::new(folder.to_path_buf()), found: Vec::new(), not_looked_at: Vec::new(), unique_indexes: 0, report }
+    }
+
+    /// What was found, when everything was read.
+    ///
+    /// # Errors
+    /// When what was put on disk cannot be read.
+    pub fn findings(self) -> std::io::Result<Findings> {
+        let mut collections: Vec<CollectionFacts> = self.found.iter().map(facts).collect();
+        collections.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Findings {
+            collections,
+            unique_indexes: self.unique_indexes,
+            not_looked_at: self.not_looked_at,
+            duplicate: self.keys.duplicate()?,
+        })
+    }
+}
+
+fn facts(found: &Found) -> CollectionFacts {
+    let collection = &found.collection;
+    CollectionFacts {
+        name: collection.name.clone(),
+        kind: collection.kind.word().into(),
+        sums: found.fingerprint.sums(),
+        options: metadata::extended(&collection.options),
+        indexes: collection.indexes.iter().map(metadata::extended).collect(),
+    }
+}
+
+impl Visitor for Checker {
+    fn prelude(&mut self, prelude: &Prelude) -> Result<(), Error> {
+        for namespace in &prelude.namespaces {
+            let name = &namespace.collection;
+            let collection = metadata::read(name, namespace.kind, &namespace.metadata);
+            let collection = collection.ok_or_else(|| Error::Corrupt(format!("what is said of {name} cannot be read")))?;
+            let mut unique = Vec::new();
+            // Documents of a time series are buckets, which its indexes are not of.
+            let indexes = collection.indexes.iter().filter(|_| collection.kind == Kind::Collection);
+            for index in indexes {
+                match self.keys.watch(name, index) {
+                    Some(Ok(place)) => unique.push(place),
+                    Some(Err(why)) => self.not_looked_at.push(why),
+                    None => {}
+                }
+            }
+            self.unique_indexes += u64::try_from(unique.len()).unwrap_or_default();
+            self.found.push(Found { collection, fingerprint: Fingerprint::default(), unique, untold: 0 });
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), Error> {
+        let found = &mut self.found[place];
+        found.fingerprint.add(document.as_bytes());
+        for index in &found.unique {
+            self.keys.add(*index, document)?;
+        }
+        found.untold += 1;
+        if found.untold >= 500 {
+            self.report.add(std::mem::take(&mut found.untold));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, place: usize) -> Result<(), Error> {
+        let found = &mut self.found[place];
+        self.report.add(std::mem::take(&mut found.untold));
+        Ok(())
+    }
+}
+
+/// How what was found differs from what was to be found.
+#[must_use]
+pub fn differences(wanted: &[CollectionFacts], found: &[CollectionFacts]) -> Vec<String> {
+    let mut differences = Vec::new();
+    for want in wanted {
+        let name = &want.name;
+        let Some(have) = found.iter().find(|have| have.name == *name) else {
+            differences.push(format!("{name} is missing"));
+            continue;
+        };
+        if have.sums != want.sums {
+            let (now, then) = (&have.sums, &want.sums);
+            differences.push(match (now.documents == then.documents, now.same_documents(then)) {
+                (false, _) => format!("{name} has {} documents and should have {}", now.documents, then.documents),
+                (true, false) => format!("documents of {name} are not what they were"),
+                (true, true) => format!("documents of {name} are in another order"),
+            });
+        }
+        differences.extend(structure(want, have));
+    }
+    let unknown = found.iter().filter(|have| wanted.iter().all(|want| want.name != have.name));
+    differences.extend(unknown.map(|have| format!("{} should not be there", have.name)));
+    differences
+}
+
+/// How the build of a collection differs: kind, options, indexes whatever their order.
+#[must_use]
+pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> {
+    let name = &want.name;
+    let mut differences = Vec::new();
+    if have.kind != want.kind {
+        differences.push(format!("{name} is a {} and should be a {}", have.kind, want.kind));
+    }
+    if text(&have.options) != text(&want.options) {
+        differences.push(format!("the options of {name} are not what they were"));
+    }
+    let of = |facts: &CollectionFacts| {
+        let mut indexes: Vec<(String, String)> = facts.indexes.iter().map(|index| (index["name"].to_string(), text(index))).collect();
+        indexes.sort();
+        indexes
+    };
+    let (wanted, had) = (of(want), of(have));
+    for (index, specification) in &wanted {
+        match had.iter().find(|(other, _)| other == index) {
+            None => differences.push(format!("{name} has no index {index}")),
+            Some((_, other)) if other != specification => differences.push(format!("index {index} of {name} is not what it was")),
+            Some(_) => {}
+        }
+    }
+    let more = had.iter().filter(|(index, _)| wanted.iter().all(|(other, _)| other != index));
+    differences.extend(more.map(|(index, _)| format!("{name} has an index {index} that it had not")));
+    differences
+}
+
+/// JSON as text that is the same when the top level's fields come in another order, as servers do; what is inside keeps its order, which
+/// in an index's keys means something.
+fn text(value: &Value) -> String {
+    let Value::Object(object) = value else { return value.to_string() };
+    let mut fields: Vec<String> = object.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+    fields.sort();
+    fields.join(",")
+}

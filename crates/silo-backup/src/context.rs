@@ -1,0 +1,126 @@
+//! What every command works with: the database, the destinations, those to tell.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use silo_mongo::commands::Commands;
+use silo_mongo::connect::connect;
+use silo_mongo::mongodb::Client;
+use silo_spaces::endpoint::Limits;
+use silo_spaces::{Spaces, Traffic};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::alerts::Alerts;
+use crate::engine::Order;
+use crate::error::Error;
+use crate::lease::Lease;
+use crate::progress::Reporter;
+use crate::repository::Repository;
+use crate::settings::{Destination, Settings};
+
+/// How long what was broken off may take to clean up after itself.
+const CLEAN_UP: Duration = Duration::from_secs(6);
+
+/// It; cloning shares everything.
+#[derive(Clone)]
+pub struct Context {
+    /// What we were told.
+    pub settings: Arc<Settings>,
+    /// The database's server.
+    pub client: Client,
+    /// What was sent to it.
+    pub commands: Arc<Commands>,
+    /// The first destination.
+    pub primary: Repository,
+    /// The second.
+    pub copy: Option<Repository>,
+    /// What was sent to each destination.
+    pub traffic: Vec<Arc<Traffic>>,
+    /// Who is told.
+    pub alerts: Alerts,
+    /// Cancelled when this process is to end.
+    pub stop: CancellationToken,
+    /// Uploads, which clean up after themselves when they are broken off.
+    pub uploads: TaskTracker,
+}
+
+impl Context {
+    /// Everything is set up and nothing asked yet.
+    ///
+    /// # Errors
+    /// When a connection string, TLS or the folder cannot be used.
+    pub async fn new(settings: Settings) -> io::Result<Self> {
+        let commands = Arc::<Commands>::default();
+        let client = connect(&settings.mongo, crate::NAME, Arc::clone(&commands)).await;
+        let client = client.map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))?;
+        std::fs::create_dir_all(&settings.folder).map_err(|error| {
+            io::Error::new(error.kind(), format!("BACKUP_FOLDER {} cannot be used: {error}", settings.folder.display()))
+        })?;
+        let mut traffic = Vec::new();
+        let mut repository = |name, destination: &Destination| {
+            let spaces = Spaces::new(&destination.endpoint, limits()).map_err(io::Error::other)?;
+            traffic.push(spaces.traffic());
+            Ok::<_, io::Error>(Repository::new(name, spaces, &destination.bucket, &settings.prefix))
+        };
+        let primary = repository("primary", &settings.primary)?;
+        let copy = settings.copy.as_ref().map(|copy| repository("copy", copy)).transpose()?;
+        let alerts = Alerts::new(settings.ping.clone(), settings.webhook.clone())?;
+        Ok(Self { client, commands, primary, copy, traffic, alerts, settings: Arc::new(settings), stop: CancellationToken::new(), uploads: TaskTracker::new() })
+    }
+
+    /// The destinations, the first first.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        std::iter::once(&self.primary).chain(&self.copy)
+    }
+
+    /// What an engine needs.
+    #[must_use]
+    pub fn order(&self, report: &Reporter) -> Order {
+        let settings = &self.settings;
+        Order {
+            client: self.client.clone(),
+            uri: settings.mongo.clone(),
+            database: settings.database.clone(),
+            tools: settings.tools.clone(),
+            recipe: settings.recipe.clone(),
+            folder: settings.folder.clone(),
+            version: settings.build.version.to_owned(),
+            report: report.clone(),
+        }
+    }
+
+    /// Does something while the lease is held, until it is done, the lease is lost, or this process is to end.
+    ///
+    /// # Errors
+    /// Its own, [`Error::Busy`], or [`Error::Interrupted`].
+    pub async fn leased<T>(&self, report: &Reporter, work: impl AsyncFnOnce(&Lease) -> Result<T, Error>) -> Result<T, Error> {
+        report.begin("waiting", None, "documents");
+        let lease = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Error::Interrupted),
+            lease = Lease::take(&self.client) => lease?,
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Error::Interrupted),
+            () = lease.lost.cancelled() => Err(Error::Busy("the lease was lost to another run".into())),
+            done = work(&lease) => done,
+        };
+        lease.release().await;
+        outcome
+    }
+
+    /// Waits, not for ever, until uploads that were broken off have cleaned up.
+    pub async fn cleaned_up(&self) {
+        self.uploads.close();
+        drop(tokio::time::timeout(CLEAN_UP, self.uploads.wait()).await);
+        self.uploads.reopen();
+    }
+}
+
+fn limits() -> Limits {
+    Limits { requests_per_second: NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN), ..Limits::default() }
+}

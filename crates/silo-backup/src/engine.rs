@@ -1,0 +1,94 @@
+//! What reads the database: an archive comes out of either engine, through the same pipeline.
+
+pub mod mongodump;
+pub mod native;
+
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use silo_core::secret::Secret;
+use silo_mongo::mongodb::{Client, bson::doc};
+use tokio::sync::mpsc;
+
+use crate::check::Findings;
+use crate::error::Error;
+use crate::manifest::{Consistency, SourceIdentity, sha256};
+use crate::pipeline::{Chunk, Recipe, Stored};
+use crate::progress::Reporter;
+use crate::settings::Engine;
+
+/// What an engine needs.
+#[derive(Clone)]
+pub struct Order {
+    /// The server.
+    pub client: Client,
+    /// Its connection string, for a child process.
+    pub uri: Secret,
+    /// The database.
+    pub database: String,
+    /// Where MongoDB's own tools are.
+    pub tools: Option<PathBuf>,
+    /// How the archive is stored.
+    pub recipe: Recipe,
+    /// On disk, for what does not fit into memory.
+    pub folder: PathBuf,
+    /// The version that the archive says it was written by.
+    pub version: String,
+    /// Who hears how far it is.
+    pub report: Reporter,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The moment that reading began.
+    pub as_of: Timestamp,
+    /// Whether everything is of that moment.
+    pub consistency: Consistency,
+    /// What was sent to be stored.
+    pub stored: Stored,
+    /// What was written, found out while it was.
+    pub written: Findings,
+}
+
+/// Reads the database and sends what is to be stored. Only an outcome means that all of it was sent.
+///
+/// # Errors
+/// Why not all of it was.
+pub async fn run(engine: Engine, order: &Order, out: mpsc::Sender<Chunk>, along: Option<mpsc::Sender<io::Result<Bytes>>>) -> Result<Outcome, Error> {
+    match engine {
+        Engine::Native => native::run(order, out, along).await,
+        Engine::Mongodump => mongodump::run(order, out, along).await,
+    }
+}
+
+/// Which server and database that is, without naming hosts.
+///
+/// # Errors
+/// Why the server did not tell.
+pub async fn identify(order: &Order) -> Result<SourceIdentity, Error> {
+    let hello = order.client.database("admin").run_command(doc! { "hello": 1 }).await;
+    let hello = hello.map_err(|error| Error::database("reaching the database")(&error))?;
+    let info = order.client.database("admin").run_command(doc! { "buildInfo": 1 }).await;
+    let info = info.map_err(|error| Error::database("asking for the server's version")(&error))?;
+    Ok(SourceIdentity {
+        database: order.database.clone(),
+        server_version: info.get_str("version").unwrap_or("0.0.0").to_owned(),
+        replica_set: hello.get_str("setName").ok().map(str::to_owned),
+        addresses: sha256(addresses(&order.uri).await?.join(",").as_bytes()),
+    })
+}
+
+/// The addresses in a connection string, sorted, in lower case, with `localhost` as its number.
+///
+/// # Errors
+/// When it is none.
+pub async fn addresses(uri: &Secret) -> Result<Vec<String>, Error> {
+    let options = silo_mongo::mongodb::options::ClientOptions::parse(uri.expose()).await;
+    let options = options.map_err(|_unprintable| Error::Refused("the connection string cannot be used".into()))?;
+    let mut addresses: Vec<String> = options.hosts.iter().map(|host| host.to_string().to_lowercase().replace("localhost:", "127.0.0.1:").replace("[::1]:", "127.0.0.1:")).collect();
+    addresses.sort();
+    Ok(addresses)
+}

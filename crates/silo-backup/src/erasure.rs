@@ -1,0 +1,104 @@
+//! Accounts that were deleted after a backup was made: they must not come back with it.
+//!
+//! AC leaves a tombstone for each (`account-tombstones`: the SHA-256 of the sub as `_id`, `completedAt`). Those newer than the backup
+//! are looked for in what was restored, and what belongs to them is removed again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_mongo::catalogue::Catalogue;
+use silo_mongo::field;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::structure::{self, Kind};
+
+use crate::error::Error;
+use crate::manifest::sha256;
+
+/// AC's collection of tombstones.
+const TOMBSTONES: &str = "account-tombstones";
+
+/// What there is to erase, and what was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Erasures {
+    /// How many tombstones are newer than the backup.
+    pub tombstones: usize,
+    /// How many of these accounts have something in what was restored.
+    pub accounts: usize,
+    /// Documents of theirs by collection: those found, or those removed.
+    pub documents: BTreeMap<String, u64>,
+    /// Collections of which nobody knows whose documents are.
+    pub not_looked_at: Vec<String>,
+    /// Whether they were removed.
+    pub applied: bool,
+}
+
+/// Looks for accounts that were deleted after `since`, by the tombstones in `live`, in `restored`; removes what is theirs when told to,
+/// and brings the tombstones along.
+///
+/// # Errors
+/// Why a database did not do its part.
+pub async fn erase(live: &Database, restored: &Database, since: Timestamp, apply: bool) -> Result<Erasures, Error> {
+    let tombstones = newer(live, since).await?;
+    let catalogue = Catalogue::built_in().map_err(|error| Error::Engine(error.to_string()))?;
+    let mut erasures = Erasures { tombstones: tombstones.len(), applied: apply, ..Erasures::default() };
+    let hashes: BTreeSet<&str> = tombstones.iter().filter_map(|tombstone| field::text(tombstone, "_id")).collect();
+    let mut accounts = BTreeSet::new();
+    for collection in structure::list(restored).await.map_err(Error::database("listing what was restored"))? {
+        if collection.kind != Kind::Collection || collection.name == TOMBSTONES {
+            continue;
+        }
+        let name = &collection.name;
+        let Some(owner) = catalogue.get(name).and_then(|entry| entry.owner.clone()) else {
+            erasures.not_looked_at.push(name.clone());
+            continue;
+        };
+        for sub in owners(restored, name, &owner).await? {
+            if !hashes.contains(sha256(sub.as_bytes()).as_str()) {
+                continue;
+            }
+            let theirs = doc! { &owner: &sub };
+            let documents = restored.collection::<Document>(name);
+            let count = if apply { documents.delete_many(theirs).await.map(|deleted| deleted.deleted_count) } else { documents.count_documents(theirs).await };
+            *erasures.documents.entry(name.clone()).or_default() += count.map_err(|error| Error::database(format!("erasing from {name}"))(&error))?;
+            accounts.insert(sub);
+        }
+    }
+    erasures.accounts = accounts.len();
+    if apply {
+        for tombstone in &tombstones {
+            let id = tombstone.get("_id").cloned().unwrap_or_default();
+            let kept = restored.collection::<Document>(TOMBSTONES).replace_one(doc! { "_id": id }, tombstone).upsert(true).await;
+            kept.map_err(|error| Error::database("bringing tombstones along")(&error))?;
+        }
+    }
+    Ok(erasures)
+}
+
+async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error> {
+    let doing = "reading the tombstones of deleted accounts";
+    let found = live.collection::<Document>(TOMBSTONES).find(doc! {}).await.map_err(|error| Error::database(doing)(&error))?;
+    let all: Vec<Document> = found.try_collect().await.map_err(|error| Error::database(doing)(&error))?;
+    // One that does not say when counts as newer.
+    Ok(all.into_iter().filter(|tombstone| field::time(tombstone, "completedAt").is_none_or(|at| at >= since)).collect())
+}
+
+/// Whoever owns something in a collection.
+async fn owners(database: &Database, name: &str, owner: &str) -> Result<BTreeSet<String>, Error> {
+    let doing = format!("reading whose documents {name} has");
+    let fault = |error| Error::database(doing.clone())(&error);
+    let projection = doc! { owner: 1 };
+    let mut documents = database.collection::<Document>(name).find(doc! {}).projection(projection).await.map_err(fault)?;
+    let mut owners = BTreeSet::new();
+    while let Some(document) = documents.try_next().await.map_err(fault)? {
+        match field::at(&document, owner) {
+            Some(silo_mongo::mongodb::bson::Bson::String(sub)) => drop(owners.insert(sub.clone())),
+            Some(silo_mongo::mongodb::bson::Bson::Array(subs)) => owners.extend(subs.iter().filter_map(|sub| sub.as_str()).map(str::to_owned)),
+            _ => {}
+        }
+    }
+    Ok(owners)
+}

@@ -1,0 +1,127 @@
+//! Why something was not done, with the exit code that says which kind it was.
+
+use std::io;
+
+use silo_core::settings::EXIT_CONFIG;
+
+/// Exit code: something failed; nothing was published, and the same may succeed later.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: what is stored is not what was written.
+pub const EXIT_CORRUPT: u8 = 2;
+/// Exit code: nobody can say, because the storage did not answer well enough.
+pub const EXIT_INCONCLUSIVE: u8 = 3;
+/// Exit code: a backup was made and is kept, and is not counted as good.
+pub const EXIT_HELD: u8 = 4;
+/// Exit code: another run has the lease.
+pub const EXIT_BUSY: u8 = 5;
+/// Exit code: refused, because it could harm what must not be harmed.
+pub const EXIT_REFUSED: u8 = 6;
+/// Exit code: the command line cannot be understood (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Why something was not done. The texts hold no secret and no document.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// 503: the database did not do its part.
+    #[error("{doing}: {fault}", fault = fault.detail())]
+    Database {
+        /// What was being done.
+        doing: String,
+        /// Why not.
+        fault: silo_mongo::fault::Fault,
+    },
+    /// 503: the storage did not do its part.
+    #[error("{doing}: {fault}")]
+    Storage {
+        /// What was being done.
+        doing: String,
+        /// Why not.
+        fault: silo_spaces::fault::Fault,
+    },
+    /// 500: the engine failed: the child's exit, its stream, a disk.
+    #[error("{0}")]
+    Engine(String),
+    /// 500: what is stored is not what was written.
+    #[error("{0}")]
+    Corrupt(String),
+    /// 503: nobody can say.
+    #[error("{0}")]
+    Inconclusive(String),
+    /// 409: another run has the lease.
+    #[error("{0}")]
+    Busy(String),
+    /// 409: it could harm what must not be harmed.
+    #[error("{0}")]
+    Refused(String),
+    /// 404: there is no such backup.
+    #[error("{0}")]
+    NotFound(String),
+    /// 503: it was told to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// A stable name, in snake case.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Database { fault, .. } => fault.code(),
+            Self::Storage { fault, .. } => fault.kind.code(),
+            Self::Engine(_) => "engine_failed",
+            Self::Corrupt(_) => "corrupt",
+            Self::Inconclusive(_) => "inconclusive",
+            Self::Busy(_) => "already_running",
+            Self::Refused(_) => "refused",
+            Self::NotFound(_) => "no_such_backup",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::Corrupt(_) => EXIT_CORRUPT,
+            Self::Inconclusive(_) => EXIT_INCONCLUSIVE,
+            Self::Busy(_) => EXIT_BUSY,
+            Self::Refused(_) => EXIT_REFUSED,
+            Self::NotFound(_) => EXIT_USAGE,
+            _ => EXIT_FAILED,
+        }
+    }
+
+    /// The error of the database while something was being done.
+    pub fn database<F: Into<silo_mongo::fault::Fault>>(doing: impl Into<String>) -> impl FnOnce(F) -> Self {
+        let doing = doing.into();
+        move |fault| Self::Database { doing, fault: fault.into() }
+    }
+
+    /// The error of the storage while something was being done.
+    pub fn storage(doing: impl Into<String>) -> impl FnOnce(silo_spaces::fault::Fault) -> Self {
+        let doing = doing.into();
+        move |fault| Self::Storage { doing, fault }
+    }
+}
+
+impl From<silo_mongo::fault::Fault> for Error {
+    fn from(fault: silo_mongo::fault::Fault) -> Self {
+        Self::Database { doing: "asking the database".into(), fault }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+/// What `--help` says of exit codes.
+#[must_use]
+pub fn exit_codes() -> String {
+    format!(
+        "Exit codes: 0 good, {EXIT_FAILED} failed, {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (the storage did not answer well enough to say), \
+         {EXIT_HELD} held (made and kept, not counted as good), {EXIT_BUSY} another run has the lease, {EXIT_REFUSED} refused (it could do harm), \
+         {EXIT_USAGE} the command line is wrong, {EXIT_CONFIG} the settings are wrong"
+    )
+}

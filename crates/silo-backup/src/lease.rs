@@ -1,0 +1,203 @@
+//! One run at a time, whoever asks and wherever: a lease in the database `silo`.
+//!
+//! No clocks are compared. Whoever holds the lease beats; whoever wants it takes it over when it has not beaten for as long as a lease
+//! lasts by its own watch, or when the holder was a process of this machine that is gone. Each taking over counts up, and everything
+//! the holder says later names its count: what a stale holder says matches nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::warn;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::{DateTime, Document, doc};
+use silo_mongo::mongodb::{Client, Collection};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+
+/// The database that is Silo's own.
+pub const SILO: &str = "silo";
+/// How long a lease lasts without a beat.
+const LASTS: Duration = Duration::from_secs(40);
+/// How often its holder beats.
+const BEAT: Duration = Duration::from_secs(8);
+/// How often whoever waits for it looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// The one lease of backups.
+const NAME: &str = "backup";
+
+/// A lease that is held. Dropping it lets it end by itself; [`Lease::release`] is quicker.
+pub struct Lease {
+    held: Held,
+    /// Cancelled when the lease is lost.
+    pub lost: CancellationToken,
+    beating: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Held {
+    leases: Collection<Document>,
+    holder: Arc<str>,
+    token: i64,
+}
+
+impl Lease {
+    /// Takes it, waiting while it is not clear whether its holder still lives.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the holder lives.
+    pub async fn take(client: &Client) -> Result<Self, Error> {
+        let leases = client.database(SILO).collection::<Document>(NAME_OF_COLLECTION);
+        let doing = "taking the lease for backups (the account has to write in the database `silo`)";
+        let mut watched: Option<(i64, i64, Instant)> = None;
+        loop {
+            let found = leases.find_one(doc! { "_id": NAME }).await.map_err(Error::database(doing))?;
+            let found = match found {
+                Some(found) => found,
+                None => {
+                    // Somebody else may be quicker.
+                    let first = doc! { "_id": NAME, "token": 0_i64, "beat": 0_i64, "holder": "", "host": "" };
+                    drop(leases.insert_one(first).await);
+                    leases.find_one(doc! { "_id": NAME }).await.map_err(Error::database(doing))?.unwrap_or_default()
+                }
+            };
+            let number = |name| field::count(&found, name).and_then(|count| i64::try_from(count).ok()).unwrap_or_default();
+            let (token, beat) = (number("token"), number("beat"));
+            let holder = field::text(&found, "holder").unwrap_or_default();
+            let host = field::text(&found, "host").unwrap_or_default();
+            let free = holder.is_empty() || is_dead(host, holder);
+            let expired = watched.is_some_and(|(of, last, since)| (of, last) == (token, beat) && since.elapsed() >= LASTS);
+            if free || expired {
+                if let Some(lease) = Self::take_over(&leases, token, beat).await.map_err(Error::database(doing))? {
+                    return Ok(lease);
+                }
+                continue;
+            }
+            match watched {
+                Some((of, last, _)) if (of, last) != (token, beat) => {
+                    return Err(Error::Busy("another run is under way, here or on another machine".into()));
+                }
+                Some(_) => {}
+                None => watched = Some((token, beat, Instant::now())),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn take_over(leases: &Collection<Document>, token: i64, beat: i64) -> silo_mongo::mongodb::error::Result<Option<Self>> {
+        let holder: Arc<str> = holder().into();
+        let as_seen = doc! { "_id": NAME, "token": token, "beat": beat };
+        let mine = doc! { "$set": { "token": token + 1, "beat": 0_i64, "holder": &*holder, "host": host(), "at": DateTime::now() } };
+        let taken = leases.update_one(as_seen, mine).await?;
+        if taken.modified_count == 0 {
+            return Ok(None);
+        }
+        let held = Held { leases: leases.clone(), holder, token: token + 1 };
+        let lost = CancellationToken::new();
+        let beating = tokio::spawn(held.clone().keep_beating(lost.clone()));
+        Ok(Some(Self { held, lost, beating }))
+    }
+
+    /// The number of this lease: larger than that of every one before.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.held.token.cast_unsigned()
+    }
+
+    /// Makes sure that the lease is still held, as the database sees it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when it was taken over.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        match self.held.beat().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Busy("another run has taken over while this one was held up".into())),
+            Err(error) => Err(Error::database("confirming the lease for backups")(&error)),
+        }
+    }
+
+    /// Gives it back.
+    pub async fn release(self) {
+        self.beating.abort();
+        let mine = doc! { "_id": NAME, "token": self.held.token, "holder": &*self.held.holder };
+        // Nobody beats any more: it ends by itself.
+        drop(self.held.leases.update_one(mine, doc! { "$set": { "holder": "" } }).await);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.beating.abort();
+    }
+}
+
+impl Held {
+    async fn beat(&self) -> silo_mongo::mongodb::error::Result<bool> {
+        let mine = doc! { "_id": NAME, "token": self.token, "holder": &*self.holder };
+        let beat = doc! { "$inc": { "beat": 1_i64 }, "$set": { "at": DateTime::now() } };
+        Ok(self.leases.update_one(mine, beat).await?.matched_count == 1)
+    }
+
+    async fn keep_beating(self, lost: CancellationToken) {
+        let mut last = Instant::now();
+        loop {
+            tokio::time::sleep(BEAT).await;
+            match self.beat().await {
+                Ok(true) => last = Instant::now(),
+                Ok(false) => break,
+                Err(_) if last.elapsed() < LASTS - 2 * BEAT => {}
+                Err(_) => break,
+            }
+        }
+        warn!("the lease for backups is lost; this run ends");
+        lost.cancel();
+    }
+}
+
+/// The collection of leases.
+const NAME_OF_COLLECTION: &str = "leases";
+
+/// This process: its number, when it was started, and a few letters, because a process can hold a lease twice, one after the other.
+fn holder() -> String {
+    let id = std::process::id();
+    format!("{id} {} {}", started(id).unwrap_or_default(), rand::random::<u32>())
+}
+
+/// This machine since it was booted, and the namespace that process numbers are of.
+fn host() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), namespace.display())
+}
+
+/// Whether a holder was a process of this machine and is gone.
+fn is_dead(of_host: &str, holder: &str) -> bool {
+    let mut parts = holder.split(' ');
+    let id = parts.next().and_then(|id| id.parse().ok());
+    let (Some(id), Some(then)) = (id, parts.next()) else { return false };
+    // A machine that tells nothing of itself proves nothing.
+    of_host.len() > 36 && of_host == host() && started(id).is_none_or(|now| now != then)
+}
+
+/// When a process was started, in ticks since the machine was (`/proc/<id>/stat`, field 22).
+fn started(id: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    // A zombie holds nothing.
+    (fields.first() != Some(&"Z")).then(|| fields.get(19).map(|ticks| (*ticks).to_owned()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_machine_can_be_known_to_be_gone() {
+        let own = holder();
+        assert!(!is_dead(&host(), &own));
+        assert!(is_dead(&host(), "4194305 1 1"));
+        assert!(is_dead(&host(), &format!("{} 1 1", std::process::id())), "the number was given to another process");
+        assert!(!is_dead("another machine that was booted some time ago", "4194305 1 1"));
+        assert!(!is_dead("", "4194305 1 1"));
+    }
+}

@@ -1,0 +1,26 @@
+//! x
+pub mod archive;
+pub mod error;
+pub mod manifest;
+pub mod pipeline;
+pub mod progress;
+pub mod unique;
+pub mod repository;
+pub mod retention;
+pub mod expectations;
+pub mod check;
+pub mod schedule;
+pub mod settings;
+pub mod lease;
+pub mod engine;
+pub mod verify;
+pub mod journal;
+pub mod alerts;
+pub mod context;
+pub mod backup;
+pub mod restore;
+pub mod drill;
+pub mod prune;
+pub mod erasure;
+pub mod swap;
+pub const NAME: &str = "silo-backup";

@@ -1,0 +1,231 @@
+//! What is published of a backup, last: a backup without a manifest does not exist.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use silo_mongo::fingerprint::Sums;
+
+use crate::pipeline::Compression;
+
+/// The version of what is written here.
+pub const FORMAT: u32 = 1;
+
+/// One backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The version of this description.
+    pub format: u32,
+    /// Its name: the time it began, in UTC, and six random letters.
+    pub id: String,
+    /// The id of the repository it belongs to.
+    pub repository: String,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When reading the database began; with `consistency: snapshot` the moment that everything is of.
+    pub as_of: Timestamp,
+    /// When it had been verified.
+    pub verified_at: Timestamp,
+    /// `verified` or `held`.
+    pub state: State,
+    /// Why it is held; empty when it is not.
+    pub held: Vec<String>,
+    /// Where it comes from.
+    pub source: SourceIdentity,
+    /// `native` or `mongodump`.
+    pub engine: String,
+    /// Whether everything is of one moment.
+    pub consistency: Consistency,
+    /// The archive.
+    pub archive: ArchiveFacts,
+    /// The collections, by name.
+    pub collections: Vec<CollectionFacts>,
+    /// How it was verified.
+    pub verification: Verification,
+    /// What wrote it.
+    pub tool: Tool,
+    /// The number of the lease under which it was written; a later run has a larger one.
+    pub lease: u64,
+    /// The manifest before it.
+    pub previous: Option<Previous>,
+}
+
+/// How far a backup is to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Read back whole, and what was expected.
+    Verified,
+    /// Read back whole, and not what was expected.
+    Held,
+}
+
+/// Whether everything is of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// It is: a canary proved it.
+    Snapshot,
+    /// Documents were read one after the other while others may have written.
+    Fuzzy,
+}
+
+/// Where a backup comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceIdentity {
+    /// The database.
+    pub database: String,
+    /// The server's version.
+    pub server_version: String,
+    /// The replica set's name.
+    pub replica_set: Option<String>,
+    /// A digest of the servers' addresses, to recognise them without naming them.
+    pub addresses: String,
+}
+
+/// The archive as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveFacts {
+    /// Its key in the bucket, below the prefix.
+    pub key: String,
+    /// Its bytes as stored.
+    pub bytes: u64,
+    /// SHA-256 over them, in hexadecimal.
+    pub sha256: String,
+    /// Its bytes before compression.
+    pub archive_bytes: u64,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// To whom it is encrypted with age.
+    pub recipient: Option<String>,
+}
+
+/// One collection in a backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectionFacts {
+    /// Its name.
+    pub name: String,
+    /// `collection`, `view` or `timeseries`.
+    pub kind: String,
+    /// Its documents.
+    #[serde(flatten)]
+    pub sums: Sums,
+    /// What it was created with, as canonical Extended JSON.
+    pub options: Value,
+    /// Its indexes, as canonical Extended JSON.
+    pub indexes: Vec<Value>,
+}
+
+/// How a backup was verified before it was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// `decoded`: read back and read as a restore would. `bytes`: read back byte for byte, and read as a restore would while it was
+    /// written, because the private key is not here.
+    pub how: String,
+    /// Unique indexes that were looked at.
+    pub unique_indexes: u64,
+    /// Those that only a server can judge, and why.
+    pub not_looked_at: Vec<String>,
+}
+
+/// What wrote a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tool {
+    /// The version of silo.
+    pub version: String,
+    /// The git commit.
+    pub sha: Option<String>,
+    /// Whether it had changes on top.
+    pub dirty: Option<bool>,
+}
+
+/// The manifest before one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Previous {
+    /// Its id.
+    pub id: String,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// How many documents.
+    #[must_use]
+    pub fn documents(&self) -> u64 {
+        self.collections.iter().map(|collection| collection.sums.documents).sum()
+    }
+
+    /// How many bytes all documents have.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.collections.iter().map(|collection| collection.sums.bytes).sum()
+    }
+
+    /// Its collections by name.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<&str, &CollectionFacts> {
+        self.collections.iter().map(|collection| (collection.name.as_str(), collection)).collect()
+    }
+
+    /// The file: the manifest, and the SHA-256 of its own text, so that a changed byte shows.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn to_file(&self) -> serde_json::Result<Vec<u8>> {
+        let manifest = serde_json::value::to_raw_value(self)?;
+        let sha256 = sha256(manifest.get().as_bytes());
+        serde_json::to_vec(&File { sha256, manifest })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_file(bytes: &[u8]) -> Result<Self, String> {
+        let file: File = serde_json::from_slice(bytes).map_err(|_text| "it is no manifest".to_owned())?;
+        if sha256(file.manifest.get().as_bytes()) != file.sha256 {
+            return Err("its checksum is not that of its text".into());
+        }
+        let manifest: Self = serde_json::from_str(file.manifest.get()).map_err(|_text| "it is no manifest that is known here".to_owned())?;
+        if manifest.format != FORMAT {
+            return Err(format!("it is of format {}, and {FORMAT} is known here", manifest.format));
+        }
+        Ok(manifest)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    sha256: String,
+    manifest: Box<RawValue>,
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// A new backup's id. Ids sort by time.
+#[must_use]
+pub fn new_id(now: Timestamp) -> String {
+    let letters: String = (0..6).map(|_| char::from(b'a' + rand::random_range(0..26_u8))).collect();
+    format!("{}-{letters}", now.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// Whether a text can be a backup's id: what names keys of ours is never more than that.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let (time, letters) = text.split_once('-').unwrap_or_default();
+    time.len() == 16 && letters.len() == 6 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}

@@ -1,0 +1,337 @@
+//! What an archive's bytes go through on their way to storage and back: compression, encryption, a checksum.
+//!
+//! All of it streams and runs on a thread of its own; chunks go to whoever uploads them, and come from whoever downloads them.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use silo_core::secret::Secret;
+use tokio::sync::mpsc;
+
+/// How much is sent at once.
+const CHUNK: usize = 256 * 1024;
+/// Quick, and not much larger than what the slower levels make of BSON.
+const GZIP_LEVEL: u32 = 3;
+const ZSTD_LEVEL: i32 = 3;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// RFC 1952: what stock tools read.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Compression {
+    /// What a file's name ends with.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gzip => "gz",
+            Self::Zstd => "zst",
+        }
+    }
+}
+
+/// How an archive is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// How it is compressed.
+    pub compression: Compression,
+    /// To whom it is encrypted (`age1...`); to nobody when there is none.
+    pub recipient: Option<String>,
+}
+
+/// What is known of a stored archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its bytes as stored.
+    pub bytes: u64,
+    /// SHA-256 over them, in hexadecimal.
+    pub sha256: String,
+    /// The bytes of the archive itself.
+    pub archive_bytes: u64,
+}
+
+/// A part of what is stored.
+#[derive(Clone, Debug)]
+pub enum Chunk {
+    /// Bytes.
+    Data(Bytes),
+    /// Everything was sent. A stream that ends without this is broken off.
+    End,
+}
+
+/// Takes an archive and sends what is to be stored. Dropping it before [`Sink::finish`] breaks the stream off.
+pub struct Sink {
+    compressor: Compressor,
+    archive_bytes: u64,
+}
+
+enum Compressor {
+    Gzip(flate2::write::GzEncoder<Encryptor>),
+    Zstd(zstd::stream::write::Encoder<'static, Encryptor>),
+}
+
+/// What comes before storage; whoever reads along gets what is compressed and not encrypted.
+struct Encryptor {
+    way: Way,
+    along: Option<Along>,
+}
+
+enum Way {
+    Plain(Sender),
+    Age(Box<age::stream::StreamWriter<Sender>>),
+}
+
+struct Along {
+    out: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Along {
+    fn send(&mut self) -> io::Result<()> {
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        let sent = self.out.blocking_send(Ok(chunk.into()));
+        sent.map_err(|_gone| io::Error::other("whoever reads along has stopped"))
+    }
+}
+
+struct Sender {
+    out: mpsc::Sender<Chunk>,
+    buffer: Vec<u8>,
+    bytes: u64,
+    sha256: Sha256,
+}
+
+impl Sink {
+    /// Sends to `out`, and what is compressed and not yet encrypted `along`.
+    ///
+    /// # Errors
+    /// When the recipient is none, or nobody takes what is sent.
+    pub fn new(recipe: &Recipe, out: mpsc::Sender<Chunk>, along: Option<mpsc::Sender<io::Result<Bytes>>>) -> io::Result<Self> {
+        let sender = Sender { out, buffer: Vec::with_capacity(CHUNK), bytes: 0, sha256: Sha256::new() };
+        let way = match &recipe.recipient {
+            None => Way::Plain(sender),
+            Some(recipient) => {
+                let recipient = recipient_of(recipient).ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;
+                let recipients = std::iter::once(&recipient as &dyn age::Recipient);
+                let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
+                Way::Age(Box::new(encryptor.wrap_output(sender)?))
+            }
+        };
+        let along = along.map(|out| Along { out, buffer: Vec::new() });
+        let encryptor = Encryptor { way, along };
+        let compressor = match recipe.compression {
+            Compression::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(encryptor, flate2::Compression::new(GZIP_LEVEL))),
+            Compression::Zstd => Compressor::Zstd(zstd::stream::write::Encoder::new(encryptor, ZSTD_LEVEL)?),
+        };
+        Ok(Self { compressor, archive_bytes: 0 })
+    }
+
+    /// Sends what is left, and tells what was sent; the stream itself ends with [`Finished::end`].
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn finish(self) -> io::Result<Finished> {
+        let mut encryptor = match self.compressor {
+            Compressor::Gzip(gzip) => gzip.finish()?,
+            Compressor::Zstd(zstd) => zstd.finish()?,
+        };
+        if let Some(mut along) = encryptor.along.take() {
+            along.send()?;
+        }
+        let mut sender = match encryptor.way {
+            Way::Plain(sender) => sender,
+            Way::Age(age) => age.finish()?,
+        };
+        sender.send()?;
+        let stored = Stored {
+            bytes: sender.bytes,
+            sha256: format!("{:x}", sender.sha256.finalize()),
+            archive_bytes: self.archive_bytes,
+        };
+        Ok(Finished { stored, out: sender.out })
+    }
+}
+
+/// Everything was sent, and nobody knows yet.
+pub struct Finished {
+    /// What was sent.
+    pub stored: Stored,
+    out: mpsc::Sender<Chunk>,
+}
+
+impl Finished {
+    /// Ends the stream: only now is it whole.
+    ///
+    /// # Errors
+    /// When nobody takes it any more.
+    pub fn end(self) -> io::Result<Stored> {
+        self.out.blocking_send(Chunk::End).map_err(|_gone| gone())?;
+        Ok(self.stored)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.compressor {
+            Compressor::Gzip(gzip) => gzip.write(bytes)?,
+            Compressor::Zstd(zstd) => zstd.write(bytes)?,
+        };
+        self.archive_bytes += u64::try_from(written).unwrap_or_default();
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for Encryptor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.way {
+            Way::Plain(sender) => sender.write(bytes)?,
+            Way::Age(age) => age.write(bytes)?,
+        };
+        if let Some(along) = &mut self.along {
+            along.buffer.extend_from_slice(&bytes[..written]);
+            if along.buffer.len() >= CHUNK {
+                along.send()?;
+            }
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sender {
+    fn send(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.bytes += u64::try_from(chunk.len()).unwrap_or_default();
+        self.sha256.update(&chunk);
+        self.out.blocking_send(Chunk::Data(chunk.into())).map_err(|_gone| gone())
+    }
+}
+
+impl Write for Sender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "no destination takes the archive any more")
+}
+
+/// An `age1...` recipient.
+#[must_use]
+pub fn recipient_of(text: &str) -> Option<age::x25519::Recipient> {
+    text.trim().parse().ok()
+}
+
+/// An `AGE-SECRET-KEY-1...` identity, in a file's text as `age-keygen` writes it.
+#[must_use]
+pub fn identity_of(text: &Secret) -> Option<age::x25519::Identity> {
+    let line = text.expose().lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    line?.parse().ok()
+}
+
+/// Stored bytes as they come, with what they amount to.
+pub struct Incoming {
+    from: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: Bytes,
+    bytes: u64,
+    sha256: Sha256,
+    /// Why no more came, when that was not the end.
+    pub broke: Option<String>,
+}
+
+impl Incoming {
+    /// Reads what is sent.
+    #[must_use]
+    pub fn new(from: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { from, chunk: Bytes::new(), bytes: 0, sha256: Sha256::new(), broke: None }
+    }
+
+    /// Reads what nobody read, and tells how many bytes came and their SHA-256 in hexadecimal.
+    ///
+    /// # Errors
+    /// When they could not be had to the end.
+    pub fn rest(&mut self) -> io::Result<(u64, String)> {
+        io::copy(self, &mut io::sink())?;
+        Ok((self.bytes, format!("{:x}", self.sha256.clone().finalize())))
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.from.blocking_recv() {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(error)) => {
+                    self.broke = Some(error.to_string());
+                    return Err(error);
+                }
+                None => return Ok(0),
+            }
+            self.bytes += u64::try_from(self.chunk.len()).unwrap_or_default();
+            self.sha256.update(&self.chunk);
+        }
+        let size = into.len().min(self.chunk.len());
+        into[..size].copy_from_slice(&self.chunk.split_to(size));
+        Ok(size)
+    }
+}
+
+/// The archive in stored bytes.
+///
+/// # Errors
+/// When it is encrypted and cannot be decrypted with `identity`, or the first bytes could not be had.
+pub fn open<'a>(stored: &'a mut Incoming, compression: Compression, identity: Option<&age::x25519::Identity>) -> io::Result<Box<dyn Read + 'a>> {
+    let plain: Box<dyn Read + 'a> = match identity {
+        None => Box::new(stored),
+        Some(identity) => {
+            let decryptor = age::Decryptor::new(stored).map_err(decryption)?;
+            let identities = std::iter::once(identity as &dyn age::Identity);
+            Box::new(decryptor.decrypt(identities).map_err(decryption)?)
+        }
+    };
+    decompress(plain, compression)
+}
+
+/// What was compressed.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn decompress<'a>(from: impl Read + 'a, compression: Compression) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(from)?),
+    })
+}
+
+fn decryption(error: age::DecryptError) -> io::Error {
+    match error {
+        age::DecryptError::Io(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, format!("it cannot be decrypted: {other}")),
+    }
+}

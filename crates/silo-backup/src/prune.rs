@@ -1,0 +1,131 @@
+//! Deleting what retention lets go: the manifest first, the archive seven days later.
+
+use jiff::{SignedDuration, Timestamp};
+use log::info;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::progress::Reporter;
+use crate::repository::{Pruned, Repository, Shelf};
+use crate::retention::{Backup, Clock, Decision, plan};
+
+/// So long after its manifest an archive goes too; until then `prune --undo` brings a backup back.
+const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What goes and what stays in one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// `primary` or `copy`.
+    pub destination: &'static str,
+    /// Each backup, the newest first.
+    pub decisions: Vec<Decision>,
+    /// Backups that were pruned, whose archives go now.
+    pub archives: Vec<String>,
+}
+
+/// Decides for one destination.
+#[must_use]
+pub fn decide(context: &Context, repository: &Repository, shelf: &Shelf, now: Timestamp) -> Plan {
+    let clock = Clock { now, ahead: repository.clock_ahead() };
+    let backups = backups(shelf);
+    let doubt = clock.doubt(&backups).is_some();
+    let due = |pruned: &&Pruned| pruned.file.is_some() && !doubt && now.duration_since(pruned.at) >= GRACE;
+    Plan {
+        destination: repository.name,
+        decisions: plan(&backups, context.settings.policy, clock),
+        archives: shelf.pruned.iter().filter(|(_, pruned)| due(pruned)).map(|(id, _)| id.clone()).collect(),
+    }
+}
+
+/// What retention has to know of what is on the shelf.
+#[must_use]
+pub fn backups(shelf: &Shelf) -> Vec<Backup> {
+    let backup = |entry: &crate::repository::Entry| Backup {
+        id: entry.manifest.id.clone(),
+        at: entry.manifest.as_of,
+        good: entry.is_good(),
+        drilled: entry.is_drilled(),
+    };
+    shelf.entries.iter().map(backup).collect()
+}
+
+/// Deletes what may go, under the lease, everywhere; or only says what would (`dry`).
+///
+/// # Errors
+/// Why something that may go is still there. What went so far went whole.
+pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<Plan>, Error> {
+    if dry {
+        let mut plans = Vec::new();
+        for repository in context.repositories() {
+            plans.push(decide(context, repository, &repository.shelf().await?, Timestamp::now()));
+        }
+        return Ok(plans);
+    }
+    context
+        .leased(report, async |_| {
+            report.begin("cleaning", None, "documents");
+            let mut plans = Vec::new();
+            for repository in context.repositories() {
+                let shelf = repository.shelf().await?;
+                let plan = decide(context, repository, &shelf, Timestamp::now());
+                apply(repository, &shelf, &plan).await?;
+                plans.push(plan);
+            }
+            Ok(plans)
+        })
+        .await
+}
+
+async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<(), Error> {
+    for decision in plan.decisions.iter().filter(|decision| !decision.keep) {
+        let Some(entry) = shelf.entries.iter().find(|entry| entry.manifest.id == decision.id) else { continue };
+        let id = &decision.id;
+        let file = entry.manifest.to_file().map_err(|error| Error::Engine(error.to_string()))?;
+        let pruned = Pruned {
+            at: Timestamp::now(),
+            why: decision.why.join("; "),
+            sha256: entry.sha256.clone(),
+            key: entry.manifest.archive.key.clone(),
+            file: Some(String::from_utf8_lossy(&file).into_owned()),
+        };
+        // What is left of it is there before it goes: broken off in between, it has both, and goes the next time.
+        repository.write_json(&format!("pruned/{id}.json"), &pruned).await?;
+        repository.delete(&format!("manifests/{id}.json")).await?;
+        info!(id = id.as_str(), destination = repository.name; "a backup was pruned; its archive goes in seven days");
+    }
+    for id in &plan.archives {
+        let Some(pruned) = shelf.pruned.get(id).filter(|_| shelf.entries.iter().all(|entry| entry.manifest.id != *id)) else { continue };
+        repository.delete(&pruned.key).await?;
+        repository.write_json(&format!("pruned/{id}.json"), &Pruned { file: None, ..pruned.clone() }).await?;
+        for folder in ["drills", "accepted"] {
+            repository.delete(&format!("{folder}/{id}.json")).await?;
+        }
+        info!(id = id.as_str(), destination = repository.name; "the archive of a pruned backup was deleted");
+    }
+    Ok(())
+}
+
+/// Brings a pruned backup back whose archive is still there. Gives the destinations where it is back.
+///
+/// # Errors
+/// That there is none, or why it is not back.
+pub async fn undo(context: &Context, id: &str, report: &Reporter) -> Result<Vec<&'static str>, Error> {
+    let back = context
+        .leased(report, async |_| {
+            let mut back = Vec::new();
+            for repository in context.repositories() {
+                let shelf = repository.shelf().await?;
+                let Some(pruned) = shelf.pruned.get(id) else { continue };
+                let Some(file) = &pruned.file else { continue };
+                repository.write(&format!("manifests/{id}.json"), file.clone().into_bytes()).await?;
+                repository.delete(&format!("pruned/{id}.json")).await?;
+                back.push(repository.name);
+            }
+            Ok(back)
+        })
+        .await?;
+    if back.is_empty() { Err(Error::NotFound(format!("there is no pruned backup {id} whose archive is still there"))) } else { Ok(back) }
+}

@@ -1,0 +1,68 @@
+//! Reading an archive back, range after range, gone on with where a connection broke.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use silo_spaces::Spaces;
+use silo_spaces::fault::{Fault, Kind};
+use tokio::sync::mpsc;
+
+/// How many chunks wait for whoever reads them.
+const AHEAD: usize = 4;
+/// How often a broken download is gone on with without a byte having come.
+const TRIES: u32 = 6;
+
+/// Starts it. What cannot be had ends it with an error that holds the [`Fault`].
+pub(super) fn start(spaces: Spaces, bucket: String, key: String, size: u64) -> mpsc::Receiver<io::Result<Bytes>> {
+    let (out, chunks) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let mut at = 0;
+        let mut tries = 0;
+        while at < size {
+            let before = at;
+            match run(&spaces, &bucket, &key, &mut at, size, &out).await {
+                Ok(()) => {}
+                Err(fault) => {
+                    tries = if at > before { 0 } else { tries + 1 };
+                    if !fault.is_transient() || tries >= TRIES {
+                        // Whoever does not listen any more does not want to know.
+                        drop(out.send(Err(io::Error::other(fault))).await);
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                }
+            }
+            if out.is_closed() {
+                return;
+            }
+        }
+    });
+    chunks
+}
+
+async fn run(
+    spaces: &Spaces,
+    bucket: &str,
+    key: &str,
+    at: &mut u64,
+    size: u64,
+    out: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(), Fault> {
+    let mut pieces = std::pin::pin!(spaces.get(bucket, key, Some(*at..size)).await?);
+    let before = *at;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        *at += u64::try_from(piece.len()).unwrap_or_default();
+        if out.send(Ok(piece)).await.is_err() {
+            return Ok(());
+        }
+    }
+    if *at < size {
+        let detail = "the storage ended an answer before it was whole";
+        let kind = if *at > before { Kind::Unreachable } else { Kind::Malformed };
+        return Err(Fault::other(kind, detail));
+    }
+    Ok(())
+}

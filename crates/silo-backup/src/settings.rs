@@ -1,0 +1,311 @@
+//! What silo-backup is told: what is read, where it is kept, when, for how long, and who hears of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use silo_core::build::Build;
+use silo_core::logging::LogFormat;
+use silo_core::secret::Secret;
+use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::variables::{
+    AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET, BACKUP_COMPRESSION, BACKUP_COPY_BUCKET,
+    BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY, BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_DAYS, BACKUP_ENGINE, BACKUP_EXPECTED,
+    BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY, BACKUP_OLDEST_HOURS, BACKUP_PING_URL,
+    BACKUP_PREFIX, BACKUP_SCHEDULE, BACKUP_TIMEZONE, BACKUP_WEBHOOK_URL, BIND, DRILL_CONNECTION_STRING, MONGO_TOOLS,
+    MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET,
+};
+use silo_mongo::catalogue::Catalogue;
+use silo_spaces::endpoint::{Addressing, Endpoint};
+
+use crate::expectations::Expectations;
+use crate::pipeline::{Compression, Recipe, identity_of, recipient_of};
+use crate::retention::Policy;
+use crate::schedule::Schedule;
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_filter: String,
+    /// What this binary is.
+    pub build: Build,
+    /// The database's connection string.
+    pub mongo: Secret,
+    /// Its name.
+    pub database: String,
+    /// Where drills restore to, when not to the same server.
+    pub drill_mongo: Option<Secret>,
+    /// What reads the database.
+    pub engine: Engine,
+    /// Where MongoDB's own tools are; on the `PATH` without.
+    pub tools: Option<PathBuf>,
+    /// How archives are stored.
+    pub recipe: Recipe,
+    /// What encrypted archives are read with, where that is allowed.
+    pub identity: Option<Secret>,
+    /// The first destination.
+    pub primary: Destination,
+    /// The second.
+    pub copy: Option<Destination>,
+    /// What every key begins with, with a slash at its end.
+    pub prefix: String,
+    /// When.
+    pub schedule: Schedule,
+    /// What a backup is expected to hold.
+    pub expectations: Expectations,
+    /// What is kept.
+    pub policy: Policy,
+    /// How long after a drill the next is due; never without.
+    pub drill_every: Option<SignedDuration>,
+    /// How old the newest good backup may be.
+    pub oldest: SignedDuration,
+    /// On disk, for what does not fit into memory.
+    pub folder: PathBuf,
+    /// Who is pinged.
+    pub ping: Option<Secret>,
+    /// Who is told.
+    pub webhook: Option<Secret>,
+}
+
+/// What reads the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Ourselves.
+    Native,
+    /// The real tool, as a child process.
+    Mongodump,
+}
+
+impl Engine {
+    /// Its name in settings and manifests.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Mongodump => "mongodump",
+        }
+    }
+}
+
+/// A bucket and the way to it.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The storage.
+    pub endpoint: Endpoint,
+    /// The bucket.
+    pub bucket: String,
+}
+
+impl Settings {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+        let (sha, dirty) = (from.optional_text(AC_GIT_SHA), from.optional_text(AC_GIT_DIRTY));
+        let hours = |from: &mut Reader, name, bounds, of: i64| SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0));
+        let optional = |from: &mut Reader, name| from.optional_text(name).map(Secret::new);
+        let drill_every = hours(&mut from, BACKUP_DRILL_DAYS, 0..=90, 24);
+        let schedule = schedule(&mut from);
+        let settings = Self {
+            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7104))),
+            log_format: from.log_format(),
+            log_filter: from.text(RUST_LOG),
+            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            mongo: from.secret(MONGODB_CONNECTION_STRING),
+            database: from.text(MONGODB_NAME),
+            drill_mongo: optional(&mut from, DRILL_CONNECTION_STRING),
+            engine: one_of(&mut from, BACKUP_ENGINE, &[("native", Engine::Native), ("mongodump", Engine::Mongodump)]),
+            tools: from.optional_text(MONGO_TOOLS).map(PathBuf::from),
+            recipe: recipe(&mut from),
+            identity: identity(&mut from),
+            primary: primary(&mut from),
+            copy: copy(&mut from),
+            prefix: prefix(&mut from),
+            expectations: expectations(&mut from),
+            policy: policy(&mut from),
+            drill_every: (!drill_every.is_zero()).then_some(drill_every),
+            oldest: hours(&mut from, BACKUP_OLDEST_HOURS, 1..=2400, 1),
+            folder: PathBuf::from(from.text(BACKUP_FOLDER)),
+            ping: alert(&mut from, BACKUP_PING_URL),
+            webhook: alert(&mut from, BACKUP_WEBHOOK_URL),
+            schedule: match schedule {
+                Some(schedule) => schedule,
+                // It has been told.
+                None => return from.finish().and(Err(SettingsError(Vec::new()))),
+            },
+        };
+        from.finish()?;
+        Ok(settings)
+    }
+}
+
+fn schedule(from: &mut Reader) -> Option<Schedule> {
+    let (expression, zone) = (from.text(BACKUP_SCHEDULE), from.text(BACKUP_TIMEZONE));
+    match Schedule::new(&expression, &zone) {
+        Ok(schedule) => Some(schedule),
+        Err(why) => {
+            from.problem(format!("{BACKUP_SCHEDULE}, {BACKUP_TIMEZONE}: {why}"));
+            None
+        }
+    }
+}
+
+fn one_of<T: Copy>(from: &mut Reader, name: &str, words: &[(&str, T)]) -> T {
+    let given = from.text(name);
+    match words.iter().find(|(word, _)| *word == given) {
+        Some((_, value)) => *value,
+        None => {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            from.problem(format!("{name}: `{given}` is not one of {}", known.join(", ")));
+            words[0].1
+        }
+    }
+}
+
+fn recipe(from: &mut Reader) -> Recipe {
+    let compression = one_of(from, BACKUP_COMPRESSION, &[("gzip", Compression::Gzip), ("zstd", Compression::Zstd)]);
+    let recipient = from.optional_text(BACKUP_AGE_RECIPIENT);
+    if recipient.as_deref().is_some_and(|recipient| recipient_of(recipient).is_none()) {
+        from.problem(format!("{BACKUP_AGE_RECIPIENT}: is no recipient such as age1..."));
+    }
+    Recipe { compression, recipient }
+}
+
+fn identity(from: &mut Reader) -> Option<Secret> {
+    let identity = from.optional_text(BACKUP_AGE_IDENTITY).map(Secret::new)?;
+    if identity_of(&identity).is_none() {
+        from.problem(format!("{BACKUP_AGE_IDENTITY}: is no private key such as AGE-SECRET-KEY-1..."));
+    }
+    Some(identity)
+}
+
+fn primary(from: &mut Reader) -> Destination {
+    let addressing = one_of(from, SPACES_ADDRESSING, &[("path", Addressing::Path), ("virtual-host", Addressing::VirtualHost)]);
+    let endpoint = Endpoint {
+        url: from.url(SPACES_ENDPOINT),
+        region: from.text(SPACES_REGION),
+        key: from.secret(SPACES_KEY),
+        secret: from.secret(SPACES_SECRET),
+        addressing,
+    };
+    let bucket = from.text(BACKUP_BUCKET);
+    check_bucket(from, BACKUP_BUCKET, &bucket);
+    Destination { endpoint, bucket }
+}
+
+fn copy(from: &mut Reader) -> Option<Destination> {
+    let names = [BACKUP_COPY_ENDPOINT, BACKUP_COPY_BUCKET, BACKUP_COPY_KEY, BACKUP_COPY_SECRET];
+    let [url, bucket, key, secret] = names.map(|name| from.optional_text(name));
+    let region = from.text(BACKUP_COPY_REGION);
+    match (url, bucket, key, secret) {
+        (None, None, None, None) => None,
+        (Some(url), Some(bucket), Some(key), Some(secret)) => {
+            from.check_url(BACKUP_COPY_ENDPOINT, &url);
+            check_bucket(from, BACKUP_COPY_BUCKET, &bucket);
+            let (key, secret) = (Secret::new(key), Secret::new(secret));
+            let endpoint = Endpoint { url, region, key, secret, addressing: Addressing::Path };
+            Some(Destination { endpoint, bucket })
+        }
+        _ => {
+            from.problem(format!("{} go together", names.join(", ")));
+            None
+        }
+    }
+}
+
+fn check_bucket(from: &mut Reader, name: &str, bucket: &str) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+    if bucket.len() > 255 || !bucket.bytes().all(plain) {
+        from.problem(format!("{name}: `{bucket}` cannot be a bucket's name"));
+    }
+}
+
+fn prefix(from: &mut Reader) -> String {
+    let prefix = from.text(BACKUP_PREFIX);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
+    let sound = prefix.len() > 1 && !prefix.starts_with('/') && !prefix.contains("//") && prefix.bytes().all(plain);
+    if !sound {
+        from.problem(format!("{BACKUP_PREFIX}: `{prefix}` is not a few plain words with slashes; the bucket as a whole is never used"));
+    }
+    format!("{}/", prefix.trim_end_matches('/'))
+}
+
+fn expectations(from: &mut Reader) -> Expectations {
+    let named = from.text(BACKUP_EXPECTED);
+    let named = named.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+    let disposable = Catalogue::built_in().map(|catalogue| {
+        let disposable = catalogue.entries().filter(|entry| entry.disposable);
+        disposable.map(|entry| entry.name.clone()).collect()
+    });
+    Expectations { named: named.map(str::to_owned).collect(), disposable: disposable.unwrap_or_default() }
+}
+
+fn policy(from: &mut Reader) -> Policy {
+    let mut count = |name| usize::try_from(from.number(name, 0..=1000)).unwrap_or(0);
+    Policy {
+        last: count(BACKUP_KEEP_LAST),
+        daily: count(BACKUP_KEEP_DAILY),
+        weekly: count(BACKUP_KEEP_WEEKLY),
+        monthly: count(BACKUP_KEEP_MONTHLY),
+    }
+}
+
+fn alert(from: &mut Reader, name: &str) -> Option<Secret> {
+    let url = from.optional_text(name)?;
+    // Not repeated: who knows the address can speak in our name.
+    if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
+        from.problem(format!("{name}: must be an address that begins with http:// or https://"));
+    }
+    Some(Secret::new(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDED: [(&str, &str); 5] = [
+        ("MONGODB_CONNECTION_STRING", "mongodb://silo:hunter2@host"),
+        ("SPACES_ENDPOINT", "https://sfo3.digitaloceanspaces.com"),
+        ("SPACES_KEY", "k"),
+        ("SPACES_SECRET", "s"),
+        ("BACKUP_BUCKET", "backups"),
+    ];
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let pairs = NEEDED.iter().chain(pairs);
+        Settings::read(Reader::from_map(&pairs.map(|(name, value)| ((*name).into(), (*value).into())).collect()))
+    }
+
+    #[test]
+    fn five_settings_are_enough() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.prefix, "backups/mongo/");
+        assert_eq!((settings.engine, settings.recipe.compression), (Engine::Native, Compression::Gzip));
+        assert_eq!(settings.policy, Policy::default());
+        assert!(settings.copy.is_none() && settings.drill_every.is_some());
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_and_no_secret() {
+        let told = read(&[
+            ("BACKUP_SCHEDULE", "at four"),
+            ("BACKUP_ENGINE", "guess"),
+            ("BACKUP_COMPRESSION", "rar"),
+            ("BACKUP_AGE_RECIPIENT", "hunter3"),
+            ("BACKUP_AGE_IDENTITY", "hunter4"),
+            ("BACKUP_PREFIX", "/"),
+            ("BACKUP_COPY_KEY", "hunter5"),
+            ("BACKUP_KEEP_LAST", "many"),
+            ("BACKUP_WEBHOOK_URL", "hunter6"),
+        ]);
+        let told = told.unwrap_err().to_string();
+        assert!(told.starts_with("9 settings are wrong"), "{told}");
+        assert!(!told.contains("hunter"), "{told}");
+    }
+}

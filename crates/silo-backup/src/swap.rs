@@ -1,0 +1,146 @@
+//! Going live: what was restored takes the place of a database, which is kept under another name; and back.
+//!
+//! A server renames collections, not databases. So each collection is moved aside, and the restored one moved in its place; what is done
+//! is written down in the database `silo` first, so that a swap that is broken off can be gone on with, or back from.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::{Bson, DateTime, Document, doc};
+use silo_mongo::mongodb::{Client, Collection};
+use silo_mongo::structure::{self, Kind};
+
+use crate::error::Error;
+use crate::lease::SILO;
+use crate::progress::Reporter;
+
+/// Where swaps are written down, in the database `silo`.
+const COLLECTION: &str = "swaps";
+
+/// A swap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swap {
+    /// The database that is used.
+    pub database: String,
+    /// Where what was restored came from.
+    pub restored: String,
+    /// Where what was there before is kept.
+    pub kept: String,
+    /// How many collections were moved.
+    pub moved: usize,
+}
+
+/// Puts `restored` in the place of `database`.
+///
+/// # Errors
+/// [`Error::Refused`] when there is nothing to put there or a swap is open, or why the server did not do it; running it again goes on.
+pub async fn swap(client: &Client, database: &str, restored: &str, report: &Reporter) -> Result<Swap, Error> {
+    if [database, restored].iter().any(|name| ["admin", "local", "config", SILO].contains(name)) || database == restored {
+        return Err(Error::Refused("a swap needs two databases, neither of them the server's or Silo's own".into()));
+    }
+    let swaps = client.database(SILO).collection::<Document>(COLLECTION);
+    let open = open(&swaps, database).await?;
+    let swap = match open {
+        Some(open) if open.get_str("state").ok() == Some("swapping") && open.get_str("restored").ok() == Some(restored) => read(&open),
+        Some(open) if open.get_str("state").ok() != Some("done") => {
+            return Err(Error::Refused(format!("a swap of {database} was broken off; go on with it with the same names, or go back with `unswap`")));
+        }
+        _ => {
+            if !names(client, restored).await?.iter().any(|(_, kind)| *kind == Kind::Collection) {
+                return Err(Error::Refused(format!("there is nothing in {restored} to go live with")));
+            }
+            let kept = format!("{database}_before_{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+            let entry = doc! { "_id": database, "restored": restored, "kept": &kept, "state": "swapping", "at": DateTime::now() };
+            let written = swaps.replace_one(doc! { "_id": database }, entry).upsert(true).await;
+            written.map_err(|error| Error::database("writing down the swap")(&error))?;
+            Swap { database: database.into(), restored: restored.into(), kept, moved: 0 }
+        }
+    };
+    // Going on: what was moved in already must not be moved aside.
+    let aside = moved(&swaps, database, "aside").await?;
+    if !aside {
+        move_all(client, &swap.database, &swap.kept, report).await?;
+        mark(&swaps, database, doc! { "aside": true }).await?;
+    }
+    let moved = move_all(client, &swap.restored, &swap.database, report).await?;
+    mark(&swaps, database, doc! { "state": "done" }).await?;
+    Ok(Swap { moved, ..swap })
+}
+
+/// Goes back to what was there before the last swap; what was restored goes back under its own name.
+///
+/// # Errors
+/// [`Error::Refused`] when there was none, or why the server did not do it; running it again goes on.
+pub async fn unswap(client: &Client, database: &str, report: &Reporter) -> Result<Swap, Error> {
+    let swaps = client.database(SILO).collection::<Document>(COLLECTION);
+    let Some(entry) = open(&swaps, database).await? else {
+        return Err(Error::Refused(format!("{database} was never swapped")));
+    };
+    let swap = read(&entry);
+    let back = moved(&swaps, database, "back").await?;
+    if !back {
+        if moved(&swaps, database, "aside").await? {
+            move_all(client, &swap.database, &swap.restored, report).await?;
+        }
+        mark(&swaps, database, doc! { "state": "unswapping", "back": true }).await?;
+    }
+    let moved = move_all(client, &swap.kept, &swap.database, report).await?;
+    let gone = swaps.delete_one(doc! { "_id": database }).await;
+    gone.map_err(|error| Error::database("writing down that it was undone")(&error))?;
+    Ok(Swap { moved, ..swap })
+}
+
+async fn open(swaps: &Collection<Document>, database: &str) -> Result<Option<Document>, Error> {
+    let found = swaps.find_one(doc! { "_id": database }).await;
+    found.map_err(|error| Error::database("reading what was swapped before")(&error))
+}
+
+async fn moved(swaps: &Collection<Document>, database: &str, what: &str) -> Result<bool, Error> {
+    Ok(open(swaps, database).await?.is_some_and(|entry| field::flag(&entry, what) == Some(true)))
+}
+
+async fn mark(swaps: &Collection<Document>, database: &str, what: Document) -> Result<(), Error> {
+    let marked = swaps.update_one(doc! { "_id": database }, doc! { "$set": what }).await;
+    marked.map(drop).map_err(|error| Error::database("writing down the swap")(&error))
+}
+
+fn read(entry: &Document) -> Swap {
+    let text = |name| field::text(entry, name).unwrap_or_default().to_owned();
+    Swap { database: text("_id"), restored: text("restored"), kept: text("kept"), moved: 0 }
+}
+
+async fn names(client: &Client, database: &str) -> Result<Vec<(structure::Collection, Kind)>, Error> {
+    let all = structure::list(&client.database(database)).await;
+    let all = all.map_err(Error::database(format!("listing {database}")))?;
+    Ok(all.into_iter().map(|collection| { let kind = collection.kind; (collection, kind) }).collect())
+}
+
+/// Moves every collection of one database into another; views are made again. Nothing that is there is replaced.
+async fn move_all(client: &Client, from: &str, to: &str, report: &Reporter) -> Result<usize, Error> {
+    let all = names(client, from).await?;
+    report.begin("moving", Some(u64::try_from(all.len()).unwrap_or_default()), "collections");
+    let admin = client.database("admin");
+    let mut moved = 0;
+    for (collection, kind) in all {
+        let name = &collection.name;
+        report.at(name);
+        let fault = |error| Error::database(format!("moving {name} from {from} to {to}"))(&error);
+        match kind {
+            Kind::Collection => {
+                let rename = doc! { "renameCollection": format!("{from}.{name}"), "to": format!("{to}.{name}"), "dropTarget": false };
+                admin.run_command(rename).await.map_err(fault)?;
+            }
+            Kind::View => {
+                let mut create = doc! { "create": name };
+                create.extend(collection.options.clone());
+                client.database(to).run_command(create).await.map_err(fault)?;
+                client.database(from).run_command(doc! { "drop": Bson::String(name.clone()) }).await.map_err(fault)?;
+            }
+            Kind::TimeSeries => return Err(Error::Refused(format!("{name} is a time series, which no server renames; move it by hand"))),
+        }
+        moved += 1;
+        report.add(1);
+    }
+    Ok(moved)
+}

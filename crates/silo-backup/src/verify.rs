@@ -1,0 +1,122 @@
+//! Reading a stored archive back, all of it, as a restore would.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use silo_core::secret::Secret;
+use tokio::sync::mpsc;
+
+use crate::archive::reader;
+use crate::check::{Checker, Findings, differences};
+use crate::error::Error;
+use crate::manifest::{ArchiveFacts, CollectionFacts, Manifest};
+use crate::pipeline::{self, Compression, Incoming, identity_of};
+use crate::progress::Reporter;
+use crate::repository::Repository;
+
+/// What a stored archive turned out to be.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What is in it; nothing when it is encrypted and the private key is not here.
+    pub findings: Option<Findings>,
+}
+
+/// Reads an archive back, and finds every byte as it was written.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is something else, [`Error::Inconclusive`] when the storage did not answer well enough to say.
+pub async fn read_back(repository: &Repository, archive: &ArchiveFacts, identity: Option<&Secret>, folder: &Path, report: &Reporter) -> Result<Read, Error> {
+    let doubt = |error: Error| Error::Inconclusive(format!("{}: {error}", repository.name));
+    match repository.size(&archive.key).await.map_err(doubt)? {
+        None => return Err(Error::Corrupt(format!("the archive has vanished from {}", repository.name))),
+        Some(bytes) if bytes != archive.bytes => {
+            return Err(Error::Corrupt(format!("the archive has {bytes} bytes and had {}", archive.bytes)));
+        }
+        Some(_) => {}
+    }
+    let chunks = repository.download(&archive.key, archive.bytes);
+    let (facts, folder, report) = (archive.clone(), folder.to_path_buf(), report.clone());
+    let identity = identity.and_then(identity_of);
+    let reading = tokio::task::spawn_blocking(move || {
+        let encrypted = facts.recipient.is_some();
+        let mut incoming = Incoming::new(chunks);
+        let walked = if encrypted && identity.is_none() {
+            Ok(None)
+        } else {
+            let identity = identity.as_ref().filter(|_| encrypted);
+            pipeline::open(&mut incoming, facts.compression, identity).map_err(reader::Error::from).and_then(|archive| walk(archive, &folder, report)).map(Some)
+        };
+        judge(&facts, &mut incoming, walked)
+    });
+    reading.await.map_err(|_panic| Error::Engine("reading the archive back broke off".into()))?
+}
+
+/// What was sent decides first: a stream that broke off says nothing, other bytes say everything.
+fn judge(facts: &ArchiveFacts, incoming: &mut Incoming, walked: Result<Option<Findings>, reader::Error>) -> Result<Read, Error> {
+    let local = match &walked {
+        Err(reader::Error::Read(error)) if incoming.broke.is_none() && is_local(error) => Some(error.to_string()),
+        _ => None,
+    };
+    let rest = incoming.rest();
+    if let Some(broke) = &incoming.broke {
+        return Err(Error::Inconclusive(format!("the archive could not be read to its end: {broke}")));
+    }
+    let (bytes, sha256) = rest?;
+    if (bytes, &sha256) != (facts.bytes, &facts.sha256) {
+        return Err(Error::Corrupt("the archive is not byte for byte what was written".into()));
+    }
+    if let Some(why) = local {
+        return Err(Error::Engine(format!("what does not fit into memory cannot be put on disk: {why}")));
+    }
+    match walked {
+        Ok(findings) => Ok(Read { findings }),
+        Err(error) => Err(Error::Corrupt(format!("the archive cannot be restored: {error}"))),
+    }
+}
+
+/// Whether this machine failed, and not what was read.
+fn is_local(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn walk(archive: impl io::Read, folder: &Path, report: Reporter) -> Result<Findings, reader::Error> {
+    let mut checker = Checker::new(folder, report);
+    reader::read(archive, &mut checker)?;
+    Ok(checker.findings()?)
+}
+
+/// Reads along while an archive is written, before it is encrypted. Gives what is in it when all of it was.
+pub fn read_along(compression: Compression, folder: &Path) -> (mpsc::Sender<io::Result<Bytes>>, tokio::task::JoinHandle<Result<Findings, Error>>) {
+    let (out, chunks) = mpsc::channel(2);
+    let folder = folder.to_path_buf();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut incoming = Incoming::new(chunks);
+        let archive = pipeline::decompress(&mut incoming, compression)?;
+        walk(archive, &folder, Reporter::default()).map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
+    });
+    (out, reading)
+}
+
+/// Whether a backup is what its manifest says, to the last byte, document and index option.
+///
+/// # Errors
+/// [`Error::Corrupt`] or [`Error::Inconclusive`], with everything that was found.
+pub async fn verify(repository: &Repository, manifest: &Manifest, identity: Option<&Secret>, folder: &Path, report: &Reporter) -> Result<Read, Error> {
+    report.begin("verifying", Some(manifest.documents()), "documents");
+    let read = read_back(repository, &manifest.archive, identity, folder, report).await?;
+    if let Some(findings) = &read.findings {
+        as_written(&manifest.collections, findings)?;
+    }
+    Ok(read)
+}
+
+/// Whether what was found is what was written, and could be restored.
+///
+/// # Errors
+/// [`Error::Corrupt`] with every difference.
+pub fn as_written(written: &[CollectionFacts], found: &Findings) -> Result<(), Error> {
+    let mut wrong = differences(written, &found.collections);
+    wrong.extend(found.duplicate.iter().map(|index| format!("two documents have the same key in {index}: it could not be built")));
+    if wrong.is_empty() { Ok(()) } else { Err(Error::Corrupt(wrong.join("; "))) }
+}

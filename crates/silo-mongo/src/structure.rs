@@ -1,0 +1,156 @@
+//! How a database is built: its collections, views and time series with their options and indexes.
+
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::{ClientSession, Database};
+
+use crate::fault::Fault;
+use crate::field;
+
+/// What kind of collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Documents.
+    Collection,
+    /// A stored pipeline; it has no documents of its own.
+    View,
+    /// Measurements; the documents lie in buckets, in a collection beside it.
+    TimeSeries,
+}
+
+impl Kind {
+    /// The server's own word, as in `listCollections` and in archives.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Collection => "collection",
+            Self::View => "view",
+            Self::TimeSeries => "timeseries",
+        }
+    }
+
+    /// The kind of a word of the server's; a word that nobody knows counts as a collection, so that its documents are not left out.
+    #[must_use]
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "view" => Self::View,
+            "timeseries" => Self::TimeSeries,
+            _ => Self::Collection,
+        }
+    }
+}
+
+/// One collection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collection {
+    /// Its name.
+    pub name: String,
+    /// What kind.
+    pub kind: Kind,
+    /// What it was created with.
+    pub options: Document,
+    /// Its UUID in hexadecimal, where the server tells it.
+    pub uuid: Option<String>,
+    /// Its indexes as `listIndexes` tells them, without those that a server makes for itself.
+    pub indexes: Vec<Document>,
+}
+
+impl Collection {
+    /// Where its documents lie.
+    #[must_use]
+    pub fn data_name(&self) -> String {
+        match self.kind {
+            Kind::TimeSeries => format!("system.buckets.{}", self.name),
+            _ => self.name.clone(),
+        }
+    }
+}
+
+/// Everything in a database but what the server keeps for itself (`system.*`, except `system.js`), by name.
+///
+/// Indexes cannot be read in a snapshot; a collection that is dropped meanwhile is an error.
+///
+/// # Errors
+/// Why the server did not tell.
+pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
+    let mut found = Vec::new();
+    let mut cursor = database.run_cursor_command(doc! { "listCollections": 1 }).await?;
+    while let Some(entry) = cursor.try_next().await? {
+        let name = field::text(&entry, "name").ok_or(Fault::Unreadable)?;
+        if name.starts_with("system.") && name != "system.js" {
+            continue;
+        }
+        let kind = Kind::of_word(field::text(&entry, "type").unwrap_or_default());
+        let uuid = match field::at(&entry, "info.uuid") {
+            Some(Bson::Binary(binary)) => {
+                Some(binary.bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+            _ => None,
+        };
+        found.push(Collection {
+            name: name.to_owned(),
+            kind,
+            options: field::document(&entry, "options").cloned().unwrap_or_default(),
+            uuid,
+            indexes: Vec::new(),
+        });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    for collection in found.iter_mut().filter(|found| found.kind != Kind::View) {
+        collection.indexes = indexes(database, &collection.name).await?;
+    }
+    Ok(found)
+}
+
+/// The indexes of a collection, as the server tells them without the namespace that older ones add.
+///
+/// # Errors
+/// Why the server did not tell.
+pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, Fault> {
+    let command = doc! { "listIndexes": name };
+    let cursor = database.run_cursor_command(command).await?;
+    let mut indexes: Vec<Document> = cursor.try_collect().await?;
+    for index in &mut indexes {
+        index.remove("ns");
+    }
+    Ok(indexes)
+}
+
+/// Whether the database has nothing in it, views and the server's own collections included.
+///
+/// # Errors
+/// Why the server did not tell.
+pub async fn is_empty(database: &Database) -> Result<bool, Fault> {
+    Ok(database.list_collection_names().await?.is_empty())
+}
+
+/// All documents of a collection as they lie, batch by batch; through a session when there is one.
+///
+/// # Errors
+/// Why the server did not give them; `each`'s own error ends it.
+pub async fn read_all<E: From<Fault>>(
+    database: &Database,
+    name: &str,
+    session: Option<&mut ClientSession>,
+    mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
+) -> Result<(), E> {
+    // As many as fit well into memory: the server ends a batch at 16 MiB whatever was asked.
+    const BATCH: u32 = 1000;
+    use futures_util::StreamExt;
+    let collection = database.collection::<Document>(name);
+    let find = || collection.find(doc! {}).batch_size(BATCH).no_cursor_timeout(false);
+    let fault = |error| E::from(Fault::from(&error));
+    if let Some(session) = session {
+        let mut cursor = find().session(&mut *session).batch().await.map_err(fault)?;
+        let mut batches = cursor.stream(session);
+        while let Some(batch) = batches.next().await {
+            each(batch.map_err(fault)?).await?;
+        }
+    } else {
+        let mut batches = find().batch().await.map_err(fault)?;
+        while let Some(batch) = batches.next().await {
+            each(batch.map_err(fault)?).await?;
+        }
+    }
+    Ok(())
+}
