@@ -21,6 +21,7 @@ use crate::manifest::{ArchiveFacts, Manifest, Previous, SourceIdentity, State, T
 use crate::pipeline::Chunk;
 use crate::progress::Reporter;
 use crate::repository::{Repository, Shelf};
+use crate::runs;
 use crate::verify::{as_written, read_along, read_back};
 
 /// How many chunks wait between the pipeline and the destinations.
@@ -81,6 +82,7 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
         Ok(made) => verdict(made),
         Err(error) => Event::MustLook(error.code(), format!("the backup failed: {error}")),
     };
+    runs::remember(&context.client, &outcome).await;
     context.alerts.tell(&event).await;
     outcome
 }

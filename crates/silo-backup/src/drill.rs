@@ -115,7 +115,7 @@ async fn scratch(context: &Context, repository: &Repository, manifest: &Manifest
     let identity = settings.identity.as_ref();
     verify::verify(repository, manifest, identity, &settings.folder, report).await?;
     mark(target).await?;
-    restore::restore(repository, manifest, target, identity, report).await?;
+    restore::restore(repository, manifest, target, identity, report, &context.stop).await?;
     let Some(program) = stock_tool(context) else {
         return Ok(vec!["not restored with the stock tool too: mongorestore is not installed".into()]);
     };

@@ -1,26 +1,99 @@
-//! x
-pub mod archive;
-pub mod error;
-pub mod manifest;
-pub mod pipeline;
-pub mod progress;
-pub mod unique;
-pub mod repository;
-pub mod retention;
-pub mod expectations;
-pub mod check;
-pub mod schedule;
-pub mod settings;
-pub mod lease;
-pub mod engine;
-pub mod verify;
-pub mod journal;
-pub mod alerts;
-pub mod context;
+//! silo-backup: every night a backup that is proven to restore.
+//!
+//! `cli` is the command line; `routes` are the same for a browser, of what `standing` measures and `jobs` do when the `scheduler` or
+//! somebody asks. A run (`backup`) holds the `lease`, lets an `engine` read the database into an `archive`, sends that through the
+//! `pipeline` into each `repository`, reads it back (`verify`, `check`, `unique`), compares it with `expectations`, and publishes a
+//! `manifest`, last. `drill` restores one to see, `restore` for good, `swap` goes live with it, `erasure` forgets who was to be
+//! forgotten. `retention` decides what `prune` deletes. `alerts` tells somebody.
+
+pub mod cli;
+pub mod routes;
+
+pub mod jobs;
+pub mod scheduler;
+pub mod standing;
+
 pub mod backup;
-pub mod restore;
 pub mod drill;
-pub mod prune;
 pub mod erasure;
+pub mod prune;
+pub mod restore;
 pub mod swap;
+pub mod verify;
+
+pub mod check;
+pub mod expectations;
+pub mod manifest;
+pub mod retention;
+pub mod schedule;
+pub mod unique;
+
+pub mod archive;
+pub mod engine;
+pub mod pipeline;
+pub mod repository;
+
+pub mod alerts;
+pub mod journal;
+pub mod lease;
+pub mod runs;
+
+pub mod context;
+pub mod error;
+pub mod metrics;
+pub mod progress;
+pub mod settings;
+pub mod state;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use silo_web::openapi::Description;
+use silo_web::server::{Running, serve};
+use silo_web::service::Service;
+use silo_web::snapshot::SourceError;
+use utoipa::OpenApi;
+
+use crate::context::Context;
+use crate::metrics::BackupMetrics;
+use crate::state::State;
+
+/// The name of this service: its process, its log lines.
 pub const NAME: &str = "silo-backup";
+
+/// Starts the service on a listener: looking into the buckets and waiting for what is due in the background, answering at once. Neither
+/// the database nor storage need be there.
+///
+/// # Errors
+/// When the listener fails.
+pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Running, State)> {
+    let (state, work) = State::new(context);
+    state.start(work);
+    let ready = state.clone();
+    let service = Service::new(NAME, state.context.settings.build.clone())
+        .measures(state.sources())
+        .needs("storage", move || check(ready.clone()));
+    let metrics = BackupMetrics {
+        standing: Arc::clone(&state.standing),
+        jobs: state.jobs.clone(),
+        traffic: state.context.traffic.clone(),
+    };
+    let commands = Arc::clone(&state.context.commands);
+    service.metrics.register(|registry| {
+        registry.register("mongo_commands", "commands sent to mongod", commands.metric());
+        registry.register_collector(Box::new(metrics));
+    });
+    let description = Description::new(&routes::openapi::Api::openapi())?;
+    let told = state.clone();
+    let running = serve(listener, service, move |config| {
+        config.app_data(Data::new(description.clone()));
+        routes::routes(config, told.clone());
+    })?;
+    Ok((running, state))
+}
+
+/// Whether the buckets could be looked into when that was last tried.
+async fn check(state: State) -> Result<(), SourceError> {
+    state.standing.settled().await.map(drop)
+}

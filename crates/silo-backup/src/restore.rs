@@ -11,6 +11,7 @@ use silo_mongo::mongodb::bson::{Document, RawBsonRef, doc};
 use silo_mongo::mongodb::{Client, Database};
 use silo_mongo::structure::{self, Collection, Kind};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
@@ -80,13 +81,17 @@ pub async fn is_empty(database: &Database) -> Result<bool, Error> {
     structure::is_empty(database).await.map_err(Error::database("looking whether the target is empty"))
 }
 
-/// Restores into an empty database, whose archive has been verified. What fails leaves nothing behind.
+/// Restores into an empty database, whose archive has been verified. What fails, or is stopped, leaves nothing behind.
 ///
 /// # Errors
 /// Why it is not there.
-pub async fn restore(repository: &Repository, manifest: &Manifest, target: &Target, identity: Option<&Secret>, report: &Reporter) -> Result<(), Error> {
+pub async fn restore(repository: &Repository, manifest: &Manifest, target: &Target, identity: Option<&Secret>, report: &Reporter, stop: &CancellationToken) -> Result<(), Error> {
     let mut made = Vec::new();
-    let restored = restore_into(repository, manifest, target, identity, report, &mut made).await;
+    let restored = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Interrupted),
+        restored = restore_into(repository, manifest, target, identity, report, &mut made) => restored,
+    };
     if restored.is_err() {
         report.begin("cleaning", None, "documents");
         // Only what was made here.

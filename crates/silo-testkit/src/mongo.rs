@@ -45,6 +45,11 @@ const OWNER: (&str, &str) = ("owner", "owner-password");
 /// The user that Silo's services sign in as: it can read and watch, and nothing else.
 const READER: (&str, &str) = ("silo_reader", "reader-password");
 
+/// The user that silo-backup signs in as: it reads the database, and writes in Silo's own.
+const BACKUP: (&str, &str) = ("silo_backup", "backup-password");
+/// The user that drills sign in as: it makes scratch databases.
+const DRILL: (&str, &str) = ("silo_drill", "drill-password");
+
 /// A running server. Dropping it kills it and removes its data.
 pub struct MongoServer {
     kind: Kind,
@@ -121,7 +126,7 @@ impl MongoServer {
         }
     }
 
-    /// Makes the owner and the reader, and starts the server again with sign-in.
+    /// Makes the owner, the reader and those of backups, and starts the server again with sign-in.
     ///
     /// # Errors
     /// When the server does not take it.
@@ -129,16 +134,18 @@ impl MongoServer {
         let admin = self.client().await?.database("admin");
         let (owner, owner_password) = OWNER;
         admin.run_command(doc! { "createUser": owner, "pwd": owner_password, "roles": [{ "role": "root", "db": "admin" }] }).await?;
-        let roles = [
-            doc! { "role": "read", "db": database },
-            doc! { "role": "clusterMonitor", "db": "admin" },
-        ];
-        let (reader, reader_password) = READER;
-        admin
-            .run_command(
-                doc! { "createUser": reader, "pwd": reader_password, "roles": roles.to_vec() },
-            )
-            .await?;
+        let of = |roles: &[(&str, &str)]| {
+            let role = |(role, db): &(&str, &str)| doc! { "role": *role, "db": *db };
+            roles.iter().map(role).collect::<Vec<_>>()
+        };
+        let reads = [("read", database), ("clusterMonitor", "admin")];
+        let backs_up = [("read", database), ("clusterMonitor", "admin"), ("readWrite", "silo")];
+        let drills = [("readWriteAnyDatabase", "admin"), ("dbAdminAnyDatabase", "admin")];
+        let users = [(READER, of(&reads)), (BACKUP, of(&backs_up)), (DRILL, of(&drills))];
+        for ((user, password), roles) in users {
+            let create = doc! { "createUser": user, "pwd": password, "roles": roles };
+            admin.run_command(create).await?;
+        }
         self.stop().await?;
         self.auth = true;
         self.up(self.port).await
@@ -173,6 +180,18 @@ impl MongoServer {
     #[must_use]
     pub fn reader_uri(&self) -> String {
         self.uri_for(READER)
+    }
+
+    /// The connection string of the account that silo-backup uses.
+    #[must_use]
+    pub fn backup_uri(&self) -> String {
+        self.uri_for(BACKUP)
+    }
+
+    /// The connection string of the account that drills use.
+    #[must_use]
+    pub fn drill_uri(&self) -> String {
+        self.uri_for(DRILL)
     }
 
     /// A client that may do everything.

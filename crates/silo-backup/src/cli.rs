@@ -1,0 +1,381 @@
+//! The command line: results to standard output, talk and progress to standard error, and an exit code that says how it ended.
+
+mod print;
+mod selftest;
+mod show;
+
+use std::io::{IsTerminal, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use silo_core::logging;
+use silo_core::secret::Secret;
+use silo_core::settings::Settings as Reader;
+use silo_mongo::commands::Commands;
+use silo_mongo::connect::connect;
+use silo_mongo::mongodb::Client;
+use silo_web::server::refuse_to_start;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::print::Out;
+use crate::context::Context;
+use crate::erasure;
+use crate::error::{EXIT_HELD, EXIT_USAGE, Error, exit_codes};
+use crate::manifest::State;
+use crate::progress::Reporter;
+use crate::repository::{Accepted, Repository};
+use crate::restore::{self, Target};
+use crate::settings::Settings;
+use crate::{backup, drill, prune, standing, swap, verify};
+
+/// Backups of a MongoDB database that are proven to restore.
+#[derive(Parser)]
+#[command(name = "silo-backup", version, after_help = exit_codes())]
+pub struct Arguments {
+    /// Results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve /api/backup/* and make backups by the schedule (what it does without a command)
+    Serve,
+    /// Make a backup now
+    Run,
+    /// List backups, the newest first
+    List,
+    /// Read a backup back, every byte of it, and compare it with its manifest
+    Verify {
+        /// Its id, the beginning of it, or latest
+        #[arg(default_value = "latest")]
+        backup: String,
+        /// Read the second copy
+        #[arg(long)]
+        copy: bool,
+    },
+    /// Restore a backup into a scratch database, compare, and drop it
+    Drill {
+        /// Its id, the beginning of it, or latest
+        #[arg(default_value = "latest")]
+        backup: String,
+    },
+    /// Restore a backup into a new database
+    Restore(Restore),
+    /// Put a restored database in the place of the one that is used, which is kept under another name
+    Swap {
+        /// The database that is used
+        #[arg(long)]
+        database: String,
+        /// The one that was restored
+        #[arg(long)]
+        restored: String,
+        /// The name of the database that is used, once more; asked for at a terminal without
+        #[arg(long, value_name = "DATABASE")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        to: At,
+    },
+    /// Go back to what was there before the last swap
+    Unswap {
+        /// The database that was swapped
+        #[arg(long)]
+        database: String,
+        /// Its name, once more; asked for at a terminal without
+        #[arg(long, value_name = "DATABASE")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        to: At,
+    },
+    /// Delete what retention lets go
+    Prune {
+        /// Only say what would go, and why everything else stays
+        #[arg(long)]
+        dry_run: bool,
+        /// Bring this pruned backup back, whose archive is deleted seven days later
+        #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
+        undo: Option<String>,
+    },
+    /// Say that a held backup is good although it is not what was expected
+    Accept {
+        /// Its id, or the beginning of it
+        backup: String,
+        /// Why
+        #[arg(long)]
+        why: String,
+    },
+    /// How backups stand
+    Status,
+    /// Backup, verify, drill, and what prune would do, one after the other, with a report
+    Selftest,
+}
+
+/// A server.
+#[derive(Args)]
+struct At {
+    /// The server, when it is not the one of MONGODB_CONNECTION_STRING. Others on this machine can read a password given here
+    #[arg(long, value_name = "URI")]
+    to: Option<String>,
+    /// A file that holds it, which nobody else can read
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    to_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Restore {
+    /// Its id, the beginning of it, or latest
+    backup: String,
+    #[command(flatten)]
+    to: At,
+    /// A new name: a database that does not exist
+    #[arg(long)]
+    database: String,
+    /// Read the second copy
+    #[arg(long)]
+    copy: bool,
+    /// Remove again what belongs to accounts that were deleted after the backup was made
+    #[arg(long)]
+    apply_erasures: bool,
+    /// Verify and look, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Reads the command line and does it.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and the version go to standard output and are no mistake.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    let settings = match Settings::read(Reader::from_environment()) {
+        Ok(settings) => settings,
+        Err(error) => return refuse_to_start(crate::NAME, &error),
+    };
+    logging::start(settings.log_format, &filter(&arguments, &settings));
+    let out = Out { json: arguments.json };
+    let done = actix_web::rt::System::new().block_on(async {
+        let context = Context::new(settings).await?;
+        end_when_told(&context)?;
+        match arguments.command.unwrap_or(Verb::Serve) {
+            Verb::Serve => serve(context).await,
+            command => {
+                let report = Reporter::default();
+                let bar = print::follow(&report, arguments.quiet);
+                let done = command.run(&context, &out, &report).await;
+                bar.end().await;
+                done
+            }
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            out.error(&error);
+            ExitCode::from(error.exit())
+        }
+    }
+}
+
+/// A command that somebody watches says what it does itself; its log has what is wrong.
+fn filter(arguments: &Arguments, settings: &Settings) -> String {
+    let served = matches!(arguments.command, None | Some(Verb::Serve));
+    if served || settings.log_filter != "info" { settings.log_filter.clone() } else { "warn".into() }
+}
+
+/// SIGTERM and SIGINT end what is under way cleanly.
+fn end_when_told(context: &Context) -> Result<(), Error> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = context.stop.clone();
+    actix_web::rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+async fn serve(context: Context) -> Result<ExitCode, Error> {
+    let bind = context.settings.bind;
+    let listener = TcpListener::bind(bind).map_err(|error| Error::Engine(format!("cannot listen on {bind}: {error}")))?;
+    let (running, state) = crate::start(listener, context)?;
+    running.wait().await?;
+    // What was under way has been told to end, and cleans up.
+    state.jobs.idle().await;
+    log::info!("{} has stopped", crate::NAME);
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Verb {
+    async fn run(self, context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
+        match self {
+            Self::Serve => {}
+            Self::Run => {
+                let made = backup::run(context, report).await?;
+                out.result(&made, || show::made(&made));
+                let broken = made.destinations.iter().any(|at| at.error.is_some()) || !made.problems.is_empty();
+                return Ok(ExitCode::from(if !made.good { EXIT_HELD } else { u8::from(broken) }));
+            }
+            Self::List => {
+                let mut found = Vec::new();
+                for repository in context.repositories() {
+                    found.push(standing::look(context, repository).await?);
+                }
+                let backups = standing::backups(context, &found, Timestamp::now());
+                out.result(&backups, || show::list(&backups));
+            }
+            Self::Verify { backup, copy } => {
+                let repository = destination(context, copy)?;
+                let shelf = repository.shelf().await?;
+                let manifest = &shelf.find(&backup)?.manifest;
+                let settings = &context.settings;
+                let read = verify::verify(repository, manifest, settings.identity.as_ref(), &settings.folder, report).await?;
+                let verdict = show::Verdict::new(manifest, read.findings.as_ref());
+                out.result(&verdict, || verdict.text());
+            }
+            Self::Drill { backup } => {
+                let drilled = drill::run(context, &backup, report).await?;
+                out.result(&drilled, || show::drilled(&drilled));
+                return Ok(ExitCode::from(if drilled.good { 0 } else { crate::error::EXIT_CORRUPT }));
+            }
+            Self::Restore(order) => return order.run(context, out, report).await,
+            Self::Swap { database, restored, confirm, to } => {
+                confirmed(&database, confirm, &format!("{restored} takes the place of {database}, which is kept under another name."))?;
+                let swapped = swap::swap(&to.client(context).await?, &database, &restored, report).await?;
+                out.result(&swapped, || format!("{} is what was {}; what was there before is {}", swapped.database, swapped.restored, swapped.kept));
+            }
+            Self::Unswap { database, confirm, to } => {
+                confirmed(&database, confirm, &format!("what was in {database} before the last swap comes back."))?;
+                let back = swap::unswap(&to.client(context).await?, &database, report).await?;
+                out.result(&back, || format!("{} is what it was before the swap; what was restored is {} again", back.database, back.restored));
+            }
+            Self::Prune { undo: Some(id), .. } => {
+                let back = prune::undo(context, &id, report).await?;
+                out.result(&back, || format!("{id} is back in {}", back.join(" and ")));
+            }
+            Self::Prune { dry_run, undo: None } => {
+                let plans = prune::run(context, dry_run, report).await?;
+                out.result(&plans, || show::plans(&plans, dry_run));
+            }
+            Self::Accept { backup, why } => {
+                let mut accepted = Vec::new();
+                for repository in context.repositories() {
+                    let shelf = repository.shelf().await?;
+                    let Ok(entry) = shelf.find(&backup) else { continue };
+                    if entry.manifest.state != State::Held {
+                        return Err(Error::Refused(format!("{} is not held", entry.manifest.id)));
+                    }
+                    let said = Accepted { at: Timestamp::now(), why: why.clone() };
+                    repository.write_json(&format!("accepted/{}.json", entry.manifest.id), &said).await?;
+                    accepted.push(entry.manifest.id.clone());
+                }
+                let Some(id) = accepted.first() else {
+                    return Err(Error::NotFound(format!("there is no backup {backup}; `silo-backup list` tells which there are")));
+                };
+                out.result(&accepted, || format!("{id} counts as good from now on"));
+            }
+            Self::Status => {
+                let measured = standing::measure(context).await.map_err(|error| Error::Inconclusive(error.detail))?;
+                let standing = &measured.value;
+                out.result(standing, || show::standing(standing, &measured.errors));
+                let well = standing.last_good.is_some() && !standing.overdue && standing.problems.is_empty() && measured.errors.is_empty();
+                return Ok(ExitCode::from(u8::from(!well)));
+            }
+            Self::Selftest => return selftest::run(context, out, report).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn destination(context: &Context, copy: bool) -> Result<&Repository, Error> {
+    match (copy, &context.copy) {
+        (false, _) => Ok(&context.primary),
+        (true, Some(copy)) => Ok(copy),
+        (true, None) => Err(Error::Refused("there is no second copy: BACKUP_COPY_* are not set".into())),
+    }
+}
+
+impl At {
+    /// The connection string.
+    fn uri(&self, context: &Context) -> Result<Secret, Error> {
+        match (&self.to, &self.to_file) {
+            (Some(uri), _) => Ok(Secret::new(uri)),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("{} cannot be read: {error}", file.display())))?;
+                Ok(Secret::new(text.trim()))
+            }
+            (None, None) => Ok(context.settings.mongo.clone()),
+        }
+    }
+
+    async fn client(&self, context: &Context) -> Result<Client, Error> {
+        open(&self.uri(context)?).await
+    }
+}
+
+async fn open(uri: &Secret) -> Result<Client, Error> {
+    let client = connect(uri, crate::NAME, Commands::default().into()).await;
+    client.map_err(|error| Error::Refused(format!("the target {error}")))
+}
+
+impl Restore {
+    async fn run(self, context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
+        let settings = &context.settings;
+        let repository = destination(context, self.copy)?;
+        let shelf = repository.shelf().await?;
+        let manifest = &shelf.find(&self.backup)?.manifest;
+        if manifest.archive.recipient.is_some() && settings.identity.is_none() {
+            return Err(Error::Refused("the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into()));
+        }
+        let uri = self.to.uri(context)?;
+        let client = open(&uri).await?;
+        let target = Target { database: client.database(&self.database), client };
+        restore::guard(manifest, Some((&settings.mongo, &settings.database)), &target, &uri).await?;
+        verify::verify(repository, manifest, settings.identity.as_ref(), &settings.folder, report).await?;
+        let live = context.client.database(&settings.database);
+        let mut restored = show::Restored::new(manifest, &self.database);
+        if !self.dry_run {
+            let began = std::time::Instant::now();
+            restore::restore(repository, manifest, &target, settings.identity.as_ref(), report, &context.stop).await?;
+            restored.took_ms = Some(silo_core::units::whole_millis(began.elapsed()));
+            // Without the database that was backed up there are no tombstones to look at: that is said, and is no failure of the restore.
+            match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await {
+                Ok(erasures) => restored.erasures = Some(erasures),
+                Err(error) if self.apply_erasures => return Err(error),
+                Err(error) => restored.erasures_unknown = Some(error.to_string()),
+            }
+        }
+        out.result(&restored, || restored.text());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whether somebody typed the database's name.
+fn confirmed(database: &str, given: Option<String>, what: &str) -> Result<(), Error> {
+    let typed = match given {
+        Some(typed) => typed,
+        None if std::io::stdin().is_terminal() => {
+            let mut stderr = std::io::stderr();
+            drop(write!(stderr, "{what}\nType {database} to go on: ").and_then(|()| stderr.flush()));
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line)?;
+            line.trim().to_owned()
+        }
+        None => return Err(Error::Refused(format!("{what} Say so with --confirm {database}"))),
+    };
+    if typed == database { Ok(()) } else { Err(Error::Refused(format!("`{typed}` is not {database}; nothing was done"))) }
+}

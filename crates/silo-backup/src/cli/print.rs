@@ -1,0 +1,90 @@
+//! Results on standard output, progress on standard error.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::progress::Reporter;
+
+/// Where results go.
+pub(super) struct Out {
+    /// Whether they are for a program.
+    pub json: bool,
+}
+
+impl Out {
+    /// A result, for whoever asked.
+    pub(super) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        let told = if self.json { serde_json::to_string(value).unwrap_or_default() } else { text() };
+        // Nobody listens any more: the exit code still tells.
+        drop(writeln!(std::io::stdout(), "{told}"));
+    }
+
+    /// Why there is none.
+    pub(super) fn error(&self, error: &Error) {
+        if self.json {
+            let told = serde_json::json!({ "error": { "code": error.code(), "detail": error.to_string() } });
+            drop(writeln!(std::io::stdout(), "{told}"));
+        }
+        drop(writeln!(std::io::stderr(), "silo-backup: {error}"));
+    }
+}
+
+/// Somebody who is shown how far it is.
+pub(super) struct Bar(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl Bar {
+    /// Takes it away.
+    pub(super) async fn end(self) {
+        if let Some((end, drawing)) = self.0 {
+            drop(end);
+            drop(drawing.await);
+        }
+    }
+}
+
+/// Shows how far it is: a bar at a terminal, else a line for each phase.
+pub(super) fn follow(report: &Reporter, quiet: bool) -> Bar {
+    if quiet {
+        return Bar(None);
+    }
+    let (end, mut ended) = oneshot::channel();
+    let (report, terminal) = (report.clone(), std::io::stderr().is_terminal());
+    let drawing = actix_web::rt::spawn(async move {
+        let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let counted = ProgressStyle::with_template("  {msg:<34} {bar:30} {human_pos}/{human_len}  {per_sec}, {eta} left");
+        let spinning = ProgressStyle::with_template("  {spinner} {msg}");
+        let (counted, spinning) = (counted.unwrap_or_else(|_| ProgressStyle::default_bar()), spinning.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let mut last = "";
+        loop {
+            let progress = report.now();
+            if progress.phase != last && !progress.phase.is_empty() {
+                last = progress.phase;
+                bar.reset();
+                bar.set_style(if progress.total.is_some() { counted.clone() } else { spinning.clone() });
+                if !terminal && last != "waiting" {
+                    let of = progress.total.map_or_else(String::new, |total| format!(" {total} {}", progress.unit));
+                    drop(writeln!(std::io::stderr(), "silo-backup: {last}{of}"));
+                }
+            }
+            if let Some(total) = progress.total {
+                bar.set_length(total.max(progress.done));
+                bar.set_position(progress.done);
+            }
+            let at = progress.collection.map_or_else(String::new, |name| format!(" {name}"));
+            bar.set_message(format!("{}{at}", progress.phase).chars().take(34).collect::<String>());
+            bar.tick();
+            tokio::select! {
+                _ = &mut ended => break,
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+        bar.finish_and_clear();
+    });
+    Bar(Some((end, drawing)))
+}

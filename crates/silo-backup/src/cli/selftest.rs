@@ -1,0 +1,97 @@
+//! Everything one after the other, with a report: what to run on a new droplet.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde::Serialize;
+use silo_core::units::whole_millis;
+
+use super::print::Out;
+use crate::context::Context;
+use crate::error::Error;
+use crate::progress::Reporter;
+use crate::{backup, drill, prune, verify};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    good: bool,
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Step {
+    name: &'static str,
+    good: bool,
+    detail: String,
+    took_ms: u64,
+}
+
+/// Makes a backup, verifies it, restores it into a scratch database, and looks what prune would do. The first step that fails ends it.
+pub(super) async fn run(context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
+    let mut steps = Vec::new();
+    let mut last = None;
+    for name in ["backup", "verify", "drill", "prune"] {
+        let began = Instant::now();
+        let outcome = match name {
+            "backup" => backup(context, report).await,
+            "verify" => verified(context, report).await,
+            "drill" => drilled(context, report).await,
+            _ => pruned(context, report).await,
+        };
+        let (good, detail) = match outcome {
+            Ok(detail) => (true, detail),
+            Err(error) => {
+                let detail = error.to_string();
+                last = Some(error);
+                (false, detail)
+            }
+        };
+        steps.push(Step { name, good, detail, took_ms: whole_millis(began.elapsed()) });
+        if !good {
+            break;
+        }
+    }
+    let told = Report { good: last.is_none(), steps };
+    out.result(&told, || {
+        let line = |step: &Step| format!("{} {:<7} {:>7} ms  {}", if step.good { "good  " } else { "FAILED" }, step.name, step.took_ms, step.detail);
+        told.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(ExitCode::from(last.map_or(0, |error| error.exit())))
+}
+
+async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
+    let made = backup::run(context, report).await?;
+    if !made.good {
+        return Err(Error::Refused(format!("{} is held: {}", made.id, made.held.join("; "))));
+    }
+    match made.destinations.iter().find_map(|at| at.error.as_ref()) {
+        Some(error) => Err(Error::Engine(error.clone())),
+        None => Ok(format!("{}, {} documents, {}", made.id, made.documents, made.consistency)),
+    }
+}
+
+async fn verified(context: &Context, report: &Reporter) -> Result<String, Error> {
+    let settings = &context.settings;
+    let mut told = Vec::new();
+    for repository in context.repositories() {
+        let shelf = repository.shelf().await?;
+        let manifest = &shelf.find("latest")?.manifest;
+        verify::verify(repository, manifest, settings.identity.as_ref(), &settings.folder, report).await?;
+        told.push(repository.name);
+    }
+    Ok(format!("read back from {}", told.join(" and ")))
+}
+
+async fn drilled(context: &Context, report: &Reporter) -> Result<String, Error> {
+    let drilled = drill::run(context, "latest", report).await?;
+    if drilled.good { Ok(format!("{} documents came back", drilled.documents)) } else { Err(Error::Corrupt(drilled.notes.join("; "))) }
+}
+
+async fn pruned(context: &Context, report: &Reporter) -> Result<String, Error> {
+    let plans = prune::run(context, true, report).await?;
+    let decisions = || plans.iter().flat_map(|plan| &plan.decisions);
+    let go = decisions().filter(|decision| !decision.keep).count();
+    Ok(format!("{} stay, {go} would go", decisions().count() - go))
+}

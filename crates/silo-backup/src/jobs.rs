@@ -1,0 +1,230 @@
+//! Work that somebody or the schedule asked for: one at a time in this process, with its progress, and the last few for looking at.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use utoipa::ToSchema;
+
+use crate::backup::{self, Made};
+use crate::context::Context;
+use crate::drill::{self, Drilled};
+use crate::error::Error;
+use crate::progress::{Progress, Reporter};
+use crate::prune;
+
+/// How many that have ended are remembered.
+const REMEMBERED: usize = 20;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A backup.
+    Run,
+    /// A drill of the newest good one.
+    Drill,
+    /// Deleting what retention lets go.
+    Prune,
+}
+
+/// One piece of work.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// What is done.
+    pub kind: Kind,
+    /// Who asked; `schedule` when nobody did.
+    pub asked_by: String,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+    /// Where it is.
+    pub state: JobState,
+    /// How far it is.
+    pub progress: Progress,
+    /// What a run came to.
+    pub made: Option<Made>,
+    /// What a drill came to.
+    pub drilled: Option<Drilled>,
+    /// Why it failed.
+    pub error: Option<Failure>,
+}
+
+/// Where a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Under way.
+    Running,
+    /// Ended well.
+    Done,
+    /// A backup was made that does not count.
+    Held,
+    /// Ended without a result.
+    Failed,
+}
+
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Failure {
+    /// A stable name, in snake case.
+    pub code: String,
+    /// One sentence for people.
+    pub detail: String,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self { code: error.code().into(), detail: error.to_string() }
+    }
+}
+
+/// All of them.
+#[derive(Clone)]
+pub struct Jobs {
+    context: Context,
+    known: Arc<Mutex<VecDeque<Known>>>,
+    ended: watch::Sender<u64>,
+    begun: mpsc::UnboundedSender<(String, Kind, Reporter)>,
+}
+
+/// What was asked for and is not done yet.
+pub type Begun = mpsc::UnboundedReceiver<(String, Kind, Reporter)>;
+
+struct Known {
+    job: Job,
+    report: Reporter,
+}
+
+impl Jobs {
+    /// None yet, and what [`Jobs::keep_working`] takes.
+    #[must_use]
+    pub fn new(context: Context) -> (Self, Begun) {
+        let (begun, taken) = mpsc::unbounded_channel();
+        (Self { context, known: Arc::default(), ended: watch::Sender::new(0), begun }, taken)
+    }
+
+    /// Begins one; `None` while another runs.
+    pub fn start(&self, kind: Kind, asked_by: &str) -> Option<Job> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.iter().any(|known| known.job.state == JobState::Running) {
+            return None;
+        }
+        let report = Reporter::default();
+        let job = Job {
+            id: format!("{:08x}", rand::random::<u32>()),
+            kind,
+            asked_by: asked_by.to_owned(),
+            started_at: now(),
+            ended_at: None,
+            state: JobState::Running,
+            progress: report.now(),
+            made: None,
+            drilled: None,
+            error: None,
+        };
+        known.push_back(Known { job: job.clone(), report: report.clone() });
+        while known.len() > REMEMBERED {
+            known.pop_front();
+        }
+        // There is one that takes them for as long as the process runs.
+        drop(self.begun.send((job.id.clone(), kind, report)));
+        Some(job)
+    }
+
+    /// Does what is asked for, one after the other, until the process ends. Not on the server's own thread, which ends before its work.
+    pub async fn keep_working(self, mut begun: Begun) {
+        while let Some((id, kind, report)) = begun.recv().await {
+            let outcome = self.work(kind, &report).await;
+            self.end(&id, outcome);
+        }
+    }
+
+    /// A job by its id, as it is now.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Job> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| known.job.id == id).map(Known::now)
+    }
+
+    /// The one that runs.
+    #[must_use]
+    pub fn running(&self) -> Option<Job> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| known.job.state == JobState::Running).map(Known::now)
+    }
+
+    /// How a job goes on.
+    #[must_use]
+    pub fn watch(&self, id: &str) -> Option<watch::Receiver<Progress>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| known.job.id == id).map(|known| known.report.watch())
+    }
+
+    /// Hears of every end.
+    #[must_use]
+    pub fn ends(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// Waits until none runs.
+    pub async fn idle(&self) {
+        let mut ends = self.ends();
+        while self.running().is_some() {
+            if ends.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn work(&self, kind: Kind, report: &Reporter) -> Result<(Option<Made>, Option<Drilled>), Error> {
+        match kind {
+            Kind::Run => backup::run(&self.context, report).await.map(|made| (Some(made), None)),
+            Kind::Drill => drill::run(&self.context, "latest", report).await.map(|drilled| (None, Some(drilled))),
+            Kind::Prune => prune::run(&self.context, false, report).await.map(|_| (None, None)),
+        }
+    }
+
+    fn end(&self, id: &str, outcome: Result<(Option<Made>, Option<Drilled>), Error>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.iter_mut().find(|known| known.job.id == id) {
+            let job = &mut known.job;
+            job.ended_at = Some(now());
+            match outcome {
+                Ok((made, drilled)) => {
+                    let held = made.as_ref().is_some_and(|made| !made.good);
+                    let broken = drilled.as_ref().is_some_and(|drilled| !drilled.good);
+                    job.state = if held { JobState::Held } else if broken { JobState::Failed } else { JobState::Done };
+                    (job.made, job.drilled) = (made, drilled);
+                }
+                Err(error) => {
+                    job.state = JobState::Failed;
+                    job.error = Some((&error).into());
+                }
+            }
+            // Whoever watches looks at the job once more.
+            known.report.begin("ended", None, "documents");
+        }
+        drop(known);
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+}
+
+impl Known {
+    fn now(&self) -> Job {
+        Job { progress: self.report.now(), ..self.job.clone() }
+    }
+}
+
+/// Now, in whole milliseconds.
+fn now() -> Timestamp {
+    Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_default()
+}

@@ -1,0 +1,26 @@
+//! The route table and nothing else.
+
+pub mod backups;
+pub mod drill;
+pub mod jobs;
+pub mod openapi;
+pub mod run;
+pub mod status;
+
+use actix_web::web::{Data, ServiceConfig};
+use silo_web::app::{get, post};
+
+use crate::state::State;
+
+/// Everything this service answers besides what every service does.
+pub fn routes(config: &mut ServiceConfig, state: State) {
+    config
+        .app_data(Data::new(state))
+        .service(get("/api/backup/status", status::get_status))
+        .service(get("/api/backup/backups", backups::list_backups))
+        .service(post("/api/backup/run", run::start_run))
+        .service(post("/api/backup/drill", drill::start_drill))
+        .service(get("/api/backup/jobs/{id}", jobs::get_job))
+        .service(get("/api/backup/jobs/{id}/events", jobs::watch_job))
+        .service(get("/api/backup/openapi.json", openapi::get_openapi));
+}

@@ -1,0 +1,41 @@
+//! `GET /api/backup/status`
+
+use actix_web::Responder;
+use actix_web::web::Data;
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_web::answer::{Answer, Envelope};
+use silo_web::openapi::{Malformed, Unavailable};
+use silo_web::problem::Problem;
+use utoipa::ToSchema;
+
+use crate::jobs::Job;
+use crate::standing::Standing;
+use crate::state::State;
+
+/// How backups stand, and what is being done.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// How they stand.
+    #[serde(flatten)]
+    standing: Standing,
+    /// When the next is due; `null` when nobody knows yet.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_run: Option<Timestamp>,
+    /// What is being done.
+    running: Option<Job>,
+}
+
+/// How backups stand: the last good one, how the last run ended, what is next, what is wrong.
+#[utoipa::path(get, path = "/api/backup/status", tag = "backup",
+    responses((status = 200, body = Envelope<Status>), Malformed, Unavailable))]
+pub async fn get_status(state: Data<State>) -> Result<impl Responder, Problem> {
+    let reading = state.standing.read().await?;
+    let status = Status {
+        standing: Standing::clone(&reading.value),
+        next_run: *state.next.borrow(),
+        running: state.jobs.running(),
+    };
+    Answer::part(&reading, &status)
+}

@@ -1,0 +1,131 @@
+//! Runs that nobody has to ask for: backups by the schedule, then what is to be pruned, then drills; and an alarm when nothing comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use log::info;
+use silo_web::snapshot::Snapshot;
+use tokio::sync::watch;
+
+use crate::alerts::Event;
+use crate::context::Context;
+use crate::jobs::{JobState, Jobs, Kind};
+use crate::schedule::Past;
+use crate::standing::Standing;
+
+/// How often it looks what is due: a clock that is put right is noticed as soon.
+const LOOK: Duration = Duration::from_secs(20);
+/// An alarm that goes on is told again after this.
+const AGAIN: SignedDuration = SignedDuration::from_hours(12);
+
+/// The scheduler of one service.
+pub struct Scheduler {
+    /// What we work with.
+    pub context: Context,
+    /// Who works.
+    pub jobs: Jobs,
+    /// How backups stand.
+    pub standing: Arc<Snapshot<Standing>>,
+    /// When the next backup is due, for whoever asks.
+    pub next: watch::Sender<Option<Timestamp>>,
+}
+
+impl Scheduler {
+    /// Runs until the process is to end.
+    pub async fn run(self) {
+        let mut failed: Option<(usize, Timestamp)> = None;
+        let mut told: Option<Timestamp> = None;
+        let mut ends = self.jobs.ends();
+        loop {
+            let standing = self.standing.settled().await.ok();
+            let now = Timestamp::now();
+            if let Some(standing) = &standing {
+                told = self.alarm(&standing.value, told, now).await;
+                let past = Past { last_made: standing.value.last_made, failed };
+                let due = self.context.settings.schedule.next(past, now);
+                self.next.send_replace(due);
+                if due.is_some_and(|due| due <= now) {
+                    failed = self.backup(failed).await;
+                } else if self.drill_is_due(&standing.value, now) {
+                    self.work(Kind::Drill).await;
+                }
+            }
+            tokio::select! {
+                () = self.context.stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+                // Somebody asked for a backup: what is due may be another now.
+                _ = ends.changed() => self.measured_again().await,
+            }
+        }
+    }
+
+    async fn backup(&self, failed: Option<(usize, Timestamp)>) -> Option<(usize, Timestamp)> {
+        info!("the schedule asks for a backup");
+        match self.work(Kind::Run).await {
+            None => failed,
+            Some(JobState::Failed) => Some((failed.map_or(0, |(tries, _)| tries) + 1, Timestamp::now())),
+            Some(state) => {
+                if state == JobState::Done {
+                    self.work(Kind::Prune).await;
+                }
+                self.measured_again().await;
+                None
+            }
+        }
+    }
+
+    fn drill_is_due(&self, standing: &Standing, now: Timestamp) -> bool {
+        let Some(every) = self.context.settings.drill_every else { return false };
+        let Some(newest) = &standing.last_good else { return false };
+        let encrypted = self.context.settings.recipe.recipient.is_some() && self.context.settings.identity.is_none();
+        let last = standing.last_drill.as_ref();
+        // One that went wrong is not made again with the same backup.
+        let due = last.is_none_or(|last| now.duration_since(last.at) >= every || (!last.good && last.id != newest.id));
+        due && !encrypted && newest.as_of <= now && self.jobs.running().is_none()
+    }
+
+    /// Does one thing and waits for its end; `None` when something else is being done.
+    async fn work(&self, kind: Kind) -> Option<JobState> {
+        let job = self.jobs.start(kind, "schedule")?;
+        self.jobs.idle().await;
+        self.measured_again().await;
+        Some(self.jobs.get(&job.id)?.state)
+    }
+
+    /// Waits until what is known is newer than now.
+    async fn measured_again(&self) {
+        let attempts = self.standing.attempts();
+        self.standing.measure_soon();
+        let newer = async {
+            while self.standing.attempts() == attempts {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = newer => {}
+            () = tokio::time::sleep(LOOK) => {}
+            () = self.context.stop.cancelled() => {}
+        }
+    }
+
+    /// Tells that the newest backup is too old, or that something has vanished; again when that goes on.
+    async fn alarm(&self, standing: &Standing, told: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        // A database without any backup is no alarm before its first night.
+        let never = standing.last_good.is_none() && standing.last_attempt.is_none();
+        let overdue = (standing.overdue && !never).then(|| match &standing.last_good {
+            Some(good) => format!("the newest good backup is of {}", good.as_of),
+            None => "there is no good backup".into(),
+        });
+        let event = match (overdue, standing.problems.is_empty()) {
+            (Some(why), _) => Event::MustLook("overdue", why),
+            (None, false) => Event::MustLook("vanished", standing.problems.join("; ")),
+            (None, true) => return None,
+        };
+        if told.is_some_and(|told| now.duration_since(told) < AGAIN) || self.jobs.running().is_some() {
+            return told;
+        }
+        self.context.alerts.tell(&event).await;
+        Some(now)
+    }
+}

@@ -1,0 +1,85 @@
+//! What handlers may touch: how backups stand, what is being done, and who watches it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use silo_web::snapshot::{Pace, Snapshot, Source};
+use silo_web::stream::Streams;
+use tokio::sync::watch;
+
+use crate::context::Context;
+use crate::jobs::{Begun, Jobs};
+use crate::scheduler::Scheduler;
+use crate::standing::{self, Standing};
+
+/// How often the buckets are looked into.
+const PACE: Pace = Pace { every: Duration::from_secs(60), deadline: Duration::from_secs(40), patience: Duration::from_millis(2500) };
+/// How many may watch jobs.
+const WATCHERS: usize = 20;
+/// How often they hear something at least.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The subjects of this service.
+#[derive(Clone)]
+pub struct State {
+    /// What we work with.
+    pub context: Context,
+    /// How backups stand.
+    pub standing: Arc<Snapshot<Standing>>,
+    /// What is being done.
+    pub jobs: Jobs,
+    /// Who watches it.
+    pub streams: Streams,
+    /// When the next backup is due.
+    pub next: watch::Receiver<Option<Timestamp>>,
+}
+
+/// What is to be run beside the server.
+pub struct Work {
+    begun: Begun,
+    next: watch::Sender<Option<Timestamp>>,
+}
+
+impl State {
+    /// Nothing is known yet, and nothing done.
+    #[must_use]
+    pub fn new(context: Context) -> (Self, Work) {
+        let (jobs, begun) = Jobs::new(context.clone());
+        let (sender, next) = watch::channel(None);
+        let state = Self {
+            context,
+            standing: Arc::new(Snapshot::new("backups", PACE)),
+            jobs,
+            streams: Streams::new(WATCHERS, HEARTBEAT),
+            next,
+        };
+        (state, Work { begun, next: sender })
+    }
+
+    /// Starts looking, working and waiting for what is due, on this thread, until the process ends.
+    pub fn start(&self, work: Work) {
+        let (standing, context) = (Arc::clone(&self.standing), self.context.clone());
+        actix_web::rt::spawn(async move { standing.keep_measuring(|| standing::measure(&context)).await });
+        actix_web::rt::spawn(self.jobs.clone().keep_working(work.begun));
+        let (standing, mut ends) = (Arc::clone(&self.standing), self.jobs.ends());
+        actix_web::rt::spawn(async move {
+            while ends.changed().await.is_ok() {
+                standing.measure_soon();
+            }
+        });
+        let scheduler = Scheduler {
+            context: self.context.clone(),
+            jobs: self.jobs.clone(),
+            standing: Arc::clone(&self.standing),
+            next: work.next,
+        };
+        actix_web::rt::spawn(scheduler.run());
+    }
+
+    /// The subjects, for metrics.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        vec![self.standing.clone()]
+    }
+}

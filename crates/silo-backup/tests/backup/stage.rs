@@ -1,0 +1,172 @@
+//! A database, a bucket, and the built binary that backs one up into the other.
+
+use std::collections::BTreeMap;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use serde_json::Value;
+use silo_core::secret::Secret;
+use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::mongodb::{Client, Database};
+use silo_spaces::Spaces;
+use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
+use silo_testkit::mongo::{self, MongoServer};
+use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+pub(crate) const DATABASE: &str = "aesthetic";
+pub(crate) const BUCKET: &str = "backups";
+pub(crate) const PREFIX: &str = "backups/mongo/";
+/// Something takes this long only when it hangs.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    pub(crate) mongo: MongoServer,
+    pub(crate) s3: S3Server,
+    pub(crate) spaces: Spaces,
+    pub(crate) client: Client,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) folder: TempDir,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Stage {
+    /// An empty database and an empty bucket, with sign-in to both.
+    pub(crate) async fn new() -> Self {
+        Self::with(Kind::Memory).await
+    }
+
+    pub(crate) async fn with(kind: Kind) -> Self {
+        let mongo = MongoServer::start_with_users(mongo::Kind::Rust, DATABASE).await.unwrap();
+        let s3 = S3Server::start(kind).await.unwrap();
+        let spaces = spaces(&s3.url());
+        spaces.create_bucket(BUCKET).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pairs = [
+            ("MONGODB_CONNECTION_STRING", mongo.backup_uri()),
+            ("DRILL_CONNECTION_STRING", mongo.drill_uri()),
+            ("MONGODB_NAME", DATABASE.into()),
+            ("SPACES_ENDPOINT", s3.url()),
+            ("SPACES_KEY", KEY.into()),
+            ("SPACES_SECRET", SECRET.into()),
+            ("BACKUP_BUCKET", BUCKET.into()),
+            ("BACKUP_EXPECTED", "none".into()),
+            ("BACKUP_FOLDER", folder.path().display().to_string()),
+        ];
+        let environment = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { client: mongo.client().await.unwrap(), mongo, s3, spaces, environment, folder }
+    }
+
+    /// The same with a few collections.
+    pub(crate) async fn filled() -> Self {
+        let stage = Self::new().await;
+        stage.fill("users", 300).await;
+        stage.fill("moods", 1200).await;
+        stage.fill("paintings", 50).await;
+        let unique = doc! { "createIndexes": "users", "indexes": [{ "key": { "code": 1 }, "name": "code_1", "unique": true }] };
+        stage.database().run_command(unique).await.unwrap();
+        stage
+    }
+
+    pub(crate) fn database(&self) -> Database {
+        self.client.database(DATABASE)
+    }
+
+    pub(crate) async fn fill(&self, name: &str, count: i32) {
+        let documents = (0..count).map(|at| doc! { "code": format!("{name}-{at}"), "at": at, "text": "x".repeat(200) });
+        self.database().collection::<Document>(name).insert_many(documents).await.unwrap();
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.insert(name.to_owned(), value.into());
+    }
+
+    /// A command of the built binary.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_silo-backup"));
+        command.args(arguments).env_clear().envs(&self.environment).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
+        ended(self.spawn(arguments)).await
+    }
+
+    /// The result of a command that must succeed.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        self.run(&[arguments, &["--json", "--quiet"]].concat()).await.good()
+    }
+
+    /// Makes a backup that must be good, and gives its id.
+    pub(crate) async fn backup(&self) -> String {
+        let made = self.json(&["run"]).await;
+        assert_eq!(made["good"], true, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Keys in the bucket.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        let page = self.spaces.page(BUCKET, None).await.unwrap();
+        assert!(!page.truncated);
+        page.objects().map(|object| object.key.to_owned()).collect()
+    }
+
+    pub(crate) async fn manifests(&self) -> Vec<String> {
+        let keys = self.keys().await;
+        keys.into_iter().filter(|key| key.contains("/manifests/")).collect()
+    }
+
+    pub(crate) async fn read(&self, key: &str) -> Vec<u8> {
+        let pieces: Vec<Bytes> = self.spaces.get(BUCKET, key, None).await.unwrap().try_collect().await.unwrap();
+        pieces.concat()
+    }
+
+    pub(crate) async fn write(&self, key: &str, bytes: Vec<u8>) {
+        self.spaces.put(BUCKET, key, bytes.into()).await.unwrap();
+    }
+}
+
+pub(crate) fn spaces(url: &str) -> Spaces {
+    let (key, secret) = (Secret::new(KEY), Secret::new(SECRET));
+    let endpoint = Endpoint { url: url.to_owned(), region: "us-east-1".into(), key, secret, addressing: Addressing::Path };
+    let limits = Limits { requests_per_second: 1000.try_into().unwrap(), ..Limits::default() };
+    Spaces::new(&endpoint, limits).unwrap()
+}
+
+pub(crate) async fn ended(child: Child) -> Ended {
+    let output: Output = tokio::time::timeout(SOON, child.wait_with_output()).await.expect("it hangs").unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+impl Ended {
+    pub(crate) fn good(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.value()
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    pub(crate) fn ends_with(&self, code: u8) -> &Self {
+        assert_eq!(self.code, Some(i32::from(code)), "{self:#?}");
+        self
+    }
+}
