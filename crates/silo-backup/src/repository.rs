@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use log::warn;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use silo_spaces::Spaces;
 use silo_spaces::fault::{Fault, Kind};
@@ -424,12 +424,14 @@ impl Repository {
         Ok(file)
     }
 
-    /// A small file as a whole; `None` when there is none.
+    /// A small file as a whole; `None` when there is none. All of them are JSON: what is none is asked for again, because something on
+    /// the way may have answered, and given back when it stays so.
     async fn fetch(&self, key: &str) -> Result<Option<Bytes>, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.fetch_once(key).await {
+                Ok(file) if tries < 3 && serde_json::from_slice::<IgnoredAny>(&file).is_err() => {}
                 Ok(file) => return Ok(Some(file)),
                 Err(fault) if fault.kind == Kind::NotFound => return Ok(None),
                 Err(fault) if fault.is_transient() && tries < 3 => {}

@@ -54,13 +54,22 @@ impl Spaces {
         if range.as_ref().is_some_and(Range::is_empty) {
             return Err(Fault::new(Kind::Refused, "the range has no bytes"));
         }
+        let asked = range.map(|range| format!("{}-{}", range.start, range.end - 1));
         let request = GetObjectRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            range: range.map(|range| format!("bytes={}-{}", range.start, range.end - 1)),
+            range: asked.as_ref().map(|asked| format!("bytes={asked}")),
             ..GetObjectRequest::default()
         };
         let answer = self.s3.get_object(request).await?;
+        // RFC 9110, 14.4: an answer without this range is not these bytes, whatever its status.
+        let told = answer.content_range.as_deref().unwrap_or_default();
+        if let Some(asked) = asked
+            && !told.starts_with(&format!("bytes {asked}/"))
+        {
+            let detail = "the answer is not the range that was asked for";
+            return Err(Fault::new(Kind::Malformed, detail));
+        }
         let body = answer.body.unwrap_or_else(|| ByteStream::from(Vec::new()));
         Ok(body.map(|piece| piece.map_err(|error| fault_of_read(&error))))
     }

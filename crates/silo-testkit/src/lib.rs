@@ -1,7 +1,7 @@
 //! The real servers that Silo's tests and local stack run against, and the demo data in them. Never shipped.
 //!
 //! Hardly anything here is a mock: `mongo` starts servers that speak MongoDB's protocol over a real socket, `process` keeps them from
-//! outliving us, `s3` starts storage, `proxy` breaks what is between, `demo` makes documents shaped like aesthetic.computer's. What
+//! outliving us, `s3` starts storage, `proxy` and `wire` break what is between, `demo` makes documents shaped like aesthetic.computer's. What
 //! nobody can run here has a stand-in: `ac` for aesthetic.computer's own services, with `certificates` for its TLS, `listing` for a
 //! bucket of millions.
 
@@ -27,3 +27,5 @@ pub mod service;
 pub mod tools;
 #[cfg(feature = "servers")]
 pub mod wait;
+#[cfg(feature = "servers")]
+pub mod wire;

@@ -30,6 +30,8 @@ pub enum Fault {
     Truncate,
     /// It reaches the server, and the answer is lost.
     LoseAnswer,
+    /// The answer comes with another entity tag than the server's.
+    WrongTag,
 }
 
 impl Fault {
@@ -49,6 +51,16 @@ impl Fault {
             "503 Slow Down",
             "Content-Type: application/xml\r\nRetry-After: 0\r\n",
             "<Error><Code>SlowDown</Code></Error>",
+        )
+    }
+
+    /// What S3 says when it fails after it has said that all is well.
+    #[must_use]
+    pub fn error_with_200() -> Self {
+        Self::answer(
+            "200 OK",
+            "Content-Type: application/xml\r\n",
+            "<Error><Code>InternalError</Code></Error>",
         )
     }
 
@@ -164,11 +176,29 @@ async fn serve(
             let mut nothing = [0; 1];
             client.read(&mut nothing).await.map(drop)
         }
+        Fault::WrongTag => {
+            client.write_all(&with_another_tag(&answer)).await?;
+            client.shutdown().await
+        }
         _ => {
             client.write_all(&answer).await?;
             client.shutdown().await
         }
     }
+}
+
+/// The same answer with an entity tag that nothing has.
+fn with_another_tag(answer: &[u8]) -> Vec<u8> {
+    let start = body_start(answer);
+    let head = String::from_utf8_lossy(&answer[..start]);
+    let tagged = |line: &str| {
+        let is_tag = line.to_ascii_lowercase().starts_with("etag:");
+        let line = if is_tag { "ETag: \"00000000000000000000000000000000\"" } else { line };
+        format!("{line}\r\n")
+    };
+    let mut changed: Vec<u8> = head.lines().map(tagged).collect::<String>().into_bytes();
+    changed.extend_from_slice(&answer[start..]);
+    changed
 }
 
 pub(crate) fn socket_reset(client: &TcpStream) -> io::Result<()> {

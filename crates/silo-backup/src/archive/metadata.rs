@@ -69,6 +69,9 @@ mod tests {
             uuid: Some("00ff".into()),
             indexes: vec![
                 doc! { "v": 2, "key": { "z": 1, "a": -1_i64 }, "name": "z_1_a_-1", "unique": true },
+                doc! { "v": 2, "key": { "_fts": "text", "_ftsx": 1 }, "name": "t_text", "weights": { "t": 1 }, "default_language": "english", "language_override": "language", "textIndexVersion": 3 },
+                doc! { "v": 2, "key": { "_id": "hashed" }, "name": "_id_hashed" },
+                doc! { "v": 2, "key": { "x": 1 }, "name": "x_1", "partialFilterExpression": { "x": { "$gt": 5.5 } }, "expireAfterSeconds": 60 },
             ],
         };
         let read = read(&collection.name, Kind::Collection, &write(&collection)).unwrap();

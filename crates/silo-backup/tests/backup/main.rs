@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it must be")]
 
+mod faults;
+mod killed;
 mod round_trip;
 mod stage;
+mod tampered;
+mod types;

@@ -43,12 +43,13 @@ pub(crate) struct Ended {
 impl Stage {
     /// An empty database and an empty bucket, with sign-in to both.
     pub(crate) async fn new() -> Self {
-        Self::with(Kind::Memory).await
+        Self::on(mongo::Kind::Rust, Kind::Memory).await
     }
 
-    pub(crate) async fn with(kind: Kind) -> Self {
-        let mongo = MongoServer::start_with_users(mongo::Kind::Rust, DATABASE).await.unwrap();
-        let s3 = S3Server::start(kind).await.unwrap();
+    /// The same on these implementations.
+    pub(crate) async fn on(database: mongo::Kind, storage: Kind) -> Self {
+        let mongo = MongoServer::start_with_users(database, DATABASE).await.unwrap();
+        let s3 = S3Server::start(storage).await.unwrap();
         let spaces = spaces(&s3.url());
         spaces.create_bucket(BUCKET).await.unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,148 @@
+//! Storage fails, at each request of a run and in every way: a good backup or a clean failure, and never a wrong manifest.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use silo_testkit::proxy::{Fault, Proxy};
+
+use crate::stage::{Ended, Stage};
+
+/// How many runs at once.
+const AT_ONCE: usize = 6;
+
+/// A stage whose storage is asked through a proxy that does what it is told.
+struct Broken {
+    stage: Stage,
+    proxy: Proxy,
+    plan: Arc<Mutex<Plan>>,
+}
+
+/// The fault at one request, or from one request on.
+#[derive(Clone)]
+struct Plan {
+    fault: Fault,
+    at: u64,
+    goes_on: bool,
+    seen: Arc<AtomicU64>,
+}
+
+impl Plan {
+    fn none() -> Self {
+        Self { fault: Fault::None, at: 0, goes_on: false, seen: Arc::default() }
+    }
+}
+
+impl Broken {
+    async fn new() -> Self {
+        let mut stage = Stage::filled().await;
+        let plan = Arc::new(Mutex::new(Plan::none()));
+        let told = Arc::clone(&plan);
+        let url = stage.s3.url();
+        let proxy = Proxy::start(&url, move |_, _| {
+            let plan = told.lock().unwrap().clone();
+            let number = plan.seen.fetch_add(1, Ordering::SeqCst);
+            let hit = number == plan.at || (plan.goes_on && number > plan.at);
+            if hit { plan.fault } else { Fault::None }
+        });
+        let proxy = proxy.await.unwrap();
+        stage.set("SPACES_ENDPOINT", proxy.url());
+        Self { stage, proxy, plan }
+    }
+
+    async fn run(&self, arguments: &[&str], plan: Plan) -> Ended {
+        *self.plan.lock().unwrap() = plan;
+        let ended = self.stage.run(&[arguments, &["--json", "--quiet"]].concat()).await;
+        *self.plan.lock().unwrap() = Plan::none();
+        ended
+    }
+
+    /// One run with one fault: what it says is true.
+    async fn case(&self, name: &str, plan: Plan) {
+        let before = self.stage.manifests().await;
+        let at = plan.at;
+        let ended = self.run(&["run"], plan).await;
+        let new = self.stage.manifests().await.len() - before.len();
+        let said = format!("{name} at request {at}: {ended:#?}");
+        match ended.code {
+            Some(0) => {
+                assert_eq!(new, 1, "{said}");
+                self.run(&["verify"], Plan::none()).await.ends_with(0);
+            }
+            Some(1) => assert_eq!(new, 0, "{said}"),
+            // Nobody could say whether it is good, so it is not published; and never is a fault of storage called corruption.
+            Some(3) => assert_eq!(new, 0, "{said}"),
+            _ => panic!("{said}"),
+        }
+    }
+}
+
+fn faults() -> Vec<(&'static str, Fault)> {
+    let status = |line: &str, code: &str| Fault::answer(line, "Content-Type: application/xml\r\n", &format!("<Error><Code>{code}</Code></Error>"));
+    vec![
+        ("SlowDown", Fault::slow_down()),
+        ("500", status("500 Internal Server Error", "InternalError")),
+        ("504", status("504 Gateway Timeout", "GatewayTimeout")),
+        ("reset", Fault::Reset),
+        ("lost answer", Fault::LoseAnswer),
+        ("truncated", Fault::Truncate),
+        ("200 with an error", Fault::error_with_200()),
+        ("wrong tag", Fault::WrongTag),
+        ("clock skew", status("403 Forbidden", "RequestTimeTooSkewed")),
+        ("stalled", Fault::Stall),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_storage_does_there_is_a_good_backup_or_none() {
+    let first = Broken::new().await;
+    first.run(&["run"], Plan::none()).await.good();
+    let before = first.proxy.requests();
+    first.run(&["run"], Plan::none()).await.good();
+    let requests = first.proxy.requests() - before;
+    assert!(requests >= 8, "{requests}");
+    let mut cases = Vec::new();
+    for at in 0..requests {
+        for (name, fault) in faults() {
+            // A stall takes as long as patience does: at every third request.
+            if fault != Fault::Stall || at % 3 == 0 {
+                cases.push((name, Plan { fault, at, goes_on: false, seen: Arc::default() }));
+            }
+        }
+        if at % 4 == 0 {
+            cases.push(("SlowDown from then on", Plan { fault: Fault::slow_down(), at, goes_on: true, seen: Arc::default() }));
+        }
+    }
+    let (cases, next) = (Arc::new(cases), Arc::new(AtomicUsize::new(0)));
+    let workers = (0..AT_ONCE).map(|_| {
+        let (cases, next) = (Arc::clone(&cases), Arc::clone(&next));
+        tokio::spawn(async move {
+            let broken = Broken::new().await;
+            broken.run(&["run"], Plan::none()).await.good();
+            while let Some((name, plan)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                broken.case(name, Plan { seen: Arc::default(), ..plan.clone() }).await;
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_verify_is_inconclusive_and_a_flipped_bit_is_corrupt() {
+    let broken = Broken::new().await;
+    let made = broken.run(&["run"], Plan::none()).await.good();
+    let throttled = Plan { fault: Fault::slow_down(), at: 3, goes_on: true, seen: Arc::default() };
+    let verdict = broken.run(&["verify"], throttled).await;
+    assert_ne!(verdict.code, Some(2), "{verdict:#?}");
+    assert!(matches!(verdict.code, Some(1 | 3)), "{verdict:#?}");
+
+    let key = format!("backups/mongo/data/{}.archive.gz", made["id"].as_str().unwrap());
+    let mut bytes = broken.stage.read(&key).await;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    broken.stage.write(&key, bytes).await;
+    let verdict = broken.run(&["verify"], Plan::none()).await;
+    assert_eq!(verdict.code, Some(2), "{verdict:#?}");
+    assert_eq!(verdict.value()["error"]["code"], "corrupt");
+}
