@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it must be")]
 
+mod copies;
 mod faults;
 mod killed;
+mod moment;
+mod restores;
 mod round_trip;
 mod stage;
 mod tampered;
