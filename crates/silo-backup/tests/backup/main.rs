@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it must be")]
 
+mod alone;
 mod copies;
 mod faults;
 mod killed;
 mod moment;
+mod mongodump;
 mod restores;
 mod round_trip;
+mod secrets;
+mod service;
 mod stage;
 mod tampered;
 mod types;
