@@ -55,7 +55,12 @@ impl Alerts {
     /// When TLS cannot be set up on this machine.
     pub fn new(ping: Option<Secret>, webhook: Option<Secret>) -> std::io::Result<Self> {
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
-        Ok(Self { http: http.map_err(std::io::Error::other)?, ping, webhook, failed: Arc::default() })
+        Ok(Self {
+            http: http.map_err(std::io::Error::other)?,
+            ping,
+            webhook,
+            failed: Arc::default(),
+        })
     }
 
     /// Tells, and waits until everybody was told or could not be.
@@ -71,13 +76,18 @@ impl Alerts {
                 Event::MustLook(_, why) => ("/fail", why.as_str()),
             };
             let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
-            failed = self.send("ping", || self.http.post(&url).body(body.to_owned())).await;
+            failed = self
+                .send("ping", || self.http.post(&url).body(body.to_owned()))
+                .await;
         }
         if let (Some(webhook), Event::MustLook(code, why)) = (&self.webhook, event) {
             let text = format!("silo-backup: {why}");
             // `text` and `content` are what Slack and Discord show.
             let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": why, "at": Timestamp::now(), "text": text, "content": text });
-            failed = self.send("webhook", || self.http.post(webhook.expose()).json(&body)).await.or(failed);
+            failed = self
+                .send("webhook", || self.http.post(webhook.expose()).json(&body))
+                .await
+                .or(failed);
         }
         if self.ping.is_some() || (self.webhook.is_some() && matches!(event, Event::MustLook(..))) {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
@@ -93,19 +103,37 @@ impl Alerts {
     /// That the last of them could not be told.
     #[must_use]
     pub fn failure(&self) -> Option<NotTold> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    async fn send(&self, way: &'static str, request: impl Fn() -> reqwest::RequestBuilder) -> Option<NotTold> {
+    async fn send(
+        &self,
+        way: &'static str,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Option<NotTold> {
         let send = || async {
             let answer = request().send().await.map_err(|error| why(&error))?;
             let status = answer.status();
-            if status.is_success() { Ok(()) } else { Err(format!("it answers with status {}", status.as_u16())) }
+            if status.is_success() {
+                Ok(())
+            } else {
+                Err(format!("it answers with status {}", status.as_u16()))
+            }
         };
-        let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(300)).with_max_times(AGAIN).with_jitter();
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(300))
+            .with_max_times(AGAIN)
+            .with_jitter();
         let why = send.retry(pauses).await.err()?;
         warn!(way; "nobody could be told: {why}");
-        Some(NotTold { way, at: Timestamp::now(), why })
+        Some(NotTold {
+            way,
+            at: Timestamp::now(),
+            why,
+        })
     }
 }
 

@@ -17,7 +17,9 @@ use crate::error::Error;
 use crate::expectations::judge;
 use crate::journal::Journal;
 use crate::lease::Lease;
-use crate::manifest::{ArchiveFacts, Manifest, Previous, SourceIdentity, State, Tool, Verification, new_id, sha256};
+use crate::manifest::{
+    ArchiveFacts, Manifest, Previous, SourceIdentity, State, Tool, Verification, new_id, sha256,
+};
 use crate::pipeline::Chunk;
 use crate::progress::Reporter;
 use crate::repository::{Repository, Shelf};
@@ -88,21 +90,35 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
 }
 
 fn verdict(made: &Made) -> Event {
-    let failed = made.destinations.iter().find_map(|at| Some((at.name, at.error.as_ref()?)));
+    let failed = made
+        .destinations
+        .iter()
+        .find_map(|at| Some((at.name, at.error.as_ref()?)));
     if !made.good {
-        return Event::MustLook("held", format!("{} is held: {}", made.id, made.held.join("; ")));
+        return Event::MustLook(
+            "held",
+            format!("{} is held: {}", made.id, made.held.join("; ")),
+        );
     }
     if let Some((name, why)) = failed {
-        return Event::MustLook("destination_failed", format!("{} is not in {name}: {why}", made.id));
+        return Event::MustLook(
+            "destination_failed",
+            format!("{} is not in {name}: {why}", made.id),
+        );
     }
     if !made.problems.is_empty() {
         return Event::MustLook("vanished", made.problems.join("; "));
     }
-    Event::Succeeded(format!("{}: {} documents, {} bytes", made.id, made.documents, made.stored_bytes))
+    Event::Succeeded(format!(
+        "{}: {} documents, {} bytes",
+        made.id, made.documents, made.stored_bytes
+    ))
 }
 
 async fn leased(context: &Context, report: &Reporter) -> Result<Made, Error> {
-    context.leased(report, async |lease| make(context, lease, report).await).await
+    context
+        .leased(report, async |lease| make(context, lease, report).await)
+        .await
 }
 
 async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Made, Error> {
@@ -121,8 +137,23 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
         }
     }
     let (outcome, places) = write(context, &id, places, &mut destinations, report).await?;
-    report.begin("verifying", Some(outcome.1.collections.iter().map(|found| found.sums.documents).sum()), "documents");
-    let held = judge(&context.settings.expectations, &outcome.1.collections, last_good(&places));
+    report.begin(
+        "verifying",
+        Some(
+            outcome
+                .1
+                .collections
+                .iter()
+                .map(|found| found.sums.documents)
+                .sum(),
+        ),
+        "documents",
+    );
+    let held = judge(
+        &context.settings.expectations,
+        &outcome.1.collections,
+        last_good(&places),
+    );
     let mut made = Made {
         id,
         good: held.is_empty(),
@@ -139,13 +170,21 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
         problems,
     };
     for place in &places {
-        let published = publish(context, lease, place, &made, &outcome, &source, started, report).await;
+        let published = publish(
+            context, lease, place, &made, &outcome, &source, started, report,
+        )
+        .await;
         match published {
             Ok(manifest) => {
                 (made.documents, made.bytes) = (manifest.documents(), manifest.bytes());
-                made.destinations.push(At { name: place.repository.name, error: None });
+                made.destinations.push(At {
+                    name: place.repository.name,
+                    error: None,
+                });
             }
-            Err(error) => made.destinations.push(failed(&place.repository, &error, context)?),
+            Err(error) => made
+                .destinations
+                .push(failed(&place.repository, &error, context)?),
         }
     }
     made.took_ms = whole_millis(began.elapsed());
@@ -158,29 +197,54 @@ fn failed(repository: &Repository, error: &Error, context: &Context) -> Result<A
     log::error!(destination = repository.name, code = error.code(); "a destination failed: {error}");
     match &context.copy {
         None => Err(error.clone()),
-        Some(_) => Ok(At { name: repository.name, error: Some(error.to_string()) }),
+        Some(_) => Ok(At {
+            name: repository.name,
+            error: Some(error.to_string()),
+        }),
     }
 }
 
 /// Looks at a destination, clears what broken runs left, and finds what has vanished.
-async fn prepare(context: &Context, repository: &Repository, now: Timestamp) -> Result<(Place, Vec<String>), Error> {
+async fn prepare(
+    context: &Context,
+    repository: &Repository,
+    now: Timestamp,
+) -> Result<(Place, Vec<String>), Error> {
     let id = repository.identity().await?;
     let shelf = repository.shelf().await?;
     let journal = Journal::new(&context.client, &id);
     journal.settle(&shelf).await?;
     let problems = shelf.problems(&journal.published().await?);
-    let problems = problems.into_iter().map(|problem| format!("{}: {problem}", repository.name)).collect();
+    let problems = problems
+        .into_iter()
+        .map(|problem| format!("{}: {problem}", repository.name))
+        .collect();
     repository.sweep(&shelf, now).await?;
-    Ok((Place { repository: repository.clone(), id, shelf }, problems))
+    Ok((
+        Place {
+            repository: repository.clone(),
+            id,
+            shelf,
+        },
+        problems,
+    ))
 }
 
 fn last_good(places: &[Place]) -> Option<&Manifest> {
     let newest = places.iter().filter_map(|place| place.shelf.newest_good());
-    newest.map(|entry| &entry.manifest).max_by_key(|manifest| manifest.as_of)
+    newest
+        .map(|entry| &entry.manifest)
+        .max_by_key(|manifest| manifest.as_of)
 }
 
 /// Reads the database and writes the archive to every destination at once; those that took it go on.
-async fn write(context: &Context, id: &str, places: Vec<Place>, destinations: &mut Vec<At>, report: &Reporter) -> Result<((Outcome, Findings), Vec<Place>), Error> {
+async fn write(
+    context: &Context,
+    id: &str,
+    places: Vec<Place>,
+    destinations: &mut Vec<At>,
+    report: &Reporter,
+) -> Result<((Outcome, Findings), Vec<Place>), Error> {
     let settings = &context.settings;
     let key = key(context, id);
     let (out, chunks) = mpsc::channel(AHEAD);
@@ -189,7 +253,12 @@ async fn write(context: &Context, id: &str, places: Vec<Place>, destinations: &m
     for place in places {
         let (way, taken) = mpsc::channel(AHEAD);
         let (repository, key) = (place.repository.clone(), key.clone());
-        uploads.push((place, context.uploads.spawn(async move { repository.store(&key, taken).await })));
+        uploads.push((
+            place,
+            context
+                .uploads
+                .spawn(async move { repository.store(&key, taken).await }),
+        ));
         ways.push(way);
     }
     if uploads.is_empty() {
@@ -198,21 +267,32 @@ async fn write(context: &Context, id: &str, places: Vec<Place>, destinations: &m
     let sharing = tokio::spawn(share(chunks, ways));
     // What is encrypted cannot be read back without the private key: it is read before it is encrypted.
     let blind = settings.recipe.recipient.is_some() && settings.identity.is_none();
-    let (along, reading) = blind.then(|| read_along(settings.recipe.compression, &settings.folder)).unzip();
+    let (along, reading) = blind
+        .then(|| read_along(settings.recipe.compression, &settings.folder))
+        .unzip();
     let order = context.order(report);
     let outcome = engine::run(settings.engine, &order, out, along).await;
     drop(sharing.await);
     let mut written = Vec::new();
     let mut last = None;
     for (place, upload) in uploads {
-        let stored = upload.await.map_err(|_panic| Error::Engine("an upload broke off".into()))?;
+        let stored = upload
+            .await
+            .map_err(|_panic| Error::Engine("an upload broke off".into()))?;
         match (&outcome, stored) {
             (Ok(outcome), Ok(bytes)) if bytes == outcome.stored.bytes => written.push(place),
-            (Ok(_), Ok(_)) => destinations.push(failed(&place.repository, &Error::Engine("not all of the archive was written".into()), context)?),
+            (Ok(_), Ok(_)) => destinations.push(failed(
+                &place.repository,
+                &Error::Engine("not all of the archive was written".into()),
+                context,
+            )?),
             (_, Err(error)) => {
                 // Why nobody took the archive says more than that nobody did.
                 last = Some(error.clone());
-                destinations.push(At { name: place.repository.name, error: Some(error.to_string()) });
+                destinations.push(At {
+                    name: place.repository.name,
+                    error: Some(error.to_string()),
+                });
             }
             (Err(_), Ok(_)) => {}
         }
@@ -220,14 +300,24 @@ async fn write(context: &Context, id: &str, places: Vec<Place>, destinations: &m
     let outcome = match (outcome, last) {
         (Ok(outcome), _) if !written.is_empty() => outcome,
         (Err(error @ Error::Database { .. }), _) => return Err(error),
-        (_, Some(Error::Storage { doing, fault })) if fault.kind != silo_spaces::fault::Kind::Source => return Err(Error::Storage { doing, fault }),
+        (_, Some(Error::Storage { doing, fault }))
+            if fault.kind != silo_spaces::fault::Kind::Source =>
+        {
+            return Err(Error::Storage { doing, fault });
+        }
         (Err(error), _) => return Err(error),
-        (Ok(_), last) => return Err(last.unwrap_or_else(|| Error::Engine("no destination took the archive".into()))),
+        (Ok(_), last) => {
+            return Err(
+                last.unwrap_or_else(|| Error::Engine("no destination took the archive".into()))
+            );
+        }
     };
     let findings = match reading {
         None => outcome.written.clone(),
         Some(reading) => {
-            let findings = reading.await.map_err(|_panic| Error::Engine("reading along broke off".into()))??;
+            let findings = reading
+                .await
+                .map_err(|_panic| Error::Engine("reading along broke off".into()))??;
             as_written(&outcome.written.collections, &findings)?;
             findings
         }
@@ -237,8 +327,15 @@ async fn write(context: &Context, id: &str, places: Vec<Place>, destinations: &m
 
 fn key(context: &Context, id: &str) -> String {
     let recipe = &context.settings.recipe;
-    let encrypted = if recipe.recipient.is_some() { ".age" } else { "" };
-    format!("data/{id}.archive.{}{encrypted}", recipe.compression.extension())
+    let encrypted = if recipe.recipient.is_some() {
+        ".age"
+    } else {
+        ""
+    };
+    format!(
+        "data/{id}.archive.{}{encrypted}",
+        recipe.compression.extension()
+    )
 }
 
 /// Gives every destination everything; one that fails is left out, and when none is left nothing more is taken.
@@ -278,8 +375,19 @@ async fn publish(
         compression: settings.recipe.compression,
         recipient: settings.recipe.recipient.clone(),
     };
-    let read = read_back(&place.repository, &archive, settings.identity.as_ref(), &settings.folder, report).await?;
-    let how = if read.findings.is_some() { "decoded" } else { "bytes" };
+    let read = read_back(
+        &place.repository,
+        &archive,
+        settings.identity.as_ref(),
+        &settings.folder,
+        report,
+    )
+    .await?;
+    let how = if read.findings.is_some() {
+        "decoded"
+    } else {
+        "bytes"
+    };
     let findings = read.findings.as_ref().unwrap_or(findings);
     as_written(&outcome.written.collections, findings)?;
     let manifest = Manifest {
@@ -289,7 +397,11 @@ async fn publish(
         started_at,
         as_of: outcome.as_of,
         verified_at: Timestamp::now(),
-        state: if made.good { State::Verified } else { State::Held },
+        state: if made.good {
+            State::Verified
+        } else {
+            State::Held
+        },
         held: made.held.clone(),
         source: source.clone(),
         engine: settings.engine.word().into(),
@@ -301,17 +413,33 @@ async fn publish(
             unique_indexes: findings.unique_indexes,
             not_looked_at: findings.not_looked_at.clone(),
         },
-        tool: Tool { version: settings.build.version.into(), sha: settings.build.sha.clone(), dirty: settings.build.dirty },
+        tool: Tool {
+            version: settings.build.version.into(),
+            sha: settings.build.sha.clone(),
+            dirty: settings.build.dirty,
+        },
         lease: lease.number(),
-        previous: place.shelf.newest().map(|newest| Previous { id: newest.manifest.id.clone(), sha256: newest.sha256.clone() }),
+        previous: place.shelf.newest().map(|newest| Previous {
+            id: newest.manifest.id.clone(),
+            sha256: newest.sha256.clone(),
+        }),
     };
-    let file = manifest.to_file().map_err(|error| Error::Engine(error.to_string()))?;
+    let file = manifest
+        .to_file()
+        .map_err(|error| Error::Engine(error.to_string()))?;
     let (journal, digest) = (Journal::new(&context.client, &place.id), sha256(&file));
     lease.confirm().await?;
-    journal.remember(&made.id, &digest, lease.number(), false).await?;
+    journal
+        .remember(&made.id, &digest, lease.number(), false)
+        .await?;
     // A holder that was held up here publishes nothing that its successor does not know of.
     lease.confirm().await?;
-    place.repository.write(&format!("manifests/{}.json", made.id), file).await?;
-    journal.remember(&made.id, &digest, lease.number(), true).await?;
+    place
+        .repository
+        .write(&format!("manifests/{}.json", made.id), file)
+        .await?;
+    journal
+        .remember(&made.id, &digest, lease.number(), true)
+        .await?;
     Ok(manifest)
 }

@@ -47,7 +47,13 @@ impl Checker {
     /// Keys that do not fit into memory go to `folder`; documents that were read are told to `report`.
     #[must_use]
     pub fn new(folder: &Path, report: Reporter) -> Self {
-        Self { keys: UniqueKeys::new(folder.to_path_buf()), found: Vec::new(), not_looked_at: Vec::new(), unique_indexes: 0, report }
+        Self {
+            keys: UniqueKeys::new(folder.to_path_buf()),
+            found: Vec::new(),
+            not_looked_at: Vec::new(),
+            unique_indexes: 0,
+            report,
+        }
     }
 
     /// What was found, when everything was read.
@@ -82,10 +88,14 @@ impl Visitor for Checker {
         for namespace in &prelude.namespaces {
             let name = &namespace.collection;
             let collection = metadata::read(name, namespace.kind, &namespace.metadata);
-            let collection = collection.ok_or_else(|| Error::Corrupt(format!("what is said of {name} cannot be read")))?;
+            let collection = collection
+                .ok_or_else(|| Error::Corrupt(format!("what is said of {name} cannot be read")))?;
             let mut unique = Vec::new();
             // Documents of a time series are buckets, which its indexes are not of.
-            let indexes = collection.indexes.iter().filter(|_| collection.kind == Kind::Collection);
+            let indexes = collection
+                .indexes
+                .iter()
+                .filter(|_| collection.kind == Kind::Collection);
             for index in indexes {
                 match self.keys.watch(name, index) {
                     Some(Ok(place)) => unique.push(place),
@@ -94,7 +104,12 @@ impl Visitor for Checker {
                 }
             }
             self.unique_indexes += u64::try_from(unique.len()).unwrap_or_default();
-            self.found.push(Found { collection, fingerprint: Fingerprint::default(), unique, untold: 0 });
+            self.found.push(Found {
+                collection,
+                fingerprint: Fingerprint::default(),
+                unique,
+                untold: 0,
+            });
         }
         Ok(())
     }
@@ -131,15 +146,22 @@ pub fn differences(wanted: &[CollectionFacts], found: &[CollectionFacts]) -> Vec
         };
         if have.sums != want.sums {
             let (now, then) = (&have.sums, &want.sums);
-            differences.push(match (now.documents == then.documents, now.same_documents(then)) {
-                (false, _) => format!("{name} has {} documents and should have {}", now.documents, then.documents),
-                (true, false) => format!("documents of {name} are not what they were"),
-                (true, true) => format!("documents of {name} are in another order"),
-            });
+            differences.push(
+                match (now.documents == then.documents, now.same_documents(then)) {
+                    (false, _) => format!(
+                        "{name} has {} documents and should have {}",
+                        now.documents, then.documents
+                    ),
+                    (true, false) => format!("documents of {name} are not what they were"),
+                    (true, true) => format!("documents of {name} are in another order"),
+                },
+            );
         }
         differences.extend(structure(want, have));
     }
-    let unknown = found.iter().filter(|have| wanted.iter().all(|want| want.name != have.name));
+    let unknown = found
+        .iter()
+        .filter(|have| wanted.iter().all(|want| want.name != have.name));
     differences.extend(unknown.map(|have| format!("{} should not be there", have.name)));
     differences
 }
@@ -150,13 +172,20 @@ pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> 
     let name = &want.name;
     let mut differences = Vec::new();
     if have.kind != want.kind {
-        differences.push(format!("{name} is a {} and should be a {}", have.kind, want.kind));
+        differences.push(format!(
+            "{name} is a {} and should be a {}",
+            have.kind, want.kind
+        ));
     }
     if text(&have.options) != text(&want.options) {
         differences.push(format!("the options of {name} are not what they were"));
     }
     let of = |facts: &CollectionFacts| {
-        let mut indexes: Vec<(String, String)> = facts.indexes.iter().map(|index| (index["name"].to_string(), text(index))).collect();
+        let mut indexes: Vec<(String, String)> = facts
+            .indexes
+            .iter()
+            .map(|index| (index["name"].to_string(), text(index)))
+            .collect();
         indexes.sort();
         indexes
     };
@@ -164,20 +193,30 @@ pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> 
     for (index, specification) in &wanted {
         match had.iter().find(|(other, _)| other == index) {
             None => differences.push(format!("{name} has no index {index}")),
-            Some((_, other)) if other != specification => differences.push(format!("index {index} of {name} is not what it was")),
+            Some((_, other)) if other != specification => {
+                differences.push(format!("index {index} of {name} is not what it was"))
+            }
             Some(_) => {}
         }
     }
-    let more = had.iter().filter(|(index, _)| wanted.iter().all(|(other, _)| other != index));
-    differences.extend(more.map(|(index, _)| format!("{name} has an index {index} that it had not")));
+    let more = had
+        .iter()
+        .filter(|(index, _)| wanted.iter().all(|(other, _)| other != index));
+    differences
+        .extend(more.map(|(index, _)| format!("{name} has an index {index} that it had not")));
     differences
 }
 
 /// JSON as text that is the same when the top level's fields come in another order, as servers do; what is inside keeps its order, which
 /// in an index's keys means something.
 fn text(value: &Value) -> String {
-    let Value::Object(object) = value else { return value.to_string() };
-    let mut fields: Vec<String> = object.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+    let Value::Object(object) = value else {
+        return value.to_string();
+    };
+    let mut fields: Vec<String> = object
+        .iter()
+        .map(|(name, value)| format!("{name:?}:{value}"))
+        .collect();
     fields.sort();
     fields.join(",")
 }

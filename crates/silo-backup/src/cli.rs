@@ -165,7 +165,9 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse_to_start(crate::NAME, &error),
     };
     logging::start(settings.log_format, &filter(&arguments, &settings));
-    let out = Out { json: arguments.json };
+    let out = Out {
+        json: arguments.json,
+    };
     let done = actix_web::rt::System::new().block_on(async {
         let context = Context::new(settings).await?;
         end_when_told(&context)?;
@@ -192,12 +194,19 @@ pub fn main() -> ExitCode {
 /// A command that somebody watches says what it does itself; its log has what is wrong.
 fn filter(arguments: &Arguments, settings: &Settings) -> String {
     let served = matches!(arguments.command, None | Some(Verb::Serve));
-    if served || settings.log_filter != "info" { settings.log_filter.clone() } else { "warn".into() }
+    if served || settings.log_filter != "info" {
+        settings.log_filter.clone()
+    } else {
+        "warn".into()
+    }
 }
 
 /// SIGTERM and SIGINT end what is under way cleanly.
 fn end_when_told(context: &Context) -> Result<(), Error> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let stop = context.stop.clone();
     actix_web::rt::spawn(async move {
         tokio::select! {
@@ -211,7 +220,8 @@ fn end_when_told(context: &Context) -> Result<(), Error> {
 
 async fn serve(context: Context) -> Result<ExitCode, Error> {
     let bind = context.settings.bind;
-    let listener = TcpListener::bind(bind).map_err(|error| Error::Engine(format!("cannot listen on {bind}: {error}")))?;
+    let listener = TcpListener::bind(bind)
+        .map_err(|error| Error::Engine(format!("cannot listen on {bind}: {error}")))?;
     let (running, state) = crate::start(listener, context)?;
     running.wait().await?;
     // What was under way has been told to end, and cleans up.
@@ -227,8 +237,13 @@ impl Verb {
             Self::Run => {
                 let made = backup::run(context, report).await?;
                 out.result(&made, || show::made(&made));
-                let broken = made.destinations.iter().any(|at| at.error.is_some()) || !made.problems.is_empty();
-                return Ok(ExitCode::from(if !made.good { EXIT_HELD } else { u8::from(broken) }));
+                let broken = made.destinations.iter().any(|at| at.error.is_some())
+                    || !made.problems.is_empty();
+                return Ok(ExitCode::from(if !made.good {
+                    EXIT_HELD
+                } else {
+                    u8::from(broken)
+                }));
             }
             Self::List => {
                 let mut found = Vec::new();
@@ -243,31 +258,75 @@ impl Verb {
                 let shelf = repository.shelf().await?;
                 let manifest = &shelf.find(&backup)?.manifest;
                 let settings = &context.settings;
-                let read = verify::verify(repository, manifest, settings.identity.as_ref(), &settings.folder, report).await?;
+                let read = verify::verify(
+                    repository,
+                    manifest,
+                    settings.identity.as_ref(),
+                    &settings.folder,
+                    report,
+                )
+                .await?;
                 let verdict = show::Verdict::new(manifest, read.findings.as_ref());
                 out.result(&verdict, || verdict.text());
             }
             Self::Drill { backup } => {
                 let drilled = drill::run(context, &backup, report).await?;
                 out.result(&drilled, || show::drilled(&drilled));
-                return Ok(ExitCode::from(if drilled.good { 0 } else { crate::error::EXIT_CORRUPT }));
+                return Ok(ExitCode::from(if drilled.good {
+                    0
+                } else {
+                    crate::error::EXIT_CORRUPT
+                }));
             }
             Self::Restore(order) => return order.run(context, out, report).await,
-            Self::Swap { database, restored, confirm, to } => {
-                confirmed(&database, confirm, &format!("{restored} takes the place of {database}, which is kept under another name."))?;
-                let swapped = swap::swap(&to.client(context).await?, &database, &restored, report).await?;
-                out.result(&swapped, || format!("{} is what was {}; what was there before is {}", swapped.database, swapped.restored, swapped.kept));
+            Self::Swap {
+                database,
+                restored,
+                confirm,
+                to,
+            } => {
+                confirmed(
+                    &database,
+                    confirm,
+                    &format!(
+                        "{restored} takes the place of {database}, which is kept under another name."
+                    ),
+                )?;
+                let swapped =
+                    swap::swap(&to.client(context).await?, &database, &restored, report).await?;
+                out.result(&swapped, || {
+                    format!(
+                        "{} is what was {}; what was there before is {}",
+                        swapped.database, swapped.restored, swapped.kept
+                    )
+                });
             }
-            Self::Unswap { database, confirm, to } => {
-                confirmed(&database, confirm, &format!("what was in {database} before the last swap comes back."))?;
+            Self::Unswap {
+                database,
+                confirm,
+                to,
+            } => {
+                confirmed(
+                    &database,
+                    confirm,
+                    &format!("what was in {database} before the last swap comes back."),
+                )?;
                 let back = swap::unswap(&to.client(context).await?, &database, report).await?;
-                out.result(&back, || format!("{} is what it was before the swap; what was restored is {} again", back.database, back.restored));
+                out.result(&back, || {
+                    format!(
+                        "{} is what it was before the swap; what was restored is {} again",
+                        back.database, back.restored
+                    )
+                });
             }
             Self::Prune { undo: Some(id), .. } => {
                 let back = prune::undo(context, &id, report).await?;
                 out.result(&back, || format!("{id} is back in {}", back.join(" and ")));
             }
-            Self::Prune { dry_run, undo: None } => {
+            Self::Prune {
+                dry_run,
+                undo: None,
+            } => {
                 let plans = prune::run(context, dry_run, report).await?;
                 out.result(&plans, || show::plans(&plans, dry_run));
             }
@@ -275,24 +334,38 @@ impl Verb {
                 let mut accepted = Vec::new();
                 for repository in context.repositories() {
                     let shelf = repository.shelf().await?;
-                    let Ok(entry) = shelf.find(&backup) else { continue };
+                    let Ok(entry) = shelf.find(&backup) else {
+                        continue;
+                    };
                     if entry.manifest.state != State::Held {
                         return Err(Error::Refused(format!("{} is not held", entry.manifest.id)));
                     }
-                    let said = Accepted { at: Timestamp::now(), why: why.clone() };
-                    repository.write_json(&format!("accepted/{}.json", entry.manifest.id), &said).await?;
+                    let said = Accepted {
+                        at: Timestamp::now(),
+                        why: why.clone(),
+                    };
+                    repository
+                        .write_json(&format!("accepted/{}.json", entry.manifest.id), &said)
+                        .await?;
                     accepted.push(entry.manifest.id.clone());
                 }
                 let Some(id) = accepted.first() else {
-                    return Err(Error::NotFound(format!("there is no backup {backup}; `silo-backup list` tells which there are")));
+                    return Err(Error::NotFound(format!(
+                        "there is no backup {backup}; `silo-backup list` tells which there are"
+                    )));
                 };
                 out.result(&accepted, || format!("{id} counts as good from now on"));
             }
             Self::Status => {
-                let measured = standing::measure(context).await.map_err(|error| Error::Inconclusive(error.detail))?;
+                let measured = standing::measure(context)
+                    .await
+                    .map_err(|error| Error::Inconclusive(error.detail))?;
                 let standing = &measured.value;
                 out.result(standing, || show::standing(standing, &measured.errors));
-                let well = standing.last_good.is_some() && !standing.overdue && standing.problems.is_empty() && measured.errors.is_empty();
+                let well = standing.last_good.is_some()
+                    && !standing.overdue
+                    && standing.problems.is_empty()
+                    && measured.errors.is_empty();
                 return Ok(ExitCode::from(u8::from(!well)));
             }
             Self::Selftest => return selftest::run(context, out, report).await,
@@ -305,7 +378,9 @@ fn destination(context: &Context, copy: bool) -> Result<&Repository, Error> {
     match (copy, &context.copy) {
         (false, _) => Ok(&context.primary),
         (true, Some(copy)) => Ok(copy),
-        (true, None) => Err(Error::Refused("there is no second copy: BACKUP_COPY_* are not set".into())),
+        (true, None) => Err(Error::Refused(
+            "there is no second copy: BACKUP_COPY_* are not set".into(),
+        )),
     }
 }
 
@@ -315,7 +390,9 @@ impl At {
         match (&self.to, &self.to_file) {
             (Some(uri), _) => Ok(Secret::new(uri)),
             (None, Some(file)) => {
-                let text = std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("{} cannot be read: {error}", file.display())))?;
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    Error::Refused(format!("{} cannot be read: {error}", file.display()))
+                })?;
                 Ok(Secret::new(text.trim()))
             }
             (None, None) => Ok(context.settings.mongo.clone()),
@@ -339,21 +416,48 @@ impl Restore {
         let shelf = repository.shelf().await?;
         let manifest = &shelf.find(&self.backup)?.manifest;
         if manifest.archive.recipient.is_some() && settings.identity.is_none() {
-            return Err(Error::Refused("the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into()));
+            return Err(Error::Refused(
+                "the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into(),
+            ));
         }
         let uri = self.to.uri(context)?;
         let client = open(&uri).await?;
-        let target = Target { database: client.database(&self.database), client };
-        restore::guard(manifest, Some((&settings.mongo, &settings.database)), &target, &uri).await?;
-        verify::verify(repository, manifest, settings.identity.as_ref(), &settings.folder, report).await?;
+        let target = Target {
+            database: client.database(&self.database),
+            client,
+        };
+        restore::guard(
+            manifest,
+            Some((&settings.mongo, &settings.database)),
+            &target,
+            &uri,
+        )
+        .await?;
+        verify::verify(
+            repository,
+            manifest,
+            settings.identity.as_ref(),
+            &settings.folder,
+            report,
+        )
+        .await?;
         let live = context.client.database(&settings.database);
         let mut restored = show::Restored::new(manifest, &self.database);
         if !self.dry_run {
             let began = std::time::Instant::now();
-            restore::restore(repository, manifest, &target, settings.identity.as_ref(), report, &context.stop).await?;
+            restore::restore(
+                repository,
+                manifest,
+                &target,
+                settings.identity.as_ref(),
+                report,
+                &context.stop,
+            )
+            .await?;
             restored.took_ms = Some(silo_core::units::whole_millis(began.elapsed()));
             // Without the database that was backed up there are no tombstones to look at: that is said, and is no failure of the restore.
-            match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await {
+            match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await
+            {
                 Ok(erasures) => restored.erasures = Some(erasures),
                 Err(error) if self.apply_erasures => return Err(error),
                 Err(error) => restored.erasures_unknown = Some(error.to_string()),
@@ -370,12 +474,24 @@ fn confirmed(database: &str, given: Option<String>, what: &str) -> Result<(), Er
         Some(typed) => typed,
         None if std::io::stdin().is_terminal() => {
             let mut stderr = std::io::stderr();
-            drop(write!(stderr, "{what}\nType {database} to go on: ").and_then(|()| stderr.flush()));
+            drop(
+                write!(stderr, "{what}\nType {database} to go on: ").and_then(|()| stderr.flush()),
+            );
             let mut line = String::new();
             std::io::stdin().read_line(&mut line)?;
             line.trim().to_owned()
         }
-        None => return Err(Error::Refused(format!("{what} Say so with --confirm {database}"))),
+        None => {
+            return Err(Error::Refused(format!(
+                "{what} Say so with --confirm {database}"
+            )));
+        }
     };
-    if typed == database { Ok(()) } else { Err(Error::Refused(format!("`{typed}` is not {database}; nothing was done"))) }
+    if typed == database {
+        Ok(())
+    } else {
+        Err(Error::Refused(format!(
+            "`{typed}` is not {database}; nothing was done"
+        )))
+    }
 }

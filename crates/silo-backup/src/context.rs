@@ -55,20 +55,46 @@ impl Context {
     pub async fn new(settings: Settings) -> io::Result<Self> {
         let commands = Arc::<Commands>::default();
         let client = connect(&settings.mongo, crate::NAME, Arc::clone(&commands)).await;
-        let client = client.map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))?;
+        let client = client
+            .map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))?;
         std::fs::create_dir_all(&settings.folder).map_err(|error| {
-            io::Error::new(error.kind(), format!("BACKUP_FOLDER {} cannot be used: {error}", settings.folder.display()))
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "BACKUP_FOLDER {} cannot be used: {error}",
+                    settings.folder.display()
+                ),
+            )
         })?;
         let mut traffic = Vec::new();
         let mut repository = |name, destination: &Destination| {
             let spaces = Spaces::new(&destination.endpoint, limits()).map_err(io::Error::other)?;
             traffic.push(spaces.traffic());
-            Ok::<_, io::Error>(Repository::new(name, spaces, &destination.bucket, &settings.prefix))
+            Ok::<_, io::Error>(Repository::new(
+                name,
+                spaces,
+                &destination.bucket,
+                &settings.prefix,
+            ))
         };
         let primary = repository("primary", &settings.primary)?;
-        let copy = settings.copy.as_ref().map(|copy| repository("copy", copy)).transpose()?;
+        let copy = settings
+            .copy
+            .as_ref()
+            .map(|copy| repository("copy", copy))
+            .transpose()?;
         let alerts = Alerts::new(settings.ping.clone(), settings.webhook.clone())?;
-        Ok(Self { client, commands, primary, copy, traffic, alerts, settings: Arc::new(settings), stop: CancellationToken::new(), uploads: TaskTracker::new() })
+        Ok(Self {
+            client,
+            commands,
+            primary,
+            copy,
+            traffic,
+            alerts,
+            settings: Arc::new(settings),
+            stop: CancellationToken::new(),
+            uploads: TaskTracker::new(),
+        })
     }
 
     /// The destinations, the first first.
@@ -96,7 +122,11 @@ impl Context {
     ///
     /// # Errors
     /// Its own, [`Error::Busy`], or [`Error::Interrupted`].
-    pub async fn leased<T>(&self, report: &Reporter, work: impl AsyncFnOnce(&Lease) -> Result<T, Error>) -> Result<T, Error> {
+    pub async fn leased<T>(
+        &self,
+        report: &Reporter,
+        work: impl AsyncFnOnce(&Lease) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         report.begin("waiting", None, "documents");
         let lease = tokio::select! {
             biased;
@@ -122,5 +152,8 @@ impl Context {
 }
 
 fn limits() -> Limits {
-    Limits { requests_per_second: NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN), ..Limits::default() }
+    Limits {
+        requests_per_second: NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN),
+        ..Limits::default()
+    }
 }

@@ -52,11 +52,23 @@ pub struct Drilled {
 /// # Errors
 /// Why nobody knows; a backup that does not come back is no error here, but a drill that is not good.
 pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Drilled, Error> {
-    let outcome = context.leased(report, async |_| drill(context, name, report).await).await;
+    let outcome = context
+        .leased(report, async |_| drill(context, name, report).await)
+        .await;
     let event = match &outcome {
         Ok(drilled) if drilled.good => None,
-        Ok(drilled) => Some(Event::MustLook("drill_failed", format!("{} does not restore: {}", drilled.id, drilled.notes.join("; ")))),
-        Err(error) => Some(Event::MustLook(error.code(), format!("the drill could not be made: {error}"))),
+        Ok(drilled) => Some(Event::MustLook(
+            "drill_failed",
+            format!(
+                "{} does not restore: {}",
+                drilled.id,
+                drilled.notes.join("; ")
+            ),
+        )),
+        Err(error) => Some(Event::MustLook(
+            error.code(),
+            format!("the drill could not be made: {error}"),
+        )),
     };
     if let Some(event) = event {
         context.alerts.tell(&event).await;
@@ -75,7 +87,10 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
     clear(&client).await?;
     let began = Instant::now();
     let database = client.database(&format!("{PREFIX}{}", manifest.id.replace('-', "_")));
-    let target = Target { client: client.clone(), database };
+    let target = Target {
+        client: client.clone(),
+        database,
+    };
     let restored = scratch(context, repository, &manifest, &target, report).await;
     let took = began.elapsed();
     report.begin("cleaning", None, "documents");
@@ -87,17 +102,37 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
             true
         }
         // Only what is wrong with the backup is written down of it.
-        Err(error @ (Error::Corrupt(_) | Error::Database { fault: silo_mongo::fault::Fault::DuplicateKey | silo_mongo::fault::Fault::Refused, .. })) => {
+        Err(
+            error @ (Error::Corrupt(_)
+            | Error::Database {
+                fault: silo_mongo::fault::Fault::DuplicateKey | silo_mongo::fault::Fault::Refused,
+                ..
+            }),
+        ) => {
             notes = vec![error.to_string()];
             false
         }
         Err(error) => return Err(error),
     };
     let documents = if good { manifest.documents() } else { 0 };
-    let record = Drill { at: Timestamp::now(), good, took_ms: whole_millis(took), documents, notes: notes.clone() };
-    repository.write_json(&format!("drills/{}.json", manifest.id), &record).await?;
+    let record = Drill {
+        at: Timestamp::now(),
+        good,
+        took_ms: whole_millis(took),
+        documents,
+        notes: notes.clone(),
+    };
+    repository
+        .write_json(&format!("drills/{}.json", manifest.id), &record)
+        .await?;
     info!(id = manifest.id.as_str(), good, took_ms = record.took_ms; "a backup was restored to see");
-    Ok(Drilled { id: manifest.id, good, took_ms: record.took_ms, documents, notes })
+    Ok(Drilled {
+        id: manifest.id,
+        good,
+        took_ms: record.took_ms,
+        documents,
+        notes,
+    })
 }
 
 /// The server that drills restore to.
@@ -110,39 +145,80 @@ async fn client(context: &Context) -> Result<Client, Error> {
 }
 
 /// Verifies, restores and compares; with the stock tool too, where that is installed. Gives what was not looked at.
-async fn scratch(context: &Context, repository: &Repository, manifest: &Manifest, target: &Target, report: &Reporter) -> Result<Vec<String>, Error> {
+async fn scratch(
+    context: &Context,
+    repository: &Repository,
+    manifest: &Manifest,
+    target: &Target,
+    report: &Reporter,
+) -> Result<Vec<String>, Error> {
     let settings = &context.settings;
     let identity = settings.identity.as_ref();
     verify::verify(repository, manifest, identity, &settings.folder, report).await?;
     mark(target).await?;
-    restore::restore(repository, manifest, target, identity, report, &context.stop).await?;
+    restore::restore(
+        repository,
+        manifest,
+        target,
+        identity,
+        report,
+        &context.stop,
+    )
+    .await?;
     let Some(program) = stock_tool(context) else {
-        return Ok(vec!["not restored with the stock tool too: mongorestore is not installed".into()]);
+        return Ok(vec![
+            "not restored with the stock tool too: mongorestore is not installed".into(),
+        ]);
     };
     report.begin("inserting", Some(manifest.documents()), "documents");
-    let again = Target { client: target.client.clone(), database: target.client.database(&format!("{}_stock", target.database.name())) };
+    let again = Target {
+        client: target.client.clone(),
+        database: target
+            .client
+            .database(&format!("{}_stock", target.database.name())),
+    };
     mark(&again).await?;
     with_stock_tool(context, repository, manifest, &again, &program).await?;
     let wrong = restore::compare_all(manifest, &again.database, report).await?;
-    if wrong.is_empty() { Ok(Vec::new()) } else { Err(Error::Corrupt(format!("mongorestore restored something else: {}", wrong.join("; ")))) }
+    if wrong.is_empty() {
+        Ok(Vec::new())
+    } else {
+        Err(Error::Corrupt(format!(
+            "mongorestore restored something else: {}",
+            wrong.join("; ")
+        )))
+    }
 }
 
 async fn mark(target: &Target) -> Result<(), Error> {
     let marked = target.database.create_collection(MARKER).await;
-    marked.map_err(|error| Error::database("making a scratch database (the account has to make and drop silo_drill_* databases)")(&error))
+    marked.map_err(|error| {
+        Error::database(
+            "making a scratch database (the account has to make and drop silo_drill_* databases)",
+        )(&error)
+    })
 }
 
 /// Drops the scratch databases of drills: those with our name and our marker in them, and no other.
 async fn clear(client: &Client) -> Result<(), Error> {
-    let names = client.list_database_names().await.map_err(|error| Error::database("listing databases")(&error))?;
+    let names = client
+        .list_database_names()
+        .await
+        .map_err(|error| Error::database("listing databases")(&error))?;
     for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
         let database = client.database(name);
-        let inside = database.list_collection_names().await.map_err(|error| Error::database("looking into a scratch database")(&error))?;
+        let inside = database
+            .list_collection_names()
+            .await
+            .map_err(|error| Error::database("looking into a scratch database")(&error))?;
         if !inside.iter().any(|name| name == MARKER) {
             warn!(database = name.as_str(); "this database has a drill's name and was not made by one; it stays");
             continue;
         }
-        database.drop().await.map_err(|error| Error::database("dropping a scratch database")(&error))?;
+        database
+            .drop()
+            .await
+            .map_err(|error| Error::database("dropping a scratch database")(&error))?;
     }
     Ok(())
 }
@@ -152,21 +228,45 @@ fn stock_tool(context: &Context) -> Option<std::path::PathBuf> {
     let named = context.settings.tools.iter().cloned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = named.chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join("mongorestore")).find(|program| program.is_file())
+    folders
+        .map(|folder| folder.join("mongorestore"))
+        .find(|program| program.is_file())
 }
 
 /// Lets mongorestore restore the archive, which it is given decrypted and decompressed.
-async fn with_stock_tool(context: &Context, repository: &Repository, manifest: &Manifest, target: &Target, program: &std::path::Path) -> Result<(), Error> {
-    let uri = context.settings.drill_mongo.as_ref().unwrap_or(&context.settings.mongo);
+async fn with_stock_tool(
+    context: &Context,
+    repository: &Repository,
+    manifest: &Manifest,
+    target: &Target,
+    program: &std::path::Path,
+) -> Result<(), Error> {
+    let uri = context
+        .settings
+        .drill_mongo
+        .as_ref()
+        .unwrap_or(&context.settings.mongo);
     let mut settings = tempfile::NamedTempFile::new()?;
-    let text = serde_json::to_string(uri.expose()).map_err(|error| Error::Engine(error.to_string()))?;
+    let text =
+        serde_json::to_string(uri.expose()).map_err(|error| Error::Engine(error.to_string()))?;
     std::io::Write::write_all(&mut settings, format!("uri: {text}\n").as_bytes())?;
     let (from, to) = (&manifest.source.database, target.database.name());
     let mut child = Command::new(program)
         .arg("--config")
         .arg(settings.path())
-        .args(["--archive", "--stopOnError", "--numInsertionWorkersPerCollection", "1", "--batchSize", "100"])
-        .args([format!("--nsInclude={from}.*"), format!("--nsFrom={from}.*"), format!("--nsTo={to}.*")])
+        .args([
+            "--archive",
+            "--stopOnError",
+            "--numInsertionWorkersPerCollection",
+            "1",
+            "--batchSize",
+            "100",
+        ])
+        .args([
+            format!("--nsInclude={from}.*"),
+            format!("--nsFrom={from}.*"),
+            format!("--nsTo={to}.*"),
+        ])
         .env_clear()
         .envs([("GOMEMLIMIT", "48MiB"), ("GOGC", "40")])
         .stdin(Stdio::piped())
@@ -186,7 +286,11 @@ async fn with_stock_tool(context: &Context, repository: &Repository, manifest: &
         let mut piece = vec![0; 256 * 1024];
         loop {
             let read = plain.read(&mut piece)?;
-            if read == 0 || out.blocking_send(bytes::Bytes::copy_from_slice(&piece[..read])).is_err() {
+            if read == 0
+                || out
+                    .blocking_send(bytes::Bytes::copy_from_slice(&piece[..read]))
+                    .is_err()
+            {
                 return Ok::<_, std::io::Error>(());
             }
         }
@@ -200,10 +304,16 @@ async fn with_stock_tool(context: &Context, repository: &Repository, manifest: &
         }
     }
     drop(pieces);
-    let read = reading.await.map_err(|_panic| Error::Engine("reading the archive broke off".into()))?;
+    let read = reading
+        .await
+        .map_err(|_panic| Error::Engine("reading the archive broke off".into()))?;
     let status = child.wait().await?;
     if !status.success() {
-        return Err(Error::Corrupt(format!("mongorestore does not restore it: {status}")));
+        return Err(Error::Corrupt(format!(
+            "mongorestore does not restore it: {status}"
+        )));
     }
-    read.map_err(|error| Error::Inconclusive(format!("the archive could not be read to its end: {error}")))
+    read.map_err(|error| {
+        Error::Inconclusive(format!("the archive could not be read to its end: {error}"))
+    })
 }

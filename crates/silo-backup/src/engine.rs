@@ -57,7 +57,12 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Why not all of it was.
-pub async fn run(engine: Engine, order: &Order, out: mpsc::Sender<Chunk>, along: Option<mpsc::Sender<io::Result<Bytes>>>) -> Result<Outcome, Error> {
+pub async fn run(
+    engine: Engine,
+    order: &Order,
+    out: mpsc::Sender<Chunk>,
+    along: Option<mpsc::Sender<io::Result<Bytes>>>,
+) -> Result<Outcome, Error> {
     match engine {
         Engine::Native => native::run(order, out, along).await,
         Engine::Mongodump => mongodump::run(order, out, along).await,
@@ -69,9 +74,17 @@ pub async fn run(engine: Engine, order: &Order, out: mpsc::Sender<Chunk>, along:
 /// # Errors
 /// Why the server did not tell.
 pub async fn identify(order: &Order) -> Result<SourceIdentity, Error> {
-    let hello = order.client.database("admin").run_command(doc! { "hello": 1 }).await;
+    let hello = order
+        .client
+        .database("admin")
+        .run_command(doc! { "hello": 1 })
+        .await;
     let hello = hello.map_err(|error| Error::database("reaching the database")(&error))?;
-    let info = order.client.database("admin").run_command(doc! { "buildInfo": 1 }).await;
+    let info = order
+        .client
+        .database("admin")
+        .run_command(doc! { "buildInfo": 1 })
+        .await;
     let info = info.map_err(|error| Error::database("asking for the server's version")(&error))?;
     Ok(SourceIdentity {
         database: order.database.clone(),
@@ -87,8 +100,18 @@ pub async fn identify(order: &Order) -> Result<SourceIdentity, Error> {
 /// When it is none.
 pub async fn addresses(uri: &Secret) -> Result<Vec<String>, Error> {
     let options = silo_mongo::mongodb::options::ClientOptions::parse(uri.expose()).await;
-    let options = options.map_err(|_unprintable| Error::Refused("the connection string cannot be used".into()))?;
-    let mut addresses: Vec<String> = options.hosts.iter().map(|host| host.to_string().to_lowercase().replace("localhost:", "127.0.0.1:").replace("[::1]:", "127.0.0.1:")).collect();
+    let options = options
+        .map_err(|_unprintable| Error::Refused("the connection string cannot be used".into()))?;
+    let mut addresses: Vec<String> = options
+        .hosts
+        .iter()
+        .map(|host| {
+            host.to_string()
+                .to_lowercase()
+                .replace("localhost:", "127.0.0.1:")
+                .replace("[::1]:", "127.0.0.1:")
+        })
+        .collect();
     addresses.sort();
     Ok(addresses)
 }

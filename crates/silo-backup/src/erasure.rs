@@ -41,13 +41,28 @@ pub struct Erasures {
 ///
 /// # Errors
 /// Why a database did not do its part.
-pub async fn erase(live: &Database, restored: &Database, since: Timestamp, apply: bool) -> Result<Erasures, Error> {
+pub async fn erase(
+    live: &Database,
+    restored: &Database,
+    since: Timestamp,
+    apply: bool,
+) -> Result<Erasures, Error> {
     let tombstones = newer(live, since).await?;
     let catalogue = Catalogue::built_in().map_err(|error| Error::Engine(error.to_string()))?;
-    let mut erasures = Erasures { tombstones: tombstones.len(), applied: apply, ..Erasures::default() };
-    let hashes: BTreeSet<&str> = tombstones.iter().filter_map(|tombstone| field::text(tombstone, "_id")).collect();
+    let mut erasures = Erasures {
+        tombstones: tombstones.len(),
+        applied: apply,
+        ..Erasures::default()
+    };
+    let hashes: BTreeSet<&str> = tombstones
+        .iter()
+        .filter_map(|tombstone| field::text(tombstone, "_id"))
+        .collect();
     let mut accounts = BTreeSet::new();
-    for collection in structure::list(restored).await.map_err(Error::database("listing what was restored"))? {
+    for collection in structure::list(restored)
+        .await
+        .map_err(Error::database("listing what was restored"))?
+    {
         if collection.kind != Kind::Collection || collection.name == TOMBSTONES {
             continue;
         }
@@ -62,8 +77,16 @@ pub async fn erase(live: &Database, restored: &Database, since: Timestamp, apply
             }
             let theirs = doc! { &owner: &sub };
             let documents = restored.collection::<Document>(name);
-            let count = if apply { documents.delete_many(theirs).await.map(|deleted| deleted.deleted_count) } else { documents.count_documents(theirs).await };
-            *erasures.documents.entry(name.clone()).or_default() += count.map_err(|error| Error::database(format!("erasing from {name}"))(&error))?;
+            let count = if apply {
+                documents
+                    .delete_many(theirs)
+                    .await
+                    .map(|deleted| deleted.deleted_count)
+            } else {
+                documents.count_documents(theirs).await
+            };
+            *erasures.documents.entry(name.clone()).or_default() +=
+                count.map_err(|error| Error::database(format!("erasing from {name}"))(&error))?;
             accounts.insert(sub);
         }
     }
@@ -71,7 +94,11 @@ pub async fn erase(live: &Database, restored: &Database, since: Timestamp, apply
     if apply {
         for tombstone in &tombstones {
             let id = tombstone.get("_id").cloned().unwrap_or_default();
-            let kept = restored.collection::<Document>(TOMBSTONES).replace_one(doc! { "_id": id }, tombstone).upsert(true).await;
+            let kept = restored
+                .collection::<Document>(TOMBSTONES)
+                .replace_one(doc! { "_id": id }, tombstone)
+                .upsert(true)
+                .await;
             kept.map_err(|error| Error::database("bringing tombstones along")(&error))?;
         }
     }
@@ -80,10 +107,20 @@ pub async fn erase(live: &Database, restored: &Database, since: Timestamp, apply
 
 async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error> {
     let doing = "reading the tombstones of deleted accounts";
-    let found = live.collection::<Document>(TOMBSTONES).find(doc! {}).await.map_err(|error| Error::database(doing)(&error))?;
-    let all: Vec<Document> = found.try_collect().await.map_err(|error| Error::database(doing)(&error))?;
+    let found = live
+        .collection::<Document>(TOMBSTONES)
+        .find(doc! {})
+        .await
+        .map_err(|error| Error::database(doing)(&error))?;
+    let all: Vec<Document> = found
+        .try_collect()
+        .await
+        .map_err(|error| Error::database(doing)(&error))?;
     // One that does not say when counts as newer.
-    Ok(all.into_iter().filter(|tombstone| field::time(tombstone, "completedAt").is_none_or(|at| at >= since)).collect())
+    Ok(all
+        .into_iter()
+        .filter(|tombstone| field::time(tombstone, "completedAt").is_none_or(|at| at >= since))
+        .collect())
 }
 
 /// Whoever owns something in a collection.
@@ -91,12 +128,21 @@ async fn owners(database: &Database, name: &str, owner: &str) -> Result<BTreeSet
     let doing = format!("reading whose documents {name} has");
     let fault = |error| Error::database(doing.clone())(&error);
     let projection = doc! { owner: 1 };
-    let mut documents = database.collection::<Document>(name).find(doc! {}).projection(projection).await.map_err(fault)?;
+    let mut documents = database
+        .collection::<Document>(name)
+        .find(doc! {})
+        .projection(projection)
+        .await
+        .map_err(fault)?;
     let mut owners = BTreeSet::new();
     while let Some(document) = documents.try_next().await.map_err(fault)? {
         match field::at(&document, owner) {
             Some(silo_mongo::mongodb::bson::Bson::String(sub)) => drop(owners.insert(sub.clone())),
-            Some(silo_mongo::mongodb::bson::Bson::Array(subs)) => owners.extend(subs.iter().filter_map(|sub| sub.as_str()).map(str::to_owned)),
+            Some(silo_mongo::mongodb::bson::Bson::Array(subs)) => owners.extend(
+                subs.iter()
+                    .filter_map(|sub| sub.as_str())
+                    .map(str::to_owned),
+            ),
             _ => {}
         }
     }

@@ -92,9 +92,14 @@ impl Error {
     }
 
     /// The error of the database while something was being done.
-    pub fn database<F: Into<silo_mongo::fault::Fault>>(doing: impl Into<String>) -> impl FnOnce(F) -> Self {
+    pub fn database<F: Into<silo_mongo::fault::Fault>>(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(F) -> Self {
         let doing = doing.into();
-        move |fault| Self::Database { doing, fault: fault.into() }
+        move |fault| Self::Database {
+            doing,
+            fault: fault.into(),
+        }
     }
 
     /// The error of the storage while something was being done.
@@ -106,7 +111,10 @@ impl Error {
 
 impl From<silo_mongo::fault::Fault> for Error {
     fn from(fault: silo_mongo::fault::Fault) -> Self {
-        Self::Database { doing: "asking the database".into(), fault }
+        Self::Database {
+            doing: "asking the database".into(),
+            fault,
+        }
     }
 }
 

@@ -18,9 +18,18 @@ pub struct Expectations {
 
 /// Why a backup is held; nothing when it is as expected. `before` is the last one that counts.
 #[must_use]
-pub fn judge(expected: &Expectations, found: &[CollectionFacts], before: Option<&Manifest>) -> Vec<String> {
+pub fn judge(
+    expected: &Expectations,
+    found: &[CollectionFacts],
+    before: Option<&Manifest>,
+) -> Vec<String> {
     let mut reasons = Vec::new();
-    let count = |found: &[CollectionFacts]| found.iter().map(|collection| collection.sums.documents).sum::<u64>();
+    let count = |found: &[CollectionFacts]| {
+        found
+            .iter()
+            .map(|collection| collection.sums.documents)
+            .sum::<u64>()
+    };
     let total = count(found);
     if total == 0 {
         reasons.push("there is not one document in it".into());
@@ -33,15 +42,30 @@ pub fn judge(expected: &Expectations, found: &[CollectionFacts], before: Option<
     }
     let Some(before) = before else { return reasons };
     if lost(before.documents(), total) {
-        reasons.push(format!("{total} documents, and {} in {}", before.documents(), before.id));
+        reasons.push(format!(
+            "{total} documents, and {} in {}",
+            before.documents(),
+            before.id
+        ));
     }
-    for was in before.collections.iter().filter(|was| !expected.disposable.contains(&was.name)) {
+    for was in before
+        .collections
+        .iter()
+        .filter(|was| !expected.disposable.contains(&was.name))
+    {
         match find(&was.name) {
             None if expected.named.contains(&was.name) => {}
             None => reasons.push(format!("{} is missing, and was in {}", was.name, before.id)),
-            Some(is) if was.sums.documents >= FEW && !forgets(is) && lost(was.sums.documents, is.sums.documents) => {
+            Some(is)
+                if was.sums.documents >= FEW
+                    && !forgets(is)
+                    && lost(was.sums.documents, is.sums.documents) =>
+            {
                 let (now, then) = (is.sums.documents, was.sums.documents);
-                reasons.push(format!("{} has {now} documents, and {then} in {}", was.name, before.id));
+                reasons.push(format!(
+                    "{} has {now} documents, and {then} in {}",
+                    was.name, before.id
+                ));
             }
             Some(_) => {}
         }
@@ -55,8 +79,14 @@ fn lost(before: u64, now: u64) -> bool {
 
 /// Whether documents go by themselves: a capped collection, or one with a TTL index.
 fn forgets(collection: &CollectionFacts) -> bool {
-    let ttl = collection.indexes.iter().any(|index| index.get("expireAfterSeconds").is_some());
-    ttl || collection.options.get("capped").is_some_and(|capped| capped == true)
+    let ttl = collection
+        .indexes
+        .iter()
+        .any(|index| index.get("expireAfterSeconds").is_some());
+    ttl || collection
+        .options
+        .get("capped")
+        .is_some_and(|capped| capped == true)
 }
 
 #[cfg(test)]
@@ -70,8 +100,18 @@ pub(crate) mod tests {
     use crate::pipeline::Compression;
 
     pub(crate) fn collection(name: &str, documents: u64) -> CollectionFacts {
-        let sums = Sums { documents, bytes: documents * 10, ..Sums::default() };
-        CollectionFacts { name: name.into(), kind: "collection".into(), sums, options: json!({}), indexes: vec![] }
+        let sums = Sums {
+            documents,
+            bytes: documents * 10,
+            ..Sums::default()
+        };
+        CollectionFacts {
+            name: name.into(),
+            kind: "collection".into(),
+            sums,
+            options: json!({}),
+            indexes: vec![],
+        }
     }
 
     pub(crate) fn manifest(id: &str, collections: Vec<CollectionFacts>) -> Manifest {
@@ -85,46 +125,106 @@ pub(crate) mod tests {
             verified_at: time,
             state: State::Verified,
             held: vec![],
-            source: SourceIdentity { database: "aesthetic".into(), server_version: "8".into(), replica_set: None, addresses: String::new() },
+            source: SourceIdentity {
+                database: "aesthetic".into(),
+                server_version: "8".into(),
+                replica_set: None,
+                addresses: String::new(),
+            },
             engine: "native".into(),
             consistency: Consistency::Fuzzy,
-            archive: ArchiveFacts { key: format!("data/{id}.archive.gz"), bytes: 1, sha256: String::new(), archive_bytes: 1, compression: Compression::Gzip, recipient: None },
+            archive: ArchiveFacts {
+                key: format!("data/{id}.archive.gz"),
+                bytes: 1,
+                sha256: String::new(),
+                archive_bytes: 1,
+                compression: Compression::Gzip,
+                recipient: None,
+            },
             collections,
-            verification: Verification { how: "decoded".into(), unique_indexes: 0, not_looked_at: vec![] },
-            tool: Tool { version: "0".into(), sha: None, dirty: None },
+            verification: Verification {
+                how: "decoded".into(),
+                unique_indexes: 0,
+                not_looked_at: vec![],
+            },
+            tool: Tool {
+                version: "0".into(),
+                sha: None,
+                dirty: None,
+            },
             lease: 1,
             previous: None,
         }
     }
 
     fn reasons(found: &[CollectionFacts], before: Option<&Manifest>) -> Vec<String> {
-        let expected = Expectations { named: vec!["users".into()], disposable: vec!["boots".into()] };
+        let expected = Expectations {
+            named: vec!["users".into()],
+            disposable: vec!["boots".into()],
+        };
         judge(&expected, found, before)
     }
 
     #[test]
     fn what_is_as_it_was_is_as_expected() {
-        let before = manifest("b", vec![collection("users", 1000), collection("boots", 500)]);
-        assert_eq!(reasons(&[collection("users", 810), collection("boots", 490)], Some(&before)), Vec::<String>::new());
-        assert_eq!(reasons(&[collection("users", 1)], None), Vec::<String>::new());
+        let before = manifest(
+            "b",
+            vec![collection("users", 1000), collection("boots", 500)],
+        );
+        assert_eq!(
+            reasons(
+                &[collection("users", 810), collection("boots", 490)],
+                Some(&before)
+            ),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            reasons(&[collection("users", 1)], None),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn a_missing_collection_an_empty_database_and_a_great_loss_are_not() {
-        let before = manifest("b", vec![collection("users", 1000), collection("moods", 50)]);
-        assert_eq!(reasons(&[], None), ["there is not one document in it", "users is missing, which has to be there"]);
-        assert_eq!(reasons(&[collection("users", 1000)], Some(&before)), ["moods is missing, and was in b"]);
-        let lost = reasons(&[collection("users", 799), collection("moods", 900)], Some(&before));
+        let before = manifest(
+            "b",
+            vec![collection("users", 1000), collection("moods", 50)],
+        );
+        assert_eq!(
+            reasons(&[], None),
+            [
+                "there is not one document in it",
+                "users is missing, which has to be there"
+            ]
+        );
+        assert_eq!(
+            reasons(&[collection("users", 1000)], Some(&before)),
+            ["moods is missing, and was in b"]
+        );
+        let lost = reasons(
+            &[collection("users", 799), collection("moods", 900)],
+            Some(&before),
+        );
         assert_eq!(lost, ["users has 799 documents, and 1000 in b"]);
-        let all = reasons(&[collection("users", 700), collection("moods", 50)], Some(&before));
+        let all = reasons(
+            &[collection("users", 700), collection("moods", 50)],
+            Some(&before),
+        );
         assert_eq!(all[0], "750 documents, and 1050 in b");
     }
 
     #[test]
     fn what_forgets_by_itself_may_forget() {
-        let before = manifest("b", vec![collection("users", 100_000), collection("logs", 1000)]);
+        let before = manifest(
+            "b",
+            vec![collection("users", 100_000), collection("logs", 1000)],
+        );
         let mut logs = collection("logs", 10);
-        logs.indexes.push(json!({ "name": "ttl", "expireAfterSeconds": { "$numberInt": "60" } }));
-        assert_eq!(reasons(&[collection("users", 100_000), logs], Some(&before)), Vec::<String>::new());
+        logs.indexes
+            .push(json!({ "name": "ttl", "expireAfterSeconds": { "$numberInt": "60" } }));
+        assert_eq!(
+            reasons(&[collection("users", 100_000), logs], Some(&before)),
+            Vec::<String>::new()
+        );
     }
 }

@@ -83,7 +83,10 @@ pub struct Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self { code: error.code().into(), detail: error.to_string() }
+        Self {
+            code: error.code().into(),
+            detail: error.to_string(),
+        }
     }
 }
 
@@ -109,13 +112,24 @@ impl Jobs {
     #[must_use]
     pub fn new(context: Context) -> (Self, Begun) {
         let (begun, taken) = mpsc::unbounded_channel();
-        (Self { context, known: Arc::default(), ended: watch::Sender::new(0), begun }, taken)
+        (
+            Self {
+                context,
+                known: Arc::default(),
+                ended: watch::Sender::new(0),
+                begun,
+            },
+            taken,
+        )
     }
 
     /// Begins one; `None` while another runs.
     pub fn start(&self, kind: Kind, asked_by: &str) -> Option<Job> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.iter().any(|known| known.job.state == JobState::Running) {
+        if known
+            .iter()
+            .any(|known| known.job.state == JobState::Running)
+        {
             return None;
         }
         let report = Reporter::default();
@@ -131,7 +145,10 @@ impl Jobs {
             drilled: None,
             error: None,
         };
-        known.push_back(Known { job: job.clone(), report: report.clone() });
+        known.push_back(Known {
+            job: job.clone(),
+            report: report.clone(),
+        });
         while known.len() > REMEMBERED {
             known.pop_front();
         }
@@ -152,21 +169,30 @@ impl Jobs {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Job> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|known| known.job.id == id).map(Known::now)
+        known
+            .iter()
+            .find(|known| known.job.id == id)
+            .map(Known::now)
     }
 
     /// The one that runs.
     #[must_use]
     pub fn running(&self) -> Option<Job> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|known| known.job.state == JobState::Running).map(Known::now)
+        known
+            .iter()
+            .find(|known| known.job.state == JobState::Running)
+            .map(Known::now)
     }
 
     /// How a job goes on.
     #[must_use]
     pub fn watch(&self, id: &str) -> Option<watch::Receiver<Progress>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|known| known.job.id == id).map(|known| known.report.watch())
+        known
+            .iter()
+            .find(|known| known.job.id == id)
+            .map(|known| known.report.watch())
     }
 
     /// Hears of every end.
@@ -185,11 +211,21 @@ impl Jobs {
         }
     }
 
-    async fn work(&self, kind: Kind, report: &Reporter) -> Result<(Option<Made>, Option<Drilled>), Error> {
+    async fn work(
+        &self,
+        kind: Kind,
+        report: &Reporter,
+    ) -> Result<(Option<Made>, Option<Drilled>), Error> {
         match kind {
-            Kind::Run => backup::run(&self.context, report).await.map(|made| (Some(made), None)),
-            Kind::Drill => drill::run(&self.context, "latest", report).await.map(|drilled| (None, Some(drilled))),
-            Kind::Prune => prune::run(&self.context, false, report).await.map(|_| (None, None)),
+            Kind::Run => backup::run(&self.context, report)
+                .await
+                .map(|made| (Some(made), None)),
+            Kind::Drill => drill::run(&self.context, "latest", report)
+                .await
+                .map(|drilled| (None, Some(drilled))),
+            Kind::Prune => prune::run(&self.context, false, report)
+                .await
+                .map(|_| (None, None)),
         }
     }
 
@@ -202,7 +238,13 @@ impl Jobs {
                 Ok((made, drilled)) => {
                     let held = made.as_ref().is_some_and(|made| !made.good);
                     let broken = drilled.as_ref().is_some_and(|drilled| !drilled.good);
-                    job.state = if held { JobState::Held } else if broken { JobState::Failed } else { JobState::Done };
+                    job.state = if held {
+                        JobState::Held
+                    } else if broken {
+                        JobState::Failed
+                    } else {
+                        JobState::Done
+                    };
                     (job.made, job.drilled) = (made, drilled);
                 }
                 Err(error) => {
@@ -220,7 +262,10 @@ impl Jobs {
 
 impl Known {
     fn now(&self) -> Job {
-        Job { progress: self.report.now(), ..self.job.clone() }
+        Job {
+            progress: self.report.now(),
+            ..self.job.clone()
+        }
     }
 }
 

@@ -21,7 +21,10 @@ impl Journal {
     /// What is remembered of the repository with this id.
     #[must_use]
     pub fn new(client: &Client, repository: &str) -> Self {
-        Self { backups: client.database(SILO).collection(COLLECTION), repository: repository.to_owned() }
+        Self {
+            backups: client.database(SILO).collection(COLLECTION),
+            repository: repository.to_owned(),
+        }
     }
 
     /// The ids and checksums of what was published.
@@ -31,10 +34,22 @@ impl Journal {
     pub async fn published(&self) -> Result<Vec<(String, String)>, Error> {
         let doing = "reading what was published before";
         let filter = doc! { "repository": &self.repository, "state": "published" };
-        let mut found = self.backups.find(filter).await.map_err(|error| Error::database(doing)(&error))?;
+        let mut found = self
+            .backups
+            .find(filter)
+            .await
+            .map_err(|error| Error::database(doing)(&error))?;
         let mut published = Vec::new();
-        while let Some(entry) = found.try_next().await.map_err(|error| Error::database(doing)(&error))? {
-            let text = |name| silo_mongo::field::text(&entry, name).unwrap_or_default().to_owned();
+        while let Some(entry) = found
+            .try_next()
+            .await
+            .map_err(|error| Error::database(doing)(&error))?
+        {
+            let text = |name| {
+                silo_mongo::field::text(&entry, name)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             published.push((text("id"), text("sha256")));
         }
         published.sort();
@@ -45,15 +60,27 @@ impl Journal {
     ///
     /// # Errors
     /// Why the database did not take it.
-    pub async fn remember(&self, id: &str, sha256: &str, lease: u64, published: bool) -> Result<(), Error> {
+    pub async fn remember(
+        &self,
+        id: &str,
+        sha256: &str,
+        lease: u64,
+        published: bool,
+    ) -> Result<(), Error> {
         let name = format!("{}/{id}", self.repository);
         let state = if published { "published" } else { "publishing" };
         let entry = doc! {
             "repository": &self.repository, "id": id, "sha256": sha256, "state": state,
             "lease": i64::try_from(lease).unwrap_or(i64::MAX), "at": DateTime::now(),
         };
-        let written = self.backups.replace_one(doc! { "_id": name }, entry).upsert(true).await;
-        written.map(drop).map_err(|error| Error::database("remembering a backup")(&error))
+        let written = self
+            .backups
+            .replace_one(doc! { "_id": name }, entry)
+            .upsert(true)
+            .await;
+        written
+            .map(drop)
+            .map_err(|error| Error::database("remembering a backup")(&error))
     }
 
     /// Settles what a run that broke off between the two left: it was published when its manifest is there, and never when it is not.
@@ -63,13 +90,28 @@ impl Journal {
     pub async fn settle(&self, shelf: &Shelf) -> Result<(), Error> {
         let doing = "settling what was published before";
         let open = doc! { "repository": &self.repository, "state": "publishing" };
-        let mut found = self.backups.find(open).await.map_err(|error| Error::database(doing)(&error))?;
-        while let Some(entry) = found.try_next().await.map_err(|error| Error::database(doing)(&error))? {
+        let mut found = self
+            .backups
+            .find(open)
+            .await
+            .map_err(|error| Error::database(doing)(&error))?;
+        while let Some(entry) = found
+            .try_next()
+            .await
+            .map_err(|error| Error::database(doing)(&error))?
+        {
             let id = silo_mongo::field::text(&entry, "id").unwrap_or_default();
             let name = doc! { "_id": format!("{}/{id}", self.repository) };
             let there = shelf.entries.iter().find(|known| known.manifest.id == id);
             let settled = match there {
-                Some(there) => self.backups.update_one(name, doc! { "$set": { "state": "published", "sha256": &there.sha256 } }).await.map(drop),
+                Some(there) => self
+                    .backups
+                    .update_one(
+                        name,
+                        doc! { "$set": { "state": "published", "sha256": &there.sha256 } },
+                    )
+                    .await
+                    .map(drop),
                 None => self.backups.delete_one(name).await.map(drop),
             };
             settled.map_err(|error| Error::database(doing)(&error))?;

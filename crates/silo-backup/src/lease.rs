@@ -47,35 +47,56 @@ impl Lease {
     /// # Errors
     /// [`Error::Busy`] when the holder lives.
     pub async fn take(client: &Client) -> Result<Self, Error> {
-        let leases = client.database(SILO).collection::<Document>(NAME_OF_COLLECTION);
-        let doing = "taking the lease for backups (the account has to write in the database `silo`)";
+        let leases = client
+            .database(SILO)
+            .collection::<Document>(NAME_OF_COLLECTION);
+        let doing =
+            "taking the lease for backups (the account has to write in the database `silo`)";
         let mut watched: Option<(i64, i64, Instant)> = None;
         loop {
-            let found = leases.find_one(doc! { "_id": NAME }).await.map_err(Error::database(doing))?;
+            let found = leases
+                .find_one(doc! { "_id": NAME })
+                .await
+                .map_err(Error::database(doing))?;
             let found = match found {
                 Some(found) => found,
                 None => {
                     // Somebody else may be quicker.
                     let first = doc! { "_id": NAME, "token": 0_i64, "beat": 0_i64, "holder": "", "host": "" };
                     drop(leases.insert_one(first).await);
-                    leases.find_one(doc! { "_id": NAME }).await.map_err(Error::database(doing))?.unwrap_or_default()
+                    leases
+                        .find_one(doc! { "_id": NAME })
+                        .await
+                        .map_err(Error::database(doing))?
+                        .unwrap_or_default()
                 }
             };
-            let number = |name| field::count(&found, name).and_then(|count| i64::try_from(count).ok()).unwrap_or_default();
+            let number = |name| {
+                field::count(&found, name)
+                    .and_then(|count| i64::try_from(count).ok())
+                    .unwrap_or_default()
+            };
             let (token, beat) = (number("token"), number("beat"));
             let holder = field::text(&found, "holder").unwrap_or_default();
             let host = field::text(&found, "host").unwrap_or_default();
             let free = holder.is_empty() || is_dead(host, holder);
-            let expired = watched.is_some_and(|(of, last, since)| (of, last) == (token, beat) && since.elapsed() >= LASTS);
+            let expired = watched.is_some_and(|(of, last, since)| {
+                (of, last) == (token, beat) && since.elapsed() >= LASTS
+            });
             if free || expired {
-                if let Some(lease) = Self::take_over(&leases, token, beat).await.map_err(Error::database(doing))? {
+                if let Some(lease) = Self::take_over(&leases, token, beat)
+                    .await
+                    .map_err(Error::database(doing))?
+                {
                     return Ok(lease);
                 }
                 continue;
             }
             match watched {
                 Some((of, last, _)) if (of, last) != (token, beat) => {
-                    return Err(Error::Busy("another run is under way, here or on another machine".into()));
+                    return Err(Error::Busy(
+                        "another run is under way, here or on another machine".into(),
+                    ));
                 }
                 Some(_) => {}
                 None => watched = Some((token, beat, Instant::now())),
@@ -84,7 +105,11 @@ impl Lease {
         }
     }
 
-    async fn take_over(leases: &Collection<Document>, token: i64, beat: i64) -> silo_mongo::mongodb::error::Result<Option<Self>> {
+    async fn take_over(
+        leases: &Collection<Document>,
+        token: i64,
+        beat: i64,
+    ) -> silo_mongo::mongodb::error::Result<Option<Self>> {
         let holder: Arc<str> = holder().into();
         let as_seen = doc! { "_id": NAME, "token": token, "beat": beat };
         let mine = doc! { "$set": { "token": token + 1, "beat": 0_i64, "holder": &*holder, "host": host(), "at": DateTime::now() } };
@@ -92,10 +117,18 @@ impl Lease {
         if taken.modified_count == 0 {
             return Ok(None);
         }
-        let held = Held { leases: leases.clone(), holder, token: token + 1 };
+        let held = Held {
+            leases: leases.clone(),
+            holder,
+            token: token + 1,
+        };
         let lost = CancellationToken::new();
         let beating = tokio::spawn(held.clone().keep_beating(lost.clone()));
-        Ok(Some(Self { held, lost, beating }))
+        Ok(Some(Self {
+            held,
+            lost,
+            beating,
+        }))
     }
 
     /// The number of this lease: larger than that of every one before.
@@ -111,7 +144,9 @@ impl Lease {
     pub async fn confirm(&self) -> Result<(), Error> {
         match self.held.beat().await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::Busy("another run has taken over while this one was held up".into())),
+            Ok(false) => Err(Error::Busy(
+                "another run has taken over while this one was held up".into(),
+            )),
             Err(error) => Err(Error::database("confirming the lease for backups")(&error)),
         }
     }
@@ -121,7 +156,12 @@ impl Lease {
         self.beating.abort();
         let mine = doc! { "_id": NAME, "token": self.held.token, "holder": &*self.held.holder };
         // Nobody beats any more: it ends by itself.
-        drop(self.held.leases.update_one(mine, doc! { "$set": { "holder": "" } }).await);
+        drop(
+            self.held
+                .leases
+                .update_one(mine, doc! { "$set": { "holder": "" } })
+                .await,
+        );
     }
 }
 
@@ -160,7 +200,11 @@ const NAME_OF_COLLECTION: &str = "leases";
 /// This process: its number, when it was started, and a few letters, because a process can hold a lease twice, one after the other.
 fn holder() -> String {
     let id = std::process::id();
-    format!("{id} {} {}", started(id).unwrap_or_default(), rand::random::<u32>())
+    format!(
+        "{id} {} {}",
+        started(id).unwrap_or_default(),
+        rand::random::<u32>()
+    )
 }
 
 /// This machine since it was booted, and the namespace that process numbers are of.
@@ -174,7 +218,9 @@ fn host() -> String {
 fn is_dead(of_host: &str, holder: &str) -> bool {
     let mut parts = holder.split(' ');
     let id = parts.next().and_then(|id| id.parse().ok());
-    let (Some(id), Some(then)) = (id, parts.next()) else { return false };
+    let (Some(id), Some(then)) = (id, parts.next()) else {
+        return false;
+    };
     // A machine that tells nothing of itself proves nothing.
     of_host.len() > 36 && of_host == host() && started(id).is_none_or(|now| now != then)
 }
@@ -196,8 +242,14 @@ mod tests {
         let own = holder();
         assert!(!is_dead(&host(), &own));
         assert!(is_dead(&host(), "4194305 1 1"));
-        assert!(is_dead(&host(), &format!("{} 1 1", std::process::id())), "the number was given to another process");
-        assert!(!is_dead("another machine that was booted some time ago", "4194305 1 1"));
+        assert!(
+            is_dead(&host(), &format!("{} 1 1", std::process::id())),
+            "the number was given to another process"
+        );
+        assert!(!is_dead(
+            "another machine that was booted some time ago",
+            "4194305 1 1"
+        ));
         assert!(!is_dead("", "4194305 1 1"));
     }
 }

@@ -81,7 +81,11 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
     };
     let commands = Arc::clone(&state.context.commands);
     service.metrics.register(|registry| {
-        registry.register("mongo_commands", "commands sent to mongod", commands.metric());
+        registry.register(
+            "mongo_commands",
+            "commands sent to mongod",
+            commands.metric(),
+        );
         registry.register_collector(Box::new(metrics));
     });
     let description = Description::new(&routes::openapi::Api::openapi())?;

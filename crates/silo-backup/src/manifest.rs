@@ -162,19 +162,28 @@ impl Manifest {
     /// How many documents.
     #[must_use]
     pub fn documents(&self) -> u64 {
-        self.collections.iter().map(|collection| collection.sums.documents).sum()
+        self.collections
+            .iter()
+            .map(|collection| collection.sums.documents)
+            .sum()
     }
 
     /// How many bytes all documents have.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.collections.iter().map(|collection| collection.sums.bytes).sum()
+        self.collections
+            .iter()
+            .map(|collection| collection.sums.bytes)
+            .sum()
     }
 
     /// Its collections by name.
     #[must_use]
     pub fn by_name(&self) -> BTreeMap<&str, &CollectionFacts> {
-        self.collections.iter().map(|collection| (collection.name.as_str(), collection)).collect()
+        self.collections
+            .iter()
+            .map(|collection| (collection.name.as_str(), collection))
+            .collect()
     }
 
     /// The file: the manifest, and the SHA-256 of its own text, so that a changed byte shows.
@@ -192,13 +201,18 @@ impl Manifest {
     /// # Errors
     /// What is wrong with it.
     pub fn from_file(bytes: &[u8]) -> Result<Self, String> {
-        let file: File = serde_json::from_slice(bytes).map_err(|_text| "it is no manifest".to_owned())?;
+        let file: File =
+            serde_json::from_slice(bytes).map_err(|_text| "it is no manifest".to_owned())?;
         if sha256(file.manifest.get().as_bytes()) != file.sha256 {
             return Err("its checksum is not that of its text".into());
         }
-        let manifest: Self = serde_json::from_str(file.manifest.get()).map_err(|_text| "it is no manifest that is known here".to_owned())?;
+        let manifest: Self = serde_json::from_str(file.manifest.get())
+            .map_err(|_text| "it is no manifest that is known here".to_owned())?;
         if manifest.format != FORMAT {
-            return Err(format!("it is of format {}, and {FORMAT} is known here", manifest.format));
+            return Err(format!(
+                "it is of format {}, and {FORMAT} is known here",
+                manifest.format
+            ));
         }
         Ok(manifest)
     }
@@ -219,7 +233,9 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// A new backup's id. Ids sort by time.
 #[must_use]
 pub fn new_id(now: Timestamp) -> String {
-    let letters: String = (0..6).map(|_| char::from(b'a' + rand::random_range(0..26_u8))).collect();
+    let letters: String = (0..6)
+        .map(|_| char::from(b'a' + rand::random_range(0..26_u8)))
+        .collect();
     format!("{}-{letters}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
@@ -227,5 +243,9 @@ pub fn new_id(now: Timestamp) -> String {
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let (time, letters) = text.split_once('-').unwrap_or_default();
-    time.len() == 16 && letters.len() == 6 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    time.len() == 16
+        && letters.len() == 6
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

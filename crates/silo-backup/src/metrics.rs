@@ -36,22 +36,59 @@ impl Collector for BackupMetrics {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
         };
-        gauge("backup_running", "1 while a backup or a drill is made", i64::from(self.jobs.running().is_some()))?;
+        gauge(
+            "backup_running",
+            "1 while a backup or a drill is made",
+            i64::from(self.jobs.running().is_some()),
+        )?;
         if let Ok(reading) = self.standing.peek() {
             let standing = &reading.value;
             if let Some(good) = &standing.last_good {
-                gauge("backup_last_good_timestamp_seconds", "the moment that the newest good backup is of", good.as_of.as_second())?;
-                gauge("backup_last_good_bytes", "its bytes as stored", i64::try_from(good.bytes).unwrap_or(i64::MAX))?;
-                gauge("backup_last_good_documents", "its documents", i64::try_from(good.documents).unwrap_or(i64::MAX))?;
+                gauge(
+                    "backup_last_good_timestamp_seconds",
+                    "the moment that the newest good backup is of",
+                    good.as_of.as_second(),
+                )?;
+                gauge(
+                    "backup_last_good_bytes",
+                    "its bytes as stored",
+                    i64::try_from(good.bytes).unwrap_or(i64::MAX),
+                )?;
+                gauge(
+                    "backup_last_good_documents",
+                    "its documents",
+                    i64::try_from(good.documents).unwrap_or(i64::MAX),
+                )?;
             }
             if let Some(drill) = standing.last_drill.as_ref().filter(|drill| drill.good) {
-                gauge("backup_last_drill_timestamp_seconds", "when a backup was last restored to see", drill.at.as_second())?;
+                gauge(
+                    "backup_last_drill_timestamp_seconds",
+                    "when a backup was last restored to see",
+                    drill.at.as_second(),
+                )?;
             }
-            gauge("backup_overdue", "1 while the newest good backup is too old", i64::from(standing.overdue))?;
-            gauge("backup_problems", "what has vanished or was changed in the buckets", i64::try_from(standing.problems.len()).unwrap_or(i64::MAX))?;
+            gauge(
+                "backup_overdue",
+                "1 while the newest good backup is too old",
+                i64::from(standing.overdue),
+            )?;
+            gauge(
+                "backup_problems",
+                "what has vanished or was changed in the buckets",
+                i64::try_from(standing.problems.len()).unwrap_or(i64::MAX),
+            )?;
         }
-        let requests = self.traffic.iter().map(|traffic| traffic.requests.load(Ordering::Relaxed)).sum::<u64>();
+        let requests = self
+            .traffic
+            .iter()
+            .map(|traffic| traffic.requests.load(Ordering::Relaxed))
+            .sum::<u64>();
         let counter = ConstCounter::new(requests);
-        counter.encode(encoder.encode_descriptor("backup_storage_requests", "requests sent to storage, repeated ones included", None, counter.metric_type())?)
+        counter.encode(encoder.encode_descriptor(
+            "backup_storage_requests",
+            "requests sent to storage, repeated ones included",
+            None,
+            counter.metric_type(),
+        )?)
     }
 }

@@ -113,24 +113,46 @@ impl Sink {
     ///
     /// # Errors
     /// When the recipient is none, or nobody takes what is sent.
-    pub fn new(recipe: &Recipe, out: mpsc::Sender<Chunk>, along: Option<mpsc::Sender<io::Result<Bytes>>>) -> io::Result<Self> {
-        let sender = Sender { out, buffer: Vec::with_capacity(CHUNK), bytes: 0, sha256: Sha256::new() };
+    pub fn new(
+        recipe: &Recipe,
+        out: mpsc::Sender<Chunk>,
+        along: Option<mpsc::Sender<io::Result<Bytes>>>,
+    ) -> io::Result<Self> {
+        let sender = Sender {
+            out,
+            buffer: Vec::with_capacity(CHUNK),
+            bytes: 0,
+            sha256: Sha256::new(),
+        };
         let way = match &recipe.recipient {
             None => Way::Plain(sender),
             Some(recipient) => {
-                let recipient = recipient_of(recipient).ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;
+                let recipient = recipient_of(recipient)
+                    .ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;
                 let recipients = std::iter::once(&recipient as &dyn age::Recipient);
-                let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
+                let encryptor =
+                    age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
                 Way::Age(Box::new(encryptor.wrap_output(sender)?))
             }
         };
-        let along = along.map(|out| Along { out, buffer: Vec::new() });
+        let along = along.map(|out| Along {
+            out,
+            buffer: Vec::new(),
+        });
         let encryptor = Encryptor { way, along };
         let compressor = match recipe.compression {
-            Compression::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(encryptor, flate2::Compression::new(GZIP_LEVEL))),
-            Compression::Zstd => Compressor::Zstd(zstd::stream::write::Encoder::new(encryptor, ZSTD_LEVEL)?),
+            Compression::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(
+                encryptor,
+                flate2::Compression::new(GZIP_LEVEL),
+            )),
+            Compression::Zstd => {
+                Compressor::Zstd(zstd::stream::write::Encoder::new(encryptor, ZSTD_LEVEL)?)
+            }
         };
-        Ok(Self { compressor, archive_bytes: 0 })
+        Ok(Self {
+            compressor,
+            archive_bytes: 0,
+        })
     }
 
     /// Sends what is left, and tells what was sent; the stream itself ends with [`Finished::end`].
@@ -155,7 +177,10 @@ impl Sink {
             sha256: format!("{:x}", sender.sha256.finalize()),
             archive_bytes: self.archive_bytes,
         };
-        Ok(Finished { stored, out: sender.out })
+        Ok(Finished {
+            stored,
+            out: sender.out,
+        })
     }
 }
 
@@ -220,7 +245,9 @@ impl Sender {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
         self.bytes += u64::try_from(chunk.len()).unwrap_or_default();
         self.sha256.update(&chunk);
-        self.out.blocking_send(Chunk::Data(chunk.into())).map_err(|_gone| gone())
+        self.out
+            .blocking_send(Chunk::Data(chunk.into()))
+            .map_err(|_gone| gone())
     }
 }
 
@@ -239,7 +266,10 @@ impl Write for Sender {
 }
 
 fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "no destination takes the archive any more")
+    io::Error::new(
+        io::ErrorKind::BrokenPipe,
+        "no destination takes the archive any more",
+    )
 }
 
 /// An `age1...` recipient.
@@ -251,7 +281,11 @@ pub fn recipient_of(text: &str) -> Option<age::x25519::Recipient> {
 /// An `AGE-SECRET-KEY-1...` identity, in a file's text as `age-keygen` writes it.
 #[must_use]
 pub fn identity_of(text: &Secret) -> Option<age::x25519::Identity> {
-    let line = text.expose().lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = text
+        .expose()
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'));
     line?.parse().ok()
 }
 
@@ -269,7 +303,13 @@ impl Incoming {
     /// Reads what is sent.
     #[must_use]
     pub fn new(from: mpsc::Receiver<io::Result<Bytes>>) -> Self {
-        Self { from, chunk: Bytes::new(), bytes: 0, sha256: Sha256::new(), broke: None }
+        Self {
+            from,
+            chunk: Bytes::new(),
+            bytes: 0,
+            sha256: Sha256::new(),
+            broke: None,
+        }
     }
 
     /// Reads what nobody read, and tells how many bytes came and their SHA-256 in hexadecimal.
@@ -306,7 +346,11 @@ impl Read for Incoming {
 ///
 /// # Errors
 /// When it is encrypted and cannot be decrypted with `identity`, or the first bytes could not be had.
-pub fn open<'a>(stored: &'a mut Incoming, compression: Compression, identity: Option<&age::x25519::Identity>) -> io::Result<Box<dyn Read + 'a>> {
+pub fn open<'a>(
+    stored: &'a mut Incoming,
+    compression: Compression,
+    identity: Option<&age::x25519::Identity>,
+) -> io::Result<Box<dyn Read + 'a>> {
     let plain: Box<dyn Read + 'a> = match identity {
         None => Box::new(stored),
         Some(identity) => {
@@ -322,7 +366,10 @@ pub fn open<'a>(stored: &'a mut Incoming, compression: Compression, identity: Op
 ///
 /// # Errors
 /// When there is no memory for it.
-pub fn decompress<'a>(from: impl Read + 'a, compression: Compression) -> io::Result<Box<dyn Read + 'a>> {
+pub fn decompress<'a>(
+    from: impl Read + 'a,
+    compression: Compression,
+) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match compression {
         Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(from)?),
@@ -332,6 +379,9 @@ pub fn decompress<'a>(from: impl Read + 'a, compression: Compression) -> io::Res
 fn decryption(error: age::DecryptError) -> io::Error {
     match error {
         age::DecryptError::Io(error) => error,
-        other => io::Error::new(io::ErrorKind::InvalidData, format!("it cannot be decrypted: {other}")),
+        other => io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it cannot be decrypted: {other}"),
+        ),
     }
 }

@@ -26,19 +26,30 @@ pub struct Reporter(watch::Sender<Progress>);
 
 impl Default for Reporter {
     fn default() -> Self {
-        Self(watch::Sender::new(Progress { phase: "waiting", unit: "documents", ..Progress::default() }))
+        Self(watch::Sender::new(Progress {
+            phase: "waiting",
+            unit: "documents",
+            ..Progress::default()
+        }))
     }
 }
 
 impl Reporter {
     /// A phase begins.
     pub fn begin(&self, phase: &'static str, total: Option<u64>, unit: &'static str) {
-        self.0.send_replace(Progress { phase, collection: None, done: 0, total, unit });
+        self.0.send_replace(Progress {
+            phase,
+            collection: None,
+            done: 0,
+            total,
+            unit,
+        });
     }
 
     /// It is at this collection now.
     pub fn at(&self, collection: &str) {
-        self.0.send_modify(|progress| progress.collection = Some(collection.to_owned()));
+        self.0
+            .send_modify(|progress| progress.collection = Some(collection.to_owned()));
     }
 
     /// So much more is done.

@@ -29,14 +29,24 @@ pub struct Plan {
 /// Decides for one destination.
 #[must_use]
 pub fn decide(context: &Context, repository: &Repository, shelf: &Shelf, now: Timestamp) -> Plan {
-    let clock = Clock { now, ahead: repository.clock_ahead() };
+    let clock = Clock {
+        now,
+        ahead: repository.clock_ahead(),
+    };
     let backups = backups(shelf);
     let doubt = clock.doubt(&backups).is_some();
-    let due = |pruned: &&Pruned| pruned.file.is_some() && !doubt && now.duration_since(pruned.at) >= GRACE;
+    let due = |pruned: &&Pruned| {
+        pruned.file.is_some() && !doubt && now.duration_since(pruned.at) >= GRACE
+    };
     Plan {
         destination: repository.name,
         decisions: plan(&backups, context.settings.policy, clock),
-        archives: shelf.pruned.iter().filter(|(_, pruned)| due(pruned)).map(|(id, _)| id.clone()).collect(),
+        archives: shelf
+            .pruned
+            .iter()
+            .filter(|(_, pruned)| due(pruned))
+            .map(|(id, _)| id.clone())
+            .collect(),
     }
 }
 
@@ -60,7 +70,12 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
     if dry {
         let mut plans = Vec::new();
         for repository in context.repositories() {
-            plans.push(decide(context, repository, &repository.shelf().await?, Timestamp::now()));
+            plans.push(decide(
+                context,
+                repository,
+                &repository.shelf().await?,
+                Timestamp::now(),
+            ));
         }
         return Ok(plans);
     }
@@ -81,9 +96,18 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
 
 async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<(), Error> {
     for decision in plan.decisions.iter().filter(|decision| !decision.keep) {
-        let Some(entry) = shelf.entries.iter().find(|entry| entry.manifest.id == decision.id) else { continue };
+        let Some(entry) = shelf
+            .entries
+            .iter()
+            .find(|entry| entry.manifest.id == decision.id)
+        else {
+            continue;
+        };
         let id = &decision.id;
-        let file = entry.manifest.to_file().map_err(|error| Error::Engine(error.to_string()))?;
+        let file = entry
+            .manifest
+            .to_file()
+            .map_err(|error| Error::Engine(error.to_string()))?;
         let pruned = Pruned {
             at: Timestamp::now(),
             why: decision.why.join("; "),
@@ -92,14 +116,30 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
             file: Some(String::from_utf8_lossy(&file).into_owned()),
         };
         // What is left of it is there before it goes: broken off in between, it has both, and goes the next time.
-        repository.write_json(&format!("pruned/{id}.json"), &pruned).await?;
+        repository
+            .write_json(&format!("pruned/{id}.json"), &pruned)
+            .await?;
         repository.delete(&format!("manifests/{id}.json")).await?;
         info!(id = id.as_str(), destination = repository.name; "a backup was pruned; its archive goes in seven days");
     }
     for id in &plan.archives {
-        let Some(pruned) = shelf.pruned.get(id).filter(|_| shelf.entries.iter().all(|entry| entry.manifest.id != *id)) else { continue };
+        let Some(pruned) = shelf
+            .pruned
+            .get(id)
+            .filter(|_| shelf.entries.iter().all(|entry| entry.manifest.id != *id))
+        else {
+            continue;
+        };
         repository.delete(&pruned.key).await?;
-        repository.write_json(&format!("pruned/{id}.json"), &Pruned { file: None, ..pruned.clone() }).await?;
+        repository
+            .write_json(
+                &format!("pruned/{id}.json"),
+                &Pruned {
+                    file: None,
+                    ..pruned.clone()
+                },
+            )
+            .await?;
         for folder in ["drills", "accepted"] {
             repository.delete(&format!("{folder}/{id}.json")).await?;
         }
@@ -112,20 +152,34 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
 ///
 /// # Errors
 /// That there is none, or why it is not back.
-pub async fn undo(context: &Context, id: &str, report: &Reporter) -> Result<Vec<&'static str>, Error> {
+pub async fn undo(
+    context: &Context,
+    id: &str,
+    report: &Reporter,
+) -> Result<Vec<&'static str>, Error> {
     let back = context
         .leased(report, async |_| {
             let mut back = Vec::new();
             for repository in context.repositories() {
                 let shelf = repository.shelf().await?;
-                let Some(pruned) = shelf.pruned.get(id) else { continue };
+                let Some(pruned) = shelf.pruned.get(id) else {
+                    continue;
+                };
                 let Some(file) = &pruned.file else { continue };
-                repository.write(&format!("manifests/{id}.json"), file.clone().into_bytes()).await?;
+                repository
+                    .write(&format!("manifests/{id}.json"), file.clone().into_bytes())
+                    .await?;
                 repository.delete(&format!("pruned/{id}.json")).await?;
                 back.push(repository.name);
             }
             Ok(back)
         })
         .await?;
-    if back.is_empty() { Err(Error::NotFound(format!("there is no pruned backup {id} whose archive is still there"))) } else { Ok(back) }
+    if back.is_empty() {
+        Err(Error::NotFound(format!(
+            "there is no pruned backup {id} whose archive is still there"
+        )))
+    } else {
+        Ok(back)
+    }
 }

@@ -62,7 +62,8 @@ impl Entry {
     /// Whether it counts: verified and as expected, or accepted, and its archive is there.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let as_expected = self.manifest.state == crate::manifest::State::Verified || self.accepted.is_some();
+        let as_expected =
+            self.manifest.state == crate::manifest::State::Verified || self.accepted.is_some();
         let restores = self.drill.as_ref().is_none_or(|drill| drill.good);
         as_expected && restores && self.trouble.is_none()
     }
@@ -148,13 +149,22 @@ impl Shelf {
     /// That there is none, or more than one.
     pub fn find(&self, name: &str) -> Result<&Entry, Error> {
         if name == "latest" {
-            return self.newest_good().ok_or_else(|| Error::NotFound("there is no good backup yet".into()));
+            return self
+                .newest_good()
+                .ok_or_else(|| Error::NotFound("there is no good backup yet".into()));
         }
-        let mut found = self.entries.iter().filter(|entry| !name.is_empty() && entry.manifest.id.starts_with(name));
+        let mut found = self
+            .entries
+            .iter()
+            .filter(|entry| !name.is_empty() && entry.manifest.id.starts_with(name));
         match (found.next(), found.next()) {
             (Some(entry), None) => Ok(entry),
-            (Some(_), Some(_)) => Err(Error::NotFound(format!("more than one backup begins with {name}"))),
-            _ => Err(Error::NotFound(format!("there is no backup {name}; `silo-backup list` tells which there are"))),
+            (Some(_), Some(_)) => Err(Error::NotFound(format!(
+                "more than one backup begins with {name}"
+            ))),
+            _ => Err(Error::NotFound(format!(
+                "there is no backup {name}; `silo-backup list` tells which there are"
+            ))),
         }
     }
 
@@ -162,21 +172,44 @@ impl Shelf {
     /// SHA-256), and by the archives that are there.
     #[must_use]
     pub fn problems(&self, published: &[(String, String)]) -> Vec<String> {
-        let mut problems: Vec<String> = self.unreadable.iter().map(|(id, why)| format!("the manifest of {id} cannot be read: {why}")).collect();
-        let unreadable = |id: &str| self.unreadable.iter().any(|(unreadable, _)| unreadable == id);
-        let links = self.entries.iter().filter_map(|entry| entry.manifest.previous.as_ref());
+        let mut problems: Vec<String> = self
+            .unreadable
+            .iter()
+            .map(|(id, why)| format!("the manifest of {id} cannot be read: {why}"))
+            .collect();
+        let unreadable = |id: &str| {
+            self.unreadable
+                .iter()
+                .any(|(unreadable, _)| unreadable == id)
+        };
+        let links = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.manifest.previous.as_ref());
         let links = links.map(|previous| (&previous.id, &previous.sha256));
         for (id, sha256) in links.chain(published.iter().map(|(id, sha256)| (id, sha256))) {
-            let here = self.entries.iter().find(|entry| entry.manifest.id == *id).map(|entry| &entry.sha256);
+            let here = self
+                .entries
+                .iter()
+                .find(|entry| entry.manifest.id == *id)
+                .map(|entry| &entry.sha256);
             let known = here.or_else(|| self.pruned.get(id).map(|pruned| &pruned.sha256));
             match known {
                 Some(known) if known == sha256 => {}
-                Some(_) => problems.push(format!("the manifest of {id} was changed after it was published")),
+                Some(_) => problems.push(format!(
+                    "the manifest of {id} was changed after it was published"
+                )),
                 None if unreadable(id) => {}
                 None => problems.push(format!("the manifest of {id} has vanished")),
             }
         }
-        let troubles = self.entries.iter().filter_map(|entry| Some(format!("{}: {}", entry.manifest.id, entry.trouble.as_ref()?)));
+        let troubles = self.entries.iter().filter_map(|entry| {
+            Some(format!(
+                "{}: {}",
+                entry.manifest.id,
+                entry.trouble.as_ref()?
+            ))
+        });
         problems.extend(troubles);
         problems.sort();
         problems.dedup();
@@ -194,7 +227,13 @@ impl Repository {
     /// A destination; nothing is asked yet. The prefix ends with a slash.
     #[must_use]
     pub fn new(name: &'static str, spaces: Spaces, bucket: &str, prefix: &str) -> Self {
-        Self { name, spaces, bucket: bucket.to_owned(), prefix: prefix.to_owned(), files: Arc::default() }
+        Self {
+            name,
+            spaces,
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            files: Arc::default(),
+        }
     }
 
     /// Its own id; made when there is none yet.
@@ -206,7 +245,10 @@ impl Repository {
             return Ok(identity.id);
         }
         let now = Timestamp::now();
-        let identity = Identity { id: crate::manifest::new_id(now), made: now };
+        let identity = Identity {
+            id: crate::manifest::new_id(now),
+            made: now,
+        };
         self.write_json("silo-repo.json", &identity).await?;
         Ok(identity.id)
     }
@@ -223,7 +265,9 @@ impl Repository {
                 Some(("data", _)) => {
                     shelf.archives.insert(key, (bytes, modified));
                 }
-                Some(("manifests" | "drills" | "accepted" | "pruned", _)) => wanted.push((key, (bytes, modified))),
+                Some(("manifests" | "drills" | "accepted" | "pruned", _)) => {
+                    wanted.push((key, (bytes, modified)))
+                }
                 _ => {}
             }
         }
@@ -237,25 +281,42 @@ impl Repository {
             let (folder, id) = key.split_once('/').unwrap_or_default();
             let id = id.trim_end_matches(".json").to_owned();
             // Deleted since it was listed, or not ours.
-            let Some(file) = file.filter(|_| is_id(&id)) else { continue };
+            let Some(file) = file.filter(|_| is_id(&id)) else {
+                continue;
+            };
             match folder {
-                "manifests" => match Manifest::from_file(&file).and_then(|manifest| named(manifest, &id)) {
-                    Ok(manifest) => shelf.entries.push(Entry { manifest, sha256: sha256(&file), drill: None, accepted: None, trouble: None }),
-                    Err(why) => shelf.unreadable.push((id, why)),
-                },
+                "manifests" => {
+                    match Manifest::from_file(&file).and_then(|manifest| named(manifest, &id)) {
+                        Ok(manifest) => shelf.entries.push(Entry {
+                            manifest,
+                            sha256: sha256(&file),
+                            drill: None,
+                            accepted: None,
+                            trouble: None,
+                        }),
+                        Err(why) => shelf.unreadable.push((id, why)),
+                    }
+                }
                 "drills" => drills.extend(parsed::<Drill>(&file).map(|drill| (id, drill))),
                 "accepted" => accepted.extend(parsed::<Accepted>(&file).map(|said| (id, said))),
-                _ => shelf.pruned.extend(parsed::<Pruned>(&file).map(|pruned| (id, pruned))),
+                _ => shelf
+                    .pruned
+                    .extend(parsed::<Pruned>(&file).map(|pruned| (id, pruned))),
             }
         }
-        shelf.entries.sort_by(|one, other| one.manifest.id.cmp(&other.manifest.id));
+        shelf
+            .entries
+            .sort_by(|one, other| one.manifest.id.cmp(&other.manifest.id));
         for entry in &mut shelf.entries {
             let archive = &entry.manifest.archive;
             entry.drill = drills.remove(&entry.manifest.id);
             entry.accepted = accepted.remove(&entry.manifest.id);
             entry.trouble = match shelf.archives.get(&archive.key) {
                 None => Some("its archive has vanished".into()),
-                Some((bytes, _)) if *bytes != archive.bytes => Some(format!("its archive has {bytes} bytes and had {}", archive.bytes)),
+                Some((bytes, _)) if *bytes != archive.bytes => Some(format!(
+                    "its archive has {bytes} bytes and had {}",
+                    archive.bytes
+                )),
                 Some(_) => None,
             };
         }
@@ -275,14 +336,25 @@ impl Repository {
                 None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
             }
         });
-        let stored = self.spaces.put_stream(&self.bucket, &self.key(key), whole).await;
-        stored.map_err(Error::storage(format!("writing the archive to {}", self.name)))
+        let stored = self
+            .spaces
+            .put_stream(&self.bucket, &self.key(key), whole)
+            .await;
+        stored.map_err(Error::storage(format!(
+            "writing the archive to {}",
+            self.name
+        )))
     }
 
     /// The bytes of an archive as they come, gone on with where a connection broke.
     #[must_use]
     pub fn download(&self, key: &str, bytes: u64) -> mpsc::Receiver<io::Result<Bytes>> {
-        download::start(self.spaces.clone(), self.bucket.clone(), self.key(key), bytes)
+        download::start(
+            self.spaces.clone(),
+            self.bucket.clone(),
+            self.key(key),
+            bytes,
+        )
     }
 
     /// What the storage says of an archive's size; `None` when there is none.
@@ -304,10 +376,16 @@ impl Repository {
     pub async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let bytes = Bytes::from(bytes);
         let doing = || format!("writing {key} to {}", self.name);
-        self.spaces.put(&self.bucket, &self.key(key), bytes.clone()).await.map_err(Error::storage(doing()))?;
+        self.spaces
+            .put(&self.bucket, &self.key(key), bytes.clone())
+            .await
+            .map_err(Error::storage(doing()))?;
         match self.fetch(key).await? {
             Some(read) if read == bytes => Ok(()),
-            _ => Err(Error::Engine(format!("{}: the storage gives back something else", doing()))),
+            _ => Err(Error::Engine(format!(
+                "{}: the storage gives back something else",
+                doing()
+            ))),
         }
     }
 
@@ -341,22 +419,47 @@ impl Repository {
             Err(fault) if fault.kind == Kind::NotSupported => Vec::new(),
             Err(fault) => return Err(Error::storage("listing unfinished uploads")(fault)),
         };
-        let unfinished: Vec<Unfinished> = unfinished.into_iter().filter(|upload| upload.key.starts_with(&ours)).collect();
+        let unfinished: Vec<Unfinished> = unfinished
+            .into_iter()
+            .filter(|upload| upload.key.starts_with(&ours))
+            .collect();
         for upload in &unfinished {
-            match self.spaces.abort(&self.bucket, &upload.key, &upload.id).await {
-                Err(fault) if fault.kind != Kind::NotFound => return Err(Error::storage("clearing an unfinished upload")(fault)),
+            match self
+                .spaces
+                .abort(&self.bucket, &upload.key, &upload.id)
+                .await
+            {
+                Err(fault) if fault.kind != Kind::NotFound => {
+                    return Err(Error::storage("clearing an unfinished upload")(fault));
+                }
                 _ => {}
             }
         }
         let day = jiff::SignedDuration::from_hours(24);
         let known = |key: &str| {
-            let published = shelf.entries.iter().any(|entry| entry.manifest.archive.key == *key);
+            let published = shelf
+                .entries
+                .iter()
+                .any(|entry| entry.manifest.archive.key == *key);
             // A manifest that cannot be read is not told apart from one of this archive.
-            let unreadable = shelf.unreadable.iter().any(|(id, _)| key.contains(id.as_str()));
-            published || unreadable || shelf.pruned.values().any(|pruned| pruned.key == *key && pruned.file.is_some())
+            let unreadable = shelf
+                .unreadable
+                .iter()
+                .any(|(id, _)| key.contains(id.as_str()));
+            published
+                || unreadable
+                || shelf
+                    .pruned
+                    .values()
+                    .any(|pruned| pruned.key == *key && pruned.file.is_some())
         };
-        let old = |modified: &Option<Timestamp>| modified.is_some_and(|modified| now.duration_since(modified) > day);
-        let orphans = shelf.archives.iter().filter(|(key, (_, modified))| !known(key) && old(modified));
+        let old = |modified: &Option<Timestamp>| {
+            modified.is_some_and(|modified| now.duration_since(modified) > day)
+        };
+        let orphans = shelf
+            .archives
+            .iter()
+            .filter(|(key, (_, modified))| !known(key) && old(modified));
         let orphans: Vec<&String> = orphans.map(|(key, _)| key).collect();
         for key in &orphans {
             self.delete(key).await?;
@@ -403,13 +506,21 @@ impl Repository {
             None => Ok(None),
             Some(file) => match serde_json::from_slice(&file) {
                 Ok(value) => Ok(Some(value)),
-                Err(_text) => Err(Error::Corrupt(format!("{key} in {} is not what was written", self.name))),
+                Err(_text) => Err(Error::Corrupt(format!(
+                    "{key} in {} is not what was written",
+                    self.name
+                ))),
             },
         }
     }
 
     async fn cached(&self, key: &str, version: Version) -> Result<Option<Bytes>, Error> {
-        let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        let known = self
+            .files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned();
         if let Some((known, file)) = known
             && known == version
             && version.1.is_some()
@@ -435,7 +546,11 @@ impl Repository {
                 Ok(file) => return Ok(Some(file)),
                 Err(fault) if fault.kind == Kind::NotFound => return Ok(None),
                 Err(fault) if fault.is_transient() && tries < 3 => {}
-                Err(fault) => return Err(Error::storage(format!("reading {key} from {}", self.name))(fault)),
+                Err(fault) => {
+                    return Err(Error::storage(format!("reading {key} from {}", self.name))(
+                        fault,
+                    ));
+                }
             }
         }
     }
@@ -459,5 +574,9 @@ fn parsed<T: DeserializeOwned>(file: &[u8]) -> Option<T> {
 }
 
 fn named(manifest: Manifest, id: &str) -> Result<Manifest, String> {
-    if manifest.id == id { Ok(manifest) } else { Err("it has another name".into()) }
+    if manifest.id == id {
+        Ok(manifest)
+    } else {
+        Err("it has another name".into())
+    }
 }

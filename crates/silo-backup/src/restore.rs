@@ -43,32 +43,54 @@ pub struct Target {
 ///
 /// # Errors
 /// [`Error::Refused`], with what to do instead.
-pub async fn guard(manifest: &Manifest, source: Option<(&Secret, &str)>, target: &Target, to: &Secret) -> Result<(), Error> {
+pub async fn guard(
+    manifest: &Manifest,
+    source: Option<(&Secret, &str)>,
+    target: &Target,
+    to: &Secret,
+) -> Result<(), Error> {
     let name = target.database.name();
     let refuse = |why: String| Err(Error::Refused(why));
     if RESERVED.contains(&name) {
-        return refuse(format!("{name} is not a database to restore to; choose a new name"));
+        return refuse(format!(
+            "{name} is not a database to restore to; choose a new name"
+        ));
     }
     let here = addresses(to).await?;
-    let from_manifest = manifest.source.database == name && manifest.source.addresses == sha256(here.join(",").as_bytes());
+    let from_manifest = manifest.source.database == name
+        && manifest.source.addresses == sha256(here.join(",").as_bytes());
     let from_settings = match source {
-        Some((uri, database)) if database == name => addresses(uri).await?.iter().any(|address| here.contains(address)),
+        Some((uri, database)) if database == name => addresses(uri)
+            .await?
+            .iter()
+            .any(|address| here.contains(address)),
         _ => false,
     };
     if from_manifest || from_settings {
-        return refuse(format!("{name} on this server is where the backup comes from; restore to a new name, and `swap` then"));
+        return refuse(format!(
+            "{name} on this server is where the backup comes from; restore to a new name, and `swap` then"
+        ));
     }
     // Whatever the addresses are called: no database of the source's name on a server of the source's replica set.
     if manifest.source.database == name {
-        let hello = target.client.database("admin").run_command(doc! { "hello": 1 }).await;
+        let hello = target
+            .client
+            .database("admin")
+            .run_command(doc! { "hello": 1 })
+            .await;
         let hello = hello.map_err(|error| Error::database("reaching the target")(&error))?;
         let set = hello.get_str("setName").ok();
         if set.is_some() && set == manifest.source.replica_set.as_deref() {
-            return refuse(format!("the target is of replica set {}, which the backup comes from, and {name} is its database; restore to a new name", set.unwrap_or_default()));
+            return refuse(format!(
+                "the target is of replica set {}, which the backup comes from, and {name} is its database; restore to a new name",
+                set.unwrap_or_default()
+            ));
         }
     }
     if !is_empty(&target.database).await? {
-        return refuse(format!("{name} is not empty; restore to a name that does not exist"));
+        return refuse(format!(
+            "{name} is not empty; restore to a name that does not exist"
+        ));
     }
     Ok(())
 }
@@ -78,14 +100,23 @@ pub async fn guard(manifest: &Manifest, source: Option<(&Secret, &str)>, target:
 /// # Errors
 /// Why nobody knows.
 pub async fn is_empty(database: &Database) -> Result<bool, Error> {
-    structure::is_empty(database).await.map_err(Error::database("looking whether the target is empty"))
+    structure::is_empty(database)
+        .await
+        .map_err(Error::database("looking whether the target is empty"))
 }
 
 /// Restores into an empty database, whose archive has been verified. What fails, or is stopped, leaves nothing behind.
 ///
 /// # Errors
 /// Why it is not there.
-pub async fn restore(repository: &Repository, manifest: &Manifest, target: &Target, identity: Option<&Secret>, report: &Reporter, stop: &CancellationToken) -> Result<(), Error> {
+pub async fn restore(
+    repository: &Repository,
+    manifest: &Manifest,
+    target: &Target,
+    identity: Option<&Secret>,
+    report: &Reporter,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     let mut made = Vec::new();
     let restored = tokio::select! {
         biased;
@@ -117,7 +148,14 @@ async fn restore_into(
     compare(manifest, database, report).await?;
     build(database, &collections, report, made).await?;
     let wrong = differences(manifest, database).await?;
-    if wrong.is_empty() { Ok(()) } else { Err(Error::Corrupt(format!("restored, and not the same: {}", wrong.join("; ")))) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Corrupt(format!(
+            "restored, and not the same: {}",
+            wrong.join("; ")
+        )))
+    }
 }
 
 /// What the reader of an archive hands on.
@@ -127,7 +165,14 @@ enum Step {
 }
 
 /// Creates the collections and inserts the documents.
-async fn load(repository: &Repository, manifest: &Manifest, database: &Database, identity: Option<&Secret>, report: &Reporter, made: &mut Vec<String>) -> Result<Vec<Collection>, Error> {
+async fn load(
+    repository: &Repository,
+    manifest: &Manifest,
+    database: &Database,
+    identity: Option<&Secret>,
+    report: &Reporter,
+    made: &mut Vec<String>,
+) -> Result<Vec<Collection>, Error> {
     report.begin("inserting", Some(manifest.documents()), "documents");
     let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);
     let (out, mut steps) = mpsc::channel(1);
@@ -137,20 +182,38 @@ async fn load(repository: &Repository, manifest: &Manifest, database: &Database,
         let mut incoming = Incoming::new(chunks);
         let read = {
             let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
-            let plain = pipeline::open(&mut incoming, archive.compression, identity).map_err(reader::Error::from);
-            plain.and_then(|plain| reader::read(plain, &mut Loader { out, place: 0, batch: Vec::new(), bytes: 0 }))
+            let plain = pipeline::open(&mut incoming, archive.compression, identity)
+                .map_err(reader::Error::from);
+            plain.and_then(|plain| {
+                reader::read(
+                    plain,
+                    &mut Loader {
+                        out,
+                        place: 0,
+                        batch: Vec::new(),
+                        bytes: 0,
+                    },
+                )
+            })
         };
         match (read, incoming.broke.take()) {
             (Ok(_), _) => Ok(()),
-            (Err(_), Some(broke)) => Err(Error::Inconclusive(format!("the archive could not be read to its end: {broke}"))),
-            (Err(error), None) => Err(Error::Corrupt(format!("the archive changed after it was verified: {error}"))),
+            (Err(_), Some(broke)) => Err(Error::Inconclusive(format!(
+                "the archive could not be read to its end: {broke}"
+            ))),
+            (Err(error), None) => Err(Error::Corrupt(format!(
+                "the archive changed after it was verified: {error}"
+            ))),
         }
     });
     let mut collections = Vec::new();
     while let Some(step) = steps.recv().await {
         match step {
             Step::Collections(announced) => {
-                for collection in announced.iter().filter(|collection| collection.kind != Kind::View) {
+                for collection in announced
+                    .iter()
+                    .filter(|collection| collection.kind != Kind::View)
+                {
                     made.push(collection.name.clone());
                     create(database, collection).await?;
                 }
@@ -165,7 +228,9 @@ async fn load(repository: &Repository, manifest: &Manifest, database: &Database,
             }
         }
     }
-    reading.await.map_err(|_panic| Error::Engine("reading the archive broke off".into()))??;
+    reading
+        .await
+        .map_err(|_panic| Error::Engine("reading the archive broke off".into()))??;
     Ok(collections)
 }
 
@@ -173,51 +238,87 @@ async fn create(database: &Database, collection: &Collection) -> Result<(), Erro
     let mut command = doc! { "create": &collection.name };
     command.extend(collection.options.clone());
     let created = database.run_command(command).await;
-    created.map(drop).map_err(|error| Error::database(format!("creating {}", collection.name))(&error))
+    created
+        .map(drop)
+        .map_err(|error| Error::database(format!("creating {}", collection.name))(&error))
 }
 
-async fn insert(database: &Database, collection: &Collection, documents: Vec<RawDocumentBuf>) -> Result<(), Error> {
+async fn insert(
+    database: &Database,
+    collection: &Collection,
+    documents: Vec<RawDocumentBuf>,
+) -> Result<(), Error> {
     let into = database.collection::<RawDocumentBuf>(&collection.data_name());
     // Older documents need not meet a rule that was made after them.
     let ruled = collection.options.contains_key("validator");
-    let inserted = into.insert_many(documents).ordered(true).bypass_document_validation(ruled).await;
-    inserted.map(drop).map_err(|error| Error::database(format!("inserting into {}", collection.name))(&error))
+    let inserted = into
+        .insert_many(documents)
+        .ordered(true)
+        .bypass_document_validation(ruled)
+        .await;
+    inserted
+        .map(drop)
+        .map_err(|error| Error::database(format!("inserting into {}", collection.name))(&error))
 }
 
 /// Reads everything that was inserted, and compares.
 async fn compare(manifest: &Manifest, database: &Database, report: &Reporter) -> Result<(), Error> {
     report.begin("comparing", Some(manifest.documents()), "documents");
-    for want in manifest.collections.iter().filter(|want| want.kind != Kind::View.word()) {
+    for want in manifest
+        .collections
+        .iter()
+        .filter(|want| want.kind != Kind::View.word())
+    {
         report.at(&want.name);
-        let collection = Collection { name: want.name.clone(), kind: Kind::of_word(&want.kind), options: Document::new(), uuid: None, indexes: Vec::new() };
+        let collection = Collection {
+            name: want.name.clone(),
+            kind: Kind::of_word(&want.kind),
+            options: Document::new(),
+            uuid: None,
+            indexes: Vec::new(),
+        };
         let data_name = collection.data_name();
         let mut fingerprint = Fingerprint::default();
         let read = structure::read_all(database, &data_name, None, async |batch| {
             let mut count = 0;
             for document in batch.doc_slices().map_err(|error| Fault::from(&error))? {
-                let Ok(RawBsonRef::Document(document)) = document else { return Err(Fault::Unreadable) };
+                let Ok(RawBsonRef::Document(document)) = document else {
+                    return Err(Fault::Unreadable);
+                };
                 fingerprint.add(document.as_bytes());
                 count += 1;
             }
             report.add(count);
             Ok(())
         });
-        read.await.map_err(Error::database::<Fault>(format!("reading {} again", want.name)))?;
+        read.await.map_err(Error::database::<Fault>(format!(
+            "reading {} again",
+            want.name
+        )))?;
         if !fingerprint.sums().same_documents(&want.sums) {
-            return Err(Error::Corrupt(format!("{} does not hold the documents that it should", want.name)));
+            return Err(Error::Corrupt(format!(
+                "{} does not hold the documents that it should",
+                want.name
+            )));
         }
     }
     Ok(())
 }
 
 /// Builds indexes and views, those indexes that let documents expire at the end.
-async fn build(database: &Database, collections: &[Collection], report: &Reporter, made: &mut Vec<String>) -> Result<(), Error> {
+async fn build(
+    database: &Database,
+    collections: &[Collection],
+    report: &Reporter,
+    made: &mut Vec<String>,
+) -> Result<(), Error> {
     report.begin("indexing", None, "documents");
     let expires = |index: &Document| index.contains_key("expireAfterSeconds");
     for last in [false, true] {
         for collection in collections {
             let wanted = |index: &&Document| {
-                let own = index.get_str("name").ok() == Some("_id_") || index.contains_key("clustered");
+                let own =
+                    index.get_str("name").ok() == Some("_id_") || index.contains_key("clustered");
                 !own && expires(index) == last
             };
             let indexes: Vec<&Document> = collection.indexes.iter().filter(wanted).collect();
@@ -226,10 +327,15 @@ async fn build(database: &Database, collections: &[Collection], report: &Reporte
             }
             report.at(&collection.name);
             let built = database.run_command(doc! { "createIndexes": &collection.name, "indexes": indexes.into_iter().cloned().collect::<Vec<_>>() }).await;
-            built.map_err(|error| Error::database(format!("building the indexes of {}", collection.name))(&error))?;
+            built.map_err(|error| {
+                Error::database(format!("building the indexes of {}", collection.name))(&error)
+            })?;
         }
     }
-    for view in collections.iter().filter(|collection| collection.kind == Kind::View) {
+    for view in collections
+        .iter()
+        .filter(|collection| collection.kind == Kind::View)
+    {
         made.push(view.name.clone());
         create(database, view).await?;
     }
@@ -240,14 +346,20 @@ async fn build(database: &Database, collections: &[Collection], report: &Reporte
 ///
 /// # Errors
 /// Why it could not be read; [`Error::Corrupt`] when documents differ.
-pub async fn compare_all(manifest: &Manifest, database: &Database, report: &Reporter) -> Result<Vec<String>, Error> {
+pub async fn compare_all(
+    manifest: &Manifest,
+    database: &Database,
+    report: &Reporter,
+) -> Result<Vec<String>, Error> {
     compare(manifest, database, report).await?;
     differences(manifest, database).await
 }
 
 /// How the build of what is there differs from what should be.
 async fn differences(manifest: &Manifest, database: &Database) -> Result<Vec<String>, Error> {
-    let have = structure::list(database).await.map_err(Error::database("listing what was restored"))?;
+    let have = structure::list(database)
+        .await
+        .map_err(Error::database("listing what was restored"))?;
     let mut wrong = Vec::new();
     for want in &manifest.collections {
         match have.iter().find(|have| have.name == want.name) {
@@ -278,7 +390,9 @@ struct Loader {
 impl Loader {
     fn send(&mut self, step: Step) -> Result<(), reader::Error> {
         let sent = self.out.blocking_send(step);
-        sent.map_err(|_gone| reader::Error::Read(std::io::Error::other("nobody takes the documents any more")))
+        sent.map_err(|_gone| {
+            reader::Error::Read(std::io::Error::other("nobody takes the documents any more"))
+        })
     }
 
     fn flush(&mut self) -> Result<(), reader::Error> {
@@ -293,9 +407,13 @@ impl Loader {
 
 impl Visitor for Loader {
     fn prelude(&mut self, prelude: &Prelude) -> Result<(), reader::Error> {
-        let read = prelude.namespaces.iter().map(|namespace| metadata::read(&namespace.collection, namespace.kind, &namespace.metadata));
+        let read = prelude.namespaces.iter().map(|namespace| {
+            metadata::read(&namespace.collection, namespace.kind, &namespace.metadata)
+        });
         let collections = read.collect::<Option<Vec<_>>>();
-        let collections = collections.ok_or_else(|| reader::Error::Corrupt("what is said of a collection cannot be read".into()))?;
+        let collections = collections.ok_or_else(|| {
+            reader::Error::Corrupt("what is said of a collection cannot be read".into())
+        })?;
         self.send(Step::Collections(collections))
     }
 
@@ -306,7 +424,11 @@ impl Visitor for Loader {
         }
         self.bytes += document.as_bytes().len();
         self.batch.push(document.to_owned());
-        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn end(&mut self, _: usize) -> Result<(), reader::Error> {

@@ -38,13 +38,21 @@ pub struct Attempt {
 pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
     let (outcome, id, error) = match outcome {
         Ok(made) if made.good => ("good", Some(made.id.clone()), None),
-        Ok(made) => ("held", Some(made.id.clone()), Some(Failure { code: "held".into(), detail: made.held.join("; ") })),
+        Ok(made) => (
+            "held",
+            Some(made.id.clone()),
+            Some(Failure {
+                code: "held".into(),
+                detail: made.held.join("; "),
+            }),
+        ),
         // Another run goes on, and says itself how it ends.
         Err(Error::Busy(_)) => return,
         Err(error) => ("failed", None, Some(error.into())),
     };
     let mut set = doc! { "at": field::date(Timestamp::now()), "outcome": outcome, "id": id };
-    let error: Option<Document> = error.map(|error: Failure| doc! { "code": error.code, "detail": error.detail });
+    let error: Option<Document> =
+        error.map(|error: Failure| doc! { "code": error.code, "detail": error.detail });
     set.insert("error", error);
     let mut update = doc! { "$set": set };
     if outcome == "failed" {
@@ -53,7 +61,11 @@ pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
         set.insert("failures", 0_i64);
     }
     let runs = client.database(SILO).collection::<Document>(COLLECTION);
-    if let Err(error) = runs.update_one(doc! { "_id": LAST }, update).upsert(true).await {
+    if let Err(error) = runs
+        .update_one(doc! { "_id": LAST }, update)
+        .upsert(true)
+        .await
+    {
         log::warn!(code = silo_mongo::fault::Fault::from(&error).code(); "how the run ended could not be remembered in the database");
     }
 }
@@ -68,7 +80,10 @@ pub async fn last(client: &Client) -> Result<Option<Attempt>, Error> {
     let found = found.map_err(|error| Error::database("reading how the last run ended")(&error))?;
     Ok(found.and_then(|found| {
         let text = |path| field::text(&found, path).map(str::to_owned);
-        let error = text("error.code").map(|code| Failure { code, detail: text("error.detail").unwrap_or_default() });
+        let error = text("error.code").map(|code| Failure {
+            code,
+            detail: text("error.detail").unwrap_or_default(),
+        });
         Some(Attempt {
             at: field::time(&found, "at")?,
             outcome: text("outcome")?,

@@ -6,7 +6,11 @@ use jiff_02::Zoned;
 use jiff_02::tz::TimeZone;
 
 /// After a failed run the next try comes so much later; after the last of these, when the schedule says.
-const RETRIES: [SignedDuration; 3] = [SignedDuration::from_mins(5), SignedDuration::from_mins(30), SignedDuration::from_hours(2)];
+const RETRIES: [SignedDuration; 3] = [
+    SignedDuration::from_mins(5),
+    SignedDuration::from_mins(30),
+    SignedDuration::from_hours(2),
+];
 
 /// A schedule.
 #[derive(Clone, Debug)]
@@ -30,8 +34,11 @@ impl Schedule {
     /// # Errors
     /// What cannot be understood.
     pub fn new(expression: &str, zone: &str) -> Result<Self, String> {
-        let cron = expression.parse::<Cron>().map_err(|error| format!("`{expression}` is no cron expression: {error}"))?;
-        let zone = TimeZone::get(zone).map_err(|_why| format!("`{zone}` is no time zone such as America/Los_Angeles"))?;
+        let cron = expression
+            .parse::<Cron>()
+            .map_err(|error| format!("`{expression}` is no cron expression: {error}"))?;
+        let zone = TimeZone::get(zone)
+            .map_err(|_why| format!("`{zone}` is no time zone such as America/Los_Angeles"))?;
         let schedule = Self { cron, zone };
         match schedule.after(Timestamp::now()) {
             Some(_) => Ok(schedule),
@@ -42,14 +49,20 @@ impl Schedule {
     /// The first time after `time`.
     #[must_use]
     pub fn after(&self, time: Timestamp) -> Option<Timestamp> {
-        let found = self.cron.find_next_occurrence(&self.zoned(time)?, false).ok()?;
+        let found = self
+            .cron
+            .find_next_occurrence(&self.zoned(time)?, false)
+            .ok()?;
         Timestamp::from_second(found.timestamp().as_second()).ok()
     }
 
     /// The last time before `time`, or at it.
     #[must_use]
     pub fn before(&self, time: Timestamp) -> Option<Timestamp> {
-        let found = self.cron.find_previous_occurrence(&self.zoned(time)?, true).ok()?;
+        let found = self
+            .cron
+            .find_previous_occurrence(&self.zoned(time)?, true)
+            .ok()?;
         Timestamp::from_second(found.timestamp().as_second()).ok()
     }
 
@@ -65,8 +78,15 @@ impl Schedule {
         let due = self.before(now)?;
         let made = past.last_made.is_some_and(|made| made >= due);
         // A backup that seems to come from the future says nothing of the past.
-        let made = made && past.last_made.is_none_or(|made| made <= now + SignedDuration::from_mins(5));
-        if made { self.after(now) } else { Some(now.max(due)) }
+        let made = made
+            && past
+                .last_made
+                .is_none_or(|made| made <= now + SignedDuration::from_mins(5));
+        if made {
+            self.after(now)
+        } else {
+            Some(now.max(due))
+        }
     }
 
     fn zoned(&self, time: Timestamp) -> Option<Zoned> {
@@ -97,10 +117,20 @@ mod tests {
     #[test]
     fn a_night_comes_once_when_clocks_are_put_forward_or_back() {
         // 2026-03-08: there is no 2:30 in Los Angeles. 2026-11-01: there are two of 1:30.
-        let spring = nights("America/Los_Angeles", "30 2 * * *", "2026-03-07T12:00:00Z", 2);
+        let spring = nights(
+            "America/Los_Angeles",
+            "30 2 * * *",
+            "2026-03-07T12:00:00Z",
+            2,
+        );
         assert_eq!(spring[1], "2026-03-09T09:30:00Z");
         assert!(spring[0].starts_with("2026-03-08T"), "{spring:?}");
-        let autumn = nights("America/Los_Angeles", "30 1 * * *", "2026-10-31T12:00:00Z", 2);
+        let autumn = nights(
+            "America/Los_Angeles",
+            "30 1 * * *",
+            "2026-10-31T12:00:00Z",
+            2,
+        );
         assert!(autumn[0].starts_with("2026-11-01T"), "{autumn:?}");
         assert!(autumn[1].starts_with("2026-11-02T"), "{autumn:?}");
     }
@@ -109,10 +139,16 @@ mod tests {
     fn a_missed_night_is_caught_up_and_a_made_one_is_not_made_again() {
         let schedule = Schedule::new("0 4 * * *", "UTC").unwrap();
         let now = time("2026-01-10T12:00:00Z");
-        let made = |at: &str| Past { last_made: Some(time(at)), failed: None };
+        let made = |at: &str| Past {
+            last_made: Some(time(at)),
+            failed: None,
+        };
         assert_eq!(schedule.next(Past::default(), now), Some(now));
         assert_eq!(schedule.next(made("2026-01-09T04:00:01Z"), now), Some(now));
-        assert_eq!(schedule.next(made("2026-01-10T04:00:01Z"), now), Some(time("2026-01-11T04:00:00Z")));
+        assert_eq!(
+            schedule.next(made("2026-01-10T04:00:01Z"), now),
+            Some(time("2026-01-11T04:00:00Z"))
+        );
         assert_eq!(schedule.next(made("2036-01-10T04:00:01Z"), now), Some(now));
     }
 
@@ -120,8 +156,27 @@ mod tests {
     fn a_failed_run_is_tried_again_three_times() {
         let schedule = Schedule::new("0 4 * * *", "UTC").unwrap();
         let ended = time("2026-01-10T04:10:00Z");
-        let due = |tries| schedule.next(Past { last_made: None, failed: Some((tries, ended)) }, ended).unwrap().to_string();
-        assert_eq!([due(1), due(2), due(3), due(4)], ["2026-01-10T04:15:00Z", "2026-01-10T04:40:00Z", "2026-01-10T06:10:00Z", "2026-01-11T04:00:00Z"]);
+        let due = |tries| {
+            schedule
+                .next(
+                    Past {
+                        last_made: None,
+                        failed: Some((tries, ended)),
+                    },
+                    ended,
+                )
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            [due(1), due(2), due(3), due(4)],
+            [
+                "2026-01-10T04:15:00Z",
+                "2026-01-10T04:40:00Z",
+                "2026-01-10T06:10:00Z",
+                "2026-01-11T04:00:00Z"
+            ]
+        );
     }
 
     #[test]

@@ -42,7 +42,10 @@ impl Scheduler {
             let now = Timestamp::now();
             if let Some(standing) = &standing {
                 told = self.alarm(&standing.value, told, now).await;
-                let past = Past { last_made: standing.value.last_made, failed };
+                let past = Past {
+                    last_made: standing.value.last_made,
+                    failed,
+                };
                 let due = self.context.settings.schedule.next(past, now);
                 self.next.send_replace(due);
                 if due.is_some_and(|due| due <= now) {
@@ -64,7 +67,9 @@ impl Scheduler {
         info!("the schedule asks for a backup");
         match self.work(Kind::Run).await {
             None => failed,
-            Some(JobState::Failed) => Some((failed.map_or(0, |(tries, _)| tries) + 1, Timestamp::now())),
+            Some(JobState::Failed) => {
+                Some((failed.map_or(0, |(tries, _)| tries) + 1, Timestamp::now()))
+            }
             Some(state) => {
                 if state == JobState::Done {
                     self.work(Kind::Prune).await;
@@ -76,12 +81,19 @@ impl Scheduler {
     }
 
     fn drill_is_due(&self, standing: &Standing, now: Timestamp) -> bool {
-        let Some(every) = self.context.settings.drill_every else { return false };
-        let Some(newest) = &standing.last_good else { return false };
-        let encrypted = self.context.settings.recipe.recipient.is_some() && self.context.settings.identity.is_none();
+        let Some(every) = self.context.settings.drill_every else {
+            return false;
+        };
+        let Some(newest) = &standing.last_good else {
+            return false;
+        };
+        let encrypted = self.context.settings.recipe.recipient.is_some()
+            && self.context.settings.identity.is_none();
         let last = standing.last_drill.as_ref();
         // One that went wrong is not made again with the same backup.
-        let due = last.is_none_or(|last| now.duration_since(last.at) >= every || (!last.good && last.id != newest.id));
+        let due = last.is_none_or(|last| {
+            now.duration_since(last.at) >= every || (!last.good && last.id != newest.id)
+        });
         due && !encrypted && newest.as_of <= now && self.jobs.running().is_none()
     }
 
@@ -110,7 +122,12 @@ impl Scheduler {
     }
 
     /// Tells that the newest backup is too old, or that something has vanished; again when that goes on.
-    async fn alarm(&self, standing: &Standing, told: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    async fn alarm(
+        &self,
+        standing: &Standing,
+        told: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         // A database without any backup is no alarm before its first night.
         let never = standing.last_good.is_none() && standing.last_attempt.is_none();
         let overdue = (standing.overdue && !never).then(|| match &standing.last_good {
@@ -122,7 +139,9 @@ impl Scheduler {
             (None, false) => Event::MustLook("vanished", standing.problems.join("; ")),
             (None, true) => return None,
         };
-        if told.is_some_and(|told| now.duration_since(told) < AGAIN) || self.jobs.running().is_some() {
+        if told.is_some_and(|told| now.duration_since(told) < AGAIN)
+            || self.jobs.running().is_some()
+        {
             return told;
         }
         self.context.alerts.tell(&event).await;

@@ -9,11 +9,14 @@ use silo_core::logging::LogFormat;
 use silo_core::secret::Secret;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET, BACKUP_COMPRESSION, BACKUP_COPY_BUCKET,
-    BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY, BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_DAYS, BACKUP_ENGINE, BACKUP_EXPECTED,
-    BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY, BACKUP_OLDEST_HOURS, BACKUP_PING_URL,
-    BACKUP_PREFIX, BACKUP_SCHEDULE, BACKUP_TIMEZONE, BACKUP_WEBHOOK_URL, BIND, DRILL_CONNECTION_STRING, MONGO_TOOLS,
-    MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET,
+    AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET,
+    BACKUP_COMPRESSION, BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY,
+    BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_DAYS, BACKUP_ENGINE, BACKUP_EXPECTED,
+    BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY,
+    BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE, BACKUP_TIMEZONE,
+    BACKUP_WEBHOOK_URL, BIND, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING,
+    MONGODB_NAME, RUST_LOG, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION,
+    SPACES_SECRET,
 };
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
@@ -107,8 +110,13 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
-        let (sha, dirty) = (from.optional_text(AC_GIT_SHA), from.optional_text(AC_GIT_DIRTY));
-        let hours = |from: &mut Reader, name, bounds, of: i64| SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0));
+        let (sha, dirty) = (
+            from.optional_text(AC_GIT_SHA),
+            from.optional_text(AC_GIT_DIRTY),
+        );
+        let hours = |from: &mut Reader, name, bounds, of: i64| {
+            SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0))
+        };
         let optional = |from: &mut Reader, name| from.optional_text(name).map(Secret::new);
         let drill_every = hours(&mut from, BACKUP_DRILL_DAYS, 0..=90, 24);
         let schedule = schedule(&mut from);
@@ -120,7 +128,11 @@ impl Settings {
             mongo: from.secret(MONGODB_CONNECTION_STRING),
             database: from.text(MONGODB_NAME),
             drill_mongo: optional(&mut from, DRILL_CONNECTION_STRING),
-            engine: one_of(&mut from, BACKUP_ENGINE, &[("native", Engine::Native), ("mongodump", Engine::Mongodump)]),
+            engine: one_of(
+                &mut from,
+                BACKUP_ENGINE,
+                &[("native", Engine::Native), ("mongodump", Engine::Mongodump)],
+            ),
             tools: from.optional_text(MONGO_TOOLS).map(PathBuf::from),
             recipe: recipe(&mut from),
             identity: identity(&mut from),
@@ -162,31 +174,55 @@ fn one_of<T: Copy>(from: &mut Reader, name: &str, words: &[(&str, T)]) -> T {
         Some((_, value)) => *value,
         None => {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            from.problem(format!("{name}: `{given}` is not one of {}", known.join(", ")));
+            from.problem(format!(
+                "{name}: `{given}` is not one of {}",
+                known.join(", ")
+            ));
             words[0].1
         }
     }
 }
 
 fn recipe(from: &mut Reader) -> Recipe {
-    let compression = one_of(from, BACKUP_COMPRESSION, &[("gzip", Compression::Gzip), ("zstd", Compression::Zstd)]);
+    let compression = one_of(
+        from,
+        BACKUP_COMPRESSION,
+        &[("gzip", Compression::Gzip), ("zstd", Compression::Zstd)],
+    );
     let recipient = from.optional_text(BACKUP_AGE_RECIPIENT);
-    if recipient.as_deref().is_some_and(|recipient| recipient_of(recipient).is_none()) {
-        from.problem(format!("{BACKUP_AGE_RECIPIENT}: is no recipient such as age1..."));
+    if recipient
+        .as_deref()
+        .is_some_and(|recipient| recipient_of(recipient).is_none())
+    {
+        from.problem(format!(
+            "{BACKUP_AGE_RECIPIENT}: is no recipient such as age1..."
+        ));
     }
-    Recipe { compression, recipient }
+    Recipe {
+        compression,
+        recipient,
+    }
 }
 
 fn identity(from: &mut Reader) -> Option<Secret> {
     let identity = from.optional_text(BACKUP_AGE_IDENTITY).map(Secret::new)?;
     if identity_of(&identity).is_none() {
-        from.problem(format!("{BACKUP_AGE_IDENTITY}: is no private key such as AGE-SECRET-KEY-1..."));
+        from.problem(format!(
+            "{BACKUP_AGE_IDENTITY}: is no private key such as AGE-SECRET-KEY-1..."
+        ));
     }
     Some(identity)
 }
 
 fn primary(from: &mut Reader) -> Destination {
-    let addressing = one_of(from, SPACES_ADDRESSING, &[("path", Addressing::Path), ("virtual-host", Addressing::VirtualHost)]);
+    let addressing = one_of(
+        from,
+        SPACES_ADDRESSING,
+        &[
+            ("path", Addressing::Path),
+            ("virtual-host", Addressing::VirtualHost),
+        ],
+    );
     let endpoint = Endpoint {
         url: from.url(SPACES_ENDPOINT),
         region: from.text(SPACES_REGION),
@@ -200,7 +236,12 @@ fn primary(from: &mut Reader) -> Destination {
 }
 
 fn copy(from: &mut Reader) -> Option<Destination> {
-    let names = [BACKUP_COPY_ENDPOINT, BACKUP_COPY_BUCKET, BACKUP_COPY_KEY, BACKUP_COPY_SECRET];
+    let names = [
+        BACKUP_COPY_ENDPOINT,
+        BACKUP_COPY_BUCKET,
+        BACKUP_COPY_KEY,
+        BACKUP_COPY_SECRET,
+    ];
     let [url, bucket, key, secret] = names.map(|name| from.optional_text(name));
     let region = from.text(BACKUP_COPY_REGION);
     match (url, bucket, key, secret) {
@@ -209,7 +250,13 @@ fn copy(from: &mut Reader) -> Option<Destination> {
             from.check_url(BACKUP_COPY_ENDPOINT, &url);
             check_bucket(from, BACKUP_COPY_BUCKET, &bucket);
             let (key, secret) = (Secret::new(key), Secret::new(secret));
-            let endpoint = Endpoint { url, region, key, secret, addressing: Addressing::Path };
+            let endpoint = Endpoint {
+                url,
+                region,
+                key,
+                secret,
+                addressing: Addressing::Path,
+            };
             Some(Destination { endpoint, bucket })
         }
         _ => {
@@ -229,7 +276,10 @@ fn check_bucket(from: &mut Reader, name: &str, bucket: &str) {
 fn prefix(from: &mut Reader) -> String {
     let prefix = from.text(BACKUP_PREFIX);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
-    let sound = prefix.len() > 1 && !prefix.starts_with('/') && !prefix.contains("//") && prefix.bytes().all(plain);
+    let sound = prefix.len() > 1
+        && !prefix.starts_with('/')
+        && !prefix.contains("//")
+        && prefix.bytes().all(plain);
     if !sound {
         from.problem(format!("{BACKUP_PREFIX}: `{prefix}` is not a few plain words with slashes; the bucket as a whole is never used"));
     }
@@ -238,12 +288,18 @@ fn prefix(from: &mut Reader) -> String {
 
 fn expectations(from: &mut Reader) -> Expectations {
     let named = from.text(BACKUP_EXPECTED);
-    let named = named.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none");
+    let named = named
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && *name != "none");
     let disposable = Catalogue::built_in().map(|catalogue| {
         let disposable = catalogue.entries().filter(|entry| entry.disposable);
         disposable.map(|entry| entry.name.clone()).collect()
     });
-    Expectations { named: named.map(str::to_owned).collect(), disposable: disposable.unwrap_or_default() }
+    Expectations {
+        named: named.map(str::to_owned).collect(),
+        disposable: disposable.unwrap_or_default(),
+    }
 }
 
 fn policy(from: &mut Reader) -> Policy {
@@ -260,7 +316,9 @@ fn alert(from: &mut Reader, name: &str) -> Option<Secret> {
     let url = from.optional_text(name)?;
     // Not repeated: who knows the address can speak in our name.
     if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
-        from.problem(format!("{name}: must be an address that begins with http:// or https://"));
+        from.problem(format!(
+            "{name}: must be an address that begins with http:// or https://"
+        ));
     }
     Some(Secret::new(url))
 }
@@ -279,14 +337,21 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let pairs = NEEDED.iter().chain(pairs);
-        Settings::read(Reader::from_map(&pairs.map(|(name, value)| ((*name).into(), (*value).into())).collect()))
+        Settings::read(Reader::from_map(
+            &pairs
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+        ))
     }
 
     #[test]
     fn five_settings_are_enough() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.prefix, "backups/mongo/");
-        assert_eq!((settings.engine, settings.recipe.compression), (Engine::Native, Compression::Gzip));
+        assert_eq!(
+            (settings.engine, settings.recipe.compression),
+            (Engine::Native, Compression::Gzip)
+        );
         assert_eq!(settings.policy, Policy::default());
         assert!(settings.copy.is_none() && settings.drill_every.is_some());
     }

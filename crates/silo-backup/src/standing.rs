@@ -86,7 +86,13 @@ pub struct Drilled {
 
 impl Drilled {
     fn new(id: &str, drill: &Drill) -> Self {
-        Self { id: id.to_owned(), at: drill.at, good: drill.good, took_ms: drill.took_ms, notes: drill.notes.clone() }
+        Self {
+            id: id.to_owned(),
+            at: drill.at,
+            good: drill.good,
+            took_ms: drill.took_ms,
+            notes: drill.notes.clone(),
+        }
     }
 }
 
@@ -183,9 +189,19 @@ pub async fn look(context: &Context, repository: &Repository) -> Result<Found, E
     let shelf = repository.shelf().await?;
     let id = repository.identity().await?;
     // Without the database the chain of manifests still tells.
-    let published = Journal::new(&context.client, &id).published().await.unwrap_or_default();
-    let problems = shelf.problems(&published).into_iter().map(|problem| format!("{}: {problem}", repository.name));
-    Ok(Found { repository: repository.clone(), problems: problems.collect(), shelf })
+    let published = Journal::new(&context.client, &id)
+        .published()
+        .await
+        .unwrap_or_default();
+    let problems = shelf
+        .problems(&published)
+        .into_iter()
+        .map(|problem| format!("{}: {problem}", repository.name));
+    Ok(Found {
+        repository: repository.clone(),
+        problems: problems.collect(),
+        shelf,
+    })
 }
 
 /// Looks at everything.
@@ -201,8 +217,17 @@ pub async fn measure(context: &Context) -> Result<Measured<Standing>, SourceErro
                 found.push(place);
             }
             Err(error) => {
-                errors.push(SourceError::new(repository.name, error.code(), error.to_string()));
-                destinations.push(DestinationView { name: repository.name, backups: None, bytes: None, last_good: None });
+                errors.push(SourceError::new(
+                    repository.name,
+                    error.code(),
+                    error.to_string(),
+                ));
+                destinations.push(DestinationView {
+                    name: repository.name,
+                    backups: None,
+                    bytes: None,
+                    last_good: None,
+                });
             }
         }
     }
@@ -216,17 +241,35 @@ pub async fn measure(context: &Context) -> Result<Measured<Standing>, SourceErro
             None
         }
     };
-    let value = standing(context, &found, destinations, last_attempt, Timestamp::now());
+    let value = standing(
+        context,
+        &found,
+        destinations,
+        last_attempt,
+        Timestamp::now(),
+    );
     Ok(Measured { value, errors })
 }
 
-fn standing(context: &Context, found: &[Found], destinations: Vec<DestinationView>, last_attempt: Option<Attempt>, now: Timestamp) -> Standing {
+fn standing(
+    context: &Context,
+    found: &[Found],
+    destinations: Vec<DestinationView>,
+    last_attempt: Option<Attempt>,
+    now: Timestamp,
+) -> Standing {
     let entries = || found.iter().flat_map(|place| &place.shelf.entries);
-    let newest = entries().filter(|entry| entry.is_good()).max_by_key(|entry| entry.manifest.as_of);
+    let newest = entries()
+        .filter(|entry| entry.is_good())
+        .max_by_key(|entry| entry.manifest.as_of);
     let age = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
     let oldest = u64::try_from(context.settings.oldest.as_secs()).unwrap_or(0);
     let drills = entries().filter_map(|entry| Some((entry, entry.drill.as_ref()?)));
-    let drilled = entries().filter(|entry| entry.is_drilled()).filter_map(|entry| entry.drill.as_ref()).map(|drill| drill.at).max();
+    let drilled = entries()
+        .filter(|entry| entry.is_drilled())
+        .filter_map(|entry| entry.drill.as_ref())
+        .map(|drill| drill.at)
+        .max();
     Standing {
         last_good: newest.map(|entry| Good {
             id: entry.manifest.id.clone(),
@@ -237,13 +280,24 @@ fn standing(context: &Context, found: &[Found], destinations: Vec<DestinationVie
             documents: entry.manifest.documents(),
         }),
         last_attempt,
-        last_drill: drills.max_by_key(|(_, drill)| drill.at).map(|(entry, drill)| Drilled::new(&entry.manifest.id, drill)),
+        last_drill: drills
+            .max_by_key(|(_, drill)| drill.at)
+            .map(|(entry, drill)| Drilled::new(&entry.manifest.id, drill)),
         overdue: newest.is_none_or(|entry| age(entry.manifest.as_of) > oldest),
-        drill_overdue: context.settings.drill_every.map(|every| drilled.is_none_or(|at| now.duration_since(at) > every * 2)),
+        drill_overdue: context
+            .settings
+            .drill_every
+            .map(|every| drilled.is_none_or(|at| now.duration_since(at) > every * 2)),
         oldest_allowed_seconds: oldest,
         destinations,
-        problems: found.iter().flat_map(|place| place.problems.clone()).collect(),
-        alerts: AlertsView { set_up: context.alerts.are_set_up(), not_told: context.alerts.failure() },
+        problems: found
+            .iter()
+            .flat_map(|place| place.problems.clone())
+            .collect(),
+        alerts: AlertsView {
+            set_up: context.alerts.are_set_up(),
+            not_told: context.alerts.failure(),
+        },
         backups: backups(context, found, now),
         last_made: entries().map(|entry| entry.manifest.started_at).max(),
     }
@@ -265,11 +319,21 @@ pub fn backups(context: &Context, found: &[Found], now: Timestamp) -> Vec<Backup
     for place in found {
         let plan = prune::decide(context, &place.repository, &place.shelf, now);
         for entry in &place.shelf.entries {
-            let decision = plan.decisions.iter().find(|decision| decision.id == entry.manifest.id);
-            let view = views.entry(entry.manifest.id.clone()).or_insert_with(|| view(entry));
+            let decision = plan
+                .decisions
+                .iter()
+                .find(|decision| decision.id == entry.manifest.id);
+            let view = views
+                .entry(entry.manifest.id.clone())
+                .or_insert_with(|| view(entry));
             view.destinations.push(place.repository.name);
             view.good |= entry.is_good();
-            view.trouble.extend(entry.trouble.iter().map(|trouble| format!("{}: {trouble}", place.repository.name)));
+            view.trouble.extend(
+                entry
+                    .trouble
+                    .iter()
+                    .map(|trouble| format!("{}: {trouble}", place.repository.name)),
+            );
             if let Some(decision) = decision.filter(|_| view.why.is_empty()) {
                 (view.kept, view.why) = (decision.keep, decision.why.clone());
             }
@@ -292,7 +356,10 @@ fn view(entry: &Entry) -> BackupView {
         held: manifest.held.clone(),
         verified_at: manifest.verified_at,
         verification: manifest.verification.how.clone(),
-        drill: entry.drill.as_ref().map(|drill| Drilled::new(&manifest.id, drill)),
+        drill: entry
+            .drill
+            .as_ref()
+            .map(|drill| Drilled::new(&manifest.id, drill)),
         bytes: manifest.archive.bytes,
         data_bytes: manifest.bytes(),
         collections: count_from_usize(manifest.collections.len()),

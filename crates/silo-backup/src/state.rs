@@ -14,7 +14,11 @@ use crate::scheduler::Scheduler;
 use crate::standing::{self, Standing};
 
 /// How often the buckets are looked into.
-const PACE: Pace = Pace { every: Duration::from_secs(60), deadline: Duration::from_secs(40), patience: Duration::from_millis(2500) };
+const PACE: Pace = Pace {
+    every: Duration::from_secs(60),
+    deadline: Duration::from_secs(40),
+    patience: Duration::from_millis(2500),
+};
 /// How many may watch jobs.
 const WATCHERS: usize = 20;
 /// How often they hear something at least.
@@ -54,13 +58,23 @@ impl State {
             streams: Streams::new(WATCHERS, HEARTBEAT),
             next,
         };
-        (state, Work { begun, next: sender })
+        (
+            state,
+            Work {
+                begun,
+                next: sender,
+            },
+        )
     }
 
     /// Starts looking, working and waiting for what is due, on this thread, until the process ends.
     pub fn start(&self, work: Work) {
         let (standing, context) = (Arc::clone(&self.standing), self.context.clone());
-        actix_web::rt::spawn(async move { standing.keep_measuring(|| standing::measure(&context)).await });
+        actix_web::rt::spawn(async move {
+            standing
+                .keep_measuring(|| standing::measure(&context))
+                .await
+        });
         actix_web::rt::spawn(self.jobs.clone().keep_working(work.begun));
         let (standing, mut ends) = (Arc::clone(&self.standing), self.jobs.ends());
         actix_web::rt::spawn(async move {

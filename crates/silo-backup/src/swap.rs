@@ -35,26 +35,61 @@ pub struct Swap {
 ///
 /// # Errors
 /// [`Error::Refused`] when there is nothing to put there or a swap is open, or why the server did not do it; running it again goes on.
-pub async fn swap(client: &Client, database: &str, restored: &str, report: &Reporter) -> Result<Swap, Error> {
-    if [database, restored].iter().any(|name| ["admin", "local", "config", SILO].contains(name)) || database == restored {
-        return Err(Error::Refused("a swap needs two databases, neither of them the server's or Silo's own".into()));
+pub async fn swap(
+    client: &Client,
+    database: &str,
+    restored: &str,
+    report: &Reporter,
+) -> Result<Swap, Error> {
+    if [database, restored]
+        .iter()
+        .any(|name| ["admin", "local", "config", SILO].contains(name))
+        || database == restored
+    {
+        return Err(Error::Refused(
+            "a swap needs two databases, neither of them the server's or Silo's own".into(),
+        ));
     }
     let swaps = client.database(SILO).collection::<Document>(COLLECTION);
     let open = open(&swaps, database).await?;
     let swap = match open {
-        Some(open) if open.get_str("state").ok() == Some("swapping") && open.get_str("restored").ok() == Some(restored) => read(&open),
+        Some(open)
+            if open.get_str("state").ok() == Some("swapping")
+                && open.get_str("restored").ok() == Some(restored) =>
+        {
+            read(&open)
+        }
         Some(open) if open.get_str("state").ok() != Some("done") => {
-            return Err(Error::Refused(format!("a swap of {database} was broken off; go on with it with the same names, or go back with `unswap`")));
+            return Err(Error::Refused(format!(
+                "a swap of {database} was broken off; go on with it with the same names, or go back with `unswap`"
+            )));
         }
         _ => {
-            if !names(client, restored).await?.iter().any(|(_, kind)| *kind == Kind::Collection) {
-                return Err(Error::Refused(format!("there is nothing in {restored} to go live with")));
+            if !names(client, restored)
+                .await?
+                .iter()
+                .any(|(_, kind)| *kind == Kind::Collection)
+            {
+                return Err(Error::Refused(format!(
+                    "there is nothing in {restored} to go live with"
+                )));
             }
-            let kept = format!("{database}_before_{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+            let kept = format!(
+                "{database}_before_{}",
+                Timestamp::now().strftime("%Y%m%dT%H%M%SZ")
+            );
             let entry = doc! { "_id": database, "restored": restored, "kept": &kept, "state": "swapping", "at": DateTime::now() };
-            let written = swaps.replace_one(doc! { "_id": database }, entry).upsert(true).await;
+            let written = swaps
+                .replace_one(doc! { "_id": database }, entry)
+                .upsert(true)
+                .await;
             written.map_err(|error| Error::database("writing down the swap")(&error))?;
-            Swap { database: database.into(), restored: restored.into(), kept, moved: 0 }
+            Swap {
+                database: database.into(),
+                restored: restored.into(),
+                kept,
+                moved: 0,
+            }
         }
     };
     // Going on: what was moved in already must not be moved aside.
@@ -83,7 +118,12 @@ pub async fn unswap(client: &Client, database: &str, report: &Reporter) -> Resul
         if moved(&swaps, database, "aside").await? {
             move_all(client, &swap.database, &swap.restored, report).await?;
         }
-        mark(&swaps, database, doc! { "state": "unswapping", "back": true }).await?;
+        mark(
+            &swaps,
+            database,
+            doc! { "state": "unswapping", "back": true },
+        )
+        .await?;
     }
     let moved = move_all(client, &swap.kept, &swap.database, report).await?;
     let gone = swaps.delete_one(doc! { "_id": database }).await;
@@ -97,29 +137,58 @@ async fn open(swaps: &Collection<Document>, database: &str) -> Result<Option<Doc
 }
 
 async fn moved(swaps: &Collection<Document>, database: &str, what: &str) -> Result<bool, Error> {
-    Ok(open(swaps, database).await?.is_some_and(|entry| field::flag(&entry, what) == Some(true)))
+    Ok(open(swaps, database)
+        .await?
+        .is_some_and(|entry| field::flag(&entry, what) == Some(true)))
 }
 
 async fn mark(swaps: &Collection<Document>, database: &str, what: Document) -> Result<(), Error> {
-    let marked = swaps.update_one(doc! { "_id": database }, doc! { "$set": what }).await;
-    marked.map(drop).map_err(|error| Error::database("writing down the swap")(&error))
+    let marked = swaps
+        .update_one(doc! { "_id": database }, doc! { "$set": what })
+        .await;
+    marked
+        .map(drop)
+        .map_err(|error| Error::database("writing down the swap")(&error))
 }
 
 fn read(entry: &Document) -> Swap {
     let text = |name| field::text(entry, name).unwrap_or_default().to_owned();
-    Swap { database: text("_id"), restored: text("restored"), kept: text("kept"), moved: 0 }
+    Swap {
+        database: text("_id"),
+        restored: text("restored"),
+        kept: text("kept"),
+        moved: 0,
+    }
 }
 
-async fn names(client: &Client, database: &str) -> Result<Vec<(structure::Collection, Kind)>, Error> {
+async fn names(
+    client: &Client,
+    database: &str,
+) -> Result<Vec<(structure::Collection, Kind)>, Error> {
     let all = structure::list(&client.database(database)).await;
     let all = all.map_err(Error::database(format!("listing {database}")))?;
-    Ok(all.into_iter().map(|collection| { let kind = collection.kind; (collection, kind) }).collect())
+    Ok(all
+        .into_iter()
+        .map(|collection| {
+            let kind = collection.kind;
+            (collection, kind)
+        })
+        .collect())
 }
 
 /// Moves every collection of one database into another; views are made again. Nothing that is there is replaced.
-async fn move_all(client: &Client, from: &str, to: &str, report: &Reporter) -> Result<usize, Error> {
+async fn move_all(
+    client: &Client,
+    from: &str,
+    to: &str,
+    report: &Reporter,
+) -> Result<usize, Error> {
     let all = names(client, from).await?;
-    report.begin("moving", Some(u64::try_from(all.len()).unwrap_or_default()), "collections");
+    report.begin(
+        "moving",
+        Some(u64::try_from(all.len()).unwrap_or_default()),
+        "collections",
+    );
     let admin = client.database("admin");
     let mut moved = 0;
     for (collection, kind) in all {
@@ -134,10 +203,22 @@ async fn move_all(client: &Client, from: &str, to: &str, report: &Reporter) -> R
             Kind::View => {
                 let mut create = doc! { "create": name };
                 create.extend(collection.options.clone());
-                client.database(to).run_command(create).await.map_err(fault)?;
-                client.database(from).run_command(doc! { "drop": Bson::String(name.clone()) }).await.map_err(fault)?;
+                client
+                    .database(to)
+                    .run_command(create)
+                    .await
+                    .map_err(fault)?;
+                client
+                    .database(from)
+                    .run_command(doc! { "drop": Bson::String(name.clone()) })
+                    .await
+                    .map_err(fault)?;
             }
-            Kind::TimeSeries => return Err(Error::Refused(format!("{name} is a time series, which no server renames; move it by hand"))),
+            Kind::TimeSeries => {
+                return Err(Error::Refused(format!(
+                    "{name} is a time series, which no server renames; move it by hand"
+                )));
+            }
         }
         moved += 1;
         report.add(1);

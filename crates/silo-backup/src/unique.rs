@@ -39,7 +39,11 @@ impl UniqueIndex {
     ///
     /// # Errors
     /// Why it cannot be looked at.
-    pub fn new(number: u16, collection: &str, specification: &Document) -> Option<Result<Self, String>> {
+    pub fn new(
+        number: u16,
+        collection: &str,
+        specification: &Document,
+    ) -> Option<Result<Self, String>> {
         let name = field::text(specification, "name").unwrap_or_default();
         let keys = field::document(specification, "key")?;
         let told = format!("{name} of {collection}");
@@ -51,8 +55,13 @@ impl UniqueIndex {
         if specification.contains_key("collation") {
             return why("its collation decides what is the same");
         }
-        let numbered = |path: &str| path.split('.').any(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
-        if keys.values().any(|direction| direction.as_str().is_some()) || keys.keys().any(|path| numbered(path)) {
+        let numbered = |path: &str| {
+            path.split('.')
+                .any(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        if keys.values().any(|direction| direction.as_str().is_some())
+            || keys.keys().any(|path| numbered(path))
+        {
             return why("its keys are of a kind that only a server makes");
         }
         let filter = match field::document(specification, "partialFilterExpression") {
@@ -93,13 +102,22 @@ impl UniqueIndex {
             }
             keys = keys
                 .iter()
-                .flat_map(|key| values.iter().map(|value| key.clone().chain_update(value.len().to_le_bytes()).chain_update(value)))
+                .flat_map(|key| {
+                    values.iter().map(|value| {
+                        key.clone()
+                            .chain_update(value.len().to_le_bytes())
+                            .chain_update(value)
+                    })
+                })
                 .collect();
         }
         if self.sparse && missing == self.paths.len() {
             return Vec::new();
         }
-        let mut keys: Vec<Key> = keys.into_iter().map(|key| self.numbered(&key.finalize())).collect();
+        let mut keys: Vec<Key> = keys
+            .into_iter()
+            .map(|key| self.numbered(&key.finalize()))
+            .collect();
         keys.sort_unstable();
         keys.dedup();
         keys
@@ -114,7 +132,8 @@ impl UniqueIndex {
 }
 
 fn is_hashed(keys: &Document) -> bool {
-    keys.values().any(|direction| direction.as_str() == Some("hashed"))
+    keys.values()
+        .any(|direction| direction.as_str() == Some("hashed"))
 }
 
 /// `{field: value}` or `{field: {$exists: true}}`.
@@ -137,7 +156,9 @@ fn condition((path, wanted): (&String, &Bson)) -> Option<(String, Condition)> {
 
 /// The values at a dotted path, through arrays as an index goes through them; none when there is nothing.
 fn values(document: &RawDocument, path: &str) -> Vec<Vec<u8>> {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
     let Ok(Some(value)) = document.get(first) else {
         return Vec::new();
     };
@@ -145,12 +166,19 @@ fn values(document: &RawDocument, path: &str) -> Vec<Vec<u8>> {
         (None, RawBsonRef::Array(array)) => {
             let each: Vec<_> = array.into_iter().flatten().map(encode).collect();
             // An empty array has one key of its own.
-            if each.is_empty() { vec![b"empty".to_vec()] } else { each }
+            if each.is_empty() {
+                vec![b"empty".to_vec()]
+            } else {
+                each
+            }
         }
         (None, value) => vec![encode(value)],
         (Some(rest), RawBsonRef::Document(inner)) => values(inner, rest),
         (Some(rest), RawBsonRef::Array(array)) => {
-            let inner = array.into_iter().flatten().filter_map(|value| value.as_document());
+            let inner = array
+                .into_iter()
+                .flatten()
+                .filter_map(|value| value.as_document());
             inner.flat_map(|inner| values(inner, rest)).collect()
         }
         (Some(_), _) => Vec::new(),
@@ -165,7 +193,9 @@ fn encode(value: RawBsonRef<'_>) -> Vec<u8> {
         RawBsonRef::Double(number) => whole(number),
         RawBsonRef::Decimal128(number) => {
             let text = number.to_string();
-            text.parse().ok().or_else(|| text.parse().ok().and_then(whole))
+            text.parse()
+                .ok()
+                .or_else(|| text.parse().ok().and_then(whole))
         }
         _ => None,
     };
@@ -178,7 +208,10 @@ fn encode(value: RawBsonRef<'_>) -> Vec<u8> {
 }
 
 /// A double that is a whole number which a double tells exactly.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked in the same line")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked in the same line"
+)]
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
@@ -196,19 +229,30 @@ impl UniqueKeys {
     /// None yet; what does not fit into memory goes to files without names in `folder`.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        Self { indexes: Vec::new(), kept: Vec::new(), runs: Vec::new(), folder }
+        Self {
+            indexes: Vec::new(),
+            kept: Vec::new(),
+            runs: Vec::new(),
+            folder,
+        }
     }
 
     /// Looks at one more index. Gives its place for [`UniqueKeys::add`], or why it is not looked at.
     ///
     /// # Errors
     /// Why it cannot be looked at.
-    pub fn watch(&mut self, collection: &str, specification: &Document) -> Option<Result<usize, String>> {
+    pub fn watch(
+        &mut self,
+        collection: &str,
+        specification: &Document,
+    ) -> Option<Result<usize, String>> {
         let number = u16::try_from(self.indexes.len()).ok()?;
-        Some(UniqueIndex::new(number, collection, specification)?.map(|index| {
-            self.indexes.push(index);
-            self.indexes.len() - 1
-        }))
+        Some(
+            UniqueIndex::new(number, collection, specification)?.map(|index| {
+                self.indexes.push(index);
+                self.indexes.len() - 1
+            }),
+        )
     }
 
     /// Adds a document's keys in one index.
@@ -218,7 +262,11 @@ impl UniqueKeys {
     pub fn add(&mut self, place: usize, document: &RawDocument) -> io::Result<()> {
         let keys = self.indexes[place].keys(document);
         self.kept.extend(keys);
-        if self.kept.len() >= KEPT { self.spill() } else { Ok(()) }
+        if self.kept.len() >= KEPT {
+            self.spill()
+        } else {
+            Ok(())
+        }
     }
 
     /// The first index that two documents have the same key in, if there is one.
@@ -230,12 +278,20 @@ impl UniqueKeys {
             self.spill()?;
         }
         self.kept.sort_unstable();
-        let in_memory = self.kept.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        let in_memory = self
+            .kept
+            .windows(2)
+            .find(|pair| pair[0] == pair[1])
+            .map(|pair| pair[0]);
         let found = match in_memory {
             Some(key) => Some(key),
             None => merge(&mut self.runs)?,
         };
-        Ok(found.map(|key| self.indexes[usize::from(u16::from_be_bytes([key[0], key[1]]))].told.clone()))
+        Ok(found.map(|key| {
+            self.indexes[usize::from(u16::from_be_bytes([key[0], key[1]]))]
+                .told
+                .clone()
+        }))
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -302,11 +358,27 @@ mod tests {
     fn the_same_key_twice_is_found_whatever_the_number_s_type() {
         let unique = doc! { "name": "a_1", "key": { "a": 1 }, "unique": true };
         let told = Some("a_1 of things".to_owned());
-        assert_eq!(duplicate(&unique, &[doc! { "a": 1 }, doc! { "a": 1.0 }]), told);
-        assert_eq!(duplicate(&unique, &[doc! { "a": "x" }, doc! { "a": ["y", "x"] }]), told);
-        assert_eq!(duplicate(&unique, &[doc! {}, doc! { "a": Bson::Null }]), told);
-        assert_eq!(duplicate(&unique, &[doc! { "a": [1, 1] }, doc! { "a": 2 }]), None, "one document may repeat itself");
-        assert_eq!(duplicate(&unique, &[doc! { "a": 1 }, doc! { "a": "1" }]), None);
+        assert_eq!(
+            duplicate(&unique, &[doc! { "a": 1 }, doc! { "a": 1.0 }]),
+            told
+        );
+        assert_eq!(
+            duplicate(&unique, &[doc! { "a": "x" }, doc! { "a": ["y", "x"] }]),
+            told
+        );
+        assert_eq!(
+            duplicate(&unique, &[doc! {}, doc! { "a": Bson::Null }]),
+            told
+        );
+        assert_eq!(
+            duplicate(&unique, &[doc! { "a": [1, 1] }, doc! { "a": 2 }]),
+            None,
+            "one document may repeat itself"
+        );
+        assert_eq!(
+            duplicate(&unique, &[doc! { "a": 1 }, doc! { "a": "1" }]),
+            None
+        );
     }
 
     #[test]
@@ -320,11 +392,44 @@ mod tests {
         let sparse = doc! { "name": "s", "key": { "a": 1 }, "unique": true, "sparse": true };
         assert_eq!(duplicate(&sparse, &[doc! {}, doc! {}]), None);
         let partial = doc! { "name": "p", "key": { "a": 1 }, "unique": true, "partialFilterExpression": { "live": true, "a": { "$exists": true } } };
-        assert_eq!(duplicate(&partial, &[doc! { "a": 1, "live": false }, doc! { "a": 1, "live": true }]), None);
-        assert!(duplicate(&partial, &[doc! { "a": 1, "live": true }, doc! { "a": 1, "live": true }]).is_some());
+        assert_eq!(
+            duplicate(
+                &partial,
+                &[
+                    doc! { "a": 1, "live": false },
+                    doc! { "a": 1, "live": true }
+                ]
+            ),
+            None
+        );
+        assert!(
+            duplicate(
+                &partial,
+                &[doc! { "a": 1, "live": true }, doc! { "a": 1, "live": true }]
+            )
+            .is_some()
+        );
         let compound = doc! { "name": "c", "key": { "a.b": 1, "c": -1 }, "unique": true };
-        assert_eq!(duplicate(&compound, &[doc! { "a": { "b": 1 }, "c": 1 }, doc! { "a": { "b": 1 }, "c": 2 }]), None);
-        assert!(duplicate(&compound, &[doc! { "a": [{ "b": 1 }, { "b": 3 }], "c": 1 }, doc! { "a": { "b": 3 }, "c": 1 }]).is_some());
+        assert_eq!(
+            duplicate(
+                &compound,
+                &[
+                    doc! { "a": { "b": 1 }, "c": 1 },
+                    doc! { "a": { "b": 1 }, "c": 2 }
+                ]
+            ),
+            None
+        );
+        assert!(
+            duplicate(
+                &compound,
+                &[
+                    doc! { "a": [{ "b": 1 }, { "b": 3 }], "c": 1 },
+                    doc! { "a": { "b": 3 }, "c": 1 }
+                ]
+            )
+            .is_some()
+        );
     }
 
     #[test]
@@ -337,14 +442,26 @@ mod tests {
         ] {
             assert!(keys.watch("things", &specification).unwrap().is_err());
         }
-        assert!(keys.watch("things", &doc! { "name": "x", "key": { "a": 1 } }).is_none());
+        assert!(
+            keys.watch("things", &doc! { "name": "x", "key": { "a": 1 } })
+                .is_none()
+        );
     }
 
     #[test]
     fn more_keys_than_fit_into_memory_are_sorted_on_disk() {
         let mut keys = UniqueKeys::new(std::env::temp_dir());
-        let place = keys.watch("things", &doc! { "name": "_id_", "key": { "_id": 1 } }).unwrap().unwrap();
-        let add = |keys: &mut UniqueKeys, id: i64| keys.add(place, &RawDocumentBuf::try_from(&doc! { "_id": id }).unwrap()).unwrap();
+        let place = keys
+            .watch("things", &doc! { "name": "_id_", "key": { "_id": 1 } })
+            .unwrap()
+            .unwrap();
+        let add = |keys: &mut UniqueKeys, id: i64| {
+            keys.add(
+                place,
+                &RawDocumentBuf::try_from(&doc! { "_id": id }).unwrap(),
+            )
+            .unwrap()
+        };
         for id in 0..600_000 {
             add(&mut keys, id);
         }

@@ -26,12 +26,26 @@ pub struct Read {
 ///
 /// # Errors
 /// [`Error::Corrupt`] when it is something else, [`Error::Inconclusive`] when the storage did not answer well enough to say.
-pub async fn read_back(repository: &Repository, archive: &ArchiveFacts, identity: Option<&Secret>, folder: &Path, report: &Reporter) -> Result<Read, Error> {
+pub async fn read_back(
+    repository: &Repository,
+    archive: &ArchiveFacts,
+    identity: Option<&Secret>,
+    folder: &Path,
+    report: &Reporter,
+) -> Result<Read, Error> {
     let doubt = |error: Error| Error::Inconclusive(format!("{}: {error}", repository.name));
     match repository.size(&archive.key).await.map_err(doubt)? {
-        None => return Err(Error::Corrupt(format!("the archive has vanished from {}", repository.name))),
+        None => {
+            return Err(Error::Corrupt(format!(
+                "the archive has vanished from {}",
+                repository.name
+            )));
+        }
         Some(bytes) if bytes != archive.bytes => {
-            return Err(Error::Corrupt(format!("the archive has {bytes} bytes and had {}", archive.bytes)));
+            return Err(Error::Corrupt(format!(
+                "the archive has {bytes} bytes and had {}",
+                archive.bytes
+            )));
         }
         Some(_) => {}
     }
@@ -45,55 +59,92 @@ pub async fn read_back(repository: &Repository, archive: &ArchiveFacts, identity
             Ok(None)
         } else {
             let identity = identity.as_ref().filter(|_| encrypted);
-            pipeline::open(&mut incoming, facts.compression, identity).map_err(reader::Error::from).and_then(|archive| walk(archive, &folder, report)).map(Some)
+            pipeline::open(&mut incoming, facts.compression, identity)
+                .map_err(reader::Error::from)
+                .and_then(|archive| walk(archive, &folder, report))
+                .map(Some)
         };
         judge(&facts, &mut incoming, walked)
     });
-    reading.await.map_err(|_panic| Error::Engine("reading the archive back broke off".into()))?
+    reading
+        .await
+        .map_err(|_panic| Error::Engine("reading the archive back broke off".into()))?
 }
 
 /// What was sent decides first: a stream that broke off says nothing, other bytes say everything.
-fn judge(facts: &ArchiveFacts, incoming: &mut Incoming, walked: Result<Option<Findings>, reader::Error>) -> Result<Read, Error> {
+fn judge(
+    facts: &ArchiveFacts,
+    incoming: &mut Incoming,
+    walked: Result<Option<Findings>, reader::Error>,
+) -> Result<Read, Error> {
     let local = match &walked {
-        Err(reader::Error::Read(error)) if incoming.broke.is_none() && is_local(error) => Some(error.to_string()),
+        Err(reader::Error::Read(error)) if incoming.broke.is_none() && is_local(error) => {
+            Some(error.to_string())
+        }
         _ => None,
     };
     let rest = incoming.rest();
     if let Some(broke) = &incoming.broke {
-        return Err(Error::Inconclusive(format!("the archive could not be read to its end: {broke}")));
+        return Err(Error::Inconclusive(format!(
+            "the archive could not be read to its end: {broke}"
+        )));
     }
     let (bytes, sha256) = rest?;
     if (bytes, &sha256) != (facts.bytes, &facts.sha256) {
-        return Err(Error::Corrupt("the archive is not byte for byte what was written".into()));
+        return Err(Error::Corrupt(
+            "the archive is not byte for byte what was written".into(),
+        ));
     }
     if let Some(why) = local {
-        return Err(Error::Engine(format!("what does not fit into memory cannot be put on disk: {why}")));
+        return Err(Error::Engine(format!(
+            "what does not fit into memory cannot be put on disk: {why}"
+        )));
     }
     match walked {
         Ok(findings) => Ok(Read { findings }),
-        Err(error) => Err(Error::Corrupt(format!("the archive cannot be restored: {error}"))),
+        Err(error) => Err(Error::Corrupt(format!(
+            "the archive cannot be restored: {error}"
+        ))),
     }
 }
 
 /// Whether this machine failed, and not what was read.
 fn is_local(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
-fn walk(archive: impl io::Read, folder: &Path, report: Reporter) -> Result<Findings, reader::Error> {
+fn walk(
+    archive: impl io::Read,
+    folder: &Path,
+    report: Reporter,
+) -> Result<Findings, reader::Error> {
     let mut checker = Checker::new(folder, report);
     reader::read(archive, &mut checker)?;
     Ok(checker.findings()?)
 }
 
 /// Reads along while an archive is written, before it is encrypted. Gives what is in it when all of it was.
-pub fn read_along(compression: Compression, folder: &Path) -> (mpsc::Sender<io::Result<Bytes>>, tokio::task::JoinHandle<Result<Findings, Error>>) {
+pub fn read_along(
+    compression: Compression,
+    folder: &Path,
+) -> (
+    mpsc::Sender<io::Result<Bytes>>,
+    tokio::task::JoinHandle<Result<Findings, Error>>,
+) {
     let (out, chunks) = mpsc::channel(2);
     let folder = folder.to_path_buf();
     let reading = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming::new(chunks);
         let archive = pipeline::decompress(&mut incoming, compression)?;
-        walk(archive, &folder, Reporter::default()).map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
+        walk(archive, &folder, Reporter::default())
+            .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
     });
     (out, reading)
 }
@@ -102,7 +153,13 @@ pub fn read_along(compression: Compression, folder: &Path) -> (mpsc::Sender<io::
 ///
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Inconclusive`], with everything that was found.
-pub async fn verify(repository: &Repository, manifest: &Manifest, identity: Option<&Secret>, folder: &Path, report: &Reporter) -> Result<Read, Error> {
+pub async fn verify(
+    repository: &Repository,
+    manifest: &Manifest,
+    identity: Option<&Secret>,
+    folder: &Path,
+    report: &Reporter,
+) -> Result<Read, Error> {
     report.begin("verifying", Some(manifest.documents()), "documents");
     let read = read_back(repository, &manifest.archive, identity, folder, report).await?;
     if let Some(findings) = &read.findings {
@@ -117,6 +174,14 @@ pub async fn verify(repository: &Repository, manifest: &Manifest, identity: Opti
 /// [`Error::Corrupt`] with every difference.
 pub fn as_written(written: &[CollectionFacts], found: &Findings) -> Result<(), Error> {
     let mut wrong = differences(written, &found.collections);
-    wrong.extend(found.duplicate.iter().map(|index| format!("two documents have the same key in {index}: it could not be built")));
-    if wrong.is_empty() { Ok(()) } else { Err(Error::Corrupt(wrong.join("; "))) }
+    wrong.extend(
+        found.duplicate.iter().map(|index| {
+            format!("two documents have the same key in {index}: it could not be built")
+        }),
+    );
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Corrupt(wrong.join("; ")))
+    }
 }

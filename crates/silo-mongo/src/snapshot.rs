@@ -95,7 +95,8 @@ impl Snapshot {
     }
 
     async fn write(&self) -> Result<(), Fault> {
-        let update = doc! { "$set": { "value": self.written, "at": mongodb::bson::DateTime::now() } };
+        let update =
+            doc! { "$set": { "value": self.written, "at": mongodb::bson::DateTime::now() } };
         self.canaries
             .update_one(doc! { "_id": self.id }, update)
             .upsert(true)
@@ -108,7 +109,11 @@ impl Snapshot {
         let Some(session) = self.session.as_mut() else {
             return Ok(None);
         };
-        let found = self.canaries.find_one(doc! { "_id": self.id }).session(session).await?;
+        let found = self
+            .canaries
+            .find_one(doc! { "_id": self.id })
+            .session(session)
+            .await?;
         Ok(found.and_then(|found| found.get_i64("value").ok()))
     }
 }

@@ -74,7 +74,9 @@ impl Collection {
 /// Why the server did not tell.
 pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
     let mut found = Vec::new();
-    let mut cursor = database.run_cursor_command(doc! { "listCollections": 1 }).await?;
+    let mut cursor = database
+        .run_cursor_command(doc! { "listCollections": 1 })
+        .await?;
     while let Some(entry) = cursor.try_next().await? {
         let name = field::text(&entry, "name").ok_or(Fault::Unreadable)?;
         if name.starts_with("system.") && name != "system.js" {
@@ -82,15 +84,21 @@ pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
         }
         let kind = Kind::of_word(field::text(&entry, "type").unwrap_or_default());
         let uuid = match field::at(&entry, "info.uuid") {
-            Some(Bson::Binary(binary)) => {
-                Some(binary.bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-            }
+            Some(Bson::Binary(binary)) => Some(
+                binary
+                    .bytes
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            ),
             _ => None,
         };
         found.push(Collection {
             name: name.to_owned(),
             kind,
-            options: field::document(&entry, "options").cloned().unwrap_or_default(),
+            options: field::document(&entry, "options")
+                .cloned()
+                .unwrap_or_default(),
             uuid,
             indexes: Vec::new(),
         });
@@ -138,7 +146,12 @@ pub async fn read_all<E: From<Fault>>(
     const BATCH: u32 = 1000;
     use futures_util::StreamExt;
     let collection = database.collection::<Document>(name);
-    let find = || collection.find(doc! {}).batch_size(BATCH).no_cursor_timeout(false);
+    let find = || {
+        collection
+            .find(doc! {})
+            .batch_size(BATCH)
+            .no_cursor_timeout(false)
+    };
     let fault = |error| E::from(Fault::from(&error));
     if let Some(session) = session {
         let mut cursor = find().session(&mut *session).batch().await.map_err(fault)?;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use silo_web::sibling::Sibling;
 use silo_web::snapshot::{Freshness, Measured, Pace, Snapshot, SourceError};
 use utoipa::ToSchema;
@@ -38,6 +38,8 @@ pub struct Overview {
     pub keeps: Option<Part<Keeps>>,
     /// Storage, from silo-storage-api.
     pub storage: Option<Part<Storage>>,
+    /// Backups, from silo-backup.
+    pub backup: Option<Part<Backup>>,
     /// Services, from this one.
     pub services: Option<Part<Counts>>,
     /// The parts that are `null`.
@@ -132,12 +134,42 @@ pub struct Scan {
     objects: Option<u64>,
 }
 
+/// How backups stand.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backup {
+    last_good: Option<LastGood>,
+    overdue: bool,
+    /// How many have vanished or were changed; silo-backup lists them.
+    #[serde(deserialize_with = "counted")]
+    problems: usize,
+}
+
+/// The newest backup that counts.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastGood {
+    id: String,
+    #[schema(value_type = String, format = DateTime)]
+    as_of: Timestamp,
+    age_seconds: u64,
+    bytes: u64,
+    documents: u64,
+}
+
+/// How many a list has.
+fn counted<'de, D: Deserializer<'de>>(list: D) -> Result<usize, D::Error> {
+    Vec::<IgnoredAny>::deserialize(list).map(|list| list.len())
+}
+
 /// Who gathers it.
 pub struct Gatherer {
     /// The way to silo-db-api.
     pub db_api: Sibling,
     /// The way to silo-storage-api.
     pub storage_api: Sibling,
+    /// The way to silo-backup.
+    pub backup_api: Sibling,
     /// How all services stand.
     pub services: Arc<Snapshot<Services>>,
     /// What was had the last time.
@@ -157,6 +189,7 @@ impl Gatherer {
             part::<Database>(db, "/api/db/health"),
             part::<Keeps>(db, "/api/kidlisp/stats"),
             part::<Storage>(storage, "/api/storage/usage"),
+            part::<Backup>(&self.backup_api, "/api/backup/status"),
         );
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut notes = Notes::default();
@@ -165,6 +198,7 @@ impl Gatherer {
         notes.take("database", told.2, &mut last.database);
         notes.take("keeps", told.3, &mut last.keeps);
         notes.take("storage", told.4, &mut last.storage);
+        notes.take("backup", told.5, &mut last.backup);
         if notes.missing.len() == notes.parts {
             let why = notes.errors.first().map(|error| error.detail.clone());
             let detail = format!(

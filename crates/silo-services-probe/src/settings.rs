@@ -9,8 +9,8 @@ use silo_core::build::Build;
 use silo_core::logging::LogFormat;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BIND, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER, RUST_LOG,
-    STORAGE_API_URL,
+    AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_API_URL, BIND, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER,
+    RUST_LOG, STORAGE_API_URL,
 };
 
 mod probes;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub db_api: String,
     /// Where silo-storage-api is.
     pub storage_api: String,
+    /// Where silo-backup is.
+    pub backup_api: String,
 }
 
 impl Settings {
@@ -49,16 +51,18 @@ impl Settings {
             from.optional_text(AC_GIT_DIRTY),
         );
         let (db_api, storage_api) = (from.url(DB_API_URL), from.url(STORAGE_API_URL));
+        let backup_api = from.url(BACKUP_API_URL);
         let settings = Self {
             bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7103))),
             log_format: from.log_format(),
             log_filter: from.text(RUST_LOG),
             build: Build::current(sha.as_deref(), dirty.as_deref()),
-            probes: probes(&mut from, &db_api, &storage_api),
+            probes: probes(&mut from, [&db_api, &storage_api, &backup_api]),
             connectivity: connectivity(&mut from),
             folder: PathBuf::from(from.text(PROBE_FOLDER)),
             db_api,
             storage_api,
+            backup_api,
         };
         from.finish()?;
         Ok(settings)
@@ -148,7 +152,14 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["oven", "atproto", "silo-db-api", "silo-storage-api", "feed"]
+            [
+                "oven",
+                "atproto",
+                "silo-db-api",
+                "silo-storage-api",
+                "silo-backup",
+                "feed"
+            ]
         );
         let (oven, feed) = (&settings.probes[0], &settings.probes[4]);
         assert_eq!(

@@ -62,6 +62,7 @@ impl State {
         let gatherer = Gatherer {
             db_api: db_api.clone(),
             storage_api: Sibling::new("silo-storage-api", &settings.storage_api, overview::LIMIT)?,
+            backup_api: Sibling::new("silo-backup", &settings.backup_api, overview::LIMIT)?,
             services: Arc::clone(&board.services),
             last: Mutex::default(),
         };

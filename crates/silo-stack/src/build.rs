@@ -8,7 +8,12 @@ use silo_testkit::say;
 use silo_testkit::tools::workspace;
 
 /// The services, each a package and a binary of this name.
-const SERVICES: &[&str] = &["silo-db-api", "silo-storage-api", "silo-services-probe"];
+const SERVICES: &[&str] = &[
+    "silo-db-api",
+    "silo-storage-api",
+    "silo-services-probe",
+    "silo-backup",
+];
 
 /// Compiles the services and gives the folder they are in.
 pub fn build(release: bool) -> Result<PathBuf> {

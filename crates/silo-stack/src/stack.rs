@@ -17,6 +17,7 @@ use silo_testkit::say;
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 
+mod backup;
 mod caddy;
 mod load;
 mod part;
@@ -114,13 +115,15 @@ impl Stack {
             )
             .await?;
         let storage_api = stack.start_storage(&binaries, &db_api).await?;
+        let backup = stack.start_backup(&binaries).await?;
         let probe = stack
-            .start_services(&binaries, &db_api, &storage_api)
+            .start_services(&binaries, [&db_api, &storage_api, &backup])
             .await?;
         let services = [
             ("SILO_DB_API", db_api),
             ("SILO_STORAGE_API", storage_api),
             ("SILO_SERVICES_PROBE", probe),
+            ("SILO_BACKUP", backup),
         ];
         stack.start_caddy(&services).await?;
         Ok(stack)
@@ -264,6 +267,7 @@ impl Stack {
         let colour = match name {
             "silo-db-api" => "35",
             "silo-storage-api" => "34",
+            "silo-backup" => "31",
             _ => "32",
         };
         let mut environment: BTreeMap<_, _> = settings

@@ -133,10 +133,11 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
 }
 
 /// Each service with a path that it answers, and how it is told that it is back.
-const SERVICES: [(&str, &str); 3] = [
+const SERVICES: [(&str, &str); 4] = [
     ("silo-db-api", "/api/db/users/count"),
     ("silo-storage-api", "/api/storage/usage"),
     ("silo-services-probe", "/api/overview"),
+    ("silo-backup", "/api/backup/status"),
 ];
 /// Twenty requests a second to each of them.
 const APART: Duration = Duration::from_millis(50);

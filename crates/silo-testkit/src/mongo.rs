@@ -139,9 +139,20 @@ impl MongoServer {
             roles.iter().map(role).collect::<Vec<_>>()
         };
         let reads = [("read", database), ("clusterMonitor", "admin")];
-        let backs_up = [("read", database), ("clusterMonitor", "admin"), ("readWrite", "silo")];
-        let drills = [("readWriteAnyDatabase", "admin"), ("dbAdminAnyDatabase", "admin")];
-        let users = [(READER, of(&reads)), (BACKUP, of(&backs_up)), (DRILL, of(&drills))];
+        let backs_up = [
+            ("read", database),
+            ("clusterMonitor", "admin"),
+            ("readWrite", "silo"),
+        ];
+        let drills = [
+            ("readWriteAnyDatabase", "admin"),
+            ("dbAdminAnyDatabase", "admin"),
+        ];
+        let users = [
+            (READER, of(&reads)),
+            (BACKUP, of(&backs_up)),
+            (DRILL, of(&drills)),
+        ];
         for ((user, password), roles) in users {
             let create = doc! { "createUser": user, "pwd": password, "roles": roles };
             admin.run_command(create).await?;

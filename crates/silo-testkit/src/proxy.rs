@@ -193,7 +193,11 @@ fn with_another_tag(answer: &[u8]) -> Vec<u8> {
     let head = String::from_utf8_lossy(&answer[..start]);
     let tagged = |line: &str| {
         let is_tag = line.to_ascii_lowercase().starts_with("etag:");
-        let line = if is_tag { "ETag: \"00000000000000000000000000000000\"" } else { line };
+        let line = if is_tag {
+            "ETag: \"00000000000000000000000000000000\""
+        } else {
+            line
+        };
         format!("{line}\r\n")
     };
     let mut changed: Vec<u8> = head.lines().map(tagged).collect::<String>().into_bytes();

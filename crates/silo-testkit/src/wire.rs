@@ -32,7 +32,11 @@ impl Wire {
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State { bytes: AtomicU64::new(0), cut_at: AtomicU64::new(u64::MAX), told: watch::Sender::new(false) });
+        let state = Arc::new(State {
+            bytes: AtomicU64::new(0),
+            cut_at: AtomicU64::new(u64::MAX),
+            told: watch::Sender::new(false),
+        });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -41,7 +45,11 @@ impl Wire {
                 tokio::spawn(async move { drop(connect(client, target, &state).await) });
             }
         });
-        Ok(Self { address, state, task })
+        Ok(Self {
+            address,
+            state,
+            task,
+        })
     }
 
     /// Where it begins.
@@ -88,14 +96,19 @@ async fn connect(client: TcpStream, target: SocketAddr, state: &State) -> io::Re
         return Ok(());
     }
     let server = TcpStream::connect(target).await?;
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
     tokio::select! {
         _ = cut.wait_for(|cut| *cut) => Ok(()),
         both = async { tokio::try_join!(pass(from_client, to_server, state), pass(from_server, to_client, state)) } => both.map(drop),
     }
 }
 
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, state: &State) -> io::Result<()> {
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    state: &State,
+) -> io::Result<()> {
     let mut piece = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut piece).await?;

@@ -27,14 +27,19 @@ pub fn read(name: &str, kind: Kind, metadata: &str) -> Option<Collection> {
         "" => json!({}),
         text => serde_json::from_str(text).ok()?,
     };
-    let options = metadata.get("options").map_or(Some(Document::new()), document)?;
+    let options = metadata
+        .get("options")
+        .map_or(Some(Document::new()), document)?;
     let indexes = metadata.get("indexes").and_then(Value::as_array);
     let indexes = indexes.into_iter().flatten().map(document);
     Some(Collection {
         name: name.to_owned(),
         kind,
         options,
-        uuid: metadata.get("uuid").and_then(Value::as_str).map(str::to_owned),
+        uuid: metadata
+            .get("uuid")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         indexes: indexes.collect::<Option<_>>()?,
     })
 }
@@ -76,7 +81,11 @@ mod tests {
         };
         let read = read(&collection.name, Kind::Collection, &write(&collection)).unwrap();
         assert_eq!(read, collection);
-        let keys: Vec<_> = read.indexes[0].get_document("key").unwrap().keys().collect();
+        let keys: Vec<_> = read.indexes[0]
+            .get_document("key")
+            .unwrap()
+            .keys()
+            .collect();
         assert_eq!(keys, ["z", "a"]);
     }
 }

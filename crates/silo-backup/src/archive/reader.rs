@@ -46,7 +46,11 @@ struct Seen {
 /// # Errors
 /// What is wrong with it, or that it could not be read.
 pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Error> {
-    let mut input = Input { input, at: 0, buffer: Vec::new() };
+    let mut input = Input {
+        input,
+        at: 0,
+        buffer: Vec::new(),
+    };
     let prelude = read_prelude(&mut input)?;
     visitor.prelude(&prelude)?;
     let places: HashMap<(String, String), usize> = prelude
@@ -64,7 +68,10 @@ pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Err
         let text = |name| field::text(&header, name).unwrap_or_default().to_owned();
         let names = (text("db"), text("collection"));
         let Some(place) = places.get(&names).copied() else {
-            return corrupt(format!("documents of {}.{}, which was not announced", names.0, names.1));
+            return corrupt(format!(
+                "documents of {}.{}, which was not announced",
+                names.0, names.1
+            ));
         };
         let state = &mut seen[place];
         if state.ended {
@@ -73,7 +80,10 @@ pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Err
         if field::flag(&header, "EOF") == Some(true) {
             let told = header.get_i64("CRC").map(i64::cast_unsigned);
             if told.ok() != Some(state.crc.sum64()) {
-                return corrupt(format!("the checksum of {} is not that of its documents", names.1));
+                return corrupt(format!(
+                    "the checksum of {} is not that of its documents",
+                    names.1
+                ));
             }
             if input.document()?.is_some() {
                 return corrupt(format!("documents after the end of {}", names.1));
@@ -100,7 +110,8 @@ fn read_prelude(input: &mut Input<impl Read>) -> Result<Prelude, Error> {
         return corrupt("this is no archive of mongodump's format");
     }
     let header = input.owned("the archive's header")?;
-    let text = |document: &Document, name| field::text(document, name).unwrap_or_default().to_owned();
+    let text =
+        |document: &Document, name| field::text(document, name).unwrap_or_default().to_owned();
     if text(&header, "version") != VERSION {
         return corrupt("the archive is of a version that is not known here");
     }
@@ -146,7 +157,10 @@ impl<R: Read> Input<R> {
     fn document(&mut self) -> Result<Option<&RawDocument>, Error> {
         let mut length = [0; 4];
         if !self.fill(&mut length)? {
-            return corrupt(format!("the archive ends in the middle of a block, at byte {}", self.at));
+            return corrupt(format!(
+                "the archive ends in the middle of a block, at byte {}",
+                self.at
+            ));
         }
         if length == TERMINATOR {
             return Ok(None);
@@ -176,7 +190,9 @@ impl<R: Read> Input<R> {
         let whole = self.fill(&mut buffer[4..])?;
         self.buffer = buffer;
         if !whole {
-            return corrupt(format!("the archive ends in the middle of the document at byte {begins}"));
+            return corrupt(format!(
+                "the archive ends in the middle of the document at byte {begins}"
+            ));
         }
         let bad = || Error::Corrupt(format!("the document at byte {begins} is no BSON"));
         let document = RawDocument::from_bytes(&self.buffer).map_err(|_why| bad())?;
@@ -227,4 +243,3 @@ fn is_valid(document: &RawDocument, depth: usize) -> bool {
 fn corrupt<T>(why: impl Into<String>) -> Result<T, Error> {
     Err(Error::Corrupt(why.into()))
 }
-

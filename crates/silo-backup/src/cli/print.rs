@@ -20,7 +20,11 @@ pub(super) struct Out {
 impl Out {
     /// A result, for whoever asked.
     pub(super) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
-        let told = if self.json { serde_json::to_string(value).unwrap_or_default() } else { text() };
+        let told = if self.json {
+            serde_json::to_string(value).unwrap_or_default()
+        } else {
+            text()
+        };
         // Nobody listens any more: the exit code still tells.
         drop(writeln!(std::io::stdout(), "{told}"));
     }
@@ -56,19 +60,34 @@ pub(super) fn follow(report: &Reporter, quiet: bool) -> Bar {
     let (end, mut ended) = oneshot::channel();
     let (report, terminal) = (report.clone(), std::io::stderr().is_terminal());
     let drawing = actix_web::rt::spawn(async move {
-        let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let counted = ProgressStyle::with_template("  {msg:<34} {bar:30} {human_pos}/{human_len}  {per_sec}, {eta} left");
+        let bar = if terminal {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        let counted = ProgressStyle::with_template(
+            "  {msg:<34} {bar:30} {human_pos}/{human_len}  {per_sec}, {eta} left",
+        );
         let spinning = ProgressStyle::with_template("  {spinner} {msg}");
-        let (counted, spinning) = (counted.unwrap_or_else(|_| ProgressStyle::default_bar()), spinning.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let (counted, spinning) = (
+            counted.unwrap_or_else(|_| ProgressStyle::default_bar()),
+            spinning.unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         let mut last = "";
         loop {
             let progress = report.now();
             if progress.phase != last && !progress.phase.is_empty() {
                 last = progress.phase;
                 bar.reset();
-                bar.set_style(if progress.total.is_some() { counted.clone() } else { spinning.clone() });
+                bar.set_style(if progress.total.is_some() {
+                    counted.clone()
+                } else {
+                    spinning.clone()
+                });
                 if !terminal && last != "waiting" {
-                    let of = progress.total.map_or_else(String::new, |total| format!(" {total} {}", progress.unit));
+                    let of = progress
+                        .total
+                        .map_or_else(String::new, |total| format!(" {total} {}", progress.unit));
                     drop(writeln!(std::io::stderr(), "silo-backup: {last}{of}"));
                 }
             }
@@ -76,8 +95,15 @@ pub(super) fn follow(report: &Reporter, quiet: bool) -> Bar {
                 bar.set_length(total.max(progress.done));
                 bar.set_position(progress.done);
             }
-            let at = progress.collection.map_or_else(String::new, |name| format!(" {name}"));
-            bar.set_message(format!("{}{at}", progress.phase).chars().take(34).collect::<String>());
+            let at = progress
+                .collection
+                .map_or_else(String::new, |name| format!(" {name}"));
+            bar.set_message(
+                format!("{}{at}", progress.phase)
+                    .chars()
+                    .take(34)
+                    .collect::<String>(),
+            );
             bar.tick();
             tokio::select! {
                 _ = &mut ended => break,

@@ -29,7 +29,11 @@ struct Step {
 }
 
 /// Makes a backup, verifies it, restores it into a scratch database, and looks what prune would do. The first step that fails ends it.
-pub(super) async fn run(context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
+pub(super) async fn run(
+    context: &Context,
+    out: &Out,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
     let mut steps = Vec::new();
     let mut last = None;
     for name in ["backup", "verify", "drill", "prune"] {
@@ -48,14 +52,30 @@ pub(super) async fn run(context: &Context, out: &Out, report: &Reporter) -> Resu
                 (false, detail)
             }
         };
-        steps.push(Step { name, good, detail, took_ms: whole_millis(began.elapsed()) });
+        steps.push(Step {
+            name,
+            good,
+            detail,
+            took_ms: whole_millis(began.elapsed()),
+        });
         if !good {
             break;
         }
     }
-    let told = Report { good: last.is_none(), steps };
+    let told = Report {
+        good: last.is_none(),
+        steps,
+    };
     out.result(&told, || {
-        let line = |step: &Step| format!("{} {:<7} {:>7} ms  {}", if step.good { "good  " } else { "FAILED" }, step.name, step.took_ms, step.detail);
+        let line = |step: &Step| {
+            format!(
+                "{} {:<7} {:>7} ms  {}",
+                if step.good { "good  " } else { "FAILED" },
+                step.name,
+                step.took_ms,
+                step.detail
+            )
+        };
         told.steps.iter().map(line).collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::from(last.map_or(0, |error| error.exit())))
@@ -64,11 +84,18 @@ pub(super) async fn run(context: &Context, out: &Out, report: &Reporter) -> Resu
 async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
     let made = backup::run(context, report).await?;
     if !made.good {
-        return Err(Error::Refused(format!("{} is held: {}", made.id, made.held.join("; "))));
+        return Err(Error::Refused(format!(
+            "{} is held: {}",
+            made.id,
+            made.held.join("; ")
+        )));
     }
     match made.destinations.iter().find_map(|at| at.error.as_ref()) {
         Some(error) => Err(Error::Engine(error.clone())),
-        None => Ok(format!("{}, {} documents, {}", made.id, made.documents, made.consistency)),
+        None => Ok(format!(
+            "{}, {} documents, {}",
+            made.id, made.documents, made.consistency
+        )),
     }
 }
 
@@ -78,7 +105,14 @@ async fn verified(context: &Context, report: &Reporter) -> Result<String, Error>
     for repository in context.repositories() {
         let shelf = repository.shelf().await?;
         let manifest = &shelf.find("latest")?.manifest;
-        verify::verify(repository, manifest, settings.identity.as_ref(), &settings.folder, report).await?;
+        verify::verify(
+            repository,
+            manifest,
+            settings.identity.as_ref(),
+            &settings.folder,
+            report,
+        )
+        .await?;
         told.push(repository.name);
     }
     Ok(format!("read back from {}", told.join(" and ")))
@@ -86,7 +120,11 @@ async fn verified(context: &Context, report: &Reporter) -> Result<String, Error>
 
 async fn drilled(context: &Context, report: &Reporter) -> Result<String, Error> {
     let drilled = drill::run(context, "latest", report).await?;
-    if drilled.good { Ok(format!("{} documents came back", drilled.documents)) } else { Err(Error::Corrupt(drilled.notes.join("; "))) }
+    if drilled.good {
+        Ok(format!("{} documents came back", drilled.documents))
+    } else {
+        Err(Error::Corrupt(drilled.notes.join("; ")))
+    }
 }
 
 async fn pruned(context: &Context, report: &Reporter) -> Result<String, Error> {

@@ -30,18 +30,33 @@ impl Verdict {
         Self {
             id: manifest.id.clone(),
             verdict: "good",
-            how: if findings.is_some() { "decoded" } else { "bytes" },
+            how: if findings.is_some() {
+                "decoded"
+            } else {
+                "bytes"
+            },
             documents: manifest.documents(),
             bytes: manifest.archive.bytes,
             unique_indexes: findings.map(|findings| findings.unique_indexes),
-            not_looked_at: findings.map(|findings| findings.not_looked_at.clone()).unwrap_or_default(),
+            not_looked_at: findings
+                .map(|findings| findings.not_looked_at.clone())
+                .unwrap_or_default(),
         }
     }
 
     pub(super) fn text(&self) -> String {
         let mut text = match self.unique_indexes {
-            Some(unique) => format!("{}: good. {} of archive read back; {} documents and the keys of {unique} unique indexes are as they were", self.id, bytes(self.bytes), self.documents),
-            None => format!("{}: good, byte for byte ({}); it is encrypted, and the private key is not here to read it as a restore would", self.id, bytes(self.bytes)),
+            Some(unique) => format!(
+                "{}: good. {} of archive read back; {} documents and the keys of {unique} unique indexes are as they were",
+                self.id,
+                bytes(self.bytes),
+                self.documents
+            ),
+            None => format!(
+                "{}: good, byte for byte ({}); it is encrypted, and the private key is not here to read it as a restore would",
+                self.id,
+                bytes(self.bytes)
+            ),
         };
         for why in &self.not_looked_at {
             text.push_str(&format!("\n  not looked at: {why}"));
@@ -83,27 +98,49 @@ impl Restored {
 
     pub(super) fn text(&self) -> String {
         let Some(took) = self.took_ms else {
-            return format!("{} is good and could be restored to {}; nothing was written", self.id, self.database);
+            return format!(
+                "{} is good and could be restored to {}; nothing was written",
+                self.id, self.database
+            );
         };
         let rate = self.documents * 1000 / took.max(1);
         let mut text = format!(
             "{} of {} is in {}: {} documents in {} collections, compared, in {} ({rate} documents a second)",
-            self.id, self.as_of, self.database, self.documents, self.collections, seconds(took)
+            self.id,
+            self.as_of,
+            self.database,
+            self.documents,
+            self.collections,
+            seconds(took)
         );
         match (&self.erasures, &self.erasures_unknown) {
-            (Some(erasures), _) if erasures.tombstones == 0 => text.push_str("\nno account was deleted since"),
+            (Some(erasures), _) if erasures.tombstones == 0 => {
+                text.push_str("\nno account was deleted since")
+            }
             (Some(erasures), _) => {
                 let documents: u64 = erasures.documents.values().sum();
-                let done = if erasures.applied { "were removed again" } else { "are in it; --apply-erasures removes them" };
-                text.push_str(&format!("\n{} accounts were deleted since: {documents} documents of {} of them {done}", erasures.tombstones, erasures.accounts));
+                let done = if erasures.applied {
+                    "were removed again"
+                } else {
+                    "are in it; --apply-erasures removes them"
+                };
+                text.push_str(&format!(
+                    "\n{} accounts were deleted since: {documents} documents of {} of them {done}",
+                    erasures.tombstones, erasures.accounts
+                ));
                 for (name, count) in &erasures.documents {
                     text.push_str(&format!("\n  {name}: {count}"));
                 }
                 if !erasures.not_looked_at.is_empty() {
-                    text.push_str(&format!("\n  whose these are nobody knows: {}", erasures.not_looked_at.join(", ")));
+                    text.push_str(&format!(
+                        "\n  whose these are nobody knows: {}",
+                        erasures.not_looked_at.join(", ")
+                    ));
                 }
             }
-            (None, Some(why)) => text.push_str(&format!("\nwhether accounts were deleted since is not known: {why}")),
+            (None, Some(why)) => text.push_str(&format!(
+                "\nwhether accounts were deleted since is not known: {why}"
+            )),
             (None, None) => {}
         }
         text
@@ -111,13 +148,25 @@ impl Restored {
 }
 
 pub(super) fn made(made: &Made) -> String {
-    let standing = if made.good { "good".to_owned() } else { format!("HELD: {}", made.held.join("; ")) };
+    let standing = if made.good {
+        "good".to_owned()
+    } else {
+        format!("HELD: {}", made.held.join("; "))
+    };
     let mut text = format!(
         "{}: {standing}\n  {} documents, {} of data in {} stored, {}, in {}",
-        made.id, made.documents, bytes(made.bytes), bytes(made.stored_bytes), made.consistency, seconds(made.took_ms)
+        made.id,
+        made.documents,
+        bytes(made.bytes),
+        bytes(made.stored_bytes),
+        made.consistency,
+        seconds(made.took_ms)
     );
     for at in &made.destinations {
-        let outcome = at.error.as_ref().map_or_else(|| "written, read back, published".to_owned(), |error| format!("FAILED: {error}"));
+        let outcome = at.error.as_ref().map_or_else(
+            || "written, read back, published".to_owned(),
+            |error| format!("FAILED: {error}"),
+        );
         text.push_str(&format!("\n  {}: {outcome}", at.name));
     }
     for problem in &made.problems {
@@ -130,7 +179,11 @@ pub(super) fn made(made: &Made) -> String {
 }
 
 pub(super) fn drilled(drilled: &Drilled) -> String {
-    let outcome = if drilled.good { format!("{} documents came back", drilled.documents) } else { "DOES NOT RESTORE".into() };
+    let outcome = if drilled.good {
+        format!("{} documents came back", drilled.documents)
+    } else {
+        "DOES NOT RESTORE".into()
+    };
     let mut text = format!("{}: {outcome}, in {}", drilled.id, seconds(drilled.took_ms));
     for note in &drilled.notes {
         text.push_str(&format!("\n  {note}"));
@@ -142,12 +195,29 @@ pub(super) fn list(backups: &[BackupView]) -> String {
     if backups.is_empty() {
         return "there are no backups yet".into();
     }
-    let mut text = format!("{:<24} {:<9} {:<8} {:>11} {:>10} {:<14} kept because", "backup", "state", "drilled", "documents", "stored", "where");
+    let mut text = format!(
+        "{:<24} {:<9} {:<8} {:>11} {:>10} {:<14} kept because",
+        "backup", "state", "drilled", "documents", "stored", "where"
+    );
     for backup in backups {
-        let drilled = backup.drill.as_ref().map_or("–", |drill| if drill.good { "yes" } else { "FAILED" });
+        let drilled = backup
+            .drill
+            .as_ref()
+            .map_or("–", |drill| if drill.good { "yes" } else { "FAILED" });
         let why = backup.why.first().map_or("", String::as_str);
-        let why = if backup.kept { why.to_owned() } else { format!("goes: {why}") };
-        text.push_str(&format!("\n{:<24} {:<9} {drilled:<8} {:>11} {:>10} {:<14} {why}", backup.id, backup.state, backup.documents, bytes(backup.bytes), backup.destinations.join(",")));
+        let why = if backup.kept {
+            why.to_owned()
+        } else {
+            format!("goes: {why}")
+        };
+        text.push_str(&format!(
+            "\n{:<24} {:<9} {drilled:<8} {:>11} {:>10} {:<14} {why}",
+            backup.id,
+            backup.state,
+            backup.documents,
+            bytes(backup.bytes),
+            backup.destinations.join(",")
+        ));
         for trouble in backup.held.iter().chain(&backup.trouble) {
             text.push_str(&format!("\n  {trouble}"));
         }
@@ -165,10 +235,22 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
                 (false, true) => "would go",
                 (false, false) => "went",
             };
-            lines.push(format!("  {} {what}: {}", decision.id, decision.why.join("; ")));
+            lines.push(format!(
+                "  {} {what}: {}",
+                decision.id,
+                decision.why.join("; ")
+            ));
         }
-        let what = if dry { "would be deleted" } else { "was deleted" };
-        lines.extend(plan.archives.iter().map(|id| format!("  the archive of {id}, pruned more than seven days ago, {what}")));
+        let what = if dry {
+            "would be deleted"
+        } else {
+            "was deleted"
+        };
+        lines.extend(
+            plan.archives.iter().map(|id| {
+                format!("  the archive of {id}, pruned more than seven days ago, {what}")
+            }),
+        );
         if plan.decisions.is_empty() {
             lines.push("  there are no backups yet".into());
         }
@@ -182,31 +264,59 @@ pub(super) fn standing(standing: &Standing, errors: &[SourceError]) -> String {
         None => "last good backup: none".to_owned(),
         Some(good) => {
             let late = if standing.overdue { ", TOO OLD" } else { "" };
-            format!("last good backup: {}, {} old{late}, {} documents, {}", good.id, age(good.age_seconds), good.documents, bytes(good.bytes))
+            format!(
+                "last good backup: {}, {} old{late}, {} documents, {}",
+                good.id,
+                age(good.age_seconds),
+                good.documents,
+                bytes(good.bytes)
+            )
         }
     });
     lines.push(match &standing.last_attempt {
         None => "last run: none".to_owned(),
         Some(attempt) => {
-            let why = attempt.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.detail));
+            let why = attempt
+                .error
+                .as_ref()
+                .map_or_else(String::new, |error| format!(": {}", error.detail));
             format!("last run: {} at {}{why}", attempt.outcome, attempt.at)
         }
     });
     lines.push(match &standing.last_drill {
         None => "last drill: none".to_owned(),
         Some(drill) => {
-            let outcome = if drill.good { format!("came back in {}", seconds(drill.took_ms)) } else { format!("FAILED: {}", drill.notes.join("; ")) };
+            let outcome = if drill.good {
+                format!("came back in {}", seconds(drill.took_ms))
+            } else {
+                format!("FAILED: {}", drill.notes.join("; "))
+            };
             format!("last drill: {} at {}, {outcome}", drill.id, drill.at)
         }
     });
     for place in &standing.destinations {
-        let known = place.backups.zip(place.bytes).map_or_else(|| "not known".to_owned(), |(backups, size)| format!("{backups} backups, {}", bytes(size)));
+        let known = place.backups.zip(place.bytes).map_or_else(
+            || "not known".to_owned(),
+            |(backups, size)| format!("{backups} backups, {}", bytes(size)),
+        );
         lines.push(format!("{}: {known}", place.name));
     }
-    lines.extend(standing.problems.iter().map(|problem| format!("PROBLEM: {problem}")));
-    lines.extend(errors.iter().map(|error| format!("NOT KNOWN: {}: {}", error.source, error.detail)));
+    lines.extend(
+        standing
+            .problems
+            .iter()
+            .map(|problem| format!("PROBLEM: {problem}")),
+    );
+    lines.extend(
+        errors
+            .iter()
+            .map(|error| format!("NOT KNOWN: {}: {}", error.source, error.detail)),
+    );
     if let Some(not_told) = &standing.alerts.not_told {
-        lines.push(format!("NOT TOLD: the {} could not be reached: {}", not_told.way, not_told.why));
+        lines.push(format!(
+            "NOT TOLD: the {} could not be reached: {}",
+            not_told.way, not_told.why
+        ));
     }
     lines.join("\n")
 }

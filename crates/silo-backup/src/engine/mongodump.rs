@@ -28,20 +28,36 @@ use crate::progress::Reporter;
 /// How many of its last lines are kept to explain a failure.
 const LAST_LINES: usize = 3;
 
-pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<mpsc::Sender<io::Result<Bytes>>>) -> Result<Outcome, Error> {
+pub(super) async fn run(
+    order: &Order,
+    out: mpsc::Sender<Chunk>,
+    along: Option<mpsc::Sender<io::Result<Bytes>>>,
+) -> Result<Outcome, Error> {
     let before = counts(order).await?;
     let as_of = Timestamp::now();
-    order.report.begin("reading", Some(before.values().sum()), "documents");
+    order
+        .report
+        .begin("reading", Some(before.values().sum()), "documents");
     // The password is in a file that only we can read, and that is gone as soon as the child is.
     let mut settings = tempfile::NamedTempFile::new()?;
-    let uri = serde_json::to_string(order.uri.expose()).map_err(|error| Error::Engine(error.to_string()))?;
+    let uri = serde_json::to_string(order.uri.expose())
+        .map_err(|error| Error::Engine(error.to_string()))?;
     settings.write_all(format!("uri: {uri}\n").as_bytes())?;
-    let program = order.tools.as_ref().map_or_else(|| "mongodump".into(), |folder| folder.join("mongodump"));
+    let program = order
+        .tools
+        .as_ref()
+        .map_or_else(|| "mongodump".into(), |folder| folder.join("mongodump"));
     let mut command = Command::new(&program);
     command
         .arg("--config")
         .arg(settings.path())
-        .args(["--db", &order.database, "--archive", "--numParallelCollections", "1"])
+        .args([
+            "--db",
+            &order.database,
+            "--archive",
+            "--numParallelCollections",
+            "1",
+        ])
         .env_clear()
         // The droplet has 1 GB for everything.
         .envs([("GOMEMLIMIT", "48MiB"), ("GOGC", "40")])
@@ -49,7 +65,9 @@ pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<m
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| Error::Engine(format!("{} cannot be started: {error}", program.display())))?;
+    let mut child = command.spawn().map_err(|error| {
+        Error::Engine(format!("{} cannot be started: {error}", program.display()))
+    })?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Error::Engine("mongodump has no output".into()));
     };
@@ -58,7 +76,9 @@ pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<m
     let (folder, report) = (order.folder.clone(), order.report.clone());
     let stream = SyncIoBridge::new(stdout);
     let copying = tokio::task::spawn_blocking(move || copy(stream, sink, &folder, report));
-    let copied = copying.await.map_err(|_panic| Error::Engine("reading mongodump's stream broke off".into()))?;
+    let copied = copying
+        .await
+        .map_err(|_panic| Error::Engine("reading mongodump's stream broke off".into()))?;
     let status = match &copied {
         Ok(_) => child.wait().await?,
         // It would wait for a reader for ever.
@@ -72,19 +92,32 @@ pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<m
         }
     };
     let said = said.await.unwrap_or_default();
-    let (finished, written) = copied.map_err(|error| Error::Engine(format!("mongodump's stream: {error}; {status}; {said}")))?;
+    let (finished, written) = copied
+        .map_err(|error| Error::Engine(format!("mongodump's stream: {error}; {status}; {said}")))?;
     if !status.success() {
         return Err(Error::Engine(format!("mongodump failed: {status}; {said}")));
     }
     let after = counts(order).await?;
     compare(&before, &after, &written)?;
     // Only now is the stream called whole.
-    let stored = tokio::task::spawn_blocking(move || finished.end()).await.map_err(|_panic| Error::Engine("ending the archive broke off".into()))??;
-    Ok(Outcome { as_of, consistency: Consistency::Fuzzy, stored, written })
+    let stored = tokio::task::spawn_blocking(move || finished.end())
+        .await
+        .map_err(|_panic| Error::Engine("ending the archive broke off".into()))??;
+    Ok(Outcome {
+        as_of,
+        consistency: Consistency::Fuzzy,
+        stored,
+        written,
+    })
 }
 
 /// Reads the stream to its end, hands it on, and looks at what is in it.
-fn copy(stream: impl Read, sink: Sink, folder: &std::path::Path, report: Reporter) -> Result<(Finished, Findings), reader::Error> {
+fn copy(
+    stream: impl Read,
+    sink: Sink,
+    folder: &std::path::Path,
+    report: Reporter,
+) -> Result<(Finished, Findings), reader::Error> {
     let mut tee = Tee { stream, sink };
     let mut checker = Checker::new(folder, report);
     reader::read(&mut tee, &mut checker)?;
@@ -108,18 +141,33 @@ impl<R: Read> Read for Tee<R> {
 /// How many documents the server counts in each collection.
 async fn counts(order: &Order) -> Result<BTreeMap<String, u64>, Error> {
     let database = order.client.database(&order.database);
-    let collections = structure::list(&database).await.map_err(Error::database("listing the collections"))?;
+    let collections = structure::list(&database)
+        .await
+        .map_err(Error::database("listing the collections"))?;
     let mut counts = BTreeMap::new();
-    for collection in collections.iter().filter(|collection| collection.kind == Kind::Collection) {
-        let answer = database.run_command(doc! { "count": &collection.name }).await;
-        let answer = answer.map_err(|error| Error::database(format!("counting {}", collection.name))(&error))?;
-        counts.insert(collection.name.clone(), field::count(&answer, "n").unwrap_or_default());
+    for collection in collections
+        .iter()
+        .filter(|collection| collection.kind == Kind::Collection)
+    {
+        let answer = database
+            .run_command(doc! { "count": &collection.name })
+            .await;
+        let answer = answer
+            .map_err(|error| Error::database(format!("counting {}", collection.name))(&error))?;
+        counts.insert(
+            collection.name.clone(),
+            field::count(&answer, "n").unwrap_or_default(),
+        );
     }
     Ok(counts)
 }
 
 /// mongodump wrote as many documents as the server counted, give or take what came and went meanwhile.
-fn compare(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>, written: &Findings) -> Result<(), Error> {
+fn compare(
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+    written: &Findings,
+) -> Result<(), Error> {
     for (name, then) in before {
         let Some(now) = after.get(name) else { continue };
         let found = written.collections.iter().find(|found| found.name == *name);
@@ -130,7 +178,9 @@ fn compare(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>, writte
         let least = then.min(now).saturating_sub(moved);
         let most = then.max(now) + moved;
         if !(least..=most).contains(&found) {
-            return Err(Error::Engine(format!("mongodump wrote {found} documents of {name}, and the server counts {then} before and {now} after")));
+            return Err(Error::Engine(format!(
+                "mongodump wrote {found} documents of {name}, and the server counts {then} before and {now} after"
+            )));
         }
     }
     Ok(())
@@ -158,12 +208,22 @@ mod tests {
     #[test]
     fn fewer_documents_than_the_server_counts_are_a_failure() {
         let counts = |count| BTreeMap::from([("users".to_owned(), count)]);
-        let wrote = |count| Findings { collections: vec![collection("users", count)], unique_indexes: 0, not_looked_at: vec![], duplicate: None };
+        let wrote = |count| Findings {
+            collections: vec![collection("users", count)],
+            unique_indexes: 0,
+            not_looked_at: vec![],
+            duplicate: None,
+        };
         assert!(compare(&counts(100), &counts(100), &wrote(100)).is_ok());
         assert!(compare(&counts(100), &counts(100), &wrote(99)).is_err());
         assert!(compare(&counts(100), &counts(110), &wrote(105)).is_ok());
         assert!(compare(&counts(100), &counts(110), &wrote(80)).is_err());
-        let nothing = Findings { collections: vec![], unique_indexes: 0, not_looked_at: vec![], duplicate: None };
+        let nothing = Findings {
+            collections: vec![],
+            unique_indexes: 0,
+            not_looked_at: vec![],
+            duplicate: None,
+        };
         assert!(compare(&counts(0), &counts(0), &nothing).is_err());
     }
 }

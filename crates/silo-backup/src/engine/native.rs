@@ -37,19 +37,30 @@ enum Step {
     End,
 }
 
-pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<mpsc::Sender<io::Result<Bytes>>>) -> Result<Outcome, Error> {
+pub(super) async fn run(
+    order: &Order,
+    out: mpsc::Sender<Chunk>,
+    along: Option<mpsc::Sender<io::Result<Bytes>>>,
+) -> Result<Outcome, Error> {
     let database = order.client.database(&order.database);
     let server_version = super::identify(order).await?.server_version;
-    let mut snapshot = Snapshot::begin(&order.client, SILO).await.map_err(Error::database("beginning a snapshot"))?;
+    let mut snapshot = Snapshot::begin(&order.client, SILO)
+        .await
+        .map_err(Error::database("beginning a snapshot"))?;
     let as_of = Timestamp::now();
-    let collections = structure::list(&database).await.map_err(Error::database("listing the collections"))?;
+    let collections = structure::list(&database)
+        .await
+        .map_err(Error::database("listing the collections"))?;
     let total = estimate(order, &collections).await;
     order.report.begin("reading", total, "documents");
 
     let prelude = Prelude {
         server_version,
         tool_version: format!("silo-backup {}", order.version),
-        namespaces: collections.iter().map(|collection| announce(&order.database, collection)).collect(),
+        namespaces: collections
+            .iter()
+            .map(|collection| announce(&order.database, collection))
+            .collect(),
     };
     let (steps, taken) = mpsc::channel(AHEAD);
     let sink = Sink::new(&order.recipe, out, along)?;
@@ -62,13 +73,18 @@ pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<m
         drop(steps.send(Step::End).await);
     }
     drop(steps);
-    let written = writing.await.map_err(|_panic| Error::Engine("writing the archive broke off".into()))?;
+    let written = writing
+        .await
+        .map_err(|_panic| Error::Engine("writing the archive broke off".into()))?;
     match (read, written) {
         (Err(error @ Error::Database { .. }), _) => Err(error),
         (_, Err(error)) => Err(Error::Engine(format!("writing the archive: {error}"))),
         (Err(error), _) => Err(error),
         (Ok(()), Ok((stored, collections))) => {
-            let consistency = snapshot.end().await.map_err(Error::database("looking at the canary"))?;
+            let consistency = snapshot
+                .end()
+                .await
+                .map_err(Error::database("looking at the canary"))?;
             Ok(Outcome {
                 as_of,
                 consistency: match consistency {
@@ -76,7 +92,12 @@ pub(super) async fn run(order: &Order, out: mpsc::Sender<Chunk>, along: Option<m
                     snapshot::Consistency::Fuzzy => Consistency::Fuzzy,
                 },
                 stored,
-                written: Findings { collections, unique_indexes: 0, not_looked_at: Vec::new(), duplicate: None },
+                written: Findings {
+                    collections,
+                    unique_indexes: 0,
+                    not_looked_at: Vec::new(),
+                    duplicate: None,
+                },
             })
         }
     }
@@ -95,15 +116,26 @@ fn announce(database: &str, collection: &Collection) -> Namespace {
 async fn estimate(order: &Order, collections: &[Collection]) -> Option<u64> {
     let database = order.client.database(&order.database);
     let mut total = 0;
-    for collection in collections.iter().filter(|collection| collection.kind != Kind::View) {
-        let count = database.run_command(doc! { "count": collection.data_name() }).await.ok()?;
+    for collection in collections
+        .iter()
+        .filter(|collection| collection.kind != Kind::View)
+    {
+        let count = database
+            .run_command(doc! { "count": collection.data_name() })
+            .await
+            .ok()?;
         total += silo_mongo::field::count(&count, "n")?;
     }
     Some(total)
 }
 
 /// Reads every collection in the snapshot, and hands on what comes.
-async fn read(order: &Order, collections: &[Collection], snapshot: &mut Snapshot, steps: &mpsc::Sender<Step>) -> Result<(), Error> {
+async fn read(
+    order: &Order,
+    collections: &[Collection],
+    snapshot: &mut Snapshot,
+    steps: &mpsc::Sender<Step>,
+) -> Result<(), Error> {
     let database = order.client.database(&order.database);
     let gone = |_gone| Error::Engine("the archive is not written any more".into());
     for (place, collection) in collections.iter().enumerate() {
@@ -111,9 +143,14 @@ async fn read(order: &Order, collections: &[Collection], snapshot: &mut Snapshot
         steps.send(Step::Open(place)).await.map_err(gone)?;
         if collection.kind != Kind::View {
             let name = collection.data_name();
-            let read = structure::read_all(&database, &name, snapshot.session(), async |batch| steps.send(Step::Batch(batch)).await.map_err(gone));
+            let read = structure::read_all(&database, &name, snapshot.session(), async |batch| {
+                steps.send(Step::Batch(batch)).await.map_err(gone)
+            });
             read.await.map_err(|error| match error {
-                Error::Database { fault, .. } => Error::Database { doing: format!("reading {}", collection.name), fault },
+                Error::Database { fault, .. } => Error::Database {
+                    doing: format!("reading {}", collection.name),
+                    fault,
+                },
                 other => other,
             })?;
         }
@@ -123,7 +160,13 @@ async fn read(order: &Order, collections: &[Collection], snapshot: &mut Snapshot
 }
 
 /// Writes what is handed on, until everything was.
-fn write(sink: Sink, prelude: Prelude, collections: &[Collection], mut steps: mpsc::Receiver<Step>, report: &Reporter) -> io::Result<(Stored, Vec<CollectionFacts>)> {
+fn write(
+    sink: Sink,
+    prelude: Prelude,
+    collections: &[Collection],
+    mut steps: mpsc::Receiver<Step>,
+    report: &Reporter,
+) -> io::Result<(Stored, Vec<CollectionFacts>)> {
     let mut archive = Writer::begin(sink, prelude)?;
     let mut facts = Vec::new();
     loop {
@@ -133,7 +176,12 @@ fn write(sink: Sink, prelude: Prelude, collections: &[Collection], mut steps: mp
                 let finished: Finished = archive.into_inner().finish()?;
                 return Ok((finished.end()?, facts));
             }
-            _ => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "reading the database broke off")),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "reading the database broke off",
+                ));
+            }
         };
         let mut open = archive.open(place)?;
         let mut fingerprint = Fingerprint::default();
@@ -143,7 +191,9 @@ fn write(sink: Sink, prelude: Prelude, collections: &[Collection], mut steps: mp
                     let mut count = 0;
                     for document in batch.doc_slices().map_err(io::Error::other)? {
                         let Ok(RawBsonRef::Document(document)) = document else {
-                            return Err(io::Error::other("the server sent something else than documents"));
+                            return Err(io::Error::other(
+                                "the server sent something else than documents",
+                            ));
                         };
                         fingerprint.add(document.as_bytes());
                         archive.document(&mut open, document.as_bytes())?;
@@ -152,7 +202,12 @@ fn write(sink: Sink, prelude: Prelude, collections: &[Collection], mut steps: mp
                     report.add(count);
                 }
                 Some(Step::Close) => break,
-                _ => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "reading the database broke off")),
+                _ => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "reading the database broke off",
+                    ));
+                }
             }
         }
         archive.close(&open)?;

@@ -15,7 +15,12 @@ const AHEAD: usize = 4;
 const TRIES: u32 = 6;
 
 /// Starts it. What cannot be had ends it with an error that holds the [`Fault`].
-pub(super) fn start(spaces: Spaces, bucket: String, key: String, size: u64) -> mpsc::Receiver<io::Result<Bytes>> {
+pub(super) fn start(
+    spaces: Spaces,
+    bucket: String,
+    key: String,
+    size: u64,
+) -> mpsc::Receiver<io::Result<Bytes>> {
     let (out, chunks) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut at = 0;
@@ -61,7 +66,11 @@ async fn run(
     }
     if *at < size {
         let detail = "the storage ended an answer before it was whole";
-        let kind = if *at > before { Kind::Unreachable } else { Kind::Malformed };
+        let kind = if *at > before {
+            Kind::Unreachable
+        } else {
+            Kind::Malformed
+        };
         return Err(Fault::other(kind, detail));
     }
     Ok(())

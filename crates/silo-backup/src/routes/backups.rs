@@ -36,10 +36,16 @@ pub struct Backups {
 /// What is in the buckets, from manifests: a backup without one does not exist.
 #[utoipa::path(get, path = "/api/backup/backups", tag = "backup", params(Which),
     responses((status = 200, body = Envelope<Backups>), Malformed, OutOfRange, Unavailable))]
-pub async fn list_backups(state: Data<State>, Query(which): Query<Which>) -> Result<impl Responder, Problem> {
+pub async fn list_backups(
+    state: Data<State>,
+    Query(which): Query<Which>,
+) -> Result<impl Responder, Problem> {
     let limit = limit(which.limit, 100, MOST)?;
     let reading = state.standing.read().await?;
     let all = &reading.value.backups;
-    let backups = Backups { total: count_from_usize(all.len()), backups: all.iter().take(limit).cloned().collect() };
+    let backups = Backups {
+        total: count_from_usize(all.len()),
+        backups: all.iter().take(limit).cloned().collect(),
+    };
     Answer::part(&reading, &backups)
 }

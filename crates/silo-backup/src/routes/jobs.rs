@@ -28,28 +28,52 @@ const APART: Duration = Duration::from_millis(200);
     params(("id" = String, Path, description = "the job's id")),
     responses((status = 200, body = Envelope<Job>), Malformed, UnknownId, OutOfRange))]
 pub async fn get_job(state: Data<State>, id: Path<String>) -> Result<impl Responder, Problem> {
-    let job = state.jobs.get(&input::id(id.into_inner())?).ok_or_else(unknown)?;
+    let job = state
+        .jobs
+        .get(&input::id(id.into_inner())?)
+        .ok_or_else(unknown)?;
     let now = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok();
-    let meta = Meta { as_of: job.ended_at.or(now), ttl_ms: 0, state: Freshness::Fresh, errors: Vec::new() };
+    let meta = Meta {
+        as_of: job.ended_at.or(now),
+        ttl_ms: 0,
+        state: Freshness::Fresh,
+        errors: Vec::new(),
+    };
     let answer = Answer::new(&job, meta, 0)?;
-    Ok(answer.customize().insert_header((CACHE_CONTROL, "no-store")))
+    Ok(answer
+        .customize()
+        .insert_header((CACHE_CONTROL, "no-store")))
 }
 
 /// How a job goes on: server-sent events `progress`, whose data is the job, and `ended` when it has; then the stream ends.
 #[utoipa::path(get, path = "/api/backup/jobs/{id}/events", tag = "backup",
     params(("id" = String, Path, description = "the job's id")),
     responses((status = 200, body = Job, content_type = "text/event-stream", description = "a stream of the job as it goes on"), Malformed, UnknownId, OutOfRange, Unavailable))]
-pub async fn watch_job(state: Data<State>, stopping: Data<Stopping>, id: Path<String>) -> Result<HttpResponse, Problem> {
+pub async fn watch_job(
+    state: Data<State>,
+    stopping: Data<Stopping>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let id = input::id(id.into_inner())?;
     let progress = state.jobs.watch(&id).ok_or_else(unknown)?;
-    state.streams.answer(&stopping, events(state.jobs.clone(), id, progress))
+    state
+        .streams
+        .answer(&stopping, events(state.jobs.clone(), id, progress))
 }
 
 fn unknown() -> Problem {
-    Problem::with_code(Kind::NotFound, "no_such_job", "there is no job with this id, or it was long ago")
+    Problem::with_code(
+        Kind::NotFound,
+        "no_such_job",
+        "there is no job with this id, or it was long ago",
+    )
 }
 
-fn events(jobs: Jobs, id: String, progress: watch::Receiver<Progress>) -> impl Stream<Item = Event> {
+fn events(
+    jobs: Jobs,
+    id: String,
+    progress: watch::Receiver<Progress>,
+) -> impl Stream<Item = Event> {
     let first = Some((jobs, id, progress, true));
     stream::unfold(first, |open| async move {
         let (jobs, id, mut progress, first) = open?;
@@ -62,7 +86,11 @@ fn events(jobs: Jobs, id: String, progress: watch::Receiver<Progress>) -> impl S
         let job = jobs.get(&id)?;
         let ended = job.state != JobState::Running;
         let data = serde_json::to_string(&job).ok()?;
-        let event = Event { id: None, name: if ended { "ended" } else { "progress" }, data };
+        let event = Event {
+            id: None,
+            name: if ended { "ended" } else { "progress" },
+            data,
+        };
         Some((event, (!ended).then_some((jobs, id, progress, false))))
     })
 }

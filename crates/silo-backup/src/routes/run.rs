@@ -19,11 +19,21 @@ pub async fn start_run(state: Data<State>, operator: Operator) -> Result<HttpRes
 }
 
 /// Begins a job, or says that one is under way.
-pub(super) fn start(state: &State, kind: Kind, Operator(operator): &Operator) -> Result<HttpResponse, Problem> {
+pub(super) fn start(
+    state: &State,
+    kind: Kind,
+    Operator(operator): &Operator,
+) -> Result<HttpResponse, Problem> {
     let Some(job) = state.jobs.start(kind, operator) else {
         let detail = "something is being done already; /api/backup/status tells what";
-        return Err(Problem::with_code(problem::Kind::Conflict, "already_running", detail));
+        return Err(Problem::with_code(
+            problem::Kind::Conflict,
+            "already_running",
+            detail,
+        ));
     };
     info!(operator = operator.as_str(), job = job.id.as_str(); "a job was asked for");
-    Ok(HttpResponse::Accepted().insert_header((CACHE_CONTROL, "no-store")).json(job))
+    Ok(HttpResponse::Accepted()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(job))
 }

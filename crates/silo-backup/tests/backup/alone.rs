@@ -14,7 +14,10 @@ use crate::stage::{Stage, ended};
 async fn of_two_at_once_one_publishes() {
     let stage = Stage::filled().await;
     let lease = Lease::take(&stage.client).await.unwrap();
-    let (first, second) = (stage.spawn(&["run", "--quiet"]), stage.spawn(&["drill", "--quiet"]));
+    let (first, second) = (
+        stage.spawn(&["run", "--quiet"]),
+        stage.spawn(&["drill", "--quiet"]),
+    );
     for child in [first, second] {
         ended(child).await.ends_with(EXIT_BUSY);
     }
@@ -27,17 +30,38 @@ async fn of_two_at_once_one_publishes() {
 async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing() {
     let stage = Stage::filled().await;
     stage.fill("many", 5_000).await;
-    let leases = stage.client.database("silo").collection::<Document>("leases");
-    let mut child = stage.command(&["run", "--quiet"]).env("RUST_LOG", "debug").spawn().unwrap();
+    let leases = stage
+        .client
+        .database("silo")
+        .collection::<Document>("leases");
+    let mut child = stage
+        .command(&["run", "--quiet"])
+        .env("RUST_LOG", "debug")
+        .spawn()
+        .unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-    let held = || async { leases.find_one(doc! { "holder": { "$ne": "" } }).await.unwrap() };
+    let held = || async {
+        leases
+            .find_one(doc! { "holder": { "$ne": "" } })
+            .await
+            .unwrap()
+    };
     wait_for(Duration::from_secs(20), held).await.unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     // Its successor is on another machine, as far as anybody can tell: it takes over when the lease has not beaten for long enough.
-    leases.update_one(doc! {}, doc! { "$set": { "host": "another machine that was booted some other time" } }).await.unwrap();
+    leases
+        .update_one(
+            doc! {},
+            doc! { "$set": { "host": "another machine that was booted some other time" } },
+        )
+        .await
+        .unwrap();
     let successor = Lease::take(&stage.client).await.unwrap();
     kill_process(pid, Signal::CONT).unwrap();
-    let stale = tokio::time::timeout(Duration::from_secs(60), child.wait()).await.unwrap().unwrap();
+    let stale = tokio::time::timeout(Duration::from_secs(60), child.wait())
+        .await
+        .unwrap()
+        .unwrap();
     assert_ne!(stale.code(), Some(0));
     assert_eq!(stage.manifests().await, Vec::<String>::new());
     successor.confirm().await.unwrap();
@@ -48,11 +72,18 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
 async fn a_stale_holder_cannot_win_back_what_was_taken_over() {
     let stage = Stage::new().await;
     let first = Lease::take(&stage.client).await.unwrap();
-    let leases = stage.client.database("silo").collection::<Document>("leases");
+    let leases = stage
+        .client
+        .database("silo")
+        .collection::<Document>("leases");
     // As its successor would.
     leases.update_one(doc! {}, doc! { "$inc": { "token": 1_i64 }, "$set": { "holder": "somebody else", "host": "elsewhere" } }).await.unwrap();
     assert!(first.confirm().await.is_err());
     first.release().await;
     let entry = leases.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(entry.get_str("holder").unwrap(), "somebody else", "a stale holder gives nothing back either");
+    assert_eq!(
+        entry.get_str("holder").unwrap(),
+        "somebody else",
+        "a stale holder gives nothing back either"
+    );
 }

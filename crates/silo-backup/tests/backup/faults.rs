@@ -28,7 +28,12 @@ struct Plan {
 
 impl Plan {
     fn none() -> Self {
-        Self { fault: Fault::None, at: 0, goes_on: false, seen: Arc::default() }
+        Self {
+            fault: Fault::None,
+            at: 0,
+            goes_on: false,
+            seen: Arc::default(),
+        }
     }
 }
 
@@ -51,7 +56,10 @@ impl Broken {
 
     async fn run(&self, arguments: &[&str], plan: Plan) -> Ended {
         *self.plan.lock().unwrap() = plan;
-        let ended = self.stage.run(&[arguments, &["--json", "--quiet"]].concat()).await;
+        let ended = self
+            .stage
+            .run(&[arguments, &["--json", "--quiet"]].concat())
+            .await;
         *self.plan.lock().unwrap() = Plan::none();
         ended
     }
@@ -77,7 +85,13 @@ impl Broken {
 }
 
 fn faults() -> Vec<(&'static str, Fault)> {
-    let status = |line: &str, code: &str| Fault::answer(line, "Content-Type: application/xml\r\n", &format!("<Error><Code>{code}</Code></Error>"));
+    let status = |line: &str, code: &str| {
+        Fault::answer(
+            line,
+            "Content-Type: application/xml\r\n",
+            &format!("<Error><Code>{code}</Code></Error>"),
+        )
+    };
     vec![
         ("SlowDown", Fault::slow_down()),
         ("500", status("500 Internal Server Error", "InternalError")),
@@ -87,7 +101,10 @@ fn faults() -> Vec<(&'static str, Fault)> {
         ("truncated", Fault::Truncate),
         ("200 with an error", Fault::error_with_200()),
         ("wrong tag", Fault::WrongTag),
-        ("clock skew", status("403 Forbidden", "RequestTimeTooSkewed")),
+        (
+            "clock skew",
+            status("403 Forbidden", "RequestTimeTooSkewed"),
+        ),
         ("stalled", Fault::Stall),
     ]
 }
@@ -105,11 +122,27 @@ async fn whatever_storage_does_there_is_a_good_backup_or_none() {
         for (name, fault) in faults() {
             // A stall takes as long as patience does: at every third request.
             if fault != Fault::Stall || at % 3 == 0 {
-                cases.push((name, Plan { fault, at, goes_on: false, seen: Arc::default() }));
+                cases.push((
+                    name,
+                    Plan {
+                        fault,
+                        at,
+                        goes_on: false,
+                        seen: Arc::default(),
+                    },
+                ));
             }
         }
         if at % 4 == 0 {
-            cases.push(("SlowDown from then on", Plan { fault: Fault::slow_down(), at, goes_on: true, seen: Arc::default() }));
+            cases.push((
+                "SlowDown from then on",
+                Plan {
+                    fault: Fault::slow_down(),
+                    at,
+                    goes_on: true,
+                    seen: Arc::default(),
+                },
+            ));
         }
     }
     let (cases, next) = (Arc::new(cases), Arc::new(AtomicUsize::new(0)));
@@ -119,7 +152,15 @@ async fn whatever_storage_does_there_is_a_good_backup_or_none() {
             let broken = Broken::new().await;
             broken.run(&["run"], Plan::none()).await.good();
             while let Some((name, plan)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
-                broken.case(name, Plan { seen: Arc::default(), ..plan.clone() }).await;
+                broken
+                    .case(
+                        name,
+                        Plan {
+                            seen: Arc::default(),
+                            ..plan.clone()
+                        },
+                    )
+                    .await;
             }
         })
     });
@@ -132,12 +173,20 @@ async fn whatever_storage_does_there_is_a_good_backup_or_none() {
 async fn a_throttled_verify_is_inconclusive_and_a_flipped_bit_is_corrupt() {
     let broken = Broken::new().await;
     let made = broken.run(&["run"], Plan::none()).await.good();
-    let throttled = Plan { fault: Fault::slow_down(), at: 3, goes_on: true, seen: Arc::default() };
+    let throttled = Plan {
+        fault: Fault::slow_down(),
+        at: 3,
+        goes_on: true,
+        seen: Arc::default(),
+    };
     let verdict = broken.run(&["verify"], throttled).await;
     assert_ne!(verdict.code, Some(2), "{verdict:#?}");
     assert!(matches!(verdict.code, Some(1 | 3)), "{verdict:#?}");
 
-    let key = format!("backups/mongo/data/{}.archive.gz", made["id"].as_str().unwrap());
+    let key = format!(
+        "backups/mongo/data/{}.archive.gz",
+        made["id"].as_str().unwrap()
+    );
     let mut bytes = broken.stage.read(&key).await;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

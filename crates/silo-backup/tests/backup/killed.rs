@@ -41,27 +41,53 @@ impl Wired {
             random.fill_bytes(&mut bytes);
             doc! { "_id": at, "blob": Binary { subtype: BinarySubtype::Generic, bytes } }
         });
-        stage.database().collection::<Document>("blobs").insert_many(blobs).await.unwrap();
+        stage
+            .database()
+            .collection::<Document>("blobs")
+            .insert_many(blobs)
+            .await
+            .unwrap();
         let uri = stage.environment["MONGODB_CONNECTION_STRING"].clone();
         let (before, after) = uri.split_once('@').unwrap();
         let (address, rest) = after.split_once('/').unwrap();
         let database = Wire::start(address.parse().unwrap()).await.unwrap();
-        stage.set("MONGODB_CONNECTION_STRING", format!("{before}@{}/{rest}", database.address()));
-        let address: SocketAddr = stage.s3.url().trim_start_matches("http://").parse().unwrap();
+        stage.set(
+            "MONGODB_CONNECTION_STRING",
+            format!("{before}@{}/{rest}", database.address()),
+        );
+        let address: SocketAddr = stage
+            .s3
+            .url()
+            .trim_start_matches("http://")
+            .parse()
+            .unwrap();
         let storage = Wire::start(address).await.unwrap();
         stage.set("SPACES_ENDPOINT", format!("http://{}", storage.address()));
-        Self { stage, database, storage }
+        Self {
+            stage,
+            database,
+            storage,
+        }
     }
 
     /// Kills one at a point from 0 to 1 of a run of which so many bytes go over the wires.
     async fn kill(&self, victim: Victim, point: f64, (database, storage): (u64, u64)) {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a point in a few million bytes")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a point in a few million bytes"
+        )]
         let at = |bytes: u64| ((bytes as f64 * point) as u64).max(1);
         let wire = match victim {
             Victim::Storage => &self.storage,
             _ => &self.database,
         };
-        wire.cut_at(if victim == Victim::Storage { at(storage) } else { at(database) });
+        wire.cut_at(if victim == Victim::Storage {
+            at(storage)
+        } else {
+            at(database)
+        });
         let before = self.stage.manifests().await;
         let mut child = self.stage.spawn(&["run", "--json", "--quiet"]);
         if victim == Victim::Us {
@@ -73,16 +99,28 @@ impl Wired {
         let ended = ended(child).await;
         self.database.mend();
         self.storage.mend();
-        let new: Vec<String> = self.stage.manifests().await.into_iter().filter(|key| !before.contains(key)).collect();
+        let new: Vec<String> = self
+            .stage
+            .manifests()
+            .await
+            .into_iter()
+            .filter(|key| !before.contains(key))
+            .collect();
         match ended.code {
             // The last bytes of a run tell the lease and the webhook what is published already.
             Some(0) => assert_eq!(new.len(), 1, "{victim:?} at {point}: {ended:#?}"),
             // Published, and killed before it could say so: whole, or it would not be there.
             _ if new.len() == 1 && point > 0.9 => {
                 let id = new[0].rsplit('/').next().unwrap().trim_end_matches(".json");
-                self.stage.run(&["verify", id, "--quiet"]).await.ends_with(0);
+                self.stage
+                    .run(&["verify", id, "--quiet"])
+                    .await
+                    .ends_with(0);
             }
-            _ => assert!(new.is_empty(), "{victim:?} at {point} published {new:?}: {ended:#?}"),
+            _ => assert!(
+                new.is_empty(),
+                "{victim:?} at {point} published {new:?}: {ended:#?}"
+            ),
         }
     }
 
@@ -99,7 +137,18 @@ impl Wired {
 async fn killed_at_200_points_nothing_is_published_and_the_next_run_clears_up() {
     // Cutting the wire to storage takes longest, because storage is asked again: a part of the points.
     let cases: Vec<(Victim, f64)> = (0..200)
-        .map(|at| (if at % 10 == 9 { Victim::Storage } else if at % 2 == 0 { Victim::Us } else { Victim::Database }, f64::from(at) / 200.0))
+        .map(|at| {
+            (
+                if at % 10 == 9 {
+                    Victim::Storage
+                } else if at % 2 == 0 {
+                    Victim::Us
+                } else {
+                    Victim::Database
+                },
+                f64::from(at) / 200.0,
+            )
+        })
         .collect();
     let (cases, next) = (Arc::new(cases), Arc::new(AtomicUsize::new(0)));
     let workers = (0..AT_ONCE).map(|_| {
@@ -123,14 +172,33 @@ async fn cleared(wired: &Wired) {
     wired.whole().await;
     let spaces = &wired.stage.spaces;
     assert_eq!(spaces.unfinished(BUCKET).await.unwrap(), []);
-    spaces.put(BUCKET, "data/not-ours.txt", "theirs".into()).await.unwrap();
+    spaces
+        .put(BUCKET, "data/not-ours.txt", "theirs".into())
+        .await
+        .unwrap();
     let repository = Repository::new("primary", spaces.clone(), BUCKET, PREFIX);
     let shelf = repository.shelf().await.unwrap();
-    assert_eq!(repository.sweep(&shelf, Timestamp::now()).await.unwrap(), (0, 0), "what is younger than a day may be of somebody who still writes");
+    assert_eq!(
+        repository.sweep(&shelf, Timestamp::now()).await.unwrap(),
+        (0, 0),
+        "what is younger than a day may be of somebody who still writes"
+    );
     let orphans = shelf.archives.len() - shelf.entries.len();
     let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
-    assert_eq!(repository.sweep(&shelf, tomorrow).await.unwrap(), (0, orphans));
+    assert_eq!(
+        repository.sweep(&shelf, tomorrow).await.unwrap(),
+        (0, orphans)
+    );
     let after = repository.shelf().await.unwrap();
-    assert_eq!((after.archives.len(), after.entries.len()), (shelf.entries.len(), shelf.entries.len()));
-    assert!(wired.stage.keys().await.contains(&"data/not-ours.txt".to_owned()));
+    assert_eq!(
+        (after.archives.len(), after.entries.len()),
+        (shelf.entries.len(), shelf.entries.len())
+    );
+    assert!(
+        wired
+            .stage
+            .keys()
+            .await
+            .contains(&"data/not-ours.txt".to_owned())
+    );
 }

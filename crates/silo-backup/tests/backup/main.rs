@@ -1,6 +1,10 @@
 //! silo-backup as it is built, against a real database and real storage.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 mod alone;
 mod copies;

@@ -25,13 +25,21 @@ async fn while_value_moves_between_collections_a_server_that_does_not_isolate_ma
     let stage = Stage::filled().await;
     let database = stage.database();
     for name in ["here", "there"] {
-        database.collection::<Document>(name).insert_one(doc! { "_id": 1, "value": 1000 }).await.unwrap();
+        database
+            .collection::<Document>(name)
+            .insert_one(doc! { "_id": 1, "value": 1000 })
+            .await
+            .unwrap();
     }
     let moving = tokio::spawn(async move {
         loop {
             for (from, to) in [("here", "there"), ("there", "here")] {
                 for (name, by) in [(from, -1), (to, 1)] {
-                    database.collection::<Document>(name).update_one(doc! { "_id": 1 }, doc! { "$inc": { "value": by } }).await.unwrap();
+                    database
+                        .collection::<Document>(name)
+                        .update_one(doc! { "_id": 1 }, doc! { "$inc": { "value": by } })
+                        .await
+                        .unwrap();
                 }
             }
         }
@@ -42,7 +50,10 @@ async fn while_value_moves_between_collections_a_server_that_does_not_isolate_ma
     let mut options = ClientOptions::parse(&uri).await.unwrap();
     options.command_event_handler = Some(EventHandler::callback(move |event| {
         if let CommandEvent::Started(started) = event {
-            heard.lock().unwrap().push((started.db.clone(), started.command.clone()));
+            heard
+                .lock()
+                .unwrap()
+                .push((started.db.clone(), started.command.clone()));
         }
     }));
     let order = Order {
@@ -50,20 +61,32 @@ async fn while_value_moves_between_collections_a_server_that_does_not_isolate_ma
         uri: Secret::new(uri),
         database: DATABASE.into(),
         tools: None,
-        recipe: Recipe { compression: Compression::Zstd, recipient: None },
+        recipe: Recipe {
+            compression: Compression::Zstd,
+            recipient: None,
+        },
         folder: stage.folder.path().into(),
         version: "test".into(),
         report: Reporter::default(),
     };
     let (out, mut chunks) = mpsc::channel(4);
     let taking = tokio::spawn(async move { while chunks.recv().await.is_some() {} });
-    let outcome = engine::run(Engine::Native, &order, out, None).await.unwrap();
+    let outcome = engine::run(Engine::Native, &order, out, None)
+        .await
+        .unwrap();
     moving.abort();
-    tokio::time::timeout(Duration::from_secs(10), taking).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), taking)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(outcome.consistency, Consistency::Fuzzy);
 
     let sent = sent.lock().unwrap();
-    let reads: Vec<&Document> = sent.iter().filter(|(db, command)| db == DATABASE && command.contains_key("find")).map(|(_, command)| command).collect();
+    let reads: Vec<&Document> = sent
+        .iter()
+        .filter(|(db, command)| db == DATABASE && command.contains_key("find"))
+        .map(|(_, command)| command)
+        .collect();
     assert_eq!(reads.len(), 5, "one for each collection");
     let session = |command: &Document| command.get_document("lsid").unwrap().clone();
     for read in &reads {
@@ -73,8 +96,23 @@ async fn while_value_moves_between_collections_a_server_that_does_not_isolate_ma
         // The first read of the session was of the canary: every read of data names the moment of that.
         assert!(concern.contains_key("atClusterTime"), "{read}");
     }
-    let canary = |name: &str| sent.iter().filter(|(db, command)| db == "silo" && command.contains_key(name)).count();
-    assert!(canary("find") >= 3 && canary("update") >= 3, "read before and after it is written, at the beginning and the end");
-    let wrote: Vec<_> = sent.iter().filter(|(db, command)| db != "silo" && ["insert", "update", "delete", "drop"].iter().any(|name| command.contains_key(name))).collect();
+    let canary = |name: &str| {
+        sent.iter()
+            .filter(|(db, command)| db == "silo" && command.contains_key(name))
+            .count()
+    };
+    assert!(
+        canary("find") >= 3 && canary("update") >= 3,
+        "read before and after it is written, at the beginning and the end"
+    );
+    let wrote: Vec<_> = sent
+        .iter()
+        .filter(|(db, command)| {
+            db != "silo"
+                && ["insert", "update", "delete", "drop"]
+                    .iter()
+                    .any(|name| command.contains_key(name))
+        })
+        .collect();
     assert!(wrote.is_empty(), "{wrote:?}");
 }

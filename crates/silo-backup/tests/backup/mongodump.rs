@@ -11,10 +11,23 @@ async fn a_missing_mongodump_fails_cleanly_and_a_real_one_makes_a_backup() {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&path).find(|folder| folder.join("mongodump").is_file());
     let Some(folder) = there else {
-        let failed = stage.run(&["run", "--json", "--quiet"]).await.ends_with(1).value();
-        assert!(failed["error"]["detail"].as_str().unwrap().contains("mongodump cannot be started"), "{failed}");
+        let failed = stage
+            .run(&["run", "--json", "--quiet"])
+            .await
+            .ends_with(1)
+            .value();
+        assert!(
+            failed["error"]["detail"]
+                .as_str()
+                .unwrap()
+                .contains("mongodump cannot be started"),
+            "{failed}"
+        );
         assert_eq!(stage.manifests().await.len(), 0);
-        say::skipped("a backup by mongodump, and the cross-check by mongorestore", "they are not installed");
+        say::skipped(
+            "a backup by mongodump, and the cross-check by mongorestore",
+            "they are not installed",
+        );
         return;
     };
     stage.set("MONGO_TOOLS", folder.display().to_string());

@@ -8,7 +8,13 @@ use silo_mongo::mongodb::bson::{DateTime, Document, doc};
 use crate::stage::{DATABASE, Stage};
 
 async fn count(stage: &Stage, database: &str, name: &str) -> u64 {
-    stage.client.database(database).collection::<Document>(name).count_documents(doc! {}).await.unwrap()
+    stage
+        .client
+        .database(database)
+        .collection::<Document>(name)
+        .count_documents(doc! {})
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,15 +23,55 @@ async fn what_a_restore_could_harm_is_refused() {
     stage.backup().await;
     let owner = stage.mongo.uri();
     let other_name = owner.replace("127.0.0.1", "localhost");
-    stage.client.database("full").collection::<Document>("x").insert_one(doc! {}).await.unwrap();
-    for (to, database) in [(&owner, DATABASE), (&other_name, DATABASE), (&owner, "full"), (&owner, "admin"), (&owner, "silo"), (&owner, "local")] {
-        stage.run(&["restore", "latest", "--to", to, "--database", database, "--quiet"]).await.ends_with(EXIT_REFUSED);
+    stage
+        .client
+        .database("full")
+        .collection::<Document>("x")
+        .insert_one(doc! {})
+        .await
+        .unwrap();
+    for (to, database) in [
+        (&owner, DATABASE),
+        (&other_name, DATABASE),
+        (&owner, "full"),
+        (&owner, "admin"),
+        (&owner, "silo"),
+        (&owner, "local"),
+    ] {
+        stage
+            .run(&[
+                "restore",
+                "latest",
+                "--to",
+                to,
+                "--database",
+                database,
+                "--quiet",
+            ])
+            .await
+            .ends_with(EXIT_REFUSED);
     }
-    stage.run(&["restore", "no-such", "--to", &owner, "--database", "new"]).await.ends_with(EXIT_USAGE);
-    stage.run(&["restore", "latest"]).await.ends_with(EXIT_USAGE);
+    stage
+        .run(&["restore", "no-such", "--to", &owner, "--database", "new"])
+        .await
+        .ends_with(EXIT_USAGE);
+    stage
+        .run(&["restore", "latest"])
+        .await
+        .ends_with(EXIT_USAGE);
     assert_eq!(count(&stage, DATABASE, "moods").await, 1200);
     assert_eq!(count(&stage, "full", "x").await, 1);
-    let looked = stage.json(&["restore", "latest", "--to", &owner, "--database", "new", "--dry-run"]).await;
+    let looked = stage
+        .json(&[
+            "restore",
+            "latest",
+            "--to",
+            &owner,
+            "--database",
+            "new",
+            "--dry-run",
+        ])
+        .await;
     assert_eq!(looked["tookMs"], serde_json::Value::Null);
     let names = stage.client.list_database_names().await.unwrap();
     assert!(!names.contains(&"new".to_owned()), "{names:?}");
@@ -41,11 +87,25 @@ async fn nothing_is_written_of_an_archive_that_is_not_whole() {
     bytes[last] ^= 4;
     stage.write(&key, bytes).await;
     let owner = stage.mongo.uri();
-    stage.run(&["restore", &id, "--to", &owner, "--database", "new", "--quiet"]).await.ends_with(EXIT_CORRUPT);
+    stage
+        .run(&[
+            "restore",
+            &id,
+            "--to",
+            &owner,
+            "--database",
+            "new",
+            "--quiet",
+        ])
+        .await
+        .ends_with(EXIT_CORRUPT);
     let names = stage.client.list_database_names().await.unwrap();
     assert!(!names.contains(&"new".to_owned()), "{names:?}");
     // A backup that cannot be restored is written down as such, and does not count any more.
-    stage.run(&["drill", &id, "--quiet"]).await.ends_with(EXIT_CORRUPT);
+    stage
+        .run(&["drill", &id, "--quiet"])
+        .await
+        .ends_with(EXIT_CORRUPT);
     let status = stage.run(&["status", "--json"]).await.ends_with(1).value();
     assert_eq!(status["lastGood"], serde_json::Value::Null, "{status}");
     assert_eq!(status["lastDrill"]["good"], false);
@@ -56,51 +116,147 @@ async fn a_backup_goes_live_and_back() {
     let stage = Stage::filled().await;
     stage.database().run_command(doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "at": { "$lt": 10 } } }] }).await.unwrap();
     stage.backup().await;
-    stage.database().collection::<Document>("moods").delete_many(doc! { "at": { "$gte": 100 } }).await.unwrap();
+    stage
+        .database()
+        .collection::<Document>("moods")
+        .delete_many(doc! { "at": { "$gte": 100 } })
+        .await
+        .unwrap();
     let owner = stage.mongo.uri();
-    stage.json(&["restore", "latest", "--to", &owner, "--database", "back"]).await;
-    let swap = ["swap", "--database", DATABASE, "--restored", "back", "--to", &owner];
+    stage
+        .json(&["restore", "latest", "--to", &owner, "--database", "back"])
+        .await;
+    let swap = [
+        "swap",
+        "--database",
+        DATABASE,
+        "--restored",
+        "back",
+        "--to",
+        &owner,
+    ];
     stage.run(&swap).await.ends_with(EXIT_REFUSED);
-    stage.run(&[&swap[..], &["--confirm", "aesthetics"]].concat()).await.ends_with(EXIT_REFUSED);
+    stage
+        .run(&[&swap[..], &["--confirm", "aesthetics"]].concat())
+        .await
+        .ends_with(EXIT_REFUSED);
     assert_eq!(count(&stage, DATABASE, "moods").await, 100);
-    let swapped = stage.json(&[&swap[..], &["--confirm", DATABASE]].concat()).await;
+    let swapped = stage
+        .json(&[&swap[..], &["--confirm", DATABASE]].concat())
+        .await;
     let kept = swapped["kept"].as_str().unwrap().to_owned();
     assert_eq!(count(&stage, DATABASE, "moods").await, 1200);
-    assert_eq!(count(&stage, DATABASE, "glad").await, 10, "a view goes along");
+    assert_eq!(
+        count(&stage, DATABASE, "glad").await,
+        10,
+        "a view goes along"
+    );
     assert_eq!(count(&stage, &kept, "moods").await, 100);
-    stage.json(&["unswap", "--database", DATABASE, "--to", &owner, "--confirm", DATABASE]).await;
+    stage
+        .json(&[
+            "unswap",
+            "--database",
+            DATABASE,
+            "--to",
+            &owner,
+            "--confirm",
+            DATABASE,
+        ])
+        .await;
     assert_eq!(count(&stage, DATABASE, "moods").await, 100);
     assert_eq!(count(&stage, "back", "moods").await, 1200);
-    stage.run(&["unswap", "--database", DATABASE, "--to", &owner, "--confirm", DATABASE]).await.ends_with(EXIT_REFUSED);
+    stage
+        .run(&[
+            "unswap",
+            "--database",
+            DATABASE,
+            "--to",
+            &owner,
+            "--confirm",
+            DATABASE,
+        ])
+        .await
+        .ends_with(EXIT_REFUSED);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_deleted_since_does_not_come_back() {
     let stage = Stage::new().await;
-    let (gone, stays) = ("auth0|00000000000000000000gone", "auth0|0000000000000000000stays");
+    let (gone, stays) = (
+        "auth0|00000000000000000000gone",
+        "auth0|0000000000000000000stays",
+    );
     let put = async |name: &str, document: Document| {
-        stage.database().collection::<Document>(name).insert_one(document).await.unwrap();
+        stage
+            .database()
+            .collection::<Document>(name)
+            .insert_one(document)
+            .await
+            .unwrap();
     };
     for sub in [gone, stays] {
         put("users", doc! { "_id": sub, "email": "x@example.com" }).await;
         put("paintings", doc! { "user": sub, "slug": "a" }).await;
         put("moods", doc! { "user": sub, "mood": "glad" }).await;
     }
-    let tombstone = |sub: &str, at: DateTime| doc! { "_id": sha256(sub.as_bytes()), "completedAt": at };
-    put("account-tombstones", tombstone("long ago", DateTime::from_millis(0))).await;
+    let tombstone =
+        |sub: &str, at: DateTime| doc! { "_id": sha256(sub.as_bytes()), "completedAt": at };
+    put(
+        "account-tombstones",
+        tombstone("long ago", DateTime::from_millis(0)),
+    )
+    .await;
     stage.backup().await;
-    stage.database().collection::<Document>("users").delete_one(doc! { "_id": gone }).await.unwrap();
-    put("account-tombstones", tombstone(gone, DateTime::from_millis(Timestamp::now().as_millisecond()))).await;
+    stage
+        .database()
+        .collection::<Document>("users")
+        .delete_one(doc! { "_id": gone })
+        .await
+        .unwrap();
+    put(
+        "account-tombstones",
+        tombstone(
+            gone,
+            DateTime::from_millis(Timestamp::now().as_millisecond()),
+        ),
+    )
+    .await;
 
     let owner = stage.mongo.uri();
-    let listed = stage.json(&["restore", "latest", "--to", &owner, "--database", "with"]).await;
-    assert_eq!((&listed["erasures"]["tombstones"], &listed["erasures"]["applied"]), (&1.into(), &false.into()), "{listed}");
-    assert_eq!(listed["erasures"]["documents"], serde_json::json!({ "moods": 1, "paintings": 1, "users": 1 }));
+    let listed = stage
+        .json(&["restore", "latest", "--to", &owner, "--database", "with"])
+        .await;
+    assert_eq!(
+        (
+            &listed["erasures"]["tombstones"],
+            &listed["erasures"]["applied"]
+        ),
+        (&1.into(), &false.into()),
+        "{listed}"
+    );
+    assert_eq!(
+        listed["erasures"]["documents"],
+        serde_json::json!({ "moods": 1, "paintings": 1, "users": 1 })
+    );
     assert_eq!(count(&stage, "with", "users").await, 2);
-    let erased = stage.json(&["restore", "latest", "--to", &owner, "--database", "without", "--apply-erasures"]).await;
+    let erased = stage
+        .json(&[
+            "restore",
+            "latest",
+            "--to",
+            &owner,
+            "--database",
+            "without",
+            "--apply-erasures",
+        ])
+        .await;
     assert_eq!(erased["erasures"]["applied"], true);
     for name in ["users", "paintings", "moods"] {
         assert_eq!(count(&stage, "without", name).await, 1, "{name}");
     }
-    assert_eq!(count(&stage, "without", "account-tombstones").await, 2, "the tombstone comes along");
+    assert_eq!(
+        count(&stage, "without", "account-tombstones").await,
+        2,
+        "the tombstone comes along"
+    );
 }

@@ -8,31 +8,81 @@ use crate::stage::{Stage, ended};
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_in_any_output_argument_manifest_or_metric() {
     let mut stage = Stage::filled().await;
-    let canaries = ["canary-in-a-document", "canary-webhook", "canary-ping", "silo-demo-secret", "backup-password", "drill-password"];
-    stage.database().collection::<Document>("secrets").insert_one(doc! { "_id": "canary-in-a-document", "key": "canary-in-a-document" }).await.unwrap();
+    let canaries = [
+        "canary-in-a-document",
+        "canary-webhook",
+        "canary-ping",
+        "silo-demo-secret",
+        "backup-password",
+        "drill-password",
+    ];
+    stage
+        .database()
+        .collection::<Document>("secrets")
+        .insert_one(doc! { "_id": "canary-in-a-document", "key": "canary-in-a-document" })
+        .await
+        .unwrap();
     stage.set("BACKUP_WEBHOOK_URL", "http://127.0.0.1:9/canary-webhook");
     stage.set("BACKUP_PING_URL", "http://127.0.0.1:9/canary-ping");
     stage.set("RUST_LOG", "debug,hyper=info,mongodb=info");
     let mut everything = Vec::new();
     let service = Service::start("silo-backup", stage.command(&["serve"])).await;
     let id = service.process.id().unwrap();
-    let seen = service.until(std::time::Duration::from_secs(60), "/api/backup/status", |reply| reply.json_or_null()["data"]["lastDrill"]["good"] == true).await;
+    let seen = service
+        .until(
+            std::time::Duration::from_secs(60),
+            "/api/backup/status",
+            |reply| reply.json_or_null()["data"]["lastDrill"]["good"] == true,
+        )
+        .await;
     everything.push(("status", seen.text));
-    for path in ["/api/backup/backups", "/metrics", "/version", "/readyz", "/api/backup/openapi.json"] {
+    for path in [
+        "/api/backup/backups",
+        "/metrics",
+        "/version",
+        "/readyz",
+        "/api/backup/openapi.json",
+    ] {
         everything.push((path, service.get(path).await.text));
     }
-    everything.push(("arguments", String::from_utf8_lossy(&std::fs::read(format!("/proc/{id}/cmdline")).unwrap()).into_owned()));
+    everything.push((
+        "arguments",
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{id}/cmdline")).unwrap())
+            .into_owned(),
+    ));
     everything.push(("the service's log", service.log()));
     drop(service);
-    for arguments in [&["run"][..], &["list"], &["verify"], &["drill"], &["status"], &["prune", "--dry-run"], &["run", "--json"]] {
+    for arguments in [
+        &["run"][..],
+        &["list"],
+        &["verify"],
+        &["drill"],
+        &["status"],
+        &["prune", "--dry-run"],
+        &["run", "--json"],
+    ] {
         let ended = ended(stage.spawn(arguments)).await;
         everything.push(("a command", ended.stdout + &ended.stderr));
     }
-    stage.set("MONGODB_CONNECTION_STRING", stage.mongo.backup_uri().replace("backup-password", "canary-in-a-document"));
+    stage.set(
+        "MONGODB_CONNECTION_STRING",
+        stage
+            .mongo
+            .backup_uri()
+            .replace("backup-password", "canary-in-a-document"),
+    );
     let refused = stage.run(&["run"]).await;
     everything.push(("a refused sign-in", refused.stdout + &refused.stderr));
-    for key in stage.keys().await.iter().filter(|key| !key.contains("/data/")) {
-        everything.push(("a file in the bucket", String::from_utf8_lossy(&stage.read(key).await).into_owned()));
+    for key in stage
+        .keys()
+        .await
+        .iter()
+        .filter(|key| !key.contains("/data/"))
+    {
+        everything.push((
+            "a file in the bucket",
+            String::from_utf8_lossy(&stage.read(key).await).into_owned(),
+        ));
     }
     for (place, text) in &everything {
         assert!(!text.is_empty(), "{place}");

@@ -48,7 +48,9 @@ impl Stage {
 
     /// The same on these implementations.
     pub(crate) async fn on(database: mongo::Kind, storage: Kind) -> Self {
-        let mongo = MongoServer::start_with_users(database, DATABASE).await.unwrap();
+        let mongo = MongoServer::start_with_users(database, DATABASE)
+            .await
+            .unwrap();
         let s3 = S3Server::start(storage).await.unwrap();
         let spaces = spaces(&s3.url());
         spaces.create_bucket(BUCKET).await.unwrap();
@@ -64,8 +66,18 @@ impl Stage {
             ("BACKUP_EXPECTED", "none".into()),
             ("BACKUP_FOLDER", folder.path().display().to_string()),
         ];
-        let environment = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { client: mongo.client().await.unwrap(), mongo, s3, spaces, environment, folder }
+        let environment = pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        Self {
+            client: mongo.client().await.unwrap(),
+            mongo,
+            s3,
+            spaces,
+            environment,
+            folder,
+        }
     }
 
     /// The same with a few collections.
@@ -84,8 +96,13 @@ impl Stage {
     }
 
     pub(crate) async fn fill(&self, name: &str, count: i32) {
-        let documents = (0..count).map(|at| doc! { "code": format!("{name}-{at}"), "at": at, "text": "x".repeat(200) });
-        self.database().collection::<Document>(name).insert_many(documents).await.unwrap();
+        let documents = (0..count)
+            .map(|at| doc! { "code": format!("{name}-{at}"), "at": at, "text": "x".repeat(200) });
+        self.database()
+            .collection::<Document>(name)
+            .insert_many(documents)
+            .await
+            .unwrap();
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
@@ -95,8 +112,15 @@ impl Stage {
     /// A command of the built binary.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_silo-backup"));
-        command.args(arguments).env_clear().envs(&self.environment).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -111,7 +135,9 @@ impl Stage {
 
     /// The result of a command that must succeed.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
-        self.run(&[arguments, &["--json", "--quiet"]].concat()).await.good()
+        self.run(&[arguments, &["--json", "--quiet"]].concat())
+            .await
+            .good()
     }
 
     /// Makes a backup that must be good, and gives its id.
@@ -130,11 +156,20 @@ impl Stage {
 
     pub(crate) async fn manifests(&self) -> Vec<String> {
         let keys = self.keys().await;
-        keys.into_iter().filter(|key| key.contains("/manifests/")).collect()
+        keys.into_iter()
+            .filter(|key| key.contains("/manifests/"))
+            .collect()
     }
 
     pub(crate) async fn read(&self, key: &str) -> Vec<u8> {
-        let pieces: Vec<Bytes> = self.spaces.get(BUCKET, key, None).await.unwrap().try_collect().await.unwrap();
+        let pieces: Vec<Bytes> = self
+            .spaces
+            .get(BUCKET, key, None)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
         pieces.concat()
     }
 
@@ -145,15 +180,31 @@ impl Stage {
 
 pub(crate) fn spaces(url: &str) -> Spaces {
     let (key, secret) = (Secret::new(KEY), Secret::new(SECRET));
-    let endpoint = Endpoint { url: url.to_owned(), region: "us-east-1".into(), key, secret, addressing: Addressing::Path };
-    let limits = Limits { requests_per_second: 1000.try_into().unwrap(), ..Limits::default() };
+    let endpoint = Endpoint {
+        url: url.to_owned(),
+        region: "us-east-1".into(),
+        key,
+        secret,
+        addressing: Addressing::Path,
+    };
+    let limits = Limits {
+        requests_per_second: 1000.try_into().unwrap(),
+        ..Limits::default()
+    };
     Spaces::new(&endpoint, limits).unwrap()
 }
 
 pub(crate) async fn ended(child: Child) -> Ended {
-    let output: Output = tokio::time::timeout(SOON, child.wait_with_output()).await.expect("it hangs").unwrap();
+    let output: Output = tokio::time::timeout(SOON, child.wait_with_output())
+        .await
+        .expect("it hangs")
+        .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    Ended {
+        code: output.status.code(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
 }
 
 impl Ended {

@@ -43,7 +43,9 @@ impl Visitor for Parts {
 impl Parts {
     fn of(stored: &[u8]) -> Self {
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(stored).read_to_end(&mut plain).unwrap();
+        flate2::read::GzDecoder::new(stored)
+            .read_to_end(&mut plain)
+            .unwrap();
         let mut parts = Self::default();
         reader::read(plain.as_slice(), &mut parts).unwrap();
         parts
@@ -67,7 +69,9 @@ impl Parts {
     /// One thing changed: what, in words.
     fn change(&mut self, random: &mut SmallRng) -> &'static str {
         let prelude = self.prelude.as_mut().unwrap();
-        let filled: Vec<usize> = (0..self.documents.len()).filter(|place| !self.documents[*place].is_empty()).collect();
+        let filled: Vec<usize> = (0..self.documents.len())
+            .filter(|place| !self.documents[*place].is_empty())
+            .collect();
         let place = filled[random.random_range(0..filled.len())];
         let documents = &mut self.documents[place];
         let at = random.random_range(0..documents.len());
@@ -77,7 +81,8 @@ impl Parts {
                 "a document removed"
             }
             1 => {
-                let more = RawDocumentBuf::try_from(&doc! { "_id": random.random::<i64>() }).unwrap();
+                let more =
+                    RawDocumentBuf::try_from(&doc! { "_id": random.random::<i64>() }).unwrap();
                 documents.insert(at, more.as_bytes().to_vec());
                 "a document added"
             }
@@ -100,9 +105,15 @@ impl Parts {
             }
             kind => {
                 let namespace = &mut prelude.namespaces[place];
-                let mut collection = metadata::read(&namespace.collection, namespace.kind, &namespace.metadata).unwrap();
+                let mut collection =
+                    metadata::read(&namespace.collection, namespace.kind, &namespace.metadata)
+                        .unwrap();
                 if kind == 5 {
-                    collection.indexes.last_mut().unwrap().insert("sparse", true);
+                    collection
+                        .indexes
+                        .last_mut()
+                        .unwrap()
+                        .insert("sparse", true);
                 } else {
                     collection.options.insert("capped", true);
                 }
@@ -121,11 +132,27 @@ async fn a_thousand_changes_are_found() {
     }
     let id = stage.backup().await;
     let repository = Repository::new("primary", stage.spaces.clone(), BUCKET, PREFIX);
-    let published = repository.shelf().await.unwrap().find(&id).unwrap().manifest.clone();
+    let published = repository
+        .shelf()
+        .await
+        .unwrap()
+        .find(&id)
+        .unwrap()
+        .manifest
+        .clone();
     let key = format!("{PREFIX}{}", published.archive.key);
     let stored = stage.read(&key).await;
     let parts = Parts::of(&stored);
-    let check = async |manifest: &Manifest| verify(&repository, manifest, None, stage.folder.path(), &Reporter::default()).await;
+    let check = async |manifest: &Manifest| {
+        verify(
+            &repository,
+            manifest,
+            None,
+            stage.folder.path(),
+            &Reporter::default(),
+        )
+        .await
+    };
     check(&published).await.unwrap();
     // Put together again it is the same to the last document: only so do the changes below prove anything.
     let mut again = published.clone();
@@ -154,13 +181,17 @@ async fn a_thousand_changes_are_found() {
                 let what = parts.change(&mut random);
                 let bytes = parts.stored();
                 // Whoever did it was thorough: what the manifest says of the archive's bytes is right too.
-                (manifest.archive.bytes, manifest.archive.sha256) = (bytes.len() as u64, sha256(&bytes));
+                (manifest.archive.bytes, manifest.archive.sha256) =
+                    (bytes.len() as u64, sha256(&bytes));
                 (bytes, what)
             }
         };
         stage.write(&key, changed).await;
         let verdict = check(&manifest).await;
-        assert!(matches!(verdict, Err(Error::Corrupt(_))), "seed {seed}, {what}: {verdict:?}");
+        assert!(
+            matches!(verdict, Err(Error::Corrupt(_))),
+            "seed {seed}, {what}: {verdict:?}"
+        );
     }
 }
 
@@ -172,7 +203,11 @@ fn a_changed_byte_of_a_manifest_is_found() {
         for bit in [1_u8, 0x20] {
             let mut bytes = manifest.to_vec();
             bytes[at] ^= bit;
-            assert!(Manifest::from_file(&bytes).is_err(), "byte {at}, {}", char::from(manifest[at]));
+            assert!(
+                Manifest::from_file(&bytes).is_err(),
+                "byte {at}, {}",
+                char::from(manifest[at])
+            );
         }
     }
 }
@@ -180,8 +215,18 @@ fn a_changed_byte_of_a_manifest_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
     let stage = Stage::filled().await;
-    let (first, second, third) = (stage.backup().await, stage.backup().await, stage.backup().await);
-    let vanish = async |key: String| stage.spaces.delete(BUCKET, &format!("{PREFIX}{key}")).await.unwrap();
+    let (first, second, third) = (
+        stage.backup().await,
+        stage.backup().await,
+        stage.backup().await,
+    );
+    let vanish = async |key: String| {
+        stage
+            .spaces
+            .delete(BUCKET, &format!("{PREFIX}{key}"))
+            .await
+            .unwrap()
+    };
     // The newest, which no other manifest names: the database remembers it.
     vanish(format!("manifests/{third}.json")).await;
     // One that the next names.
@@ -191,16 +236,35 @@ async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
     let made = ended.ends_with(1).value();
     assert_eq!(made["good"], true);
     let problems = made["problems"].to_string();
-    for expected in [format!("the manifest of {first} has vanished"), format!("the manifest of {third} has vanished"), format!("{second}: its archive has vanished")] {
+    for expected in [
+        format!("the manifest of {first} has vanished"),
+        format!("the manifest of {third} has vanished"),
+        format!("{second}: its archive has vanished"),
+    ] {
         assert!(problems.contains(&expected), "{problems}");
     }
-    assert!(stage.run(&["status"]).await.ends_with(1).stdout.contains("PROBLEM"));
+    assert!(
+        stage
+            .run(&["status"])
+            .await
+            .ends_with(1)
+            .stdout
+            .contains("PROBLEM")
+    );
     // A manifest that was written anew is another one.
     let fourth = made["id"].as_str().unwrap();
     let key = format!("{PREFIX}manifests/{fourth}.json");
     let mut manifest = Manifest::from_file(&stage.read(&key).await).unwrap();
     manifest.held.push("changed".into());
     stage.write(&key, manifest.to_file().unwrap()).await;
-    let told = stage.run(&["run", "--json", "--quiet"]).await.ends_with(1).value()["problems"].to_string();
-    assert!(told.contains(&format!("the manifest of {fourth} was changed")), "{told}");
+    let told = stage
+        .run(&["run", "--json", "--quiet"])
+        .await
+        .ends_with(1)
+        .value()["problems"]
+        .to_string();
+    assert!(
+        told.contains(&format!("the manifest of {fourth} was changed")),
+        "{told}"
+    );
 }

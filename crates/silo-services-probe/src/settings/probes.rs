@@ -39,13 +39,17 @@ fn yes() -> bool {
 }
 
 /// AC's services and Silo's own, each as `silo.toml` changes it, and then the others that it names.
-pub(super) fn probes(from: &mut Reader, db_api: &str, storage_api: &str) -> Vec<Probe> {
+pub(super) fn probes(
+    from: &mut Reader,
+    [db_api, storage_api, backup_api]: [&str; 3],
+) -> Vec<Probe> {
     let known = [
         ("oven", Kind::Oven, from.url(OVEN_URL)),
         ("session", Kind::Session, from.url(SESSION_URL)),
         ("atproto", Kind::Atproto, from.url(ATPROTO_URL)),
         ("silo-db-api", Kind::Silo, db_api.to_owned()),
         ("silo-storage-api", Kind::Silo, storage_api.to_owned()),
+        ("silo-backup", Kind::Silo, backup_api.to_owned()),
     ];
     let names = known.each_ref().map(|(name, ..)| *name);
     let every = from.number(PROBE_SECONDS, INTERVALS);

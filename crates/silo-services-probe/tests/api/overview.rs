@@ -42,28 +42,40 @@ async fn storage_api() -> StandIn {
     stand_in
 }
 
-async fn service(db_api: &str, storage_api: &str) -> Service {
+/// silo-backup, as far as the overview asks it.
+async fn backup_api() -> StandIn {
+    let stand_in = StandIn::start(Role::Http).await.unwrap();
+    let good = json!({"id": "20260101T040000Z-abcdef", "key": "k", "asOf": "2026-01-01T04:00:00Z", "ageSeconds": 5, "bytes": 77, "documents": 9});
+    stand_in.behave(Manner::sibling(
+        &json!({"lastGood": good, "overdue": false, "problems": ["one", "two"], "destinations": []}),
+    ));
+    stand_in
+}
+
+async fn service(db_api: &str, storage_api: &str, backup_api: &str) -> Service {
     Stage::new()
         .with("DB_API_URL", db_api)
         .with("STORAGE_API_URL", storage_api)
+        .with("BACKUP_API_URL", backup_api)
         .service()
         .await
 }
 
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "users",
     "collections",
     "database",
     "keeps",
     "storage",
+    "backup",
     "services",
 ];
 
 #[tokio::test]
 async fn it_says_what_each_sibling_says() {
     let (db_api, _mongo) = db_api().await;
-    let storage = storage_api().await;
-    let service = service(&db_api, &storage.url()).await;
+    let (storage, backup) = (storage_api().await, backup_api().await);
+    let service = service(&db_api, &storage.url(), &backup.url()).await;
     let whole = |body: &Value| PARTS.iter().all(|part| body["data"][part].is_object());
     let answer = service
         .until(SOON, "/api/overview", |reply| whole(&reply.json_or_null()))
@@ -124,14 +136,23 @@ async fn it_says_what_each_sibling_says() {
         ),
         (&json!(1234), &json!("2026-01-01T00:00:00Z"))
     );
+    let backup = &body["data"]["backup"];
+    assert_eq!(
+        (
+            &backup["lastGood"]["documents"],
+            &backup["overdue"],
+            &backup["problems"]
+        ),
+        (&json!(9), &json!(false), &json!(2))
+    );
     assert!(answer.header("etag").starts_with("W/"));
 }
 
 /// The first answer of a service that has just started, the quickest of three: a busy machine adds to each.
-async fn quickest(db_api: &str, storage: &str) -> (Value, Duration) {
+async fn quickest(db_api: &str, storage: &str, backup: &str) -> (Value, Duration) {
     let mut answers = Vec::new();
     for _ in 0..3 {
-        let cold = service(db_api, storage).await;
+        let cold = service(db_api, storage, backup).await;
         let started = Instant::now();
         let reply = cold.get("/api/overview").await;
         answers.push((started.elapsed(), reply));
@@ -144,18 +165,18 @@ async fn quickest(db_api: &str, storage: &str) -> (Value, Duration) {
 
 #[tokio::test]
 async fn a_sibling_that_hangs_or_is_dead_takes_nothing_from_the_others() {
-    let (db_api, _mongo) = db_api().await;
+    let ((db_api, _mongo), backup) = (db_api().await, backup_api().await);
     let hung = StandIn::start(Role::Http).await.unwrap();
     hung.behave(Manner::Hang);
     for (storage, code) in [(hung.url(), "timed_out"), (nobody(), "unreachable")] {
         // Until silo-db-api has measured everything for the first time.
-        let warm = service(&db_api, &storage).await;
+        let warm = service(&db_api, &storage, &backup.url()).await;
         let fresh = |body: &Value| {
             body["data"]["keeps"].is_object() && body["data"]["collections"].is_object()
         };
         warm.until(SOON, "/api/overview", |reply| fresh(&reply.json_or_null()))
             .await;
-        let (body, took) = quickest(&db_api, &storage).await;
+        let (body, took) = quickest(&db_api, &storage, &backup.url()).await;
         assert!(took < Duration::from_millis(1700), "{took:?}");
         assert_eq!(body["data"]["missing"], json!(["storage"]), "{body}");
         assert_eq!(body["data"]["storage"], Value::Null);
@@ -177,8 +198,8 @@ async fn a_sibling_that_hangs_or_is_dead_takes_nothing_from_the_others() {
 #[tokio::test]
 async fn what_a_sibling_said_last_is_kept_dated_and_called_stale() {
     let (db_api, _mongo) = db_api().await;
-    let storage = storage_api().await;
-    let service = service(&db_api, &storage.url()).await;
+    let (storage, backup) = (storage_api().await, backup_api().await);
+    let service = service(&db_api, &storage.url(), &backup.url()).await;
     service
         .until(SOON, "/api/overview", |reply| {
             reply.json_or_null()["data"]["storage"]["bytes"] == 1234
@@ -216,7 +237,7 @@ async fn what_a_sibling_said_last_is_kept_dated_and_called_stale() {
 
 #[tokio::test]
 async fn when_nobody_ever_answered_it_is_a_problem_and_not_an_empty_page() {
-    let service = service(&nobody(), &nobody()).await;
+    let service = service(&nobody(), &nobody(), &nobody()).await;
     let answer = service.get("/api/overview").await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/problem+json");
@@ -237,7 +258,7 @@ async fn a_hundred_at_once_cost_one_fan_out() {
     })
     .await
     .unwrap();
-    let service = service(&nobody(), &proxy.url()).await;
+    let service = service(&nobody(), &proxy.url(), &nobody()).await;
     let asking = (0..100).map(|_| service.get("/api/overview"));
     for answer in futures_util::future::join_all(asking).await {
         assert_eq!(answer.ok()["data"]["storage"]["bytes"], 1234);

@@ -29,6 +29,7 @@ impl Stage {
             "atproto",
             "silo-db-api",
             "silo-storage-api",
+            "silo-backup",
         ] {
             writeln!(toml, "[[probes]]\nname = \"{name}\"\nenabled = false").unwrap();
         }

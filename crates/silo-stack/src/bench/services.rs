@@ -121,6 +121,7 @@ async fn start(
         "atproto",
         "silo-db-api",
         "silo-storage-api",
+        "silo-backup",
     ] {
         writeln!(toml, "[[probes]]\nname = \"{name}\"\nenabled = false")?;
     }

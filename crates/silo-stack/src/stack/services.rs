@@ -14,8 +14,7 @@ impl Stack {
     pub(super) async fn start_services(
         &mut self,
         binaries: &Path,
-        db_api: &str,
-        storage_api: &str,
+        [db_api, storage_api, backup]: [&str; 3],
     ) -> Result<String> {
         say::step("starting stand-ins for AC's services");
         let roles = [
@@ -27,6 +26,7 @@ impl Stack {
         let mut settings = vec![
             ("DB_API_URL", format!("http://{db_api}")),
             ("STORAGE_API_URL", format!("http://{storage_api}")),
+            ("BACKUP_API_URL", format!("http://{backup}")),
             // A machine for trying Silo need not be connected to anything.
             ("CONNECTIVITY_CHECK", "none".into()),
             ("PROBE_SECONDS", "5".into()),

@@ -39,8 +39,8 @@ impl Stack {
     }
 }
 
-/// Puts the demo objects, showing how far it is.
-async fn put(demo: &Demo, url: &str) -> Result<()> {
+/// A client of the S3 server.
+pub(super) fn client(url: &str) -> Result<Spaces> {
     let endpoint = Endpoint {
         url: url.to_owned(),
         region: "us-east-1".into(),
@@ -52,7 +52,12 @@ async fn put(demo: &Demo, url: &str) -> Result<()> {
         requests_per_second: 5000.try_into()?,
         ..Limits::default()
     };
-    let spaces = Spaces::new(&endpoint, limits)?;
+    Ok(Spaces::new(&endpoint, limits)?)
+}
+
+/// Puts the demo objects, showing how far it is.
+async fn put(demo: &Demo, url: &str) -> Result<()> {
+    let spaces = client(url)?;
     for bucket in BUCKETS {
         spaces.create_bucket(bucket).await?;
     }
