@@ -121,7 +121,7 @@ enum Verb {
 /// A server.
 #[derive(Args)]
 struct At {
-    /// The server, when it is not the one of MONGODB_CONNECTION_STRING. Others on this machine can read a password given here
+    /// The server, when it is not the one of the settings. Others on this machine can read a password given here
     #[arg(long, value_name = "URI")]
     to: Option<String>,
     /// A file that holds it, which nobody else can read

@@ -212,7 +212,7 @@ mod tests {
             id: format!("{number:05}"),
             at,
             good: true,
-            drilled: number % 7 == 0,
+            drilled: number.is_multiple_of(7),
         }
     }
 

@@ -46,10 +46,8 @@ impl Snapshot {
             isolated: false,
         };
         snapshot.write().await?;
-        snapshot.session = match client.start_session().snapshot(true).await {
-            Ok(session) => Some(session),
-            Err(_unsupported) => None,
-        };
+        // A server that has none is read without.
+        snapshot.session = client.start_session().snapshot(true).await.ok();
         match snapshot.seen().await {
             Ok(seen) => {
                 snapshot.first = seen.unwrap_or_default();

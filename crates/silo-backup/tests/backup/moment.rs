@@ -53,7 +53,7 @@ async fn while_value_moves_between_collections_a_server_that_does_not_isolate_ma
             heard
                 .lock()
                 .unwrap()
-                .push((started.db.clone(), started.command.clone()));
+                .push((started.db, started.command));
         }
     }));
     let order = Order {
