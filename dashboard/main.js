@@ -7,7 +7,7 @@ import { showReasons, showState } from './lib/state.js';
 import * as header from './panels/header.js';
 
 /** The panels, in the order of the page. Each module exports `mount(body)`, which gives `{ sources, update }`. */
-const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp'];
+const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp', 'backups'];
 
 /** The panels on the page so far. */
 const frames = [];

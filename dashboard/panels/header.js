@@ -1,7 +1,7 @@
 // The masthead: what is running, the worst state and the oldest age on the page, and the figures one comes for, all from one request.
 
 import { box, fill, h, say } from '../lib/dom.js';
-import { ageText, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
+import { ageText, ago, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
 import { refreshAll, source, worst } from '../lib/source.js';
 import { showState } from '../lib/state.js';
 
@@ -21,7 +21,7 @@ export function mount(body) {
 
 /** Nine boxes. A part that a service could not tell is dated and called stale, or is a dash. */
 function figures({ data, state }) {
-  const { users, collections, database, keeps, storage, services } = data ?? {};
+  const { users, collections, database, keeps, storage, services, backup } = data ?? {};
   const total = collections?.total;
   const part = (name, value, note, known) => {
     const element = box(name, value, known ? note(known) : '', shown(known, state));
@@ -37,7 +37,7 @@ function figures({ data, state }) {
     part('mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
     part('spaces', bytes(storage?.bytes), scanned, storage),
     part('services up', up(services), troubled, services),
-    box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up'),
+    part('last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
   ];
 }
 
@@ -49,9 +49,9 @@ function shown(part, state) {
 }
 
 /** What is known well and is not well itself is marked too. */
-function trouble({ status, down, degraded, unknown }) {
-  if (status === 'down' || down > 0) return 'error';
-  return status === 'degraded' || degraded > 0 || unknown > 0 ? 'partial' : 'fresh';
+function trouble({ status, down, degraded, unknown, overdue, problems }) {
+  if (status === 'down' || down > 0 || overdue) return 'error';
+  return status === 'degraded' || degraded > 0 || unknown > 0 || problems > 0 ? 'partial' : 'fresh';
 }
 
 const up = (services) => (services ? h('data', { value: services.up }, `${countText(services.up)} of ${countText(services.total)}`) : count(null));
@@ -60,6 +60,15 @@ const up = (services) => (services ? h('data', { value: services.up }, `${countT
 function troubled(services) {
   const words = ['down', 'degraded', 'unknown'].filter((word) => services[word] > 0).map((word) => `${countText(services[word])} ${word}`);
   return words.join(', ');
+}
+
+/** How old the newest good backup is; that there is none is not unknown. */
+const lastGood = (backup) => (backup.lastGood ? ago(backup.lastGood.asOf) : '▲ none yet');
+
+/** What is wrong with backups, or what is in the last one. */
+function backedUp({ lastGood: good, overdue, problems }) {
+  const wrong = [overdue && good && '▲ too old', problems > 0 && `▲ ${countText(problems)} problems`].filter(Boolean);
+  return wrong.length > 0 || !good ? wrong.join(', ') : `${countText(good.documents)} documents, ${bytesText(good.bytes)}`;
 }
 
 /** How much of storage is known, or how far the scan is. */
@@ -74,7 +83,7 @@ async function tellVersion() {
     const { version, sha, dirty } = await (await fetch('/version', { signal: AbortSignal.timeout(8000) })).json();
     const stamp = [`v${version}`, sha?.slice(0, 7), dirty && 'with changes'].filter(Boolean).join(' · ');
     document.getElementById('footer').replaceChildren(h('span', { title: sha ?? 'the commit is not known' }, `silo ${stamp}`), ' · api: ',
-      ...['db', 'storage', 'services'].flatMap((name) => [h('a', { href: `/api/${name}/openapi.json` }, name), ' ']));
+      ...['db', 'storage', 'services', 'backup'].flatMap((name) => [h('a', { href: `/api/${name}/openapi.json` }, name), ' ']));
   } catch {
     document.getElementById('footer').replaceChildren('silo · version not known');
   }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { DATABASE_PANELS, PANELS, address, axe, boxValue, loadAll, open, runAll, settle, start, stop, test, truth, untilBox } from './page.mjs';
 import './storage.mjs';
 import './services.mjs';
+import './backups.mjs';
 
 const KNOWN = ['fresh', 'refreshing', 'partial'];
 

@@ -56,7 +56,7 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
 }
 
 /** Every panel below the header. */
-export const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp'];
+export const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp', 'backups'];
 /** Those that silo-db-api alone answers. */
 export const DATABASE_PANELS = ['collections', 'database', 'kidlisp'];
 
@@ -68,6 +68,7 @@ export async function loadAll(page) {
   await page.waitForSelector('#storage .treemap', { timeout: 60_000 });
   await page.waitForSelector('#services .card .strip');
   await page.waitForSelector('#kidlisp .box');
+  await page.waitForSelector('#backups .each-backup');
 }
 
 /** Waits until a panel is in one of these states. */
