@@ -9,8 +9,8 @@ const status = (page, name, wanted, timeout = 20_000) => page.waitForFunction(([
 test('services show what they say of themselves', async () => {
   const { page, close } = await open();
   await loadAll(page);
-  for (const name of ['oven', 'session', 'atproto', 'lith', 'silo-db-api', 'silo-storage-api']) await status(page, name, 'up');
-  await untilBox(page, 'header', 'services up', 6);
+  for (const name of ['oven', 'session', 'atproto', 'lith', 'silo-db-api', 'silo-storage-api', 'silo-backup']) await status(page, name, 'up');
+  await untilBox(page, 'header', 'services up', 7);
   const facts = (name) => page.$$eval(`.card[aria-label="${name}"] .pairs div`, (rows) => Object.fromEntries(rows.map((row) => [row.querySelector('dt').textContent, row.querySelector('dd').textContent])));
   assert.equal((await facts('oven')).baking, '1');
   assert.equal((await facts('session')).visitors, '9');
@@ -66,6 +66,6 @@ test('without silo-services-probe what was known stays, and who comes later sees
   await page.waitForFunction(async () => (await fetch('/api/services')).ok, null, { timeout: 30_000 });
   await page.click('.again');
   await settle(page, 'services', ['fresh', 'refreshing'], 60_000);
-  await untilBox(page, 'header', 'services up', 6);
+  await untilBox(page, 'header', 'services up', 7);
   await close();
 });

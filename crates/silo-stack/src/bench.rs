@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how small and how quick the optimised services are, in tables. Nothing here fails for being slow.
 
+mod backup;
 mod database;
 mod services;
 mod storage;
@@ -24,6 +25,9 @@ pub struct Bench {
     /// How many keys the scanned bucket has; the larger one has four times as many
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
+    /// How many megabytes the large set of the backup has; 0 leaves it out
+    #[arg(long, default_value_t = 2000)]
+    megabytes: usize,
 }
 
 /// One part of the benchmark.
@@ -35,6 +39,8 @@ enum Only {
     Storage,
     /// silo-services-probe
     Services,
+    /// silo-backup, beside gzip and rclone
+    Backup,
 }
 
 impl Bench {
@@ -48,6 +54,9 @@ impl Bench {
         }
         if self.only.is_none_or(|only| only == Only::Services) {
             services::run().await?;
+        }
+        if self.only.is_none_or(|only| only == Only::Backup) {
+            backup::run(self.scale, self.megabytes).await?;
         }
         Ok(())
     }

@@ -50,10 +50,7 @@ async fn while_value_moves_between_collections_a_server_that_does_not_isolate_ma
     let mut options = ClientOptions::parse(&uri).await.unwrap();
     options.command_event_handler = Some(EventHandler::callback(move |event| {
         if let CommandEvent::Started(started) = event {
-            heard
-                .lock()
-                .unwrap()
-                .push((started.db, started.command));
+            heard.lock().unwrap().push((started.db, started.command));
         }
     }));
     let order = Order {
