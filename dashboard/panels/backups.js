@@ -5,178 +5,273 @@ import { box, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 
-/** How many backups the table shows before one asks for all. */
+/** How many backups are shown before one asks for more. */
 const SHOWN = 12;
 /** One shape for each state of a backup. */
 const SHAPES = { verified: '●', accepted: '◐', held: '▲' };
+/** What each is among the states of the page. */
+const STATES = { verified: 'fresh', accepted: 'partial', held: 'error' };
 /** What can be asked for here. */
 const WORK = {
-  run: { path: '/api/backup/run', button: 'back up now', sure: 'yes, back up now', what: 'a backup' },
-  drill: { path: '/api/backup/drill', button: 'drill now', sure: 'yes, drill now', what: 'a drill: the newest good backup is restored into a scratch database, compared, and dropped' },
+  run: { path: '/api/backup/run', button: 'back up now', question: 'back up the database now?', noun: 'a backup' },
+  drill: { path: '/api/backup/drill', button: 'drill now', question: 'restore the newest good backup into a scratch database, compare it, and drop it?', noun: 'a drill' },
 };
 
 export function mount(body) {
   const sources = { status: source('/api/backup/status'), backups: source('/api/backup/backups') };
   const figures = h('div', { class: 'boxes' });
-  const troubles = h('ul', { class: 'reasons', hidden: true });
-  const actions = h('div', { class: 'scan' });
+  const wrong = h('ul', { class: 'reasons wrong', hidden: true });
+  const actions = h('div', { class: 'scan', tabindex: -1 });
   const told = h('p', { class: 'told', role: 'status' });
-  const list = h('div', {});
-  fill(body, figures, troubles, actions, told, list);
-  const job = follow(actions, told, () => {
+  const list = h('div', { class: 'all-backups' });
+  fill(body, figures, wrong, actions, told, list);
+  const work = follow(actions, told, () => {
     sources.status.ask();
     sources.backups.ask();
   });
-  let last = null;
-  let listed = null;
-  const update = ({ status: { data }, backups: { data: all } }) => {
-    if (data && data !== last) {
-      last = data;
-      fill(figures, boxes(data));
-      showTroubles(troubles, data);
-      job.found(data.running);
+
+  const drawn = {};
+  let every = false;
+
+  function drawList({ total, backups }) {
+    const open = [...list.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
+    const rows = every ? backups : backups.slice(0, SHOWN);
+    const more = () => {
+      every = !every;
+      drawList(drawn.backups);
+    };
+    fill(list, backups.length === 0 ? h('p', { class: 'empty' }, '○ no backups yet') : [
+      all(rows),
+      backups.length > SHOWN && h('button', { type: 'button', class: 'more', 'data-key': 'more backups', onclick: more }, every ? `show the newest ${SHOWN}` : `show all ${countText(backups.length)}`),
+      total > backups.length && h('p', { class: 'facts' }, `${countText(total - backups.length)} older ones are not listed here; silo-backup list has them`),
+      h('div', { class: 'each-backup' }, rows.map(one)),
+      trend(backups),
+    ]);
+    for (const key of open) {
+      const summary = list.querySelector(`[data-key="${CSS.escape(key)}"]`);
+      if (summary) summary.parentElement.open = true;
     }
-    if (all && all !== listed) {
-      listed = all;
-      const open = [...list.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
-      fill(list, all.backups.length === 0 ? h('p', { class: 'empty' }, '○ no backups yet') : [trend(all.backups), backups(all)]);
-      for (const key of open) {
-        const summary = list.querySelector(`[data-key="${CSS.escape(key)}"]`);
-        if (summary) summary.parentElement.open = true;
-      }
+  }
+
+  const update = ({ status, backups }) => {
+    if (status.data && status.data !== drawn.status) {
+      drawn.status = status.data;
+      fill(figures, boxes(status.data));
+      const lines = troubles(status.data);
+      wrong.hidden = lines.length === 0;
+      fill(wrong, lines);
+      work.found(status.data.running);
+    }
+    if (backups.data && backups.data !== drawn.backups) {
+      drawn.backups = backups.data;
+      drawList(backups.data);
     }
   };
   return { sources, update };
 }
 
-function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, nextRun, destinations }) {
-  const late = overdue ? '▲ too old · ' : '';
-  const good = lastGood
-    ? box('last good', ago(lastGood.asOf), `${late}${countText(lastGood.documents)} documents, ${bytesText(lastGood.bytes)}`, overdue ? 'error' : 'fresh')
-    : box('last good', h('span', { class: 'unknown' }, '–'), '▲ there is none yet', 'error');
-  const outcome = lastAttempt && { good: '● good', held: '▲ held', failed: '▲ failed' }[lastAttempt.outcome];
-  const run = lastAttempt
-    ? box('last run', outcome, [ago(lastAttempt.at), lastAttempt.error && `: ${lastAttempt.error.detail}`], lastAttempt.outcome === 'good' ? 'fresh' : 'error')
-    : box('last run', h('span', { class: 'unknown' }, '–'), 'none yet');
-  const drill = lastDrill
-    ? box('last drill', lastDrill.good ? '● came back' : '▲ failed', [ago(lastDrill.at), `, in ${ageText(lastDrill.tookMs / 1000)}`, drillOverdue ? ' · ▲ long ago' : ''], lastDrill.good && !drillOverdue ? 'fresh' : 'error')
-    : box('last drill', h('span', { class: 'unknown' }, '–'), drillOverdue === null ? 'no drills are made' : 'none yet');
-  const places = destinations.map(({ name, backups: held, bytes: size, lastGood: newest }) => box(name, count(held),
-    held === null ? 'cannot be looked into' : [`backups, ${bytesText(size)}`, newest ? ', last good ' : '', newest && ago(newest)], held === null ? 'error' : 'fresh'));
-  return [good, box('next run', ago(nextRun), 'by the schedule'), run, drill, ...places];
+const unknown = () => h('span', { class: 'unknown', title: 'not known' }, '–');
+const some = (number, word) => `${countText(number)} ${word}${number === 1 ? '' : 's'}`;
+/** Less than one second is not nothing. */
+const took = (ms) => (ms < 1000 ? 'less than 1 s' : ageText(ms / 1000));
+
+function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldestAllowedSeconds, nextRun, destinations }) {
+  return [
+    lastGood
+      ? box('last good', ago(lastGood.asOf), [overdue && `▲ too old, at most ${ageText(oldestAllowedSeconds)} are allowed · `, `${some(lastGood.documents, 'document')}, ${bytesText(lastGood.bytes)}`].filter(Boolean).join(''), overdue ? 'error' : 'fresh')
+      : box('last good', '▲ none yet', 'nothing could be restored', 'error'),
+    box('next run', ago(nextRun), nextRun ? 'by the schedule' : 'not known yet'),
+    ran(lastAttempt),
+    drilled(lastDrill, drillOverdue),
+    ...destinations.map(place),
+  ];
 }
 
-/** What has vanished, and who could not be told. */
-function showTroubles(element, { problems, alerts }) {
-  const lines = problems.map((problem) => h('li', {}, h('span', { class: 'where' }, '▲ problem'), ` ${problem}`));
-  if (alerts.notTold) lines.push(h('li', {}, h('span', { class: 'where' }, `▲ nobody was told by ${alerts.notTold.way}`), ` ${alerts.notTold.why} · `, ago(alerts.notTold.at)));
-  if (!alerts.setUp) lines.push(h('li', {}, h('span', { class: 'where' }, '▢ alerts'), ' not set up: nobody is told when a backup fails'));
-  element.hidden = lines.length === 0;
-  fill(element, lines);
+function ran(attempt) {
+  if (!attempt) return box('last run', unknown(), 'none is on record');
+  const { at, outcome, error, failures } = attempt;
+  const value = { good: '● good', held: '▲ held', failed: '▲ failed' }[outcome] ?? `? ${outcome}`;
+  const note = h('span', {}, ago(at), error && `: ${error.detail}`, failures > 1 && ` · ${countText(failures)} in a row`);
+  return box('last run', value, note, outcome === 'good' ? 'fresh' : 'error');
 }
 
-function trend(all) {
-  const oldest = all.toReversed();
-  const sizes = oldest.map((backup) => backup.bytes);
-  const twin = table('stored bytes of backups', [{ title: 'backup', cell: ({ asOf }) => new Date(asOf).toLocaleString('en') }, { title: 'stored', number: true, cell: (backup) => bytes(backup.bytes) }], all);
-  const summary = `${countText(all.length)} backups, from ${bytesText(Math.min(...sizes))} to ${bytesText(Math.max(...sizes))} stored, the newest ${bytesText(sizes.at(-1))}.`;
-  return h('div', { class: 'chart' }, sparkline(summary, sizes, twin));
+function drilled(drill, overdue) {
+  if (!drill) return box('last drill', overdue === null ? '▢ not set up' : overdue ? '▲ none yet' : '○ none yet', 'whether a backup restores', overdue ? 'error' : null);
+  const note = h('span', {}, overdue && '▲ too long ago · ', ago(drill.at), `, took ${took(drill.tookMs)}, of ${drill.id}`);
+  return box('last drill', drill.good ? '● good' : '▲ FAILED', note, drill.good && !overdue ? 'fresh' : 'error');
 }
 
-function backups({ total, backups: all }) {
-  const rows = all.slice(0, SHOWN);
+function place({ name, backups, bytes: size, lastGood }) {
+  if (backups === null) return box(`in ${name}`, unknown(), '▲ cannot be looked into', 'error');
+  const note = h('span', {}, `${bytesText(size)}, last good `, lastGood ? ago(lastGood) : '▲ none');
+  return box(`in ${name}`, h('data', { value: backups }, some(backups, 'backup')), note, lastGood ? 'fresh' : 'error');
+}
+
+/** What is wrong, and who could not be told. */
+function troubles({ problems, alerts }) {
+  const line = (what, ...why) => h('li', {}, h('span', { class: 'where' }, what), ' ', ...why);
+  return [
+    ...problems.map((problem) => line('▲ problem', problem)),
+    alerts.notTold && line('▲ alert not sent', `by ${alerts.notTold.way}: ${alerts.notTold.why} · `, ago(alerts.notTold.at)),
+    !alerts.setUp && line('▢ alerts not set up', 'nobody is told when a backup fails'),
+  ].filter(Boolean);
+}
+
+const shape = (state) => `${SHAPES[state] ?? '?'} ${state}`;
+const kept = ({ kept: stays, why }) => `${stays ? '' : 'goes: '}${why[0] ?? '–'}`;
+
+function all(rows) {
   const columns = [
     { title: 'as of', cell: ({ asOf }) => ago(asOf) },
-    { title: 'state', cell: ({ state }) => h('span', { class: 'status', 'data-state': { verified: 'fresh', accepted: 'fresh', held: 'error' }[state] }, `${SHAPES[state]} ${state}`) },
-    { title: 'drilled', cell: ({ drill }) => (drill ? (drill.good ? '● yes' : '▲ failed') : '–') },
+    { title: 'state', cell: ({ state }) => h('span', { class: 'status', 'data-state': STATES[state] ?? 'unknown' }, shape(state)) },
+    { title: 'drilled', cell: ({ drill }) => (drill ? h('span', { class: 'status', 'data-state': drill.good ? 'fresh' : 'error' }, drill.good ? '● good' : '▲ FAILED') : 'not yet') },
     { title: 'documents', number: true, cell: ({ documents }) => count(documents) },
-    { title: 'stored', number: true, cell: (backup) => bytes(backup.bytes) },
+    { title: 'stored', number: true, cell: ({ bytes: stored }) => bytes(stored) },
+    { title: 'consistency', cell: ({ consistency }) => consistency },
+    { title: 'encrypted', cell: ({ encrypted }) => (encrypted ? 'yes' : 'no') },
     { title: 'where', cell: ({ destinations }) => destinations.join(', ') },
-    { title: 'kept because', cell: ({ kept, why }) => `${kept ? '' : 'goes: '}${why[0] ?? ''}` },
+    { title: 'kept because', cell: kept },
   ];
-  const more = rows.map((backup) => h('details', {}, h('summary', { 'data-key': `backup ${backup.id}` }, backup.id), details(backup)));
-  const left = total > rows.length ? h('p', { class: 'facts' }, `and ${countText(total - rows.length)} older ones; silo-backup list shows all`) : null;
-  return h('div', {}, h('div', { class: 'wide' }, table('backups', columns, rows)), left, h('h3', {}, 'each of them'), h('div', { class: 'each-backup' }, more));
+  return h('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': 'backups' }, table('backups, the newest first', columns, rows));
 }
 
-function details({ sha256, verifiedAt, verification, engine, consistency, compression, encrypted, dataBytes, collections, held, trouble, drill, why }) {
-  const how = verification === 'decoded' ? 'read back whole, as a restore would' : 'read back byte for byte; it is encrypted and the private key is not here';
+/** What does not fit into a row of the table. */
+function one(backup) {
+  const { id, asOf, state, sha256, verifiedAt, verification, engine, consistency, compression, encrypted, dataBytes, collections, destinations, held, trouble, drill, why, kept: stays } = backup;
+  const how = verification === 'decoded' ? 'decoded: read back whole, as a restore would' : `${verification}: read back byte for byte, the key to decode it is not here`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
-  return h('dl', { class: 'facts-of' },
-    row('sha-256', h('code', {}, sha256)),
-    row('verified', ago(verifiedAt), ` · ${how}`),
-    row('read by', `${engine}, ${consistency === 'snapshot' ? 'one moment of the database' : 'fuzzy: others may have written meanwhile'}`),
-    row('archive', `${compression}${encrypted ? ', encrypted with age' : ', not encrypted'}; ${countText(collections)} collections, ${bytesText(dataBytes)} of data`),
-    row('kept', why.join('; ')),
-    drill && row('drill', ago(drill.at), ` · ${drill.good ? 'came back' : 'failed'} in ${ageText(drill.tookMs / 1000)}`, drill.notes.map((note) => ` · ${note}`)),
-    held.length > 0 && row('held', held.join('; ')),
-    trouble.length > 0 && row('trouble', trouble.join('; ')));
+  return h('details', { 'data-state': STATES[state] ?? 'unknown' },
+    h('summary', { 'data-key': `backup ${id}` }, `${SHAPES[state] ?? '?'} ${id}`),
+    h('dl', { class: 'facts-of' },
+      row('id', h('code', {}, id)),
+      row('sha-256', h('code', {}, sha256)),
+      row('as of', new Date(asOf).toLocaleString('en')),
+      row('verified', ago(verifiedAt), ` · ${how}`),
+      row('engine', `${engine}, ${consistency === 'snapshot' ? 'one moment of the database' : 'fuzzy: others may have written meanwhile'}`),
+      row('archive', `${compression}, ${encrypted ? 'encrypted' : 'not encrypted'}; ${some(collections, 'collection')}, ${bytesText(dataBytes)} of documents`),
+      row('where', destinations.join(', ') || 'nowhere'),
+      row(stays ? 'kept' : 'goes', why.join('; ') || '–'),
+      drill && row('drill', ago(drill.at), ` · ${drill.good ? '● good' : '▲ FAILED'}, took ${took(drill.tookMs)}`, drill.notes.map((note) => ` · ${note}`)),
+      held.length > 0 && row('held', `▲ ${held.join('; ')}`),
+      trouble.length > 0 && row('trouble', `▲ ${trouble.join('; ')}`)));
 }
 
-/** Asks for work, once somebody is sure, and shows how it goes on. */
-function follow(actions, told, ended) {
-  let watched = null;
+function trend(backups) {
+  const sizes = backups.map(({ bytes: stored }) => stored).toReversed();
+  const twin = table('stored bytes of backups', [
+    { title: 'as of', cell: ({ asOf }) => new Date(asOf).toLocaleString('en', { dateStyle: 'short', timeStyle: 'short' }) },
+    { title: 'stored', number: true, cell: ({ bytes: stored }) => bytes(stored) },
+  ], backups);
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+  const range = least === most ? `${bytesText(most)} stored` : `from ${bytesText(least)} to ${bytesText(most)} stored, the newest ${bytesText(sizes.at(-1))}`;
+  return h('div', { class: 'chart' }, sparkline(`${some(sizes.length, 'backup')}: ${range}.`, sizes, twin));
+}
 
-  function offer() {
-    fill(actions, Object.entries(WORK).map(([kind, { button }]) => h('button', { type: 'button', 'data-key': kind, onclick: () => confirm(kind) }, button)));
+/** Asks for work once somebody is sure of it, and shows how work goes on, whoever asked for it. */
+function follow(actions, told, look) {
+  let watched = null;
+  let over = null;
+
+  /** Whoever was at these buttons stays here when others take their place. */
+  function put(children, key) {
+    const here = actions.contains(document.activeElement);
+    fill(actions, children);
+    if (!here || (actions !== document.activeElement && actions.contains(document.activeElement))) return;
+    (actions.querySelector(key ? `[data-key="${key}"]` : 'button') ?? actions).focus({ preventScroll: true });
   }
 
+  function tell(text, state = 'unknown') {
+    told.dataset.state = state;
+    told.textContent = text;
+  }
+
+  const offer = (key) => put(Object.entries(WORK).map(([kind, { button }]) => h('button', { type: 'button', 'data-key': kind, onclick: () => confirm(kind) }, button)), key);
+
   function confirm(kind) {
-    const { what, sure } = WORK[kind];
-    fill(actions, h('span', {}, `make ${what}?`),
-      h('button', { type: 'button', 'data-key': 'sure', onclick: () => begin(kind) }, sure), h('button', { type: 'button', 'data-key': 'no', onclick: offer }, 'no'));
-    actions.querySelector('[data-key="sure"]').focus();
+    const { button, question } = WORK[kind];
+    tell('');
+    put([h('span', {}, question),
+      h('button', { type: 'button', 'data-key': 'sure', onclick: () => begin(kind) }, `yes, ${button}`),
+      h('button', { type: 'button', 'data-key': 'no', onclick: () => offer(kind) }, 'no')]);
   }
 
   async function begin(kind) {
-    fill(actions, h('span', {}, 'asking…'));
+    put([h('span', { class: 'facts' }, '◌ asking')]);
     try {
       const answer = await fetch(WORK[kind].path, { method: 'POST', signal: AbortSignal.timeout(8000) });
-      const said = await answer.json();
-      if (answer.ok) {
-        told.textContent = '';
-        return watch(said);
-      }
-      told.textContent = said.detail ?? `refused with ${answer.status}`;
+      const said = await answer.json().catch(() => null);
+      if (answer.status === 202) return watch(said);
+      tell(`▲ ${said?.detail ?? `status ${answer.status} without a reason`}`);
+      // What stands in the way may be work that can be watched.
+      if (answer.status === 409) look();
     } catch (error) {
-      told.textContent = `could not be asked: ${error.message}`;
+      tell(`▲ ${error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached'}`);
     }
+    offer(kind);
+  }
+
+  function watch(job) {
+    // An answer from just before its end may still tell of it.
+    if (job.id === watched?.id || job.id === over) return;
+    watched?.stream?.close();
+    const bar = h('progress', { 'aria-label': `${WORK[job.kind]?.noun ?? 'a prune'}, how far` });
+    const phase = h('span', { class: 'phase' });
+    const facts = h('span', { class: 'facts' });
+    watched = { id: job.id, stream: null, show: (now) => show(now, phase, bar, facts) };
+    watched.show(job);
+    put([phase, bar, facts]);
+    tell(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is under way, asked for by ${job.askedBy}`);
+    if (!document.hidden) open();
+  }
+
+  function open() {
+    const { id, show: draw } = watched;
+    const stream = new EventSource(`/api/backup/jobs/${encodeURIComponent(id)}/events`);
+    watched.stream = stream;
+    stream.addEventListener('progress', ({ data }) => draw(JSON.parse(data)));
+    stream.addEventListener('ended', ({ data }) => {
+      over = id;
+      end(stream, ...outcome(JSON.parse(data)));
+      look();
+    });
+    stream.addEventListener('end', () => end(stream, '? silo-backup stopped while this was under way'));
+    // A connection that breaks is taken up again by the browser; one that was refused is not. If the work goes on, the next status tells of it.
+    stream.addEventListener('error', () => stream.readyState === EventSource.CLOSED && end(stream, '? how this goes on is not known'));
+  }
+
+  function end(stream, text, state) {
+    stream.close();
+    if (watched?.stream !== stream) return;
+    watched = null;
+    tell(text, state);
     offer();
   }
 
-  function watch({ id }) {
-    if (watched?.id === id) return;
-    watched?.events.close();
-    const events = new EventSource(`/api/backup/jobs/${id}/events`);
-    watched = { id, events };
-    const end = (text) => {
-      events.close();
-      watched = null;
-      told.textContent = text;
-      offer();
-      ended();
-    };
-    events.addEventListener('progress', ({ data }) => show(JSON.parse(data)));
-    events.addEventListener('ended', ({ data }) => end(outcome(JSON.parse(data))));
-    events.addEventListener('end', () => end('silo-backup stopped while this was under way'));
-    // Tried again by itself, until the service says that it knows no such job.
-    events.addEventListener('error', () => events.readyState === EventSource.CLOSED && end('how it goes on is not known any more'));
-  }
-
-  function show({ kind, progress: { phase, collection, done, total, unit } }) {
-    const far = total ? `${countText(Math.min(done, total))} of ${countText(total)} ${unit}` : '';
-    fill(actions, h('span', {}, kind === 'run' ? 'backing up' : kind === 'drill' ? 'drilling' : 'pruning'), h('span', { class: 'phase' }, phase),
-      h('progress', { max: total ?? 1, value: total ? Math.min(done, total) : null, 'aria-label': phase }), h('span', { class: 'facts' }, [far, collection].filter(Boolean).join(' · ')));
-  }
-
+  document.addEventListener('visibilitychange', () => {
+    if (!watched) return;
+    watched.stream?.close();
+    if (!document.hidden) open();
+  });
   offer();
   return { found: (running) => running && watch(running) };
 }
 
-function outcome({ kind, state, made, drilled, error }) {
-  if (error) return `▲ failed: ${error.detail}`;
-  if (state === 'held') return `▲ held: ${made.held.join('; ')}`;
-  if (made) return `● a backup of ${countText(made.documents)} documents was made and read back`;
-  if (drilled) return drilled.good ? `● ${countText(drilled.documents)} documents came back` : `▲ it does not restore: ${drilled.notes.join('; ')}`;
-  return `● ${kind} is done`;
+function show({ kind, progress: { phase: at, collection, done, total, unit } }, phase, bar, facts) {
+  const text = unit === 'bytes' ? bytesText : countText;
+  const far = total === null ? `${text(done)}${unit === 'bytes' ? '' : ` ${unit}`}` : `${text(done)} of ${text(total)}${unit === 'bytes' ? '' : ` ${unit}`}`;
+  phase.textContent = `◍ ${kind}: ${at}`;
+  // Nobody knows of how much: the bar says that too.
+  if (total) [bar.max, bar.value] = [total, Math.min(done, total)];
+  else bar.removeAttribute('value');
+  facts.textContent = [collection, far].filter(Boolean).join(' · ');
+}
+
+/** How work ended, in words, and what state that is. */
+function outcome({ kind, state, made, drilled: back, error }) {
+  if (error) return [`▲ ${kind} failed: ${error.detail}`, 'error'];
+  if (state === 'failed') return [`▲ ${kind} failed${back ? `: ${back.notes.join('; ')}` : ''}`, 'error'];
+  if (state === 'held') return [`▲ the backup is held and does not count: ${made?.held.join('; ') ?? '–'}`, 'error'];
+  if (back && !back.good) return [`▲ the drill FAILED: ${back.notes.join('; ')}`, 'error'];
+  if (made) return [`● a backup of ${some(made.documents, 'document')} was made and read back`, 'fresh'];
+  return [`● ${kind} is done${back ? ': everything came back' : ''}`, 'fresh'];
 }

@@ -37,7 +37,10 @@ function figures({ data, state }) {
     part('mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
     part('spaces', bytes(storage?.bytes), scanned, storage),
     part('services up', up(services), troubled, services),
-    part('last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
+    // A prober that gathers no backups says neither how they stand nor that they are missing.
+    data && !backup && !data.missing?.includes('backup')
+      ? box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up')
+      : part('last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
   ];
 }
 
@@ -67,7 +70,7 @@ const lastGood = (backup) => (backup.lastGood ? ago(backup.lastGood.asOf) : '▲
 
 /** What is wrong with backups, or what is in the last one. */
 function backedUp({ lastGood: good, overdue, problems }) {
-  const wrong = [overdue && good && '▲ too old', problems > 0 && `▲ ${countText(problems)} problems`].filter(Boolean);
+  const wrong = [overdue && good && '▲ too old', problems > 0 && `▲ ${countText(problems)} problem${problems === 1 ? '' : 's'}`].filter(Boolean);
   return wrong.length > 0 || !good ? wrong.join(', ') : `${countText(good.documents)} documents, ${bytesText(good.bytes)}`;
 }
 

@@ -145,7 +145,6 @@ fn truth(demo: &Demo) -> Value {
     json!({
         "documents": documents,
         "dataBytes": bytes,
-        "backedUp": documents,
         // The guest that every visitor shares is nobody.
         "users": count("users") - 1,
         "handles": count("@handles"),
