@@ -406,6 +406,7 @@ async fn publish(
         source: source.clone(),
         engine: settings.engine.word().into(),
         consistency: outcome.consistency,
+        outside: outcome.outside.clone(),
         archive,
         collections: findings.collections.clone(),
         verification: Verification {

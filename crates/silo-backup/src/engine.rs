@@ -47,6 +47,8 @@ pub struct Outcome {
     pub as_of: Timestamp,
     /// Whether everything is of that moment.
     pub consistency: Consistency,
+    /// Collections that are not of that moment even so: capped ones.
+    pub outside: Vec<String>,
     /// What was sent to be stored.
     pub stored: Stored,
     /// What was written, found out while it was.

@@ -133,6 +133,7 @@ pub(crate) mod tests {
             },
             engine: "native".into(),
             consistency: Consistency::Fuzzy,
+            outside: vec![],
             archive: ArchiveFacts {
                 key: format!("data/{id}.archive.gz"),
                 bytes: 1,

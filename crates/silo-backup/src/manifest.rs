@@ -40,6 +40,8 @@ pub struct Manifest {
     pub engine: String,
     /// Whether everything is of one moment.
     pub consistency: Consistency,
+    /// Collections that are not of that moment even so: capped ones, which a server reads in no snapshot.
+    pub outside: Vec<String>,
     /// The archive.
     pub archive: ArchiveFacts,
     /// The collections, by name.

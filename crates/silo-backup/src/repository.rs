@@ -271,6 +271,7 @@ impl Repository {
                 _ => {}
             }
         }
+        self.forget_but(&wanted);
         let (mut drills, mut accepted) = (BTreeMap::new(), BTreeMap::new());
         let files = stream::iter(wanted).map(|(key, version)| async move {
             let file = self.cached(&key, version).await?;
@@ -533,6 +534,12 @@ impl Repository {
             files.insert(key.to_owned(), (version, file.clone()));
         }
         Ok(file)
+    }
+
+    /// Forgets files that are not there any more.
+    fn forget_but(&self, listed: &[(String, Version)]) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|key, _| listed.iter().any(|(there, _)| there == key));
     }
 
     /// A small file as a whole; `None` when there is none. All of them are JSON: what is none is asked for again, because something on

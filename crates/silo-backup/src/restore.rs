@@ -25,8 +25,8 @@ use crate::progress::Reporter;
 use crate::repository::Repository;
 
 /// How many documents are inserted at once, and how many bytes.
-const BATCH: usize = 1000;
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+const BATCH: usize = 500;
+const BATCH_BYTES: usize = 1024 * 1024;
 /// Databases that are the server's or Silo's own.
 const RESERVED: [&str; 4] = ["admin", "local", "config", SILO];
 

@@ -56,6 +56,12 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// Whether it is one that forgets its oldest documents. mongod reads those in no snapshot.
+    #[must_use]
+    pub fn is_capped(&self) -> bool {
+        field::flag(&self.options, "capped") == Some(true)
+    }
+
     /// Where its documents lie.
     #[must_use]
     pub fn data_name(&self) -> String {
@@ -142,8 +148,9 @@ pub async fn read_all<E: From<Fault>>(
     session: Option<&mut ClientSession>,
     mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
 ) -> Result<(), E> {
-    // As many as fit well into memory: the server ends a batch at 16 MiB whatever was asked.
-    const BATCH: u32 = 1000;
+    // About a megabyte of AC's largest documents: three batches are in memory at a time, and the driver has each of them twice. The
+    // server ends a batch at 16 MiB whatever was asked.
+    const BATCH: u32 = 250;
     use futures_util::StreamExt;
     let collection = database.collection::<Document>(name);
     let find = || {

@@ -106,6 +106,7 @@ pub(super) async fn run(
     Ok(Outcome {
         as_of,
         consistency: Consistency::Fuzzy,
+        outside: Vec::new(),
         stored,
         written,
     })

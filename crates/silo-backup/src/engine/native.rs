@@ -51,6 +51,10 @@ pub(super) async fn run(
     let collections = structure::list(&database)
         .await
         .map_err(Error::database("listing the collections"))?;
+    let capped = collections
+        .iter()
+        .filter(|collection| collection.is_capped());
+    let outside = capped.map(|collection| collection.name.clone()).collect();
     let total = estimate(order, &collections).await;
     order.report.begin("reading", total, "documents");
 
@@ -91,6 +95,7 @@ pub(super) async fn run(
                     snapshot::Consistency::Snapshot => Consistency::Snapshot,
                     snapshot::Consistency::Fuzzy => Consistency::Fuzzy,
                 },
+                outside,
                 stored,
                 written: Findings {
                     collections,
@@ -143,7 +148,9 @@ async fn read(
         steps.send(Step::Open(place)).await.map_err(gone)?;
         if collection.kind != Kind::View {
             let name = collection.data_name();
-            let read = structure::read_all(&database, &name, snapshot.session(), async |batch| {
+            // A server refuses to read a capped one in a snapshot: it is read beside it, and said not to be of that moment.
+            let session = snapshot.session().filter(|_| !collection.is_capped());
+            let read = structure::read_all(&database, &name, session, async |batch| {
                 steps.send(Step::Batch(batch)).await.map_err(gone)
             });
             read.await.map_err(|error| match error {
