@@ -305,9 +305,10 @@ impl Repository {
                     .extend(parsed::<Pruned>(&file).map(|pruned| (id, pruned))),
             }
         }
+        // Not by id alone: two of one second have no order there.
         shelf
             .entries
-            .sort_by(|one, other| one.manifest.id.cmp(&other.manifest.id));
+            .sort_by_key(|entry| (entry.manifest.started_at, entry.manifest.id.clone()));
         for entry in &mut shelf.entries {
             let archive = &entry.manifest.archive;
             entry.drill = drills.remove(&entry.manifest.id);

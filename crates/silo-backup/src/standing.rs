@@ -339,7 +339,9 @@ pub fn backups(context: &Context, found: &[Found], now: Timestamp) -> Vec<Backup
             }
         }
     }
-    views.into_values().rev().collect()
+    let mut views: Vec<BackupView> = views.into_values().collect();
+    views.sort_by_key(|view| std::cmp::Reverse(view.as_of));
+    views
 }
 
 fn view(entry: &Entry) -> BackupView {

@@ -8,8 +8,6 @@
 
 mod alone;
 mod copies;
-mod faults;
-mod killed;
 mod moment;
 mod mongodump;
 mod restores;

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use silo_testkit::proxy::{Fault, Proxy};
 
 use crate::stage::{Ended, Stage};
-
-/// How many runs at once.
-const AT_ONCE: usize = 6;
+use crate::{AT_ONCE, ONE_AFTER_THE_OTHER};
 
 /// A stage whose storage is asked through a proxy that does what it is told.
 struct Broken {
@@ -111,6 +109,7 @@ fn faults() -> Vec<(&'static str, Fault)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_storage_does_there_is_a_good_backup_or_none() {
+    let _alone = ONE_AFTER_THE_OTHER.lock().await;
     let first = Broken::new().await;
     first.run(&["run"], Plan::none()).await.good();
     let before = first.proxy.requests();
@@ -171,6 +170,7 @@ async fn whatever_storage_does_there_is_a_good_backup_or_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_verify_is_inconclusive_and_a_flipped_bit_is_corrupt() {
+    let _alone = ONE_AFTER_THE_OTHER.lock().await;
     let broken = Broken::new().await;
     let made = broken.run(&["run"], Plan::none()).await.good();
     let throttled = Plan {

@@ -13,9 +13,7 @@ use silo_mongo::mongodb::bson::{Binary, Document, doc};
 use silo_testkit::wire::Wire;
 
 use crate::stage::{BUCKET, PREFIX, Stage, ended};
-
-/// How many run at once: each waits most of the time.
-const AT_ONCE: usize = 8;
+use crate::{AT_ONCE, ONE_AFTER_THE_OTHER};
 
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,6 +133,7 @@ impl Wired {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_200_points_nothing_is_published_and_the_next_run_clears_up() {
+    let _alone = ONE_AFTER_THE_OTHER.lock().await;
     // Cutting the wire to storage takes longest, because storage is asked again: a part of the points.
     let cases: Vec<(Victim, f64)> = (0..200)
         .map(|at| {

@@ -1,0 +1,17 @@
+//! Many runs at once, each broken in another way. A binary of its own: beside them nothing else has time for its work.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it must be"
+)]
+#![expect(dead_code, reason = "the stage has more than these two need")]
+
+mod faults;
+mod killed;
+#[path = "../backup/stage.rs"]
+mod stage;
+
+/// How many runs at once; and one matrix after the other.
+const AT_ONCE: usize = 6;
+static ONE_AFTER_THE_OTHER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
