@@ -112,7 +112,7 @@ mod tests {
             .iter()
             .map(|probe| (probe.name.as_str(), probe.kind, probe.target()))
             .collect();
-        assert_eq!(probes.len(), 5);
+        assert_eq!(probes.len(), 6);
         assert!(probes.contains(&(
             "oven",
             Kind::Oven,
@@ -161,7 +161,7 @@ mod tests {
                 "feed"
             ]
         );
-        let (oven, feed) = (&settings.probes[0], &settings.probes[4]);
+        let (oven, feed) = (&settings.probes[0], &settings.probes[5]);
         assert_eq!(
             (oven.interval.as_secs(), oven.target().as_str()),
             (5, "http://oven.example:3002/")
