@@ -104,16 +104,12 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
             continue;
         };
         let id = &decision.id;
-        let file = entry
-            .manifest
-            .to_file()
-            .map_err(|error| Error::Engine(error.to_string()))?;
         let pruned = Pruned {
             at: Timestamp::now(),
             why: decision.why.join("; "),
             sha256: entry.sha256.clone(),
             key: entry.manifest.archive.key.clone(),
-            file: Some(String::from_utf8_lossy(&file).into_owned()),
+            file: Some(String::from_utf8_lossy(&entry.file).into_owned()),
         };
         // What is left of it is there before it goes: broken off in between, it has both, and goes the next time.
         repository

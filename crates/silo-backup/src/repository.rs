@@ -50,6 +50,8 @@ pub struct Entry {
     pub manifest: Manifest,
     /// The SHA-256 of its file.
     pub sha256: String,
+    /// The file itself, as it was written: another version of Silo would write it in another way.
+    pub file: Bytes,
     /// When it was restored the last time, and how that went.
     pub drill: Option<Drill>,
     /// Why it counts as good although it was held.
@@ -291,6 +293,7 @@ impl Repository {
                         Ok(manifest) => shelf.entries.push(Entry {
                             manifest,
                             sha256: sha256(&file),
+                            file: file.clone(),
                             drill: None,
                             accepted: None,
                             trouble: None,

@@ -10,6 +10,7 @@ mod alone;
 mod copies;
 mod moment;
 mod mongodump;
+mod pruned;
 mod restores;
 mod round_trip;
 mod secrets;

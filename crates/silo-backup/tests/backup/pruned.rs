@@ -1,0 +1,76 @@
+//! What retention lets go is deleted in two steps, and comes back between them.
+
+use jiff::{SignedDuration, Timestamp};
+use silo_backup::manifest::Manifest;
+
+use crate::stage::{PREFIX, Stage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_backup_goes_and_comes_back_and_nothing_else_is_touched() {
+    let stage = Stage::filled().await;
+    let id = stage.backup().await;
+    stage.write("theirs/data.bin", b"theirs".to_vec()).await;
+    let file = stage.read(&format!("{PREFIX}manifests/{id}.json")).await;
+    let archive = stage.read(&format!("{PREFIX}data/{id}.archive.gz")).await;
+    let mut made = Vec::new();
+    // Sixteen of one day long ago: no rule keeps more than the newest of them and the newest seven that count.
+    for hour in 0..16 {
+        let mut old = Manifest::from_file(&file).unwrap();
+        let at = Timestamp::now() - SignedDuration::from_hours(24 * 40)
+            + SignedDuration::from_mins(hour);
+        (old.started_at, old.as_of) = (at, at);
+        old.id = format!(
+            "{}-{}",
+            at.strftime("%Y%m%dT%H%M%SZ"),
+            "abcdefghijklmnop"
+                .chars()
+                .cycle()
+                .skip(usize::try_from(hour).unwrap())
+                .take(6)
+                .collect::<String>()
+        );
+        old.archive.key = format!("data/{}.archive.gz", old.id);
+        stage
+            .write(&format!("{PREFIX}{}", old.archive.key), archive.clone())
+            .await;
+        stage
+            .write(
+                &format!("{PREFIX}manifests/{}.json", old.id),
+                old.to_file().unwrap(),
+            )
+            .await;
+        made.push(old.id);
+    }
+    let before = stage.keys().await;
+    stage.json(&["prune", "--dry-run"]).await;
+    assert_eq!(
+        stage.keys().await,
+        before,
+        "saying what would go deletes nothing"
+    );
+    stage.json(&["prune"]).await;
+    let left = stage.manifests().await;
+    assert_eq!(left.len(), 7, "the newest seven that count: {left:?}");
+    assert!(left.iter().any(|key| key.contains(&id)));
+    let after = stage.keys().await;
+    let archives = |keys: &[String]| keys.iter().filter(|key| key.contains("/data/")).count();
+    assert_eq!(
+        archives(&after),
+        archives(&before),
+        "archives go seven days later"
+    );
+    assert!(after.contains(&"theirs/data.bin".to_owned()));
+
+    let gone = &made[0];
+    let original = before
+        .iter()
+        .find(|key| key.ends_with(&format!("manifests/{gone}.json")))
+        .unwrap();
+    stage.json(&["prune", "--undo", gone]).await;
+    assert_eq!(stage.manifests().await.len(), 8);
+    assert_eq!(
+        Manifest::from_file(&stage.read(original).await).unwrap().id,
+        *gone
+    );
+    stage.json(&["verify", gone]).await;
+}
