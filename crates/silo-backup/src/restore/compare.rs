@@ -1,0 +1,101 @@
+//! Whether what was restored is what was backed up: every document read again, and how collections are built.
+
+use silo_mongo::fault::Fault;
+use silo_mongo::fingerprint::Fingerprint;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::{Document, RawBsonRef};
+use silo_mongo::structure::{self, Collection, Kind};
+
+use crate::archive::metadata;
+use crate::check;
+use crate::error::Error;
+use crate::manifest::{CollectionFacts, Manifest};
+use crate::progress::Reporter;
+
+/// Reads everything that was inserted, and compares.
+pub(super) async fn compare(
+    manifest: &Manifest,
+    database: &Database,
+    report: &Reporter,
+) -> Result<(), Error> {
+    report.begin("comparing", Some(manifest.documents()), "documents");
+    for want in manifest
+        .collections
+        .iter()
+        .filter(|want| want.kind != Kind::View.word())
+    {
+        report.at(&want.name);
+        let collection = Collection {
+            name: want.name.clone(),
+            kind: Kind::of_word(&want.kind),
+            options: Document::new(),
+            uuid: None,
+            indexes: Vec::new(),
+        };
+        let data_name = collection.data_name();
+        let mut fingerprint = Fingerprint::default();
+        let read = structure::read_all(database, &data_name, None, async |batch| {
+            let mut count = 0;
+            for document in batch.doc_slices().map_err(|error| Fault::from(&error))? {
+                let Ok(RawBsonRef::Document(document)) = document else {
+                    return Err(Fault::Unreadable);
+                };
+                fingerprint.add(document.as_bytes());
+                count += 1;
+            }
+            report.add(count);
+            Ok(())
+        });
+        read.await.map_err(Error::database::<Fault>(format!(
+            "reading {} again",
+            want.name
+        )))?;
+        if !fingerprint.sums().same_documents(&want.sums) {
+            return Err(Error::Corrupt(format!(
+                "{} does not hold the documents that it should",
+                want.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How what another tool restored differs from the backup.
+///
+/// # Errors
+/// Why it could not be read; [`Error::Corrupt`] when documents differ.
+pub async fn compare_all(
+    manifest: &Manifest,
+    database: &Database,
+    report: &Reporter,
+) -> Result<Vec<String>, Error> {
+    compare(manifest, database, report).await?;
+    differences(manifest, database).await
+}
+
+/// How the build of what is there differs from what should be.
+pub(super) async fn differences(
+    manifest: &Manifest,
+    database: &Database,
+) -> Result<Vec<String>, Error> {
+    let have = structure::list(database)
+        .await
+        .map_err(Error::database("listing what was restored"))?;
+    let mut wrong = Vec::new();
+    for want in &manifest.collections {
+        match have.iter().find(|have| have.name == want.name) {
+            None => wrong.push(format!("{} is missing", want.name)),
+            Some(have) => {
+                let have = CollectionFacts {
+                    name: have.name.clone(),
+                    kind: have.kind.word().into(),
+                    sums: want.sums.clone(),
+                    options: metadata::extended(&have.options),
+                    indexes: have.indexes.iter().map(metadata::extended).collect(),
+                };
+                wrong.extend(check::structure(want, &have));
+            }
+        }
+    }
+    Ok(wrong)
+}

@@ -1,0 +1,208 @@
+//! Creating the collections, and inserting the documents, while the archive is read.
+
+use bson::{RawDocument, RawDocumentBuf};
+use silo_core::secret::Secret;
+use silo_mongo::mongodb::Database;
+use silo_mongo::structure::{Collection, Kind};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Made, create};
+use crate::archive::reader::{self, Visitor};
+use crate::archive::{Prelude, metadata};
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::pipeline::{self, Incoming, identity_of};
+use crate::progress::Reporter;
+use crate::repository::Repository;
+
+/// How many documents are inserted at once, and how many bytes.
+const BATCH: usize = 500;
+const BATCH_BYTES: usize = 1024 * 1024;
+/// How many batches are under way: while the server writes one, the next is read and sent.
+const UNDER_WAY: usize = 2;
+
+/// What the reader of an archive hands on.
+enum Step {
+    Collections(Vec<Collection>),
+    Documents(usize, Vec<RawDocumentBuf>),
+}
+
+/// Creates the collections and inserts the documents.
+pub(super) async fn load(
+    repository: &Repository,
+    manifest: &Manifest,
+    database: &Database,
+    identity: Option<&Secret>,
+    report: &Reporter,
+    made: &mut Made,
+) -> Result<Vec<Collection>, Error> {
+    report.begin("inserting", Some(manifest.documents()), "documents");
+    let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);
+    let (out, mut steps) = mpsc::channel(1);
+    let archive = manifest.archive.clone();
+    let identity = identity.and_then(identity_of);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut incoming = Incoming::new(chunks);
+        let read = {
+            let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
+            let plain = pipeline::open(&mut incoming, archive.compression, identity)
+                .map_err(reader::Error::from);
+            plain.and_then(|plain| {
+                reader::read(
+                    plain,
+                    &mut Loader {
+                        out,
+                        place: 0,
+                        batch: Vec::new(),
+                        bytes: 0,
+                    },
+                )
+            })
+        };
+        match (read, incoming.broke.take()) {
+            (Ok(_), _) => Ok(()),
+            (Err(_), Some(broke)) => Err(Error::Inconclusive(format!(
+                "the archive could not be read to its end: {broke}"
+            ))),
+            (Err(error), None) => Err(Error::Corrupt(format!(
+                "the archive changed after it was verified: {error}"
+            ))),
+        }
+    });
+    let mut collections = Vec::new();
+    while let Some(step) = steps.recv().await {
+        match step {
+            Step::Collections(announced) => {
+                for collection in announced
+                    .iter()
+                    .filter(|collection| collection.kind != Kind::View)
+                {
+                    made.names.push(collection.name.clone());
+                    create(database, collection).await?;
+                }
+                collections = announced;
+            }
+            Step::Documents(place, documents) => {
+                let collection: &Collection = &collections[place];
+                report.at(&collection.name);
+                // A capped collection keeps the order in which its documents came.
+                let others = if collection.is_capped() {
+                    0
+                } else {
+                    UNDER_WAY - 1
+                };
+                report.add(made.inserts.until(others).await?);
+                made.inserts.begin(database, collection, documents);
+            }
+        }
+    }
+    report.add(made.inserts.until(0).await?);
+    reading
+        .await
+        .map_err(|_panic| Error::Engine("reading the archive broke off".into()))??;
+    Ok(collections)
+}
+
+/// The batches that are under way, each in a task of its own, so that they go on while the next is read.
+#[derive(Default)]
+pub(super) struct Inserts(JoinSet<Result<u64, Error>>);
+
+impl Inserts {
+    fn begin(
+        &mut self,
+        database: &Database,
+        collection: &Collection,
+        documents: Vec<RawDocumentBuf>,
+    ) {
+        let name = collection.data_name();
+        let into = database.collection::<RawDocumentBuf>(&name);
+        // Older documents need not meet a rule that was made after them.
+        let ruled = collection.options.contains_key("validator");
+        self.0.spawn(async move {
+            let count = u64::try_from(documents.len()).unwrap_or_default();
+            let inserted = into
+                .insert_many(documents)
+                .ordered(true)
+                .bypass_document_validation(ruled)
+                .await;
+            inserted
+                .map(|_| count)
+                .map_err(|error| Error::database(format!("inserting into {name}"))(&error))
+        });
+    }
+
+    /// Waits until at most so many are under way, and answers how many documents have been inserted meanwhile.
+    async fn until(&mut self, most: usize) -> Result<u64, Error> {
+        let mut documents = 0;
+        while self.0.len() > most
+            && let Some(inserted) = self.0.join_next().await
+        {
+            documents +=
+                inserted.map_err(|_panic| Error::Engine("inserting broke off".into()))??;
+        }
+        Ok(documents)
+    }
+
+    /// Waits until none is under way, however they end.
+    pub(super) async fn finish(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+/// Collects documents into batches.
+struct Loader {
+    out: mpsc::Sender<Step>,
+    place: usize,
+    batch: Vec<RawDocumentBuf>,
+    bytes: usize,
+}
+
+impl Loader {
+    fn send(&mut self, step: Step) -> Result<(), reader::Error> {
+        let sent = self.out.blocking_send(step);
+        sent.map_err(|_gone| {
+            reader::Error::Read(std::io::Error::other("nobody takes the documents any more"))
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), reader::Error> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        self.send(Step::Documents(self.place, batch))
+    }
+}
+
+impl Visitor for Loader {
+    fn prelude(&mut self, prelude: &Prelude) -> Result<(), reader::Error> {
+        let read = prelude.namespaces.iter().map(|namespace| {
+            metadata::read(&namespace.collection, namespace.kind, &namespace.metadata)
+        });
+        let collections = read.collect::<Option<Vec<_>>>();
+        let collections = collections.ok_or_else(|| {
+            reader::Error::Corrupt("what is said of a collection cannot be read".into())
+        })?;
+        self.send(Step::Collections(collections))
+    }
+
+    fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), reader::Error> {
+        if place != self.place {
+            self.flush()?;
+            self.place = place;
+        }
+        self.bytes += document.as_bytes().len();
+        self.batch.push(document.to_owned());
+        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end(&mut self, _: usize) -> Result<(), reader::Error> {
+        self.flush()
+    }
+}
