@@ -1,6 +1,7 @@
 //! The command line: results to standard output, talk and progress to standard error, and an exit code that says how it ended.
 
 mod print;
+mod restore;
 mod selftest;
 mod show;
 
@@ -21,13 +22,12 @@ use silo_web::server::refuse_to_start;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::print::Out;
+use self::restore::Restore;
 use crate::context::Context;
-use crate::erasure;
 use crate::error::{EXIT_HELD, EXIT_USAGE, Error, exit_codes};
 use crate::manifest::State;
 use crate::progress::Reporter;
 use crate::repository::{Accepted, Repository};
-use crate::restore::{self, Target};
 use crate::settings::Settings;
 use crate::{backup, drill, prune, standing, swap, verify};
 
@@ -127,26 +127,6 @@ struct At {
     /// A file that holds it, which nobody else can read
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     to_file: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Restore {
-    /// Its id, the beginning of it, or latest
-    backup: String,
-    #[command(flatten)]
-    to: At,
-    /// A new name: a database that does not exist
-    #[arg(long)]
-    database: String,
-    /// Read the second copy
-    #[arg(long)]
-    copy: bool,
-    /// Remove again what belongs to accounts that were deleted after the backup was made
-    #[arg(long)]
-    apply_erasures: bool,
-    /// Verify and look, and write nothing
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// Reads the command line and does it.
@@ -257,15 +237,7 @@ impl Verb {
                 let repository = destination(context, copy)?;
                 let shelf = repository.shelf().await?;
                 let manifest = &shelf.find(&backup)?.manifest;
-                let settings = &context.settings;
-                let read = verify::verify(
-                    repository,
-                    manifest,
-                    settings.identity.as_ref(),
-                    &settings.folder,
-                    report,
-                )
-                .await?;
+                let read = verify::verify(context, repository, manifest, report).await?;
                 let verdict = show::Verdict::new(manifest, read.findings.as_ref());
                 out.result(&verdict, || verdict.text());
             }
@@ -407,65 +379,6 @@ impl At {
 async fn open(uri: &Secret) -> Result<Client, Error> {
     let client = connect(uri, crate::NAME, Commands::default().into()).await;
     client.map_err(|error| Error::Refused(format!("the target {error}")))
-}
-
-impl Restore {
-    async fn run(self, context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
-        let settings = &context.settings;
-        let repository = destination(context, self.copy)?;
-        let shelf = repository.shelf().await?;
-        let manifest = &shelf.find(&self.backup)?.manifest;
-        if manifest.archive.recipient.is_some() && settings.identity.is_none() {
-            return Err(Error::Refused(
-                "the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into(),
-            ));
-        }
-        let uri = self.to.uri(context)?;
-        let client = open(&uri).await?;
-        let target = Target {
-            database: client.database(&self.database),
-            client,
-        };
-        restore::guard(
-            manifest,
-            Some((&settings.mongo, &settings.database)),
-            &target,
-            &uri,
-        )
-        .await?;
-        verify::verify(
-            repository,
-            manifest,
-            settings.identity.as_ref(),
-            &settings.folder,
-            report,
-        )
-        .await?;
-        let live = context.client.database(&settings.database);
-        let mut restored = show::Restored::new(manifest, &self.database);
-        if !self.dry_run {
-            let began = std::time::Instant::now();
-            restore::restore(
-                repository,
-                manifest,
-                &target,
-                settings.identity.as_ref(),
-                report,
-                &context.stop,
-            )
-            .await?;
-            restored.took_ms = Some(silo_core::units::whole_millis(began.elapsed()));
-            // Without the database that was backed up there are no tombstones to look at: that is said, and is no failure of the restore.
-            match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await
-            {
-                Ok(erasures) => restored.erasures = Some(erasures),
-                Err(error) if self.apply_erasures => return Err(error),
-                Err(error) => restored.erasures_unknown = Some(error.to_string()),
-            }
-        }
-        out.result(&restored, || restored.text());
-        Ok(ExitCode::SUCCESS)
-    }
 }
 
 /// Whether somebody typed the database's name.

@@ -152,9 +152,8 @@ async fn scratch(
     target: &Target,
     report: &Reporter,
 ) -> Result<Vec<String>, Error> {
-    let settings = &context.settings;
-    let identity = settings.identity.as_ref();
-    verify::verify(repository, manifest, identity, &settings.folder, report).await?;
+    let identity = context.settings.identity.as_ref();
+    verify::verify(context, repository, manifest, report).await?;
     mark(target).await?;
     restore::restore(
         repository,

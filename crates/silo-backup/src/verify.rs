@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::archive::reader;
 use crate::check::{Checker, Findings, differences};
+use crate::context::Context;
 use crate::error::Error;
 use crate::manifest::{ArchiveFacts, CollectionFacts, Manifest};
 use crate::pipeline::{self, Compression, Incoming, identity_of};
@@ -154,14 +155,21 @@ pub fn read_along(
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Inconclusive`], with everything that was found.
 pub async fn verify(
+    context: &Context,
     repository: &Repository,
     manifest: &Manifest,
-    identity: Option<&Secret>,
-    folder: &Path,
     report: &Reporter,
 ) -> Result<Read, Error> {
     report.begin("verifying", Some(manifest.documents()), "documents");
-    let read = read_back(repository, &manifest.archive, identity, folder, report).await?;
+    let settings = &context.settings;
+    let read = read_back(
+        repository,
+        &manifest.archive,
+        settings.identity.as_ref(),
+        &settings.folder,
+        report,
+    )
+    .await?;
     if let Some(findings) = &read.findings {
         as_written(&manifest.collections, findings)?;
     }

@@ -100,19 +100,11 @@ async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
 }
 
 async fn verified(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let settings = &context.settings;
     let mut told = Vec::new();
     for repository in context.repositories() {
         let shelf = repository.shelf().await?;
         let manifest = &shelf.find("latest")?.manifest;
-        verify::verify(
-            repository,
-            manifest,
-            settings.identity.as_ref(),
-            &settings.folder,
-            report,
-        )
-        .await?;
+        verify::verify(context, repository, manifest, report).await?;
         told.push(repository.name);
     }
     Ok(format!("read back from {}", told.join(" and ")))

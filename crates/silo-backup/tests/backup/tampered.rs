@@ -6,11 +6,13 @@ use rand::{Rng, SeedableRng};
 use silo_backup::archive::reader::{self, Visitor};
 use silo_backup::archive::writer::Writer;
 use silo_backup::archive::{Prelude, metadata};
+use silo_backup::context::Context;
 use silo_backup::error::Error;
 use silo_backup::manifest::{Manifest, sha256};
 use silo_backup::progress::Reporter;
-use silo_backup::repository::Repository;
+use silo_backup::settings::Settings;
 use silo_backup::verify::verify;
+use silo_core::settings::Settings as Reader;
 use silo_mongo::mongodb::bson::{RawDocumentBuf, doc};
 use std::io::{Read, Write};
 
@@ -131,8 +133,10 @@ async fn a_thousand_changes_are_found() {
         stage.fill(name, count).await;
     }
     let id = stage.backup().await;
-    let repository = Repository::new("primary", stage.spaces.clone(), BUCKET, PREFIX);
-    let published = repository
+    let settings = Settings::read(Reader::from_map(&stage.environment)).unwrap();
+    let context = Context::new(settings).await.unwrap();
+    let published = context
+        .primary
         .shelf()
         .await
         .unwrap()
@@ -144,14 +148,7 @@ async fn a_thousand_changes_are_found() {
     let stored = stage.read(&key).await;
     let parts = Parts::of(&stored);
     let check = async |manifest: &Manifest| {
-        verify(
-            &repository,
-            manifest,
-            None,
-            stage.folder.path(),
-            &Reporter::default(),
-        )
-        .await
+        verify(&context, &context.primary, manifest, &Reporter::default()).await
     };
     check(&published).await.unwrap();
     // Put together again it is the same to the last document: only so do the changes below prove anything.

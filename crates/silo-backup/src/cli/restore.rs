@@ -1,0 +1,93 @@
+//! `silo-backup restore`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use silo_core::units::whole_millis;
+
+use super::print::Out;
+use super::{At, destination, open, show};
+use crate::context::Context;
+use crate::erasure;
+use crate::error::Error;
+use crate::progress::Reporter;
+use crate::restore::{self, Target};
+use crate::verify;
+
+#[derive(Args)]
+pub(super) struct Restore {
+    /// Its id, the beginning of it, or latest
+    backup: String,
+    #[command(flatten)]
+    to: At,
+    /// A new name: a database that does not exist
+    #[arg(long)]
+    database: String,
+    /// Read the second copy
+    #[arg(long)]
+    copy: bool,
+    /// Remove again what belongs to accounts that were deleted after the backup was made
+    #[arg(long)]
+    apply_erasures: bool,
+    /// Verify and look, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Restore {
+    pub(super) async fn run(
+        self,
+        context: &Context,
+        out: &Out,
+        report: &Reporter,
+    ) -> Result<ExitCode, Error> {
+        let settings = &context.settings;
+        let repository = destination(context, self.copy)?;
+        let shelf = repository.shelf().await?;
+        let manifest = &shelf.find(&self.backup)?.manifest;
+        if manifest.archive.recipient.is_some() && settings.identity.is_none() {
+            return Err(Error::Refused(
+                "the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into(),
+            ));
+        }
+        let uri = self.to.uri(context)?;
+        let client = open(&uri).await?;
+        let target = Target {
+            database: client.database(&self.database),
+            client,
+        };
+        restore::guard(
+            manifest,
+            Some((&settings.mongo, &settings.database)),
+            &target,
+            &uri,
+        )
+        .await?;
+        verify::verify(context, repository, manifest, report).await?;
+        let live = context.client.database(&settings.database);
+        let mut restored = show::Restored::new(manifest, &self.database);
+        if !self.dry_run {
+            let began = Instant::now();
+            restore::restore(
+                repository,
+                manifest,
+                &target,
+                settings.identity.as_ref(),
+                report,
+                &context.stop,
+            )
+            .await?;
+            restored.took_ms = Some(whole_millis(began.elapsed()));
+            // Without the database that was backed up there are no tombstones to look at: that is said, and is no failure of the restore.
+            match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await
+            {
+                Ok(erasures) => restored.erasures = Some(erasures),
+                Err(error) if self.apply_erasures => return Err(error),
+                Err(error) => restored.erasures_unknown = Some(error.to_string()),
+            }
+        }
+        out.result(&restored, || restored.text());
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,185 @@
+//! What a repository had in it when it was read, and what of that is good.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::manifest::{Manifest, State};
+
+/// A manifest and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What was published.
+    pub manifest: Manifest,
+    /// The SHA-256 of its file.
+    pub sha256: String,
+    /// The file itself, as it was written: another version of Silo would write it in another way.
+    pub file: Bytes,
+    /// When it was restored the last time, and how that went.
+    pub drill: Option<Drill>,
+    /// Why it counts as good although it was held.
+    pub accepted: Option<Accepted>,
+    /// What is wrong with its archive, as far as a listing shows.
+    pub trouble: Option<String>,
+}
+
+impl Entry {
+    /// Whether it counts: verified and as expected, or accepted, and its archive is there.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        let as_expected = self.manifest.state == State::Verified || self.accepted.is_some();
+        let restores = self.drill.as_ref().is_none_or(|drill| drill.good);
+        as_expected && restores && self.trouble.is_none()
+    }
+
+    /// Whether it was restored, and came back whole.
+    #[must_use]
+    pub fn is_drilled(&self) -> bool {
+        self.is_good() && self.drill.as_ref().is_some_and(|drill| drill.good)
+    }
+}
+
+/// A restore into a scratch database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drill {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whether everything came back.
+    pub good: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// How many documents came back.
+    pub documents: u64,
+    /// What did not, or was not looked at.
+    pub notes: Vec<String>,
+}
+
+/// That somebody looked at a held backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// When.
+    pub at: Timestamp,
+    /// What they said.
+    pub why: String,
+}
+
+/// What is left of a backup that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pruned {
+    /// When.
+    pub at: Timestamp,
+    /// By which rule.
+    pub why: String,
+    /// The SHA-256 of its manifest's file.
+    pub sha256: String,
+    /// The key of its archive, below the prefix.
+    pub key: String,
+    /// Its manifest's file; gone when the archive is.
+    pub file: Option<String>,
+}
+
+/// Everything below the prefix, read at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf {
+    /// Backups, the oldest first.
+    pub entries: Vec<Entry>,
+    /// Manifests that cannot be read, and why.
+    pub unreadable: Vec<(String, String)>,
+    /// Backups that were deleted.
+    pub pruned: BTreeMap<String, Pruned>,
+    /// Archives: the key below the prefix, the bytes, when it was written.
+    pub archives: BTreeMap<String, (u64, Option<Timestamp>)>,
+}
+
+impl Shelf {
+    /// The newest backup.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Entry> {
+        self.entries.last()
+    }
+
+    /// The newest that counts.
+    #[must_use]
+    pub fn newest_good(&self) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.is_good())
+    }
+
+    /// A backup by its id, by `latest`, or by the beginning of its id when only one begins so.
+    ///
+    /// # Errors
+    /// That there is none, or more than one.
+    pub fn find(&self, name: &str) -> Result<&Entry, Error> {
+        if name == "latest" {
+            return self
+                .newest_good()
+                .ok_or_else(|| Error::NotFound("there is no good backup yet".into()));
+        }
+        let mut found = self
+            .entries
+            .iter()
+            .filter(|entry| !name.is_empty() && entry.manifest.id.starts_with(name));
+        match (found.next(), found.next()) {
+            (Some(entry), None) => Ok(entry),
+            (Some(_), Some(_)) => Err(Error::NotFound(format!(
+                "more than one backup begins with {name}"
+            ))),
+            _ => Err(Error::NotFound(format!(
+                "there is no backup {name}; `silo-backup list` tells which there are"
+            ))),
+        }
+    }
+
+    /// What has vanished or was changed behind our back: by the chain of manifests, by what the database remembers (`published`: id and
+    /// SHA-256), and by the archives that are there.
+    #[must_use]
+    pub fn problems(&self, published: &[(String, String)]) -> Vec<String> {
+        let mut problems: Vec<String> = self
+            .unreadable
+            .iter()
+            .map(|(id, why)| format!("the manifest of {id} cannot be read: {why}"))
+            .collect();
+        let unreadable = |id: &str| {
+            self.unreadable
+                .iter()
+                .any(|(unreadable, _)| unreadable == id)
+        };
+        let links = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.manifest.previous.as_ref());
+        let links = links.map(|previous| (&previous.id, &previous.sha256));
+        for (id, sha256) in links.chain(published.iter().map(|(id, sha256)| (id, sha256))) {
+            let here = self
+                .entries
+                .iter()
+                .find(|entry| entry.manifest.id == *id)
+                .map(|entry| &entry.sha256);
+            let known = here.or_else(|| self.pruned.get(id).map(|pruned| &pruned.sha256));
+            match known {
+                Some(known) if known == sha256 => {}
+                Some(_) => problems.push(format!(
+                    "the manifest of {id} was changed after it was published"
+                )),
+                None if unreadable(id) => {}
+                None => problems.push(format!("the manifest of {id} has vanished")),
+            }
+        }
+        let troubles = self.entries.iter().filter_map(|entry| {
+            Some(format!(
+                "{}: {}",
+                entry.manifest.id,
+                entry.trouble.as_ref()?
+            ))
+        });
+        problems.extend(troubles);
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+}
