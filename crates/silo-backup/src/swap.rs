@@ -65,15 +65,16 @@ pub async fn swap(
             )));
         }
         _ => {
-            if !names(client, restored)
-                .await?
-                .iter()
-                .any(|(_, kind)| *kind == Kind::Collection)
-            {
+            let (used, new) = (
+                movable(client, database).await?,
+                movable(client, restored).await?,
+            );
+            if !new.iter().any(|new| new.kind == Kind::Collection) {
                 return Err(Error::Refused(format!(
                     "there is nothing in {restored} to go live with"
                 )));
             }
+            log::info!(database, restored, aside = used.len(), moved = new.len(); "a swap begins");
             let kept = format!(
                 "{database}_before_{}",
                 Timestamp::now().strftime("%Y%m%dT%H%M%SZ")
@@ -113,17 +114,13 @@ pub async fn unswap(client: &Client, database: &str, report: &Reporter) -> Resul
         return Err(Error::Refused(format!("{database} was never swapped")));
     };
     let swap = read(&entry);
-    let back = moved(&swaps, database, "back").await?;
-    if !back {
+    // From here on there is only the way back.
+    mark(&swaps, database, doc! { "state": "unswapping" }).await?;
+    if !moved(&swaps, database, "back").await? {
         if moved(&swaps, database, "aside").await? {
             move_all(client, &swap.database, &swap.restored, report).await?;
         }
-        mark(
-            &swaps,
-            database,
-            doc! { "state": "unswapping", "back": true },
-        )
-        .await?;
+        mark(&swaps, database, doc! { "back": true }).await?;
     }
     let moved = move_all(client, &swap.kept, &swap.database, report).await?;
     let gone = swaps.delete_one(doc! { "_id": database }).await;
@@ -161,29 +158,33 @@ fn read(entry: &Document) -> Swap {
     }
 }
 
-async fn names(
-    client: &Client,
-    database: &str,
-) -> Result<Vec<(structure::Collection, Kind)>, Error> {
+async fn list(client: &Client, database: &str) -> Result<Vec<structure::Collection>, Error> {
     let all = structure::list(&client.database(database)).await;
-    let all = all.map_err(Error::database(format!("listing {database}")))?;
-    Ok(all
-        .into_iter()
-        .map(|collection| {
-            let kind = collection.kind;
-            (collection, kind)
-        })
-        .collect())
+    all.map_err(Error::database(format!("listing {database}")))
 }
 
-/// Moves every collection of one database into another; views are made again. Nothing that is there is replaced.
+/// What is in a database, when all of it can be moved.
+async fn movable(client: &Client, database: &str) -> Result<Vec<structure::Collection>, Error> {
+    let all = list(client, database).await?;
+    match all.iter().find(|found| found.kind == Kind::TimeSeries) {
+        None => Ok(all),
+        Some(series) => Err(Error::Refused(format!(
+            "{} of {database} is a time series, which no server renames; nothing was moved",
+            series.name
+        ))),
+    }
+}
+
+/// Moves every collection of one database into another; views are made again, and one that was made already is only dropped where it
+/// came from. Nothing that is there is replaced.
 async fn move_all(
     client: &Client,
     from: &str,
     to: &str,
     report: &Reporter,
 ) -> Result<usize, Error> {
-    let all = names(client, from).await?;
+    let all = movable(client, from).await?;
+    let there = list(client, to).await?;
     report.begin(
         "moving",
         Some(u64::try_from(all.len()).unwrap_or_default()),
@@ -191,33 +192,33 @@ async fn move_all(
     );
     let admin = client.database("admin");
     let mut moved = 0;
-    for (collection, kind) in all {
+    for collection in all {
         let name = &collection.name;
         report.at(name);
         let fault = |error| Error::database(format!("moving {name} from {from} to {to}"))(&error);
-        match kind {
-            Kind::Collection => {
+        match collection.kind {
+            Kind::Collection | Kind::TimeSeries => {
                 let rename = doc! { "renameCollection": format!("{from}.{name}"), "to": format!("{to}.{name}"), "dropTarget": false };
                 admin.run_command(rename).await.map_err(fault)?;
             }
             Kind::View => {
-                let mut create = doc! { "create": name };
-                create.extend(collection.options.clone());
-                client
-                    .database(to)
-                    .run_command(create)
-                    .await
-                    .map_err(fault)?;
+                let same = |there: &&structure::Collection| {
+                    there.name == *name && there.options == collection.options
+                };
+                if !there.iter().any(|there| same(&there)) {
+                    let mut create = doc! { "create": name };
+                    create.extend(collection.options.clone());
+                    client
+                        .database(to)
+                        .run_command(create)
+                        .await
+                        .map_err(fault)?;
+                }
                 client
                     .database(from)
                     .run_command(doc! { "drop": Bson::String(name.clone()) })
                     .await
                     .map_err(fault)?;
-            }
-            Kind::TimeSeries => {
-                return Err(Error::Refused(format!(
-                    "{name} is a time series, which no server renames; move it by hand"
-                )));
             }
         }
         moved += 1;

@@ -449,6 +449,21 @@ mod tests {
     }
 
     #[test]
+    fn without_room_on_disk_nobody_says_that_keys_are_unique() {
+        let gone = tempfile::tempdir().unwrap().path().join("gone");
+        let mut keys = UniqueKeys::new(gone);
+        let id = doc! { "name": "_id_", "key": { "_id": 1 } };
+        let place = keys.watch("things", &id).unwrap().unwrap();
+        let added = (0..300_000_i64).try_for_each(|id| {
+            keys.add(
+                place,
+                &RawDocumentBuf::try_from(&doc! { "_id": id }).unwrap(),
+            )
+        });
+        assert_eq!(added.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn more_keys_than_fit_into_memory_are_sorted_on_disk() {
         let mut keys = UniqueKeys::new(std::env::temp_dir());
         let place = keys

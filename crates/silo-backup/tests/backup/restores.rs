@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED, EXIT_USAGE};
 use silo_backup::manifest::sha256;
 use silo_mongo::mongodb::bson::{DateTime, Document, doc};
+use silo_testkit::wire::Wire;
 
 use crate::stage::{DATABASE, Stage};
 
@@ -177,6 +178,88 @@ async fn a_backup_goes_live_and_back() {
         ])
         .await
         .ends_with(EXIT_REFUSED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
+    const POINTS: u64 = 12;
+    let stage = Stage::new().await;
+    for (database, documents) in [(DATABASE, 3), ("back", 5)] {
+        let database = stage.client.database(database);
+        for name in ["moods", "users", "things"] {
+            let filled = (0..documents).map(|number| doc! { "_id": number });
+            database
+                .collection::<Document>(name)
+                .insert_many(filled)
+                .await
+                .unwrap();
+        }
+        let view = doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "_id": { "$gt": 0 } } }] };
+        database.run_command(view).await.unwrap();
+    }
+    let owner = stage.mongo.uri();
+    let (before, after) = owner.split_once('@').unwrap();
+    let (address, rest) = after.split_once('/').unwrap();
+    let wire = Wire::start(address.parse().unwrap()).await.unwrap();
+    let to = format!("{before}@{}/{rest}", wire.address());
+    let swap = [
+        "swap",
+        "--database",
+        DATABASE,
+        "--restored",
+        "back",
+        "--to",
+        &to,
+        "--confirm",
+        DATABASE,
+    ];
+    let unswap = [
+        "unswap",
+        "--database",
+        DATABASE,
+        "--to",
+        &to,
+        "--confirm",
+        DATABASE,
+    ];
+    let live = async || {
+        let mut counts = Vec::new();
+        for name in ["moods", "users", "things", "glad"] {
+            counts.push(count(&stage, DATABASE, name).await);
+        }
+        counts
+    };
+    let mut lengths = Vec::new();
+    for (command, there) in [(&swap[..], [5, 5, 5, 4]), (&unswap[..], [3, 3, 3, 2])] {
+        wire.mend();
+        stage.run(command).await.ends_with(0);
+        lengths.push(wire.bytes());
+        assert_eq!(live().await, there);
+    }
+    let mut broken = 0;
+    for point in 1..=POINTS {
+        for ((command, length), there) in [&swap[..], &unswap[..]]
+            .iter()
+            .zip(&lengths)
+            .zip([[5, 5, 5, 4], [3, 3, 3, 2]])
+        {
+            wire.cut_at(length * point / (POINTS + 1));
+            broken += usize::from(stage.run(command).await.code != Some(0));
+            wire.mend();
+            // What was cut in its last words has been done, and is not done twice.
+            if live().await != there {
+                stage.run(command).await.ends_with(0);
+            }
+            assert_eq!(live().await, there, "point {point}");
+            if there[0] == 3 {
+                // The swap is closed too, or it is closed now.
+                stage.run(command).await;
+                assert_eq!(live().await, there, "point {point}");
+                assert_eq!(count(&stage, "back", "moods").await, 5, "point {point}");
+            }
+        }
+    }
+    assert!(broken > 16, "{broken} of 24 were broken off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
