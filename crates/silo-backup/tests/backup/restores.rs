@@ -236,6 +236,17 @@ async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
         lengths.push(wire.bytes());
         assert_eq!(live().await, there);
     }
+    // As when it breaks off after a view was made anew and before the old one was dropped.
+    stage.run(&swap).await.ends_with(0);
+    let made = doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "_id": { "$gt": 0 } } }] };
+    stage
+        .client
+        .database("back")
+        .run_command(made)
+        .await
+        .unwrap();
+    stage.run(&unswap).await.ends_with(0);
+    assert_eq!(live().await, [3, 3, 3, 2]);
     let mut broken = 0;
     for point in 1..=POINTS {
         for ((command, length), there) in [&swap[..], &unswap[..]]
