@@ -18,6 +18,7 @@ use silo_core::settings::Settings as Reader;
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
 use silo_mongo::mongodb::Client;
+use silo_web::healthcheck;
 use silo_web::server::refuse_to_start;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,6 +52,8 @@ enum Verb {
     Serve,
     /// Make a backup now
     Run,
+    /// Whether the service that runs beside this answers; for containers
+    Healthcheck,
     /// List backups, the newest first
     List,
     /// Read a backup back, every byte of it, and compare it with its manifest
@@ -144,6 +147,9 @@ pub fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refuse_to_start(crate::NAME, &error),
     };
+    if matches!(arguments.command, Some(Verb::Healthcheck)) {
+        return healthcheck::ask(settings.bind);
+    }
     logging::start(settings.log_format, &filter(&arguments, &settings));
     let out = Out {
         json: arguments.json,
@@ -213,7 +219,8 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
 impl Verb {
     async fn run(self, context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
         match self {
-            Self::Serve => {}
+            // Answered before.
+            Self::Serve | Self::Healthcheck => {}
             Self::Run => {
                 let made = backup::run(context, report).await?;
                 out.result(&made, || show::made(&made));

@@ -112,8 +112,24 @@ pub const BACKUP_COPY_SECRET: &str = "BACKUP_COPY_SECRET";
 pub const DRILL_CONNECTION_STRING: &str = "DRILL_CONNECTION_STRING";
 /// Where MongoDB's own tools are.
 pub const MONGO_TOOLS: &str = "MONGO_TOOLS";
+/// Where the overview is written to in a few lines.
+pub const STATUS_FILE: &str = "STATUS_FILE";
 /// Where silo-backup answers.
 pub const BACKUP_API_URL: &str = "BACKUP_API_URL";
+/// Who may sign in at the gateway.
+pub const SILO_USERS: &str = "SILO_USERS";
+/// Everybody's connection strings to mongod.
+pub const MONGO_ACCOUNTS: &str = "MONGO_ACCOUNTS";
+/// The name by which mongod is reached.
+pub const MONGO_HOST: &str = "MONGO_HOST";
+/// The name of mongod's replica set.
+pub const MONGO_REPLICA_SET: &str = "MONGO_REPLICA_SET";
+/// Where mongod reads its certificate.
+pub const MONGO_TLS_FOLDER: &str = "MONGO_TLS_FOLDER";
+/// Where mongod's clients on the same machine read whom to trust.
+pub const MONGO_CA_FOLDER: &str = "MONGO_CA_FOLDER";
+/// Where Caddy keeps its certificates.
+pub const CADDY_DATA: &str = "CADDY_DATA";
 /// The address a service listens on.
 pub const BIND: &str = "BIND";
 /// How log lines look.
@@ -459,11 +475,67 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "where silo-backup answers, for its siblings",
     },
     Variable {
+        name: STATUS_FILE,
+        key: "probe.status_file",
+        default: None,
+        secret: false,
+        meaning: "a file that silo-services-probe writes the overview to in a few lines, for the gateway to show while everything else is stopped",
+    },
+    Variable {
+        name: SILO_USERS,
+        key: "gate.users",
+        default: None,
+        secret: true,
+        meaning: "who may sign in: lines of a name and an argon2id hash, as `silo-gate hash NAME` prints them",
+    },
+    Variable {
+        name: MONGO_ACCOUNTS,
+        key: "mongod.accounts",
+        default: None,
+        secret: true,
+        meaning: "who uses mongod: lines of a job (root, reader, backup, drill, browser, certificate, client) and a connection string",
+    },
+    Variable {
+        name: MONGO_HOST,
+        key: "mongod.host",
+        default: None,
+        secret: false,
+        meaning: "the name by which mongod is reached, by itself too, such as silo.aesthetic.computer",
+    },
+    Variable {
+        name: MONGO_REPLICA_SET,
+        key: "mongod.replica_set",
+        default: Some("rs0"),
+        secret: false,
+        meaning: "the name of mongod's replica set, which AC's connection strings carry",
+    },
+    Variable {
+        name: MONGO_TLS_FOLDER,
+        key: "mongod.tls_folder",
+        default: Some("/var/lib/silo/tls"),
+        secret: false,
+        meaning: "where mongod's certificate and key are put",
+    },
+    Variable {
+        name: MONGO_CA_FOLDER,
+        key: "mongod.ca_folder",
+        default: Some("/var/lib/silo/ca"),
+        secret: false,
+        meaning: "where the certificates are put that mongod's clients on this machine trust",
+    },
+    Variable {
+        name: CADDY_DATA,
+        key: "mongod.caddy_data",
+        default: Some("/data/caddy"),
+        secret: false,
+        meaning: "where Caddy keeps its certificates",
+    },
+    Variable {
         name: BIND,
         key: "bind",
         default: None,
         secret: false,
-        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103, silo-backup 127.0.0.1:7104)",
+        meaning: "the address this service listens on; each service has its own default (silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103, silo-backup 127.0.0.1:7104, silo-gate 127.0.0.1:7105)",
     },
     Variable {
         name: LOG_FORMAT,

@@ -7,6 +7,7 @@ use silo_core::logging;
 use silo_core::settings::Settings as Reader;
 use silo_db_api::settings::Settings;
 use silo_mongo::commands::Commands;
+use silo_web::healthcheck;
 use silo_web::server::refuse_to_start;
 
 fn main() -> ExitCode {
@@ -14,6 +15,9 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refuse_to_start(silo_db_api::NAME, &error),
     };
+    if healthcheck::is_asked() {
+        return healthcheck::ask(settings.bind);
+    }
     logging::start(settings.log_format, &settings.log_filter);
     match actix_web::rt::System::new().block_on(run(&settings)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,6 +27,7 @@ pub mod probe;
 
 pub mod settings;
 pub mod state;
+pub mod status;
 
 use std::net::TcpListener;
 

@@ -80,7 +80,7 @@ pub struct NewUsers {
 /// What the database holds.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Collections {
-    total: Total,
+    pub(crate) total: Total,
     disposable: Disposable,
 }
 
@@ -88,9 +88,9 @@ pub struct Collections {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Total {
-    collections: Option<u64>,
-    documents: Option<u64>,
-    data_bytes: Option<u64>,
+    pub(crate) collections: Option<u64>,
+    pub(crate) documents: Option<u64>,
+    pub(crate) data_bytes: Option<u64>,
 }
 
 /// What of it may be thrown away.
@@ -104,7 +104,7 @@ pub struct Disposable {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Database {
-    status: String,
+    pub(crate) status: String,
     version: Option<String>,
     uptime_seconds: Option<u64>,
 }
@@ -121,8 +121,8 @@ pub struct Keeps {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    bytes: Option<u64>,
-    objects: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) objects: Option<u64>,
     known_bytes: Option<u64>,
     scan: Scan,
 }
@@ -138,11 +138,11 @@ pub struct Scan {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backup {
-    last_good: Option<LastGood>,
-    overdue: bool,
+    pub(crate) last_good: Option<LastGood>,
+    pub(crate) overdue: bool,
     /// How many have vanished or were changed; silo-backup lists them.
     #[serde(deserialize_with = "counted")]
-    problems: usize,
+    pub(crate) problems: usize,
 }
 
 /// The newest backup that counts.
@@ -151,10 +151,10 @@ pub struct Backup {
 pub struct LastGood {
     id: String,
     #[schema(value_type = String, format = DateTime)]
-    as_of: Timestamp,
+    pub(crate) as_of: Timestamp,
     age_seconds: u64,
-    bytes: u64,
-    documents: u64,
+    pub(crate) bytes: u64,
+    pub(crate) documents: u64,
 }
 
 /// How many a list has.

@@ -10,7 +10,7 @@ use silo_core::logging::LogFormat;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
     AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_API_URL, BIND, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER,
-    RUST_LOG, STORAGE_API_URL,
+    RUST_LOG, STATUS_FILE, STORAGE_API_URL,
 };
 
 mod probes;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub connectivity: Vec<SocketAddr>,
     /// Where results are kept.
     pub folder: PathBuf,
+    /// The file that the overview is written to in a few lines, when there is to be one.
+    pub status: Option<PathBuf>,
     /// Where silo-db-api is.
     pub db_api: String,
     /// Where silo-storage-api is.
@@ -60,6 +62,7 @@ impl Settings {
             probes: probes(&mut from, [&db_api, &storage_api, &backup_api]),
             connectivity: connectivity(&mut from),
             folder: PathBuf::from(from.text(PROBE_FOLDER)),
+            status: from.optional_text(STATUS_FILE).map(PathBuf::from),
             db_api,
             storage_api,
             backup_api,

@@ -1,8 +1,11 @@
 //! What handlers may touch: the board, the overview, what is known of the AT-protocol network, and who listens.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use log::warn;
 use silo_web::sibling::Sibling;
 use silo_web::snapshot::{Snapshot, Source};
 use silo_web::stream::Streams;
@@ -16,6 +19,7 @@ use crate::overview::{self, Gatherer, Overview};
 use crate::probe::{Kind, Probe};
 use crate::prober::Prober;
 use crate::settings::Settings;
+use crate::status;
 
 /// How many clients may listen for changes.
 const LISTENERS: usize = 50;
@@ -41,6 +45,7 @@ pub struct State {
     fetcher: Fetcher,
     connectivity: Connectivity,
     db_api: Sibling,
+    status: Option<PathBuf>,
 }
 
 impl State {
@@ -77,6 +82,7 @@ impl State {
             fetcher: Fetcher::new()?,
             connectivity: Connectivity::new(settings.connectivity.clone()),
             db_api,
+            status: settings.status.clone(),
         })
     }
 
@@ -95,7 +101,19 @@ impl State {
             }
         }
         let (overview, gatherer) = (Arc::clone(&self.overview), Arc::clone(&self.gatherer));
-        tokio::spawn(async move { overview.keep_measuring(|| gatherer.gather()).await });
+        let status = self.status.clone();
+        tokio::spawn(async move {
+            let gather = || async {
+                let gathered = gatherer.gather().await;
+                if let (Some(file), Ok(gathered)) = (&status, &gathered)
+                    && let Err(error) = status::write(file, &gathered.value, Timestamp::now())
+                {
+                    warn!("STATUS_FILE cannot be written: {error}");
+                }
+                gathered
+            };
+            overview.keep_measuring(gather).await;
+        });
         let (overview, mut counts) = (Arc::clone(&self.overview), self.board.counts());
         tokio::spawn(async move {
             while counts.changed().await.is_ok() {

@@ -9,6 +9,7 @@ use silo_testkit::tools::workspace;
 
 /// The services, each a package and a binary of this name.
 const SERVICES: &[&str] = &[
+    "silo-gate",
     "silo-db-api",
     "silo-storage-api",
     "silo-services-probe",
@@ -33,7 +34,23 @@ pub fn build(release: bool) -> Result<PathBuf> {
     if !cargo.status().context("cannot start cargo")?.success() {
         bail!("the services do not build; cargo said why above");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), PathBuf::from);
-    Ok(target.join(if release { "release" } else { "debug" }))
+    Ok(target().join(if release { "release" } else { "debug" }))
+}
+
+/// Compiles what plays mongod in a container, and gives its file.
+pub(crate) fn stand_in() -> Result<PathBuf> {
+    const NAME: &str = "mongod-stand-in";
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--locked", "--quiet", "--package", "silo-testkit"])
+        .args(["--features", "servers", "--bin", NAME])
+        .current_dir(workspace());
+    if !cargo.status().context("cannot start cargo")?.success() {
+        bail!("{NAME} does not build; cargo said why above");
+    }
+    Ok(target().join("debug").join(NAME))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

@@ -1,8 +1,10 @@
-//! Silo's real processes run together on this machine: to look at (`up`), to test, to measure.
+//! Silo's real processes run together on this machine: to look at (`up`), to test (`e2e`), to measure (`bench`); and in
+//! containers, as on a droplet (`droplet`).
 
 pub mod stack;
 
 pub mod bench;
+pub mod droplet;
 pub mod e2e;
 pub mod up;
 

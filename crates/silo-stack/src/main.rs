@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use silo_stack::{bench, e2e, up};
+use silo_stack::{bench, droplet, e2e, up};
 use silo_testkit::say;
 
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Verb {
     Up(up::Up),
     /// Test the dashboard in a browser, on a stack of its own
     E2e(e2e::E2e),
+    /// Build the images, run everything in Docker, and look at it from outside
+    Droplet(droplet::Options),
     /// Measure size and speed of the optimised binaries
     Bench(bench::Bench),
 }
@@ -28,6 +30,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Verb::Up(up) => up.run().await,
         Verb::E2e(e2e) => e2e.run().await,
+        Verb::Droplet(droplet) => droplet.run().await,
         Verb::Bench(bench) => bench.run().await,
     };
     match outcome {

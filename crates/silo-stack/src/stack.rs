@@ -48,7 +48,7 @@ pub struct Plan {
     pub port: u16,
     /// Whether to print the parts' log lines.
     pub follow: bool,
-    /// Who may look: a user and the hash of their password; `None` for everybody.
+    /// Who may look: a user and their password; `None` for everybody.
     pub sign_in: Option<(String, String)>,
     /// How often the services measure, when not as often as they would.
     pub refresh_seconds: Option<u64>,
@@ -119,7 +119,9 @@ impl Stack {
         let probe = stack
             .start_services(&binaries, [&db_api, &storage_api, &backup])
             .await?;
+        let gate = stack.start_gate(&binaries).await?;
         let services = [
+            ("SILO_GATE", gate),
             ("SILO_DB_API", db_api),
             ("SILO_STORAGE_API", storage_api),
             ("SILO_SERVICES_PROBE", probe),
@@ -127,6 +129,15 @@ impl Stack {
         ];
         stack.start_caddy(&services).await?;
         Ok(stack)
+    }
+
+    /// Starts who knows the passwords; with an open door it still says what /db may be asked.
+    async fn start_gate(&mut self, binaries: &Path) -> Result<String> {
+        let nobody = || ("nobody".to_owned(), "nobody's password".to_owned());
+        let (user, password) = self.plan.sign_in.clone().unwrap_or_else(nobody);
+        let line = silo_gate::users::line(&user, &password).map_err(anyhow::Error::msg)?;
+        self.start_service("silo-gate", binaries, &[("SILO_USERS", line)])
+            .await
     }
 
     /// Ends everything, the last started first.

@@ -2,7 +2,7 @@
 //! and can be told to hang, to fail and to lie.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,7 +96,15 @@ impl StandIn {
     /// # Errors
     /// When it cannot listen.
     pub async fn start(role: Role) -> io::Result<Self> {
-        Self::serve(role, None).await
+        Self::serve(role, None, (Ipv4Addr::LOCALHOST, 0)).await
+    }
+
+    /// Starts one at an address of its own, for a stack whose parts find each other by fixed ports.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start_at(role: Role, address: (Ipv4Addr, u16)) -> io::Result<Self> {
+        Self::serve(role, None, address).await
     }
 
     /// Starts one that speaks TLS.
@@ -104,11 +112,15 @@ impl StandIn {
     /// # Errors
     /// When it cannot listen.
     pub async fn start_tls(role: Role, tls: SslAcceptor) -> io::Result<Self> {
-        Self::serve(role, Some(tls)).await
+        Self::serve(role, Some(tls), (Ipv4Addr::LOCALHOST, 0)).await
     }
 
-    async fn serve(role: Role, tls: Option<SslAcceptor>) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    async fn serve(
+        role: Role,
+        tls: Option<SslAcceptor>,
+        address: (Ipv4Addr, u16),
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {

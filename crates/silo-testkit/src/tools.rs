@@ -30,6 +30,8 @@ pub enum Tool {
     Rclone,
     /// Caddy.
     Caddy,
+    /// What reads Dockerfiles.
+    Hadolint,
     /// Node's module folder with `playwright-core` in it.
     NodeModules,
 }
@@ -45,6 +47,7 @@ impl Tool {
             Self::S3Memory => "python/bin/moto_server",
             Self::Rclone => "python/bin/rclone",
             Self::Caddy => "python/bin/caddy",
+            Self::Hadolint => "python/bin/hadolint",
             Self::NodeModules => "node/node_modules",
         })
     }

@@ -1,12 +1,13 @@
 //! What every HTTP service of Silo shares.
 //!
 //! A service measures in the background ([`snapshot`]), answers from the last measurement ([`answer`]) or says what is wrong
-//! ([`problem`]), tells news as it happens ([`stream`]), asks its siblings ([`sibling`]), and is built by [`app`] and run by
-//! [`server`]. This crate knows no database and no bucket.
+//! ([`problem`]), tells news as it happens ([`stream`]), asks its siblings ([`sibling`]), is built by [`app`], run by [`server`] and
+//! watched by [`healthcheck`]. This crate knows no database and no bucket.
 
 pub mod answer;
 pub mod app;
 pub mod health;
+pub mod healthcheck;
 pub mod input;
 pub mod metrics;
 mod middleware;

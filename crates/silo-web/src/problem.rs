@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,6 +19,8 @@ pub enum Kind {
     Malformed,
     /// 400: a body where none belongs.
     UnexpectedBody,
+    /// 401: nobody has signed in, or not with what is known here.
+    Unauthorized,
     /// 403: whoever asks may not do this.
     Forbidden,
     /// 404: the path or the thing it names does not exist.
@@ -31,6 +33,8 @@ pub enum Kind {
     TooLarge,
     /// 422: understood, but a value is out of range.
     OutOfRange,
+    /// 429: too often.
+    TooMany,
     /// 503: nothing has been measured yet, and the source says why.
     Unavailable,
     /// 504: the answer took longer than a handler may.
@@ -43,12 +47,14 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Self::Malformed | Self::UnexpectedBody => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -59,12 +65,14 @@ impl Kind {
         match self {
             Self::Malformed => "malformed_request",
             Self::UnexpectedBody => "unexpected_body",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TooLarge => "body_too_large",
             Self::OutOfRange => "out_of_range",
+            Self::TooMany => "too_many_requests",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
             Self::Internal => "internal",
@@ -175,8 +183,14 @@ impl ResponseError for Problem {
         if let Some(id) = &self.instance {
             response.insert_header((REQUEST_ID, id.as_str()));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, "5"));
+        match self.kind {
+            Kind::Unavailable => drop(response.insert_header((RETRY_AFTER, "5"))),
+            Kind::TooMany => drop(response.insert_header((RETRY_AFTER, "10"))),
+            Kind::Unauthorized => {
+                let basic = "Basic realm=\"silo\", charset=\"UTF-8\"";
+                response.insert_header((WWW_AUTHENTICATE, basic));
+            }
+            _ => {}
         }
         response.body(serde_json::to_string(&body).unwrap_or_default())
     }

@@ -33,6 +33,9 @@ enum Verb {
     /// Run only the browser test
     #[command(disable_help_flag = true)]
     E2e(Rest),
+    /// Build the images, run everything in Docker here, and look at it from outside
+    #[command(disable_help_flag = true)]
+    Droplet(Rest),
     /// Measure size and speed, and print tables
     #[command(disable_help_flag = true)]
     Bench(Rest),
@@ -53,6 +56,9 @@ fn main() -> ExitCode {
         Verb::Test(test) => test.run(),
         Verb::E2e(rest) => {
             tools::install(tools::FOR_TEST).and_then(|()| become_stack("e2e", &rest))
+        }
+        Verb::Droplet(rest) => {
+            tools::install(tools::FOR_DROPLET).and_then(|()| become_stack("droplet", &rest))
         }
         Verb::Bench(rest) => {
             tools::install(tools::FOR_BENCH).and_then(|()| become_stack("bench", &rest))

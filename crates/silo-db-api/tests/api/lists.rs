@@ -28,22 +28,24 @@ fn the_example_of_settings_names_every_variable_and_no_other() {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
         })
         .collect();
-    let gateway: BTreeSet<String> = caddy_variables();
+    let gateway = read_by("Caddyfile", "{$");
+    let compose = read_by("docker-compose.yml", "${");
     let known: BTreeSet<&str> = VARIABLES
         .iter()
         .map(|variable| variable.name)
-        .chain(["SILO_CONFIG"])
-        .chain(gateway.iter().map(String::as_str))
+        // Docker's own, and whoever reads no file.
+        .chain(["SILO_CONFIG", "COMPOSE_PROFILES", "MONGO_ALLOW"])
+        .chain(gateway.iter().chain(&compose).map(String::as_str))
         .collect();
     assert_eq!(named, known);
 }
 
-/// The variables that the Caddyfile reads.
-fn caddy_variables() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(workspace().join("Caddyfile")).unwrap();
-    text.split("{$")
+/// The variables that a file reads, each after these two characters.
+fn read_by(file: &str, mark: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(workspace().join(file)).unwrap();
+    text.split(mark)
         .skip(1)
-        .filter_map(|rest| rest.split([':', '}']).next())
+        .filter_map(|rest| rest.split([':', '-', '}']).next())
         .map(str::to_owned)
         .collect()
 }

@@ -36,12 +36,6 @@ impl Stack {
             .iter()
             .map(|(name, at)| ((*name).to_owned(), at.clone()));
         environment.extend(services);
-        if let Some((user, hash)) = self.plan.sign_in.clone() {
-            environment.extend([
-                ("SILO_USER".to_owned(), user),
-                ("SILO_PASSWORD_HASH".to_owned(), hash),
-            ]);
-        }
         // Caddy keeps its state below these; the user's own must not be touched.
         environment.extend([
             ("HOME".into(), home.clone()),

@@ -2,13 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use anyhow::Result;
 use jiff::Timestamp;
-use silo_core::secret::Secret;
 use silo_spaces::Spaces;
-use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::{BUCKETS, Demo};
 use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
 use silo_testkit::say;
@@ -41,28 +37,12 @@ impl Stack {
 
 /// A client of the S3 server.
 pub(super) fn client(url: &str) -> Result<Spaces> {
-    let endpoint = Endpoint {
-        url: url.to_owned(),
-        region: "us-east-1".into(),
-        key: Secret::new(KEY),
-        secret: Secret::new(SECRET),
-        addressing: Addressing::Path,
-    };
-    let limits = Limits {
-        requests_per_second: 5000.try_into()?,
-        ..Limits::default()
-    };
-    Ok(Spaces::new(&endpoint, limits)?)
+    silo_demo::client(url, KEY, SECRET)
 }
 
 /// Puts the demo objects, showing how far it is.
 async fn put(demo: &Demo, url: &str) -> Result<()> {
-    let spaces = client(url)?;
-    for bucket in BUCKETS {
-        spaces.create_bucket(bucket).await?;
-    }
-    let objects = demo.objects();
-    let total = objects.len();
+    let total = demo.objects().len();
     say::step(&format!(
         "putting {total} demo objects in {} buckets",
         BUCKETS.len()
@@ -71,20 +51,7 @@ async fn put(demo: &Demo, url: &str) -> Result<()> {
         "  {bar:40} {pos}/{len} objects, {per_sec}, {eta} left",
     )?;
     let bar = indicatif::ProgressBar::new(total as u64).with_style(style);
-    let puts = objects.iter().map(|object| {
-        let body = Bytes::from(vec![b'x'; object.bytes]);
-        let (spaces, bar) = (&spaces, &bar);
-        async move {
-            spaces.put(object.bucket, &object.key, body).await?;
-            bar.inc(1);
-            Ok::<_, silo_spaces::fault::Fault>(())
-        }
-    });
-    stream::iter(puts)
-        .buffer_unordered(8)
-        .try_collect::<()>()
-        .await
-        .context("the S3 server did not take the demo objects")?;
+    silo_demo::put(demo, &client(url)?, || bar.inc(1)).await?;
     bar.finish_and_clear();
     say::done(&format!("{total} objects put"));
     Ok(())

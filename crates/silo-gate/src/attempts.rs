@@ -1,0 +1,204 @@
+//! Signing in, slowed down for whoever guesses: so many wrong passwords from one address, then one every ten seconds; one password is
+//! hashed at a time, and few wait for it. Who has just signed in does not wait.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use argon2::password_hash::rand_core::{OsRng, RngCore};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::users::Users;
+
+/// How many tries an address has at once.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// How long until it has one more.
+pub const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
+/// How many may wait for a password to be hashed.
+const WAITING: usize = 8;
+/// How long a password that fitted is remembered, as a digest with a key of this process.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// How many are remembered.
+const MOST_REMEMBERED: usize = 64;
+/// How many addresses are remembered before those that have all their tries again are forgotten.
+const MOST_ADDRESSES: usize = 10_000;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is their password.
+    Welcome,
+    /// It is not.
+    Wrong,
+    /// Too many tries from there, or too many at once.
+    Slower,
+}
+
+/// Everybody's tries.
+pub struct Attempts {
+    users: Users,
+    tries: DefaultKeyedRateLimiter<IpAddr>,
+    hashing: Semaphore,
+    waiting: Semaphore,
+    key: [u8; 32],
+    fitted: Mutex<HashMap<[u8; 32], Instant>>,
+}
+
+impl Attempts {
+    /// None so far.
+    #[must_use]
+    pub fn new(users: Users) -> Self {
+        let mut key = [0; 32];
+        OsRng.fill_bytes(&mut key);
+        let quota =
+            Quota::with_period(ONE_MORE_AFTER).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        Self {
+            users,
+            tries: RateLimiter::keyed(quota.allow_burst(AT_ONCE)),
+            hashing: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
+            key,
+            fitted: Mutex::default(),
+        }
+    }
+
+    /// One try.
+    pub async fn try_once(&self, from: IpAddr, name: &str, password: &str) -> Outcome {
+        let digest = self.digest(name, password);
+        if self.is_remembered(&digest) {
+            return Outcome::Welcome;
+        }
+        if self.tries.len() > MOST_ADDRESSES {
+            self.tries.retain_recent();
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Outcome::Slower;
+        };
+        if self.tries.check_key(&network(from)).is_err() {
+            return Outcome::Slower;
+        }
+        // Never closed.
+        let _one = self.hashing.acquire().await;
+        let (users, name, password) = (self.users.clone(), name.to_owned(), password.to_owned());
+        let fits = tokio::task::spawn_blocking(move || users.is_password(&name, &password)).await;
+        if fits.unwrap_or(false) {
+            self.remember(digest);
+            Outcome::Welcome
+        } else {
+            Outcome::Wrong
+        }
+    }
+
+    fn digest(&self, name: &str, password: &str) -> [u8; 32] {
+        let digest = Sha256::new()
+            .chain_update(self.key)
+            .chain_update(name.len().to_le_bytes());
+        digest
+            .chain_update(name)
+            .chain_update(password)
+            .finalize()
+            .into()
+    }
+
+    fn is_remembered(&self, digest: &[u8; 32]) -> bool {
+        let fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
+        fitted
+            .get(digest)
+            .is_some_and(|since| since.elapsed() < REMEMBERED)
+    }
+
+    fn remember(&self, digest: [u8; 32]) {
+        let mut fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
+        fitted.retain(|_, since| since.elapsed() < REMEMBERED);
+        if fitted.len() < MOST_REMEMBERED {
+            fitted.insert(digest, Instant::now());
+        }
+    }
+}
+
+/// What counts as one address: with IPv6 a household has a whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::users::line;
+
+    fn attempts() -> Attempts {
+        Attempts::new(Users::read(&line("jeffrey", "correct horse").unwrap()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn who_guesses_is_slowed_down_and_others_are_not() {
+        let attempts = attempts();
+        let (guesser, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        for guess in 0..10 {
+            let outcome = attempts
+                .try_once(guesser, "jeffrey", &format!("guess {guess}"))
+                .await;
+            assert_eq!(outcome, Outcome::Wrong);
+        }
+        let right = ("jeffrey", "correct horse");
+        assert_eq!(
+            attempts.try_once(guesser, right.0, right.1).await,
+            Outcome::Slower,
+            "not even with the right one"
+        );
+        assert_eq!(
+            attempts.try_once(other, right.0, right.1).await,
+            Outcome::Welcome
+        );
+        assert_eq!(
+            attempts.try_once(guesser, right.0, right.1).await,
+            Outcome::Welcome,
+            "who has just signed in is known"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_household_is_one_address() {
+        let attempts = attempts();
+        for guess in 0..10_u16 {
+            let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, guess, 7).into();
+            assert_eq!(
+                attempts.try_once(from, "jeffrey", "no").await,
+                Outcome::Wrong
+            );
+        }
+        let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9).into();
+        assert_eq!(
+            attempts.try_once(from, "jeffrey", "no").await,
+            Outcome::Slower
+        );
+        let next_door = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 9, 9, 9, 9).into();
+        assert_eq!(
+            attempts.try_once(next_door, "jeffrey", "no").await,
+            Outcome::Wrong
+        );
+    }
+
+    #[tokio::test]
+    async fn few_wait_at_once() {
+        let attempts = attempts();
+        let outcomes =
+            (0..40_u8).map(|from| attempts.try_once([198, 51, 100, from].into(), "jeffrey", "no"));
+        let outcomes = futures_util::future::join_all(outcomes).await;
+        let slower = outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Slower)
+            .count();
+        assert_eq!(slower, 40 - WAITING);
+    }
+}

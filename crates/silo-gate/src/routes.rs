@@ -1,0 +1,109 @@
+//! What Caddy asks. It passes on the request's method, address (not decoded) and client in `X-Forwarded-*`, and its `Authorization`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::http::header::{AUTHORIZATION, HeaderName};
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use log::warn;
+use silo_web::app::get;
+use silo_web::operator::OPERATOR;
+use silo_web::problem::{Kind, Problem};
+
+use crate::attempts::{Attempts, Outcome};
+use crate::reading::{self, Refusal};
+
+/// Both paths.
+pub fn routes(config: &mut ServiceConfig, attempts: Data<Attempts>) {
+    config
+        .app_data(attempts)
+        .service(get("/gate/sign-in", get_sign_in))
+        .service(get("/gate/reading", get_reading));
+}
+
+/// Who it is: 204 with their name, 401, or 429.
+async fn get_sign_in(
+    request: HttpRequest,
+    attempts: Data<Attempts>,
+) -> Result<HttpResponse, Problem> {
+    let Some((name, password)) = header(&request, &AUTHORIZATION).and_then(credentials) else {
+        return Err(Problem::new(
+            Kind::Unauthorized,
+            "sign in with a name and a password",
+        ));
+    };
+    let from = client(&request);
+    match attempts.try_once(from, &name, &password).await {
+        Outcome::Welcome => Ok(HttpResponse::NoContent()
+            .insert_header((OPERATOR, name))
+            .finish()),
+        Outcome::Wrong => {
+            warn!(client:% = from; "a wrong name or password");
+            Err(Problem::new(
+                Kind::Unauthorized,
+                "the name or the password is wrong",
+            ))
+        }
+        Outcome::Slower => {
+            warn!(client:% = from; "too many tries to sign in");
+            Err(Problem::new(
+                Kind::TooMany,
+                "too many tries; the next is looked at in ten seconds",
+            ))
+        }
+    }
+}
+
+/// Whether a request to `/db` only reads: 204, 403 or 405.
+async fn get_reading(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let forwarded =
+        |name: &'static str| header(&request, &HeaderName::from_static(name)).unwrap_or_default();
+    let refused = |kind, code, detail| Err(Problem::with_code(kind, code, detail));
+    match reading::only_reads(
+        forwarded("x-forwarded-method"),
+        forwarded("x-forwarded-uri"),
+    ) {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(Refusal::Method) => refused(
+            Kind::MethodNotAllowed,
+            "read_only",
+            "/db is for reading: GET and HEAD",
+        ),
+        Err(Refusal::Path) => refused(
+            Kind::Forbidden,
+            "read_only",
+            "/db is for reading: this page would change, export or import something",
+        ),
+        Err(Refusal::Query) => refused(
+            Kind::Forbidden,
+            "read_only",
+            "/db is for reading: pages, sorting and simple searches",
+        ),
+    }
+}
+
+fn header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+/// Name and password of `Basic` (RFC 7617).
+fn credentials(header: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+/// Whom Caddy says it is from: the last address is the one that Caddy saw.
+fn client(request: &HttpRequest) -> IpAddr {
+    let forwarded = header(request, &HeaderName::from_static("x-forwarded-for"));
+    let last = forwarded.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());
+    let peer = || request.peer_addr().map(|peer| peer.ip());
+    last.or_else(peer)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}

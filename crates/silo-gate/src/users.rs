@@ -1,0 +1,159 @@
+//! Names and the argon2id hashes of their passwords.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use argon2::password_hash::rand_core::OsRng;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2};
+
+/// The most memory that a hash may ask for, in KiB: one is checked at a time, in a process of 48 MiB.
+const MOST_MEMORY: u32 = 24 * 1024;
+/// The shortest password that a line is made for.
+const SHORTEST: usize = 8;
+
+/// Everybody who may come in.
+#[derive(Clone, Default)]
+pub struct Users {
+    hashes: BTreeMap<String, String>,
+    /// Checked for a name that nobody has, so that it takes as long.
+    nobody: String,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.hashes.keys()).finish()
+    }
+}
+
+impl Users {
+    /// Reads lines of a name, a blank, and an argon2id hash in its text form (`$argon2id$v=19$...`).
+    ///
+    /// # Errors
+    /// What is wrong with each line, by its number and without what is in it.
+    pub fn read(lines: &str) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut hashes = BTreeMap::new();
+        let lines = lines.lines().map(str::trim).enumerate();
+        for (at, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            match entry(line) {
+                Ok((name, hash)) => drop(hashes.insert(name, hash)),
+                Err(why) => problems.push(format!("line {}: {why}", at + 1)),
+            }
+        }
+        let Some(nobody) = hashes.values().next().cloned() else {
+            if problems.is_empty() {
+                problems.push("nobody may come in; `silo-gate hash NAME` makes a line".into());
+            }
+            return Err(problems);
+        };
+        if problems.is_empty() {
+            Ok(Self { hashes, nobody })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Whether it is their password. It takes as long for a name that nobody has.
+    #[must_use]
+    pub fn is_password(&self, name: &str, password: &str) -> bool {
+        let known = self.hashes.get(name);
+        let hash = PasswordHash::new(known.unwrap_or(&self.nobody));
+        let fits = hash.is_ok_and(|hash| {
+            Argon2::default()
+                .verify_password(password.as_bytes(), &hash)
+                .is_ok()
+        });
+        fits && known.is_some()
+    }
+}
+
+fn entry(line: &str) -> Result<(String, String), &'static str> {
+    let (name, hash) = line
+        .split_once(char::is_whitespace)
+        .ok_or("a name, a blank and a hash are expected")?;
+    check_name(name)?;
+    let hash = hash.trim();
+    let parsed = PasswordHash::new(hash)
+        .map_err(|_unreadable| "the hash is none; `silo-gate hash NAME` makes one")?;
+    if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.hash.is_none() {
+        return Err("the hash is not of argon2id");
+    }
+    match parsed.params.get_decimal("m") {
+        Some(memory) if memory <= MOST_MEMORY => Ok((name.to_owned(), hash.to_owned())),
+        _ => Err(
+            "the hash asks for more than 24 MiB of memory; `silo-gate hash NAME` makes a smaller one",
+        ),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+    if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err("a name has letters, digits, and any of - _ . @")
+    }
+}
+
+/// A line for a name and a password, with the parameters that OWASP recommends (19 MiB, two passes).
+///
+/// # Errors
+/// What is wrong with either.
+pub fn line(name: &str, password: &str) -> Result<String, String> {
+    check_name(name)?;
+    if password.chars().count() < SHORTEST {
+        return Err(format!("a password has at least {SHORTEST} characters"));
+    }
+    let salt = SaltString::generate(&mut OsRng);
+    let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
+    let hash = hash.map_err(|error| format!("this password cannot be hashed: {error}"))?;
+    Ok(format!("{name} {hash}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_the_name_it_was_hashed_for_and_no_other() {
+        let lines = [
+            line("jeffrey", "correct horse").unwrap(),
+            line("other", "battery staple").unwrap(),
+        ];
+        let users = Users::read(&lines.join("\n")).unwrap();
+        assert!(users.is_password("jeffrey", "correct horse"));
+        assert!(!users.is_password("jeffrey", "battery staple"));
+        assert!(
+            !users.is_password("nobody", "correct horse"),
+            "nobody has no password"
+        );
+        assert!(!users.is_password("", ""));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_by_line_and_without_the_hash() {
+        let good = line("a", "long enough").unwrap();
+        let lines = format!(
+            "# a comment\n{good}\nb hunter2\n\nc $2a$10$abcdefghijklmnopqrstuv\nx:y {}",
+            good.split_once(' ').unwrap().1
+        );
+        let problems = Users::read(&lines).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        for (problem, number) in problems.iter().zip([3, 5, 6]) {
+            assert!(
+                problem.starts_with(&format!("line {number}: ")),
+                "{problem}"
+            );
+            assert!(
+                !problem.contains('$') && !problem.contains("hunter2"),
+                "{problem}"
+            );
+        }
+        let heavy = good.replace("m=19456", "m=1048576");
+        assert!(Users::read(&heavy).unwrap_err()[0].contains("24 MiB"));
+        assert!(Users::read("# nobody\n").is_err());
+        assert!(line("a", "short").is_err() && line("a b", "long enough").is_err());
+        assert!(!format!("{:?}", Users::read(&good).unwrap()).contains("argon2"));
+    }
+}

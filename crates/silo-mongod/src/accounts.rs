@@ -1,0 +1,222 @@
+//! Who uses mongod, and what each may do: no more than its work needs.
+
+use silo_mongo::mongodb::bson::{Bson, Document, doc};
+use silo_mongo::mongodb::options::ClientOptions;
+
+use crate::error::Error;
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// The administrator, whom the image makes when the data is new. Only `init` signs in as this one.
+    Root,
+    /// silo-db-api: reads, and watches the server.
+    Reader,
+    /// silo-backup: reads everything in the database, and writes in Silo's own.
+    Backup,
+    /// silo-backup's drills: make and drop databases whose names nobody can know before.
+    Drill,
+    /// mongo-express: reads.
+    Browser,
+    /// `silo-mongod certificate`: has mongod read its certificate again, and nothing else.
+    Certificate,
+    /// One of AC's services: reads and writes AC's database, and signs in there.
+    Client,
+}
+
+/// The roles that are Silo's own, in the database `admin`.
+const BACKUP_ROLE: &str = "siloBackup";
+const CERTIFICATE_ROLE: &str = "siloCertificate";
+
+/// One account.
+#[derive(Clone)]
+pub struct Account {
+    /// What it is for.
+    pub job: Job,
+    /// Its name.
+    pub name: String,
+    /// The database that it signs in to.
+    pub source: String,
+    /// Its password.
+    pub password: String,
+    /// Its connection string, read.
+    pub options: ClientOptions,
+}
+
+impl Account {
+    /// Reads lines of a job, a blank, and a connection string.
+    ///
+    /// # Errors
+    /// Every line that is wrong, by its number and without what is in it.
+    pub async fn read_all(lines: &str) -> Result<Vec<Self>, Error> {
+        let (mut accounts, mut problems) = (Vec::<Self>::new(), Vec::new());
+        for (at, line) in lines.lines().map(str::trim).enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match Self::read(line).await {
+                Ok(account) => {
+                    let same = |other: &Self| {
+                        (&other.name, &other.source) == (&account.name, &account.source)
+                    };
+                    if accounts.iter().any(same) {
+                        problems.push(format!("line {}: {} is there twice", at + 1, account.name));
+                    }
+                    accounts.push(account);
+                }
+                Err(why) => problems.push(format!("line {}: {why}", at + 1)),
+            }
+        }
+        if accounts
+            .iter()
+            .filter(|account| account.job == Job::Root)
+            .count()
+            != 1
+        {
+            problems.push("one account has to be `root`".into());
+        }
+        if problems.is_empty() {
+            Ok(accounts)
+        } else {
+            Err(Error::Refused(format!(
+                "MONGO_ACCOUNTS: {}",
+                problems.join("; ")
+            )))
+        }
+    }
+
+    async fn read(line: &str) -> Result<Self, &'static str> {
+        let (job, uri) = line
+            .split_once(char::is_whitespace)
+            .ok_or("a job, a blank and a connection string are expected")?;
+        let job = match job {
+            "root" => Job::Root,
+            "reader" => Job::Reader,
+            "backup" => Job::Backup,
+            "drill" => Job::Drill,
+            "browser" => Job::Browser,
+            "certificate" => Job::Certificate,
+            "client" => Job::Client,
+            _ => {
+                return Err(
+                    "a job is one of root, reader, backup, drill, browser, certificate, client",
+                );
+            }
+        };
+        let options = ClientOptions::parse(uri.trim()).await;
+        let options = options.map_err(|_unprintable| "the connection string cannot be read")?;
+        let credential = options
+            .credential
+            .clone()
+            .ok_or("the connection string has no name and password")?;
+        let (Some(name), Some(password)) = (credential.username, credential.password) else {
+            return Err("the connection string has no name or no password");
+        };
+        let default = options
+            .default_database
+            .clone()
+            .unwrap_or_else(|| "admin".into());
+        Ok(Self {
+            job,
+            name,
+            source: credential.source.unwrap_or(default),
+            password,
+            options,
+        })
+    }
+
+    /// The roles that it is to have, none for the administrator.
+    #[must_use]
+    pub fn roles(&self, database: &str) -> Vec<Document> {
+        let role = |role: &str, db: &str| doc! { "role": role, "db": db };
+        match self.job {
+            Job::Root => Vec::new(),
+            Job::Reader => vec![role("read", database), role("clusterMonitor", "admin")],
+            Job::Backup => vec![role(BACKUP_ROLE, "admin"), role("readWrite", "silo")],
+            Job::Drill => vec![
+                role("readWriteAnyDatabase", "admin"),
+                role("dbAdminAnyDatabase", "admin"),
+            ],
+            Job::Browser => vec![role("read", database)],
+            Job::Certificate => vec![role(CERTIFICATE_ROLE, "admin")],
+            Job::Client => vec![role("readWrite", database)],
+        }
+    }
+}
+
+/// Silo's own roles, each with its privileges.
+#[must_use]
+pub fn own_roles(database: &str) -> Vec<(&'static str, Vec<Document>)> {
+    let on = |resource: Document, actions: &[&str]| {
+        let actions: Vec<Bson> = actions.iter().map(|action| Bson::from(*action)).collect();
+        doc! { "resource": resource, "actions": actions }
+    };
+    let cluster = || doc! { "cluster": true };
+    // What a dump of one database asks for, and what tells a moment of it: no more, and nothing that writes.
+    let reads = [
+        "find",
+        "listCollections",
+        "listIndexes",
+        "collStats",
+        "dbStats",
+        "dbHash",
+        "killCursors",
+    ];
+    let watches = ["serverStatus", "replSetGetStatus", "getParameter"];
+    vec![
+        (
+            BACKUP_ROLE,
+            vec![
+                on(doc! { "db": database, "collection": "" }, &reads),
+                on(cluster(), &watches),
+            ],
+        ),
+        (
+            CERTIFICATE_ROLE,
+            vec![on(cluster(), &["rotateCertificates"])],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_sources_and_jobs_are_read() {
+        let lines = "root mongodb://root:r@h/?authSource=admin\n\n# AC\nclient mongodb://lith:p%40ss@h:1/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true\nreader mongodb://silo_reader:x@h/";
+        let accounts = Account::read_all(lines).await.unwrap();
+        let told: Vec<_> = accounts
+            .iter()
+            .map(|one| (one.job, &*one.name, &*one.source, &*one.password))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Job::Root, "root", "admin", "r"),
+                (Job::Client, "lith", "aesthetic", "p@ss"),
+                (Job::Reader, "silo_reader", "admin", "x"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_without_a_password() {
+        let lines = "king mongodb://a:hunter2@h/\nroot nonsense-hunter2\nreader mongodb://h/\nclient mongodb://x:hunter2@h/a\nclient mongodb://x:hunter2@h/a";
+        let told = Account::read_all(lines).await.err().unwrap().to_string();
+        assert!(!told.contains("hunter2"), "{told}");
+        for number in [1, 2, 3, 5] {
+            assert!(told.contains(&format!("line {number}: ")), "{told}");
+        }
+        assert!(told.contains("one account has to be `root`"), "{told}");
+    }
+
+    #[test]
+    fn nobody_but_drills_can_write_outside_their_own() {
+        let roles = own_roles("aesthetic");
+        let written = format!("{roles:?}");
+        for action in ["insert", "update", "remove", "drop", "anyAction"] {
+            assert!(!written.contains(&format!("\"{action}")), "{written}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! `silo-mongod certificate`: mongod gets the certificate that Caddy has obtained, now and whenever Caddy renews it.
+//!
+//! mongod wants key and chain in one file, and reads it again under the same name when it is told to (`rotateCertificates`);
+//! connections that are open stay open. Until Caddy has one, mongod has one that we signed ourselves, or it would not start.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use silo_mongo::commands::Commands;
+use silo_mongo::connect::connect;
+use silo_mongo::fault::Fault;
+use silo_mongo::mongodb::bson::doc;
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use crate::error::Error;
+use crate::pem::Pair;
+use crate::settings::Certificate as Settings;
+
+/// The file that mongod reads.
+const FILE: &str = "mongod.pem";
+/// The file that clients on this machine read.
+const AUTHORITIES: &str = "ca.pem";
+/// Whom everybody trusts, in Debian's and distroless's images.
+const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// How long Caddy is waited for at the start, before mongod gets our own.
+const CADDY_WITHIN: Duration = Duration::from_secs(8);
+/// How often is looked whether Caddy has a new one.
+const EVERY: Duration = Duration::from_secs(30);
+/// With fewer days left something is wrong: Caddy renews at a third of a certificate's life.
+const FEW_DAYS: i32 = 10;
+/// How long mongod may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What one look came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// mongod has it already.
+    Same,
+    /// It was put in place, and mongod answers with it.
+    Rotated,
+    /// It was put in place, and mongod does not answer with it, for this reason; the next look tells it again.
+    Waiting(String),
+}
+
+/// Looks, until it is told to stop.
+///
+/// # Errors
+/// When mongod cannot get any certificate.
+pub async fn keep(settings: &Settings, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    begin(settings).await?;
+    tokio::pin!(stop);
+    loop {
+        match look(settings).await {
+            Ok(Look::Same) => {}
+            Ok(Look::Rotated) => log::info!("mongod answers with the new certificate"),
+            Ok(Look::Waiting(why)) => {
+                log::warn!("mongod does not answer with its certificate yet: {why}")
+            }
+            Err(error) => log::error!("{error}"),
+        }
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Sees to it that there is a certificate for mongod to start with, and that clients can read whom to trust.
+///
+/// # Errors
+/// When the folders cannot be written to.
+pub async fn begin(settings: &Settings) -> Result<(), Error> {
+    let began = Instant::now();
+    let host = &settings.common.host;
+    let pair = loop {
+        match from_caddy(settings)? {
+            Some((pair, _)) => break pair,
+            None if began.elapsed() < CADDY_WITHIN => {
+                tokio::time::sleep(Duration::from_millis(200)).await
+            }
+            None => match present(settings)? {
+                Some(present) => break present,
+                None => {
+                    log::warn!(
+                        "Caddy has no certificate for {host} yet; mongod begins with one of our own"
+                    );
+                    break Pair::own(host).map_err(Error::tls("making a certificate"))?;
+                }
+            },
+        }
+    };
+    put(settings, &pair)?;
+    Ok(())
+}
+
+/// One look: is there a newer one, and does mongod answer with it?
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub async fn look(settings: &Settings) -> Result<Look, Error> {
+    let present = present(settings)?;
+    let newest = match from_caddy(settings)? {
+        Some((pair, _)) => pair,
+        None => match present {
+            Some(present) => present,
+            None => Pair::own(&settings.common.host).map_err(Error::tls("making a certificate"))?,
+        },
+    };
+    put(settings, &newest)?;
+    if let Ok(days @ ..FEW_DAYS) = newest.days_left() {
+        log::error!(
+            "the certificate of {} has {days} days left: Caddy does not renew it; its log says why",
+            settings.common.host
+        );
+    }
+    let wanted = newest
+        .leaf()
+        .map_err(Error::tls("reading the certificate"))?;
+    match answered_with(settings).await {
+        Ok(answered) if answered == wanted => return Ok(Look::Same),
+        Ok(_) => {}
+        Err(why) => return Ok(Look::Waiting(why)),
+    }
+    if let Err(why) = rotate(settings).await {
+        return Ok(Look::Waiting(why));
+    }
+    Ok(match answered_with(settings).await {
+        Ok(answered) if answered == wanted => Look::Rotated,
+        Ok(_) => {
+            Look::Waiting("it was told to read it again, and answers with the one before".into())
+        }
+        Err(why) => Look::Waiting(why),
+    })
+}
+
+/// Whether mongod has a certificate to start with, which is what the others wait for.
+#[must_use]
+pub fn is_well(settings: &Settings) -> bool {
+    let days = present(settings)
+        .ok()
+        .flatten()
+        .and_then(|pair| pair.days_left().ok());
+    days.is_some_and(|days| days > 0) && settings.ca.join(AUTHORITIES).exists()
+}
+
+/// The newest that Caddy has for the host, from whichever authority, and that authority's folder.
+fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
+    let host = &settings.common.host;
+    let mut newest: Option<(SystemTime, Pair, PathBuf)> = None;
+    let folder = settings.caddy.join("certificates");
+    let Ok(authorities) = std::fs::read_dir(&folder) else {
+        return Ok(None);
+    };
+    for authority in authorities.filter_map(Result::ok) {
+        let file = authority.path().join(host).join(host);
+        let (chain, key) = (
+            file.with_file_name(format!("{host}.crt")),
+            file.with_file_name(format!("{host}.key")),
+        );
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(Error::io(format!("reading {}", path.display())))
+        };
+        let modified = match std::fs::metadata(&chain).and_then(|told| told.modified()) {
+            Ok(modified) => modified,
+            Err(_) => continue,
+        };
+        // Half of it replaced: the next look has all of it.
+        let Ok(Some(pair)) = Pair::read(&read(&chain)?, &read(&key)?) else {
+            continue;
+        };
+        if newest
+            .as_ref()
+            .is_none_or(|(before, ..)| *before < modified)
+        {
+            newest = Some((modified, pair, authority.path()));
+        }
+    }
+    Ok(newest.map(|(_, pair, folder)| (pair, folder)))
+}
+
+/// What mongod has now.
+fn present(settings: &Settings) -> Result<Option<Pair>, Error> {
+    let path = settings.tls.join(FILE);
+    match std::fs::read(&path) {
+        // Something else in its place is replaced.
+        Ok(file) => Ok(Pair::read(&file, &file).ok().flatten()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(format!("reading {}", path.display()))(error)),
+    }
+}
+
+/// Puts it in mongod's place, and writes whom clients here have to trust.
+fn put(settings: &Settings, pair: &Pair) -> Result<(), Error> {
+    let file = pair.file().map_err(Error::tls("writing the certificate"))?;
+    write(&settings.tls.join(FILE), &file, 0o640)?;
+    // Everybody's; Caddy's own authority, which signs where no public one does; and ours, of a certificate that signs itself.
+    let mut trusted = std::fs::read(SYSTEM).unwrap_or_default();
+    let local = settings.caddy.join("pki/authorities/local/root.crt");
+    trusted.extend(std::fs::read(local).unwrap_or_default());
+    if pair.is_own() {
+        trusted.extend(
+            pair.authority()
+                .map_err(Error::tls("writing the certificate"))?,
+        );
+    }
+    write(&settings.ca.join(AUTHORITIES), &trusted, 0o644)
+}
+
+/// Replaces a file as a whole, when it is to hold something else.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let fault = || Error::io(format!("writing {}", path.display()));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault())?;
+    file.write_all(bytes).map_err(fault())?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(mode))
+        .map_err(fault())?;
+    file.as_file().sync_all().map_err(fault())?;
+    file.persist(path).map_err(|error| fault()(error.error))?;
+    Ok(())
+}
+
+/// The certificate that mongod answers with, in DER.
+async fn answered_with(settings: &Settings) -> Result<Vec<u8>, String> {
+    let host = &settings.common.host;
+    let handshake = async {
+        let mut connector =
+            SslConnector::builder(SslMethod::tls_client()).map_err(|error| error.to_string())?;
+        // It is looked at, not trusted: one that has expired or is our own has to be seen too.
+        connector.set_verify(SslVerifyMode::NONE);
+        let ssl = connector
+            .build()
+            .configure()
+            .and_then(|ssl| ssl.verify_hostname(false).into_ssl(host));
+        let stream = TcpStream::connect((host.as_str(), 27017))
+            .await
+            .map_err(|error| format!("it cannot be reached: {error}"))?;
+        let ssl = ssl.map_err(|error| error.to_string())?;
+        let mut stream = SslStream::new(ssl, stream).map_err(|error| error.to_string())?;
+        std::pin::Pin::new(&mut stream)
+            .connect()
+            .await
+            .map_err(|error| format!("it does not speak TLS: {error}"))?;
+        let answered = stream
+            .ssl()
+            .peer_certificate()
+            .and_then(|certificate| certificate.to_der().ok());
+        answered.ok_or_else(|| "it showed no certificate".to_owned())
+    };
+    tokio::time::timeout(ANSWER_WITHIN, handshake)
+        .await
+        .unwrap_or_else(|_| Err("it does not answer".into()))
+}
+
+/// Has mongod read its file again.
+async fn rotate(settings: &Settings) -> Result<(), String> {
+    let client = connect(&settings.mongo, crate::NAME, Commands::default().into()).await;
+    let client = client.map_err(|error| format!("MONGODB_CONNECTION_STRING {error}"))?;
+    let told = client
+        .database("admin")
+        .run_command(doc! { "rotateCertificates": 1, "message": "Caddy has a new one" })
+        .await;
+    told.map(drop)
+        .map_err(|error| format!("it did not read it again: {}", Fault::from(&error).detail()))
+}

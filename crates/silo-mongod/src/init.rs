@@ -1,0 +1,364 @@
+//! `silo-mongod init`: from an empty mongod to a replica set with everybody's account; and, run again, what has to be changed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use silo_mongo::field;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::{Bson, Document, doc};
+
+use crate::accounts::{Account, Job, own_roles};
+use crate::error::Error;
+use crate::server::{self, code, run};
+use crate::settings::Init;
+
+/// How long mongod may take to come up, and then to take writes.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+/// How long between two looks.
+const BETWEEN: Duration = Duration::from_millis(300);
+
+/// mongod's numbers for errors that are answers here.
+const ALREADY_INITIALIZED: i32 = 23;
+const NOT_YET_INITIALIZED: i32 = 94;
+
+/// What happened to one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// It was not there.
+    Created,
+    /// It was there, and different.
+    Changed,
+    /// It is as it should be.
+    Unchanged,
+    /// Somebody should look at it; nothing was done.
+    Noticed,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What.
+    pub what: String,
+    /// What happened to it.
+    pub done: Done,
+    /// What exactly, when that is not clear.
+    pub detail: String,
+}
+
+/// Does all of it, or only says what it would do.
+///
+/// # Errors
+/// The first thing that could not be done, after what was done before it.
+pub async fn init(
+    settings: &Init,
+    dry_run: bool,
+    mut tell: impl FnMut(&Step),
+) -> Result<(), Error> {
+    let accounts = Account::read_all(settings.accounts.expose()).await?;
+    let root = accounts.iter().find(|account| account.job == Job::Root);
+    let root = root.ok_or_else(|| Error::Refused("MONGO_ACCOUNTS has no root".into()))?;
+    let admin = server::admin(root, root)?;
+    let work = Work {
+        admin: &admin,
+        settings,
+        dry_run,
+    };
+    tell(&work.wait().await?);
+    tell(&work.replica_set().await?);
+    for (name, privileges) in own_roles(&settings.database) {
+        tell(&work.role(name, &privileges).await?);
+    }
+    for account in accounts.iter().filter(|account| account.job != Job::Root) {
+        tell(&work.account(account, root).await?);
+    }
+    for step in work.strangers(&accounts).await? {
+        tell(&step);
+    }
+    Ok(())
+}
+
+struct Work<'a> {
+    admin: &'a Database,
+    settings: &'a Init,
+    dry_run: bool,
+}
+
+impl Work<'_> {
+    /// Waits until it answers, and looks whether it may be used.
+    async fn wait(&self) -> Result<Step, Error> {
+        let began = Instant::now();
+        let told = loop {
+            match self.admin.run_command(doc! { "buildInfo": 1 }).await {
+                Ok(told) => break told,
+                Err(error) if began.elapsed() > UP_WITHIN => {
+                    return Err(Error::database("waiting for mongod")(error));
+                }
+                Err(error) => {
+                    log::debug!("mongod does not answer yet: {error}");
+                    tokio::time::sleep(BETWEEN).await;
+                }
+            }
+        };
+        let version = field::text(&told, "version").unwrap_or_default();
+        server::check_version(version)?;
+        Ok(step(format!("mongod {version}"), Done::Unchanged, ""))
+    }
+
+    /// A set of one, which is what change streams, snapshots and AC's connection strings need.
+    async fn replica_set(&self) -> Result<Step, Error> {
+        let (set, host) = (
+            &self.settings.replica_set,
+            self.settings.common.host.as_str(),
+        );
+        let member = format!("{host}:27017");
+        let what = format!("replica set {set} at {member}");
+        let config = self.admin.run_command(doc! { "replSetGetConfig": 1 }).await;
+        let config = match config {
+            Ok(config) => config,
+            Err(error) if code(&error) == Some(NOT_YET_INITIALIZED) => {
+                if !self.dry_run {
+                    let new = doc! { "_id": set, "members": [{ "_id": 0, "host": &member }] };
+                    let initiated = self
+                        .admin
+                        .run_command(doc! { "replSetInitiate": new })
+                        .await;
+                    // Somebody else was quicker.
+                    if let Err(error) = initiated
+                        && code(&error) != Some(ALREADY_INITIALIZED)
+                    {
+                        return Err(Error::database(format!("making {what}"))(error));
+                    }
+                    self.until_it_takes_writes().await?;
+                }
+                return Ok(step(what, Done::Created, ""));
+            }
+            Err(error) => return Err(Error::database("reading the replica set")(error)),
+        };
+        let mut config = field::document(&config, "config")
+            .cloned()
+            .unwrap_or_default();
+        let there = field::text(&config, "_id").unwrap_or_default();
+        if there != set {
+            return Err(Error::Refused(format!(
+                "mongod is of the replica set {there}, and MONGO_REPLICA_SET says {set}: a set cannot be renamed; set MONGO_REPLICA_SET={there}, and AC's connection strings too"
+            )));
+        }
+        let members = config
+            .get_array("members")
+            .map(Vec::len)
+            .unwrap_or_default();
+        let Some(Bson::Document(first)) = config
+            .get_array_mut("members")
+            .ok()
+            .and_then(|members| members.first_mut())
+        else {
+            return Err(Error::Refused("the replica set has no member".into()));
+        };
+        let before = field::text(first, "host").unwrap_or_default().to_owned();
+        if before == member {
+            self.until_it_takes_writes().await?;
+            return Ok(step(what, Done::Unchanged, ""));
+        }
+        if members != 1 {
+            return Ok(step(
+                what,
+                Done::Noticed,
+                &format!("it has {members} members, the first of them {before}; change it by hand"),
+            ));
+        }
+        // Under its old name it may not find itself, and then takes no writes until it is told the new one.
+        first.insert("host", &member);
+        let version = field::count(&config, "version").unwrap_or_default();
+        config.insert("version", i64::try_from(version).unwrap_or_default() + 1);
+        if !self.dry_run {
+            run(
+                self.admin,
+                doc! { "replSetReconfig": config, "force": true },
+                "giving the replica set its new name",
+            )
+            .await?;
+            self.until_it_takes_writes().await?;
+        }
+        Ok(step(what, Done::Changed, &format!("it was {before}")))
+    }
+
+    async fn until_it_takes_writes(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        while !server::is_primary(self.admin).await {
+            if began.elapsed() > UP_WITHIN {
+                let host = &self.settings.common.host;
+                return Err(Error::Refused(format!(
+                    "mongod does not take writes: the replica set has no primary. It has to reach itself as {host}:27017; look whether that name leads to it from inside its container"
+                )));
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+        Ok(())
+    }
+
+    async fn role(&self, name: &str, privileges: &[Document]) -> Result<Step, Error> {
+        let what = format!("role {name}");
+        let asked = doc! { "rolesInfo": { "role": name, "db": "admin" }, "showPrivileges": true };
+        let told = run(self.admin, asked, "reading Silo's roles").await?;
+        let there = told
+            .get_array("roles")
+            .ok()
+            .and_then(|roles| roles.first())
+            .and_then(Bson::as_document);
+        let (verb, done) = match there {
+            None => ("createRole", Done::Created),
+            Some(there)
+                if same_privileges(
+                    there.get_array("privileges").map_or(&[][..], Vec::as_slice),
+                    privileges,
+                ) =>
+            {
+                return Ok(step(what, Done::Unchanged, ""));
+            }
+            Some(_) => ("updateRole", Done::Changed),
+        };
+        if !self.dry_run {
+            let command = doc! { verb: name, "privileges": privileges, "roles": [] };
+            run(self.admin, command, &format!("writing the {what}")).await?;
+        }
+        Ok(step(what, done, ""))
+    }
+
+    async fn account(&self, account: &Account, root: &Account) -> Result<Step, Error> {
+        let what = format!("account {} in {}", account.name, account.source);
+        let at = self.admin.client().database(&account.source);
+        let roles = account.roles(&self.settings.database);
+        let told = run(
+            &at,
+            doc! { "usersInfo": { "user": &account.name, "db": &account.source } },
+            "reading the accounts",
+        )
+        .await?;
+        let there = told
+            .get_array("users")
+            .ok()
+            .and_then(|users| users.first())
+            .and_then(Bson::as_document);
+        let Some(there) = there else {
+            if !self.dry_run {
+                let create =
+                    doc! { "createUser": &account.name, "pwd": &account.password, "roles": &roles };
+                run(&at, create, &format!("making the {what}")).await?;
+            }
+            return Ok(step(what, Done::Created, &named(&roles)));
+        };
+        let mut changes = Vec::new();
+        let mut update = doc! { "updateUser": &account.name };
+        if roles_of(there) != roles.iter().map(role_name).collect() {
+            update.insert("roles", &roles);
+            changes.push(named(&roles));
+        }
+        if !self.signs_in(account, root).await? {
+            update.insert("pwd", &account.password);
+            changes.push("password".into());
+        }
+        if changes.is_empty() {
+            return Ok(step(what, Done::Unchanged, ""));
+        }
+        if !self.dry_run {
+            run(&at, update, &format!("changing the {what}")).await?;
+        }
+        Ok(step(what, Done::Changed, &changes.join(", ")))
+    }
+
+    /// Whether its password is the one that is there.
+    async fn signs_in(&self, account: &Account, root: &Account) -> Result<bool, Error> {
+        use silo_mongo::fault::Fault;
+        let tried = server::admin(account, root)?
+            .run_command(doc! { "ping": 1 })
+            .await;
+        match tried.map_err(|error| Fault::from(&error)) {
+            Ok(_) => Ok(true),
+            Err(Fault::AuthenticationFailed) => Ok(false),
+            Err(fault) => Err(Error::Database {
+                doing: format!("signing in as {}", account.name),
+                fault,
+            }),
+        }
+    }
+
+    /// Accounts that nobody named: they are not touched, and told of.
+    async fn strangers(&self, accounts: &[Account]) -> Result<Vec<Step>, Error> {
+        let all = doc! { "usersInfo": { "forAllDBs": true } };
+        let told = run(self.admin, all, "reading the accounts").await?;
+        let users = told
+            .get_array("users")
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .filter_map(Bson::as_document);
+        let strangers = users.filter_map(|user| {
+            let (name, source) = (field::text(user, "user")?, field::text(user, "db")?);
+            let known = accounts
+                .iter()
+                .any(|account| (&*account.name, &*account.source) == (name, source));
+            let detail = "MONGO_ACCOUNTS does not name it; drop it when nobody uses it any more";
+            (!known).then(|| step(format!("account {name} in {source}"), Done::Noticed, detail))
+        });
+        Ok(strangers.collect())
+    }
+}
+
+fn step(what: String, done: Done, detail: &str) -> Step {
+    Step {
+        what,
+        done,
+        detail: detail.to_owned(),
+    }
+}
+
+fn role_name(role: &Document) -> (String, String) {
+    let text = |key| field::text(role, key).unwrap_or_default().to_owned();
+    (text("role"), text("db"))
+}
+
+fn roles_of(user: &Document) -> BTreeSet<(String, String)> {
+    let roles = user.get_array("roles").map_or(&[][..], Vec::as_slice);
+    roles
+        .iter()
+        .filter_map(Bson::as_document)
+        .map(role_name)
+        .collect()
+}
+
+fn named(roles: &[Document]) -> String {
+    let each = roles
+        .iter()
+        .map(role_name)
+        .map(|(role, db)| format!("{role} on {db}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// The same resources with the same actions, in whatever order the server tells them.
+fn same_privileges(there: &[Bson], wanted: &[Document]) -> bool {
+    let flat = |privilege: &Document| {
+        let resource = field::document(privilege, "resource")
+            .cloned()
+            .unwrap_or_default();
+        let resource: BTreeSet<String> = resource
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let actions = privilege
+            .get_array("actions")
+            .map_or(&[][..], Vec::as_slice);
+        let actions: BTreeSet<String> = actions
+            .iter()
+            .filter_map(Bson::as_str)
+            .map(str::to_owned)
+            .collect();
+        (resource, actions)
+    };
+    let there: BTreeSet<_> = there
+        .iter()
+        .filter_map(Bson::as_document)
+        .map(flat)
+        .collect();
+    there == wanted.iter().map(flat).collect()
+}

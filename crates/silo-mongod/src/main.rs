@@ -1,0 +1,107 @@
+//! The silo-mongod process: `init`, `certificate`, and the health check of the latter.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use silo_core::logging;
+use silo_core::settings::Settings as Reader;
+use silo_mongod::init::{Done, Step};
+use silo_mongod::settings::{Certificate, Init};
+use silo_mongod::{NAME, certificate, init};
+use silo_web::server::refuse_to_start;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Looks after mongod on the droplet.
+#[derive(Parser)]
+#[command(name = "silo-mongod", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make the replica set, the roles and the accounts of `MONGO_ACCOUNTS`, or change what is different; safe to run again
+    Init {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// One line of JSON for each thing
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give mongod the certificate that Caddy has obtained, now and whenever it is renewed; runs until it is stopped
+    Certificate,
+    /// Whether mongod has a certificate to start with
+    Healthcheck,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Verb::Init { dry_run, json } => {
+            let settings = match Init::read(Reader::from_environment()) {
+                Ok(settings) => settings,
+                Err(error) => return refuse_to_start(NAME, &error),
+            };
+            logging::start(settings.common.log_format, &settings.common.log_filter);
+            ended(init::init(&settings, dry_run, |step| tell(step, json)).await)
+        }
+        Verb::Certificate => {
+            let settings = match Certificate::read(Reader::from_environment()) {
+                Ok(settings) => settings,
+                Err(error) => return refuse_to_start(NAME, &error),
+            };
+            logging::start(settings.common.log_format, &settings.common.log_filter);
+            let (Ok(mut terminate), Ok(mut interrupt)) = (
+                signal(SignalKind::terminate()),
+                signal(SignalKind::interrupt()),
+            ) else {
+                return ExitCode::FAILURE;
+            };
+            let stop = async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            ended(certificate::keep(&settings, stop).await)
+        }
+        Verb::Healthcheck => match Certificate::read(Reader::from_environment()) {
+            Ok(settings) if certificate::is_well(&settings) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        },
+    }
+}
+
+fn ended(outcome: Result<(), silo_mongod::error::Error>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(step: &Step, json: bool) {
+    let line = if json {
+        serde_json::to_string(step).unwrap_or_default()
+    } else {
+        let done = match step.done {
+            Done::Created => "created  ",
+            Done::Changed => "changed  ",
+            Done::Unchanged => "unchanged",
+            Done::Noticed => "LOOK     ",
+        };
+        let detail = if step.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", step.detail)
+        };
+        format!("{done} {}{detail}", step.what)
+    };
+    // Whoever stopped listening does not want to know.
+    drop(writeln!(std::io::stdout(), "{line}"));
+}

@@ -1,0 +1,95 @@
+//! What silo-mongod is told.
+
+use std::path::PathBuf;
+
+use silo_core::logging::LogFormat;
+use silo_core::secret::Secret;
+use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::variables::{
+    CADDY_DATA, MONGO_ACCOUNTS, MONGO_CA_FOLDER, MONGO_HOST, MONGO_REPLICA_SET, MONGO_TLS_FOLDER,
+    MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG,
+};
+
+/// What both commands are told.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_filter: String,
+    /// The name by which mongod is reached, by others and by itself; its certificate is for this name.
+    pub host: String,
+}
+
+/// What `init` is told.
+#[derive(Clone, Debug)]
+pub struct Init {
+    /// What both are.
+    pub common: Common,
+    /// Everybody's connection strings, the administrator's among them.
+    pub accounts: Secret,
+    /// AC's database.
+    pub database: String,
+    /// The name of the replica set.
+    pub replica_set: String,
+}
+
+/// What `certificate` is told.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// What both are.
+    pub common: Common,
+    /// The connection string of an account that may rotate certificates.
+    pub mongo: Secret,
+    /// Where Caddy keeps its certificates.
+    pub caddy: PathBuf,
+    /// Where mongod reads its own.
+    pub tls: PathBuf,
+    /// Where clients on this machine read whom they trust.
+    pub ca: PathBuf,
+}
+
+impl Common {
+    fn read(from: &mut Reader) -> Self {
+        Self {
+            log_format: from.log_format(),
+            log_filter: from.text(RUST_LOG),
+            host: from.text(MONGO_HOST),
+        }
+    }
+}
+
+impl Init {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+        let settings = Self {
+            common: Common::read(&mut from),
+            accounts: from.secret(MONGO_ACCOUNTS),
+            database: from.text(MONGODB_NAME),
+            replica_set: from.text(MONGO_REPLICA_SET),
+        };
+        from.finish()?;
+        Ok(settings)
+    }
+}
+
+impl Certificate {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+        let settings = Self {
+            common: Common::read(&mut from),
+            mongo: from.secret(MONGODB_CONNECTION_STRING),
+            caddy: PathBuf::from(from.text(CADDY_DATA)),
+            tls: PathBuf::from(from.text(MONGO_TLS_FOLDER)),
+            ca: PathBuf::from(from.text(MONGO_CA_FOLDER)),
+        };
+        from.finish()?;
+        Ok(settings)
+    }
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask droplet`: the images built and the whole of `docker-compose.yml` run in Docker here, with demo data, and looked at from
+//! outside. Where no registry can be reached, images that it builds upon are put together on this machine first.
+
+mod bases;
+mod checks;
+mod compose;
+mod engine;
+
+use anyhow::Result;
+use clap::Args;
+use silo_testkit::say;
+
+use self::compose::Droplet;
+use self::engine::Engine;
+
+/// What to do with it.
+#[derive(Args)]
+pub struct Options {
+    /// Leave it running, and print its address and how to end it
+    #[arg(long)]
+    keep: bool,
+    /// Only the checks whose names contain this
+    filter: Option<String>,
+    /// Do not build images that are there
+    #[arg(long)]
+    no_build: bool,
+}
+
+impl Options {
+    /// Builds, starts, looks, ends.
+    ///
+    /// # Errors
+    /// The first step that failed, or how many checks did.
+    pub async fn run(self) -> Result<()> {
+        let engine = match Engine::get().await? {
+            Ok(engine) => engine,
+            Err(why) => {
+                say::skipped(
+                    "everything in Docker (images, compose, access, restarts, memory)",
+                    &why,
+                );
+                return Ok(());
+            }
+        };
+        bases::make(&engine).await?;
+        let droplet = Droplet::new(&engine)?;
+        if self.no_build {
+            say::step("images are not built again");
+        } else {
+            droplet.build().await?;
+        }
+        let outcome = checks::run(&droplet, self.filter.as_deref()).await;
+        if self.keep && outcome.is_ok() {
+            droplet.keep();
+            engine.keep();
+        } else {
+            droplet.end(outcome.is_err()).await?;
+            engine.end().await?;
+        }
+        outcome
+    }
+}

@@ -1,0 +1,147 @@
+//! The images that Silo's are built upon, put together on this machine where they cannot be pulled: of Debian's packages, of the tools
+//! that `cargo xtask` installs, and of this machine's own Rust. `silo-testkit/images` says what each is.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use silo_testkit::say;
+use silo_testkit::tools::{Tool, workspace};
+use tempfile::TempDir;
+
+use super::engine::{Engine, command};
+
+/// What all are made from.
+const DEBIAN: &str = "silo-local/debian:bookworm";
+/// Each image by the name that the Dockerfile or Compose uses, and what it is made by.
+const IMAGES: [(&str, &str); 5] = [
+    ("rust:1.95-bookworm", "rust"),
+    ("gcr.io/distroless/cc-debian12:nonroot", "runtime"),
+    ("caddy:2.11.7", "caddy"),
+    ("mongo:8.0.17", "mongo"),
+    ("mongo-express:1.0.2", "mongo-express"),
+];
+
+/// Gets every image that is not there: the real one, or ours.
+pub(super) async fn make(engine: &Engine) -> Result<()> {
+    for (image, name) in IMAGES {
+        if engine.has(image).await {
+            continue;
+        }
+        say::step(&format!("getting {image}"));
+        if engine
+            .output(&["docker", "pull", "--quiet", image])
+            .await
+            .is_ok()
+        {
+            say::done(image);
+            continue;
+        }
+        if !engine.has(DEBIAN).await {
+            debian(engine).await?;
+        }
+        let context = context(name).await?;
+        let file = workspace().join(format!("crates/silo-testkit/images/{name}.Dockerfile"));
+        build(engine, image, &file, context.path()).await?;
+        say::done(&format!("{image}, made here: no registry answers"));
+    }
+    Ok(())
+}
+
+async fn build(engine: &Engine, image: &str, file: &Path, context: &Path) -> Result<()> {
+    let (file, context) = (file.display().to_string(), context.display().to_string());
+    let arguments = [
+        "docker", "build", "--quiet", "--file", &file, "--tag", image, &context,
+    ];
+    engine.output(&arguments).await.map(drop)
+}
+
+/// A small Debian, with the certificates that this machine trusts.
+async fn debian(engine: &Engine) -> Result<()> {
+    say::step("putting a small Debian together, once");
+    let root = TempDir::with_prefix("silo-debian-")?;
+    let at = root.path().join("root");
+    let at_text = at.display().to_string();
+    let packages = "--include=ca-certificates,libgcc-s1,libssl3,tzdata";
+    engine
+        .output(&[
+            "debootstrap",
+            "--variant=minbase",
+            packages,
+            "bookworm",
+            &at_text,
+            "http://deb.debian.org/debian",
+        ])
+        .await?;
+    let own = Path::new("/usr/local/share/ca-certificates");
+    if own.is_dir() {
+        for file in std::fs::read_dir(own)? {
+            let file = file?;
+            std::fs::copy(
+                file.path(),
+                at.join("usr/local/share/ca-certificates")
+                    .join(file.file_name()),
+            )?;
+        }
+        engine
+            .output(&["chroot", &at_text, "update-ca-certificates"])
+            .await?;
+    }
+    let mut tar = command(&[
+        "tar",
+        "--create",
+        "--directory",
+        &at_text,
+        "--exclude",
+        "./var/cache/apt/archives/*.deb",
+        ".",
+    ])
+    .stdout(Stdio::piped())
+    .spawn()?;
+    let from: Stdio = tar.stdout.take().context("tar writes")?.try_into()?;
+    let imported = command(&["docker", "import", "-", DEBIAN])
+        .stdin(from)
+        .stdout(Stdio::null())
+        .status()
+        .await?;
+    if !(tar.wait().await?.success() && imported.success()) {
+        bail!("the small Debian could not be imported");
+    }
+    Ok(())
+}
+
+/// What an image is made from besides Debian's packages.
+async fn context(name: &str) -> Result<TempDir> {
+    let folder = TempDir::with_prefix("silo-image-")?;
+    let put = |from: PathBuf, as_name: &str| {
+        std::fs::copy(&from, folder.path().join(as_name))
+            .map(drop)
+            .with_context(|| from.display().to_string())
+    };
+    match name {
+        "rust" => {
+            let home = command(&["rustc", "--print", "sysroot"]).output().await?;
+            let home = PathBuf::from(String::from_utf8(home.stdout)?.trim());
+            let toolchain = folder.path().join("toolchain");
+            std::fs::create_dir(&toolchain)?;
+            for part in ["bin", "lib", "libexec"] {
+                let (from, to) = (home.join(part), toolchain.join(part));
+                let copied = command(&["cp", "--recursive"])
+                    .arg(from)
+                    .arg(to)
+                    .status()
+                    .await?;
+                if !copied.success() {
+                    bail!("this machine's Rust could not be copied");
+                }
+            }
+        }
+        "caddy" => put(Tool::Caddy.installed()?, "caddy")?,
+        "mongo" => {
+            put(Tool::SecantusRust.installed()?, "secantusd-rs")?;
+            put(crate::build::stand_in()?, "mongod-stand-in")?;
+        }
+        _ => {}
+    }
+    Ok(folder)
+}

@@ -1,0 +1,121 @@
+//! What has to hold of the whole, looked at from outside. They run one after the other on one project, and leave it as they found it.
+
+mod access;
+mod browsing;
+mod crashes;
+mod memory;
+mod mongod;
+mod network;
+mod restarts;
+mod whole;
+
+use std::pin::Pin;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use silo_testkit::say;
+
+use super::compose::Droplet;
+
+type Check = for<'a> fn(&'a Droplet<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// All of them, in this order.
+const CHECKS: &[(&str, Check)] = &[
+    ("whole: everything is healthy within 60 s", |at| {
+        Box::pin(whole::is_healthy(at))
+    }),
+    (
+        "whole: the page and every part of the overview are there, over HTTPS",
+        |at| Box::pin(whole::is_full(at)),
+    ),
+    (
+        "whole: images are small and labelled, containers locked in",
+        |at| Box::pin(whole::is_locked_in(at)),
+    ),
+    (
+        "mongod: init has made every account, and does nothing when it runs again",
+        |at| Box::pin(mongod::is_initialised(at)),
+    ),
+    ("mongod: each account can do its work and no more", |at| {
+        Box::pin(mongod::has_least_rights(at))
+    }),
+    (
+        "mongod: without TLS or without a password there is nothing",
+        |at| Box::pin(mongod::is_closed(at)),
+    ),
+    (
+        "mongod: a new certificate is taken without a restart",
+        |at| Box::pin(mongod::rotates(at)),
+    ),
+    (
+        "access: nobody gets anything without signing in, 500 paths by 6 methods",
+        |at| Box::pin(access::is_refused(at)),
+    ),
+    ("access: headers on every answer, TLS 1.2 or later", |at| {
+        Box::pin(access::is_safe(at))
+    }),
+    ("access: who guesses passwords is slowed down", |at| {
+        Box::pin(access::is_slow(at))
+    }),
+    ("db: looking goes, changing does not", |at| {
+        Box::pin(browsing::reads_only(at))
+    }),
+    ("network: ports on the host are exactly those meant", |at| {
+        Box::pin(network::ports(at))
+    }),
+    (
+        "network: mongod and mongo-express reach nothing outside",
+        |at| Box::pin(network::no_way_out(at)),
+    ),
+    (
+        "memory: with a page open, a backup and a scan, all within their limits",
+        |at| Box::pin(memory::fits(at)),
+    ),
+    (
+        "restarts: each under 20 requests a second, nobody else notices",
+        |at| Box::pin(restarts::nobody_notices(at)),
+    ),
+    ("crashes: every container comes back after kill -9", |at| {
+        Box::pin(crashes::all_come_back(at))
+    }),
+    (
+        "crashes: mongod killed during writes has every acknowledged one",
+        |at| Box::pin(crashes::writes_stay(at)),
+    ),
+    ("whole: down and up, and nothing is lost", |at| {
+        Box::pin(whole::survives_down(at))
+    }),
+];
+
+/// Starts the project and runs them.
+pub(super) async fn run(droplet: &Droplet<'_>, filter: Option<&str>) -> Result<()> {
+    say::step("docker-compose --profile demo up");
+    droplet.compose(&["up", "--detach", "--no-build"]).await?;
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        // Without the first there is nothing to look at.
+        let begins = name.ends_with("within 60 s");
+        if !begins && filter.is_some_and(|filter| !name.contains(filter)) {
+            continue;
+        }
+        let began = Instant::now();
+        match check(droplet).await {
+            Ok(()) => say::done(&format!("{name} ({:.1} s)", began.elapsed().as_secs_f64())),
+            Err(error) => {
+                say::failed(&error.context(*name));
+                failed.push(*name);
+                if begins {
+                    break;
+                }
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} of what was looked at in Docker is not as it must be: {}",
+        failed.len(),
+        failed.join("; ")
+    )
+}

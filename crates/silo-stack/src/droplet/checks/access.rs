@@ -1,0 +1,241 @@
+//! Who gets in.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use reqwest::{Client, Method, StatusCode};
+
+use crate::droplet::compose::{Droplet, SIGN_IN, SITE};
+
+const METHODS: [Method; 6] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+/// Headers that every answer has.
+const HEADERS: [&str; 6] = [
+    "content-security-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "referrer-policy",
+    "permissions-policy",
+    "x-request-id",
+];
+
+/// Paths that exist, and such as somebody would try.
+fn paths() -> Vec<String> {
+    let known = [
+        "/",
+        "/main.js",
+        "/db",
+        "/db/",
+        "/db/db/aesthetic/users",
+        "/db/public/css/bootstrap.min.css",
+        "/api/overview",
+        "/api/db/collections",
+        "/api/db/users/count",
+        "/api/storage/usage",
+        "/api/storage/rescan",
+        "/api/services",
+        "/api/services/events",
+        "/api/services/oven/badge.svg",
+        "/api/backup/status",
+        "/api/backup/run",
+        "/api/kidlisp/stats",
+        "/version",
+        "/metrics",
+        "/readyz",
+        "/gate/sign-in",
+        "/gate/reading",
+        "/oauth2/auth",
+        "/.env",
+        "/Caddyfile",
+    ];
+    let mut paths: Vec<String> = known.iter().map(|path| (*path).to_owned()).collect();
+    let mut random = SmallRng::seed_from_u64(500);
+    while paths.len() < 500 {
+        let base = known[random.random_range(0..known.len())];
+        let written: String = base
+            .chars()
+            .map(|letter| match random.random_range(0..12) {
+                0 if letter != '/' => format!("%{:02x}", u32::from(letter)),
+                1 => letter.to_ascii_uppercase().to_string(),
+                2 if letter == '/' => "//".into(),
+                3 if letter == '/' => "/./".into(),
+                4 if letter == '/' => "/healthz/../".into(),
+                5 if letter == '/' => "/status.txt/%2e%2e/".into(),
+                _ => letter.to_string(),
+            })
+            .collect();
+        let end = [
+            "",
+            "/",
+            "?x=1",
+            "%00",
+            ";/healthz",
+            "?/healthz",
+            "/status.txt",
+        ][random.random_range(0..7)];
+        paths.push(format!("{written}{end}"));
+    }
+    paths
+}
+
+pub(super) async fn is_refused(droplet: &Droplet<'_>) -> Result<()> {
+    let client = droplet.client().await?;
+    let mut refused = 0;
+    for path in paths() {
+        for method in METHODS {
+            let answer = droplet.ask(&client, method.clone(), &path).send().await?;
+            // What Caddy cannot even read it answers with 400, and says nothing else.
+            let closed = matches!(
+                answer.status(),
+                StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST
+            );
+            // A path that means one of the two that are open is open.
+            let open = ["/healthz", "/status.txt"].contains(&answer.url().path());
+            ensure!(
+                closed || open,
+                "{method} {path} without signing in: {}",
+                answer.status()
+            );
+            refused += usize::from(answer.status() == StatusCode::UNAUTHORIZED);
+        }
+    }
+    ensure!(
+        refused > 2500,
+        "only {refused} were refused for want of a password"
+    );
+    for (path, status) in [("/healthz", 200), ("/status.txt", 200)] {
+        let answer = droplet.ask(&client, Method::GET, path).send().await?;
+        ensure!(answer.status() == status, "{path}: {}", answer.status());
+    }
+    Ok(())
+}
+
+pub(super) async fn is_safe(droplet: &Droplet<'_>) -> Result<()> {
+    let client = droplet.client().await?;
+    let (user, password) = SIGN_IN;
+    for (path, status) in [
+        ("/", 200),
+        ("/main.js", 200),
+        ("/nothing.js", 404),
+        ("/api/overview", 200),
+        ("/api/nothing", 404),
+        ("/api/storage/rescan", 405),
+        ("/db/", 200),
+        ("/db/checkValid", 403),
+        ("/healthz", 200),
+    ] {
+        let signed_in = droplet
+            .ask(&client, Method::GET, path)
+            .basic_auth(user, Some(password))
+            .send()
+            .await?;
+        ensure!(
+            signed_in.status() == status,
+            "{path}: {}",
+            signed_in.status()
+        );
+        let nobody = droplet.ask(&client, Method::GET, path).send().await?;
+        for answer in [signed_in, nobody] {
+            for name in HEADERS {
+                ensure!(
+                    answer.headers().contains_key(name),
+                    "{path} {}: no {name}",
+                    answer.status()
+                );
+            }
+            for name in ["server", "x-powered-by", "via"] {
+                ensure!(
+                    !answer.headers().contains_key(name),
+                    "{path} {}: {name}",
+                    answer.status()
+                );
+            }
+        }
+    }
+    let plain = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .resolve(SITE, ([127, 0, 0, 1], droplet.http).into())
+        .build()?;
+    let redirected = plain
+        .get(format!("http://{SITE}:{}/", droplet.http))
+        .send()
+        .await?;
+    ensure!(
+        redirected.status() == 308,
+        "without TLS: {}",
+        redirected.status()
+    );
+    for (version, good) in [
+        ("-tls1", false),
+        ("-tls1_1", false),
+        ("-tls1_2", true),
+        ("-tls1_3", true),
+    ] {
+        let spoken = handshake(droplet.https, version).await?;
+        ensure!(spoken == good, "Caddy and {version}: {spoken}");
+    }
+    Ok(())
+}
+
+/// Whether a port speaks this version of TLS, with every cipher that OpenSSL still has.
+pub(super) async fn handshake(port: u16, version: &str) -> Result<bool> {
+    let address = format!("127.0.0.1:{port}");
+    let spoken = crate::droplet::engine::command(&[
+        "openssl",
+        "s_client",
+        "-connect",
+        &address,
+        "-servername",
+        SITE,
+        version,
+        "-cipher",
+        "ALL:@SECLEVEL=0",
+        "-verify_quiet",
+    ])
+    .output()
+    .await?;
+    Ok(spoken.status.success())
+}
+
+pub(super) async fn is_slow(droplet: &Droplet<'_>) -> Result<()> {
+    let client = droplet.client().await?;
+    let began = Instant::now();
+    let mut statuses = Vec::new();
+    for guess in 0..40 {
+        let answer = droplet
+            .ask(&client, Method::GET, "/api/overview")
+            .basic_auth("demo", Some(format!("guess {guess}")))
+            .send()
+            .await?;
+        statuses.push(answer.status().as_u16());
+    }
+    let looked_at = statuses.iter().filter(|status| **status == 401).count();
+    let slowed = statuses.iter().filter(|status| **status == 429).count();
+    ensure!(looked_at + slowed == 40 && slowed >= 20, "{statuses:?}");
+    // Whoever signed in before goes on.
+    let (user, password) = SIGN_IN;
+    let known = droplet
+        .ask(&client, Method::GET, "/api/overview")
+        .basic_auth(user, Some(password))
+        .send()
+        .await?;
+    ensure!(
+        known.status() == 200,
+        "who had signed in gets {}",
+        known.status()
+    );
+    ensure!(
+        began.elapsed() < Duration::from_secs(60),
+        "it took {:?}",
+        began.elapsed()
+    );
+    Ok(())
+}

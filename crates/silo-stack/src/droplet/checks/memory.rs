@@ -1,0 +1,104 @@
+//! What everything takes, while somebody looks, a backup is made and storage is scanned.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use silo_testkit::say;
+use silo_testkit::wait::wait_for;
+
+use crate::droplet::compose::{ALL, Droplet, SIGN_IN};
+
+/// The most that each may have, in MiB, at any time since it started; and what all of Silo may have at one time.
+const MOST: [(&str, f64); 7] = [
+    ("caddy", 64.0),
+    ("silo-gate", 40.0),
+    ("silo-db-api", 24.0),
+    ("silo-storage-api", 24.0),
+    ("silo-services-probe", 24.0),
+    ("silo-backup", 64.0),
+    ("mongo-tls", 24.0),
+];
+
+pub(super) async fn fits(droplet: &Droplet<'_>) -> Result<()> {
+    let client = droplet.client().await?;
+    let (user, password) = SIGN_IN;
+    let post = async |path: &str| {
+        let asked = droplet
+            .ask(&client, Method::POST, path)
+            .basic_auth(user, Some(password))
+            .send()
+            .await?;
+        let status = asked.status();
+        ensure!(status == 202, "{path}: {status} {}", asked.text().await?);
+        Ok(())
+    };
+    let before =
+        droplet.get(&client, "/api/backup/status").await?["data"]["lastAttempt"]["id"].clone();
+    post("/api/backup/run").await?;
+    post("/api/storage/rescan").await?;
+    let made = wait_for(Duration::from_secs(120), || async {
+        // As an open page asks.
+        for path in [
+            "/api/overview",
+            "/api/db/collections",
+            "/api/storage/usage",
+            "/api/services",
+            "/api/backup/backups",
+        ] {
+            droplet.get(&client, path).await.ok()?;
+        }
+        let attempt =
+            droplet.get(&client, "/api/backup/status").await.ok()?["data"]["lastAttempt"].clone();
+        (attempt["id"] != before && attempt["outcome"] == "good").then_some(())
+    });
+    made.await.context("the backup was not made")?;
+    let (mut sum, mut over) = (0.0, Vec::new());
+    for service in ALL {
+        let id = droplet.container(service).await?;
+        let pid = droplet.inspect(service, "{{.State.Pid}}").await?;
+        let now = resident(&pid, "VmRSS:")?;
+        let peak = resident(&pid, "VmHWM:")?;
+        let killed = droplet
+            .engine
+            .output(&[
+                "docker",
+                "inspect",
+                "--format",
+                "{{.State.OOMKilled}} {{.RestartCount}}",
+                &id,
+            ])
+            .await?;
+        say::step(&format!(
+            "{service:<20} {now:>6.1} MiB, at most {peak:>6.1} MiB"
+        ));
+        let ours = MOST.iter().find(|(name, _)| *name == service);
+        if let Some((_, most)) = ours {
+            sum += now;
+            if now > *most {
+                over.push(format!("{service} has {now:.1} MiB and may have {most}"));
+            }
+        }
+        ensure!(
+            killed.trim().starts_with("false"),
+            "{service} ran out of memory"
+        );
+    }
+    say::step(&format!(
+        "{:<20} {sum:>6.1} MiB without mongod, mongo-express and the demo",
+        "together"
+    ));
+    ensure!(over.is_empty(), "{}", over.join("; "));
+    Ok(())
+}
+
+/// A line of `/proc/PID/status`, in MiB.
+fn resident(pid: &str, what: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(what))
+        .context("the process tells no memory")?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib / 1024.0)
+}

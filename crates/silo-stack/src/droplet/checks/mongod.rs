@@ -1,0 +1,225 @@
+//! mongod: its accounts, its TLS, its certificate.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::error::ErrorKind;
+use mongodb::options::ClientOptions;
+use silo_testkit::wait::wait_for;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::droplet::compose::{Droplet, SITE};
+
+/// Every account that the demo names.
+const ACCOUNTS: [&str; 6] = [
+    "silo_reader",
+    "silo_backup",
+    "silo_drill",
+    "silo_browser",
+    "silo_certificate",
+    "demo",
+];
+/// What mongod says to somebody who may not.
+const UNAUTHORIZED: i32 = 13;
+
+pub(super) async fn is_initialised(droplet: &Droplet<'_>) -> Result<()> {
+    let ended = wait_for(Duration::from_secs(60), || async {
+        let state = droplet
+            .inspect("mongo-init", "{{.State.Status}} {{.State.ExitCode}}")
+            .await
+            .ok()?;
+        (state == "exited 0").then_some(())
+    });
+    ended.await.context("mongo-init has not ended well")?;
+    let log = droplet.log("mongo-init").await?;
+    for account in ACCOUNTS {
+        ensure!(
+            log.contains(&format!("account {account} in ")),
+            "nothing is said of {account}:\n{log}"
+        );
+    }
+    let again = droplet
+        .compose(&["run", "--rm", "mongo-init", "init", "--json"])
+        .await?;
+    let steps: Vec<serde_json::Value> = again
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    ensure!(steps.len() >= ACCOUNTS.len() + 4, "{again}");
+    let changed: Vec<_> = steps
+        .iter()
+        .filter(|step| step["done"] != "unchanged" && !step["what"].to_string().contains("root"))
+        .collect();
+    ensure!(
+        changed.is_empty(),
+        "the second time did something: {changed:?}"
+    );
+    Ok(())
+}
+
+/// A client as one of the accounts.
+pub(super) async fn client(droplet: &Droplet<'_>, account: &str) -> Result<Client> {
+    let mut options = ClientOptions::parse(droplet.uri(account).await?).await?;
+    options.server_selection_timeout = Some(Duration::from_secs(10));
+    // The name leads to this machine, and the certificate is for it.
+    Ok(Client::with_options(options)?)
+}
+
+async fn refused(client: &Client, database: &str, command: Document) -> Result<()> {
+    let said = client.database(database).run_command(command.clone()).await;
+    match said {
+        Err(error) if matches!(error.kind.as_ref(), ErrorKind::Command(told) if told.code == UNAUTHORIZED) => {
+            Ok(())
+        }
+        other => anyhow::bail!("{command} in {database}: {other:?}"),
+    }
+}
+
+pub(super) async fn has_least_rights(droplet: &Droplet<'_>) -> Result<()> {
+    let insert = || doc! { "insert": "moods", "documents": [{ "planted": true }] };
+    let find = || doc! { "find": "moods", "limit": 1 };
+    for account in ["mongo_reader", "mongo_browser", "mongo_backup"] {
+        let client = client(droplet, account).await?;
+        client
+            .database("aesthetic")
+            .run_command(find())
+            .await
+            .with_context(|| format!("{account} reads"))?;
+        refused(&client, "aesthetic", insert())
+            .await
+            .context(account)?;
+        refused(&client, "aesthetic", doc! { "drop": "moods" })
+            .await
+            .context(account)?;
+        refused(
+            &client,
+            "admin",
+            doc! { "createUser": "x", "pwd": "y", "roles": [] },
+        )
+        .await
+        .context(account)?;
+    }
+    let browser = client(droplet, "mongo_browser").await?;
+    refused(&browser, "silo", doc! { "find": "journal" })
+        .await
+        .context("mongo_browser")?;
+    let certificate = client(droplet, "mongo_certificate").await?;
+    refused(&certificate, "aesthetic", find())
+        .await
+        .context("mongo_certificate")?;
+    let of_ac = client(droplet, "mongo_demo").await?;
+    let database = of_ac.database("aesthetic");
+    database.run_command(insert()).await.context("AC writes")?;
+    database
+        .run_command(
+            doc! { "delete": "moods", "deletes": [{ "q": { "planted": true }, "limit": 0 }] },
+        )
+        .await?;
+    refused(&of_ac, "silo", doc! { "find": "journal" })
+        .await
+        .context("mongo_demo")?;
+    refused(
+        &of_ac,
+        "admin",
+        doc! { "createUser": "x", "pwd": "y", "roles": [] },
+    )
+    .await
+    .context("mongo_demo")
+}
+
+pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
+    // In clear text, what every driver says first.
+    let hello = [
+        &b"\x3f\0\0\0\x01\0\0\0\0\0\0\0\xd4\x07\0\0\0\0\0\0admin.$cmd\0\0\0\0\0\x01\0\0\0"[..],
+        b"\x13\0\0\0\x10hello\0\x01\0\0\0\0",
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(("127.0.0.1", droplet.mongo)).await?;
+    stream.write_all(&hello).await?;
+    let mut said = Vec::new();
+    // However the connection ends, nothing of use may have come.
+    drop(tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut said)).await);
+    let told = String::from_utf8_lossy(&said);
+    ensure!(
+        !told.contains("maxWireVersion") && !told.contains("ismaster"),
+        "without TLS it says {told}"
+    );
+
+    let uri = droplet.uri("mongo_reader").await?;
+    let (_, rest) = uri
+        .split_once('@')
+        .context("the connection string has a password")?;
+    let nobody = Client::with_uri_str(format!("mongodb://{rest}")).await?;
+    let listed = nobody
+        .database("aesthetic")
+        .run_command(doc! { "find": "moods" })
+        .await;
+    ensure!(listed.is_err(), "without a password it answers {listed:?}");
+    let wrong = format!("mongodb://silo_reader:wrong@{rest}");
+    let wrong = Client::with_uri_str(wrong)
+        .await?
+        .database("aesthetic")
+        .run_command(doc! { "find": "moods" })
+        .await;
+    ensure!(wrong.is_err(), "with a wrong password it answers");
+    for (version, good) in [
+        ("-tls1", false),
+        ("-tls1_1", false),
+        ("-tls1_2", true),
+        ("-tls1_3", true),
+    ] {
+        let spoken = super::access::handshake(droplet.mongo, version).await?;
+        ensure!(spoken == good, "mongod and {version}: {spoken}");
+    }
+    Ok(())
+}
+
+pub(super) async fn rotates(droplet: &Droplet<'_>) -> Result<()> {
+    let shown = async || -> Result<String> {
+        let address = format!("127.0.0.1:{}", droplet.mongo);
+        let script = format!(
+            "openssl s_client -connect {address} -servername {SITE} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+        );
+        droplet.engine.output(&["sh", "-c", &script]).await
+    };
+    // What is open stays open.
+    let client = client(droplet, "mongo_reader").await?;
+    let ping = async || {
+        client
+            .database("aesthetic")
+            .run_command(doc! { "find": "moods", "limit": 1 })
+            .await
+    };
+    ping().await?;
+    let before = shown().await?;
+    let started = droplet.inspect("mongo", "{{.State.StartedAt}}").await?;
+    let folder = format!("/data/caddy/certificates/local/{SITE}");
+    let (code, said) = droplet.exec("caddy", &["rm", "-r", &folder]).await?;
+    ensure!(
+        code == Some(0),
+        "Caddy's certificate could not be removed: {said}"
+    );
+    droplet.compose(&["restart", "caddy"]).await?;
+    let rotated = wait_for(Duration::from_secs(75), || async {
+        let now = shown().await.ok()?;
+        (now != before).then_some(())
+    });
+    rotated
+        .await
+        .context("mongod still shows its old certificate")?;
+    ensure!(
+        droplet.inspect("mongo", "{{.State.StartedAt}}").await? == started,
+        "mongod was restarted"
+    );
+    ping().await.context("the connection that was open")?;
+    self::client(droplet, "mongo_reader")
+        .await?
+        .database("aesthetic")
+        .run_command(doc! { "ping": 1 })
+        .await
+        .context("a new connection")?;
+    Ok(())
+}

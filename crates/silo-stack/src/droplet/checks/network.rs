@@ -1,0 +1,145 @@
+//! What is open to whom.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use silo_testkit::say;
+
+use crate::droplet::compose::{ALL, Droplet};
+
+pub(super) async fn ports(droplet: &Droplet<'_>) -> Result<()> {
+    let mut published = BTreeSet::new();
+    for service in ALL {
+        let told = droplet.inspect(service, "{{range $port, $at := .NetworkSettings.Ports}}{{range $at}}{{$port}}={{.HostIp}}:{{.HostPort}} {{end}}{{end}}").await?;
+        published.extend(
+            told.split_whitespace()
+                .map(|one| format!("{service} {one}")),
+        );
+    }
+    let meant = BTreeSet::from([
+        format!("caddy 80/tcp=127.0.0.1:{}", droplet.http),
+        format!("caddy 443/tcp=127.0.0.1:{}", droplet.https),
+        format!("caddy 443/udp=127.0.0.1:{}", droplet.https),
+        format!("mongo 27017/tcp=127.0.0.1:{}", droplet.mongo),
+    ]);
+    ensure!(published == meant, "published are {published:?}");
+    // Caddy's admin interface is a socket in its own container.
+    let (_, said) = droplet
+        .exec(
+            "caddy",
+            &["sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"],
+        )
+        .await?;
+    let listening: BTreeSet<u16> = said
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next()?, fields.nth(1)?);
+            let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
+            // 0A is LISTEN; 127.0.0.11 is Docker's resolver, on a port of its choice.
+            (state == "0A" && !local.starts_with("0B00007F")).then_some(port)
+        })
+        .collect();
+    ensure!(
+        listening == BTreeSet::from([80, 443, 7100]),
+        "in Caddy's container listen {listening:?}"
+    );
+    Ok(())
+}
+
+/// Tries from inside to reach a listener that is outside of every container, by an address of this machine's own way out.
+pub(super) async fn no_way_out(droplet: &Droplet<'_>) -> Result<()> {
+    let outside = "8.8.8.8:53";
+    let route = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    if route.connect(outside).is_err() {
+        say::skipped("no way out", "this machine has no way out itself");
+        return Ok(());
+    }
+    // The internet is played by a network namespace of our own, behind this machine.
+    let internet = Internet::start(droplet).await?;
+    let reach = |service: &'static str, program: &'static str| {
+        let address = internet.address;
+        async move {
+            let script = match program {
+                "bash" => {
+                    format!("timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/8080 && head -c 2 <&3'")
+                }
+                "wget" => format!("wget -q -T 3 -t 1 -O - http://{address}:8080/ 2>&1"),
+                _ => format!(
+                    "node -e \"require('net').connect(8080,'{address}').setTimeout(3000,()=>process.exit(1)).on('error',()=>process.exit(1)).on('data',d=>{{console.log(String(d));process.exit(0)}})\""
+                ),
+            };
+            let (code, said) = droplet.exec(service, &["sh", "-c", &script]).await?;
+            Ok::<_, anyhow::Error>((code == Some(0), said))
+        }
+    };
+    let (reached, said) = reach("caddy", "wget").await?;
+    ensure!(
+        reached,
+        "Caddy, which has a way out, does not get through ({said}): nothing is shown by the others"
+    );
+    for (service, program) in [("mongo", "bash"), ("mongo-express", "node")] {
+        let (reached, said) = reach(service, program).await?;
+        ensure!(!reached, "{service} reaches the internet: {said}");
+    }
+    internet.end(droplet).await
+}
+
+/// A network namespace beyond this machine, with somebody listening in it.
+struct Internet {
+    address: Ipv4Addr,
+    name: String,
+    _listener: tokio::process::Child,
+}
+
+impl Internet {
+    async fn start(droplet: &Droplet<'_>) -> Result<Self> {
+        let number = std::process::id() % 200;
+        let (name, address) = (format!("silo{number}"), Ipv4Addr::new(198, 51, 100, 2));
+        let (ours, theirs) = (format!("silo{number}a"), format!("silo{number}b"));
+        let script = format!(
+            "ip netns add {name} && ip link add {ours} type veth peer name {theirs} netns {name} && ip addr add 198.51.100.1/30 dev {ours} && ip link set {ours} up \
+             && ip netns exec {name} ip addr add {address}/30 dev {theirs} && ip netns exec {name} ip link set {theirs} up && ip netns exec {name} ip link set lo up"
+        );
+        droplet
+            .engine
+            .output(&["sh", "-c", &script])
+            .await
+            .context("a network namespace")?;
+        let listener = crate::droplet::engine::command(&[
+            "ip",
+            "netns",
+            "exec",
+            &name,
+            "python3",
+            "-m",
+            "http.server",
+            "8080",
+            "--bind",
+            &address.to_string(),
+        ])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .current_dir(droplet.folder.path())
+        .spawn()?;
+        let there = silo_testkit::wait::wait_for(std::time::Duration::from_secs(10), || async {
+            tokio::net::TcpStream::connect((address, 8080)).await.ok()
+        });
+        there.await.context("nobody listens beyond")?;
+        Ok(Self {
+            address,
+            name,
+            _listener: listener,
+        })
+    }
+
+    async fn end(mut self, droplet: &Droplet<'_>) -> Result<()> {
+        self._listener.kill().await?;
+        droplet
+            .engine
+            .output(&["ip", "netns", "del", &self.name])
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,114 @@
+//! Restarting one, while everybody is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use reqwest::Method;
+use silo_testkit::say;
+
+use crate::droplet::compose::{Droplet, SIGN_IN};
+
+/// What each service answers.
+const ASKED: [(&str, &str); 5] = [
+    ("silo-db-api", "/api/db/users/count"),
+    ("silo-storage-api", "/api/storage/usage"),
+    ("silo-services-probe", "/api/services"),
+    ("silo-backup", "/api/backup/status"),
+    ("caddy", "/main.js"),
+];
+/// Restarted one after the other; Caddy is asked while the others restart, and is what everybody is asked through.
+const RESTARTED: [&str; 7] = [
+    "silo-db-api",
+    "silo-storage-api",
+    "silo-services-probe",
+    "silo-backup",
+    "silo-gate",
+    "mongo-tls",
+    "mongo-express",
+];
+/// Four a second to each of five is twenty a second.
+const BETWEEN: Duration = Duration::from_millis(250);
+
+/// A request that failed: what was asked, when, and how.
+type Failure = (&'static str, Duration, String);
+
+pub(super) async fn nobody_notices(droplet: &Droplet<'_>) -> Result<()> {
+    for service in RESTARTED {
+        let (failed, asked, down) = restart(droplet, service).await?;
+        let others: Vec<_> = failed
+            .iter()
+            .filter(|(name, ..)| *name != service)
+            .collect();
+        ensure!(others.is_empty(), "while {service} restarted: {others:?}");
+        let own: Vec<_> = failed
+            .iter()
+            .filter(|(name, ..)| *name == service)
+            .collect();
+        // Whoever is away longer than Caddy waits may be missed.
+        ensure!(
+            own.is_empty() || down > Duration::from_secs(3),
+            "{service} was away for {down:?}, and {own:?}"
+        );
+        say::step(&format!(
+            "{service}: away for {:.1} s, {asked} requests, {} of them failed",
+            down.as_secs_f64(),
+            failed.len()
+        ));
+    }
+    Ok(())
+}
+
+async fn restart(
+    droplet: &Droplet<'_>,
+    service: &'static str,
+) -> Result<(Vec<Failure>, usize, Duration)> {
+    let client = droplet.client().await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let began = Instant::now();
+    let (user, password) = SIGN_IN;
+    let mut asking = Vec::new();
+    for (name, path) in ASKED {
+        let (client, stop) = (client.clone(), Arc::clone(&stop));
+        let request = move || {
+            droplet
+                .ask(&client, Method::GET, path)
+                .basic_auth(user, Some(password))
+                .build()
+        };
+        let client = droplet.client().await?;
+        let requests: Vec<_> = (0..400).map(|_| request()).collect::<Result<_, _>>()?;
+        asking.push(tokio::spawn(async move {
+            let mut answers = tokio::task::JoinSet::new();
+            for request in requests {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (client, at) = (client.clone(), began.elapsed());
+                answers.spawn(async move {
+                    match client.execute(request).await {
+                        Ok(answer) if answer.status().is_success() => None,
+                        Ok(answer) => Some((name, at, answer.status().to_string())),
+                        Err(error) => Some((name, at, error.to_string())),
+                    }
+                });
+                tokio::time::sleep(BETWEEN).await;
+            }
+            answers.join_all().await
+        }));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let away = Instant::now();
+    droplet.compose(&["restart", service]).await?;
+    let down = away.elapsed();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    stop.store(true, Ordering::Relaxed);
+    let (mut failed, mut asked) = (Vec::new(), 0);
+    for each in asking {
+        let answers = each.await?;
+        asked += answers.len();
+        failed.extend(answers.into_iter().flatten());
+    }
+    Ok((failed, asked, down))
+}

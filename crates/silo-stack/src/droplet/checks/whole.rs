@@ -1,0 +1,170 @@
+//! The whole: up, full, locked in, down and up again.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::Method;
+use serde_json::Value;
+use silo_testkit::say;
+use silo_testkit::wait::wait_for;
+
+use crate::droplet::compose::{ALL, Droplet, SERVICES, SIGN_IN};
+
+/// How long until all are healthy, and until the demo is filled and everything measured.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+const FULL_WITHIN: Duration = Duration::from_secs(180);
+/// The largest image of Silo's own.
+const LARGEST: u64 = 40_000_000;
+
+pub(super) async fn is_healthy(droplet: &Droplet<'_>) -> Result<()> {
+    let took = droplet.until_healthy(HEALTHY_WITHIN).await?;
+    say::step(&format!(
+        "all {} containers healthy after {:.1} s",
+        ALL.len(),
+        took.as_secs_f64()
+    ));
+    Ok(())
+}
+
+/// The overview, when nothing is missing of it any more.
+pub(super) async fn full(droplet: &Droplet<'_>) -> Result<Value> {
+    let client = droplet.client().await?;
+    let mut last = Value::Null;
+    let mut full = None;
+    let began = std::time::Instant::now();
+    while full.is_none() && began.elapsed() < FULL_WITHIN {
+        match droplet.get(&client, "/api/overview").await {
+            Ok(overview) => {
+                let data = &overview["data"];
+                let whole = data["missing"].as_array().is_some_and(Vec::is_empty)
+                    && data["collections"]["total"]["documents"]
+                        .as_u64()
+                        .is_some_and(|count| count > 1000)
+                    && data["storage"]["objects"]
+                        .as_u64()
+                        .is_some_and(|count| count > 100);
+                if whole {
+                    full = Some(overview.clone());
+                }
+                last = overview;
+            }
+            Err(error) => last = error.to_string().into(),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    full.with_context(|| format!("the overview is not full: {last}"))
+}
+
+pub(super) async fn is_full(droplet: &Droplet<'_>) -> Result<()> {
+    full(droplet).await?;
+    let client = droplet.client().await?;
+    let (user, password) = SIGN_IN;
+    let page = droplet
+        .ask(&client, Method::GET, "/")
+        .basic_auth(user, Some(password))
+        .send()
+        .await?;
+    ensure!(
+        page.status() == 200 && page.text().await?.contains("<main"),
+        "the page is not there"
+    );
+    // Nobody signs in to see how things stand, and there is no name in it.
+    let status = wait_for(Duration::from_secs(30), || async {
+        let answer = droplet
+            .ask(&client, Method::GET, "/status.txt")
+            .send()
+            .await
+            .ok()?;
+        (answer.status() == 200).then_some(answer)
+    });
+    let status = status
+        .await
+        .context("/status.txt is not there")?
+        .text()
+        .await?;
+    ensure!(
+        status.starts_with("silo at ") && status.contains("database     up"),
+        "{status}"
+    );
+    Ok(())
+}
+
+pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
+    for service in SERVICES.into_iter().chain(["silo-gate", "mongo-tls"]) {
+        let image = droplet.inspect(service, "{{.Image}}").await?;
+        let size = droplet
+            .engine
+            .output(&[
+                "docker",
+                "image",
+                "inspect",
+                "--format",
+                "{{.Size}}",
+                &image,
+            ])
+            .await?;
+        let size: u64 = size.trim().parse()?;
+        ensure!(size <= LARGEST, "{service}'s image has {size} bytes");
+        let revision = "{{index .Config.Labels \"org.opencontainers.image.revision\"}}";
+        let revision = droplet
+            .engine
+            .output(&["docker", "image", "inspect", "--format", revision, &image])
+            .await?;
+        ensure!(
+            revision.trim().len() == 40,
+            "{service}'s image does not say what it was built from: {revision}"
+        );
+        say::step(&format!("{service}: {:.1} MB", size as f64 / 1e6));
+    }
+    for service in ALL {
+        let host = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.Config.User}}";
+        let told = droplet.inspect(service, host).await?;
+        let parts: Vec<&str> = told.split(' ').collect();
+        let [read_only, dropped, options, memory, pids, user] = parts[..] else {
+            bail!("{service}: {told}")
+        };
+        let locked = read_only == "true"
+            && dropped == "[ALL]"
+            && options == "[no-new-privileges:true]"
+            && memory != "0"
+            && pids.parse::<u32>().is_ok_and(|pids| pids > 0)
+            && !user.is_empty()
+            && !user.starts_with('0');
+        ensure!(locked, "{service} is not locked in: {told}");
+    }
+    Ok(())
+}
+
+pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
+    let client = droplet.client().await?;
+    let documents =
+        |overview: &Value| overview["data"]["collections"]["total"]["documents"].clone();
+    let before = documents(&full(droplet).await?);
+    let backups = droplet.get(&client, "/api/backup/backups").await?["data"].clone();
+    ensure!(
+        backups.as_array().is_some_and(|list| !list.is_empty()),
+        "there is no backup to lose: {backups}"
+    );
+    droplet.compose(&["down"]).await?;
+    droplet.compose(&["up", "--detach", "--no-build"]).await?;
+    droplet.until_healthy(HEALTHY_WITHIN).await?;
+    let client = droplet.client().await?;
+    let after = documents(&full(droplet).await?);
+    ensure!(
+        before == after,
+        "{before} documents were there, and {after} are"
+    );
+    let ids = |list: &Value| -> Vec<String> {
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| one["id"].to_string())
+            .collect()
+    };
+    let again = droplet.get(&client, "/api/backup/backups").await?["data"].clone();
+    ensure!(
+        ids(&again) == ids(&backups),
+        "backups were {backups}, and are {again}"
+    );
+    Ok(())
+}

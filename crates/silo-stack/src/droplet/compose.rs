@@ -1,0 +1,314 @@
+//! The project of `docker-compose.yml`, with demo data, on ports of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Certificate, Client, Method, RequestBuilder};
+use serde_json::Value;
+use silo_testkit::say;
+use silo_testkit::tools::workspace;
+use silo_testkit::wait::wait_for;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::engine::Engine;
+
+/// The name of the site; a browser and a resolver know that it is this machine.
+pub(super) const SITE: &str = "silo.localhost";
+/// Who may sign in to the demo, and the password.
+pub(super) const SIGN_IN: (&str, &str) = ("demo", "demo-demo");
+/// Silo's own processes.
+pub(super) const SERVICES: [&str; 4] = [
+    "silo-db-api",
+    "silo-storage-api",
+    "silo-services-probe",
+    "silo-backup",
+];
+/// Every container that stays.
+pub(super) const ALL: [&str; 11] = [
+    "caddy",
+    "silo-gate",
+    "silo-db-api",
+    "silo-storage-api",
+    "silo-services-probe",
+    "silo-backup",
+    "mongo",
+    "mongo-tls",
+    "mongo-express",
+    "demo-storage",
+    "demo-services",
+];
+
+/// It.
+pub(super) struct Droplet<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) https: u16,
+    pub(super) http: u16,
+    pub(super) mongo: u16,
+    environment: BTreeMap<&'static str, String>,
+    project: String,
+    /// What is read from containers.
+    pub(super) folder: TempDir,
+}
+
+impl<'a> Droplet<'a> {
+    pub(super) fn new(engine: &'a Engine) -> Result<Self> {
+        let [https, http, mongo] = [(); 3].map(|()| free_port());
+        let (https, http, mongo) = (https?, http?, mongo?);
+        let project = format!("silo-droplet-{}", std::process::id());
+        let environment = BTreeMap::from([
+            ("COMPOSE_PROJECT_NAME", project.clone()),
+            // Some versions of Compose look for BuildKit, which need not be there.
+            ("DOCKER_BUILDKIT", "0".into()),
+            ("COMPOSE_DOCKER_CLI_BUILD", "0".into()),
+            ("AC_GIT_SHA", git_sha()),
+            ("SILO_TAG", "droplet".into()),
+            ("SILO_HTTPS_PORT", https.to_string()),
+            ("SILO_HTTP_PORT", http.to_string()),
+            ("MONGO_PORT", mongo.to_string()),
+            ("DEMO_SCALE", "0.05".into()),
+            ("PROBE_SECONDS", "5".into()),
+            ("REFRESH_SECONDS", "5".into()),
+            // What stands in for mongod has a set of this name.
+            ("MONGO_REPLICA_SET", "secantus".into()),
+        ]);
+        let folder = TempDir::with_prefix("silo-droplet-")?;
+        Ok(Self {
+            engine,
+            https,
+            http,
+            mongo,
+            environment,
+            project,
+            folder,
+        })
+    }
+
+    /// Builds every image.
+    pub(super) async fn build(&self) -> Result<()> {
+        say::step("building Silo's images (the first time takes a quarter of an hour)");
+        self.compose(&["build", "--quiet"]).await?;
+        say::done("images are built");
+        Ok(())
+    }
+
+    /// Runs a command of Compose and gives what it printed.
+    pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command();
+        command.args(arguments);
+        let output = command.output().await?;
+        if !output.status.success() {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let last: Vec<&str> = said.lines().rev().take(30).collect();
+            bail!(
+                "compose {} failed:\n{}",
+                arguments.join(" "),
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.engine.compose();
+        command
+            .args(["--profile", "demo"])
+            .envs(&self.environment)
+            .current_dir(workspace());
+        // Settings of whoever runs this must not leak in.
+        for name in [
+            "SILO_SITE",
+            "SILO_ACCESS",
+            "SILO_SECRETS",
+            "SPACES_ENDPOINT",
+            "BACKUP_BUCKET",
+        ] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// The id of a service's container.
+    pub(super) async fn container(&self, service: &str) -> Result<String> {
+        let id = self.compose(&["ps", "-q", service]).await?;
+        id.lines()
+            .next()
+            .map(str::to_owned)
+            .with_context(|| format!("{service} has no container"))
+    }
+
+    /// A field of what Docker knows of a service's container.
+    pub(super) async fn inspect(&self, service: &str, format: &str) -> Result<String> {
+        let id = self.container(service).await?;
+        let told = self
+            .engine
+            .output(&["docker", "inspect", "--format", format, &id])
+            .await?;
+        Ok(told.trim().to_owned())
+    }
+
+    /// Runs a program in a service's container, and gives its exit code and what it printed.
+    pub(super) async fn exec(
+        &self,
+        service: &str,
+        program: &[&str],
+    ) -> Result<(Option<i32>, String)> {
+        let id = self.container(service).await?;
+        let output = super::engine::command(&["docker", "exec", &id])
+            .args(program)
+            .output()
+            .await?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        ))
+    }
+
+    /// What a service has logged, of all its lives.
+    pub(super) async fn log(&self, service: &str) -> Result<String> {
+        let mut command = self.command();
+        let output = command
+            .args(["logs", "--no-color", service])
+            .output()
+            .await?;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
+    /// A client that trusts the site's certificate and follows nothing.
+    pub(super) async fn client(&self) -> Result<Client> {
+        let root = Certificate::from_pem(&std::fs::read(self.authority().await?)?)?;
+        let client = Client::builder()
+            .tls_certs_merge([root])
+            .resolve(SITE, ([127, 0, 0, 1], self.https).into())
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(20));
+        Ok(client.build()?)
+    }
+
+    /// The file of the authority that signed the site's certificate.
+    pub(super) async fn authority(&self) -> Result<PathBuf> {
+        let file = self.folder.path().join("root.crt");
+        let id = self.container("caddy").await?;
+        let from = format!("{id}:/data/caddy/pki/authorities/local/root.crt");
+        let to = file.display().to_string();
+        self.engine.output(&["docker", "cp", &from, &to]).await?;
+        Ok(file)
+    }
+
+    /// A request to the site.
+    pub(super) fn ask(&self, client: &Client, method: Method, path: &str) -> RequestBuilder {
+        client.request(method, format!("https://{SITE}:{}{path}", self.https))
+    }
+
+    /// What the site says at a path to whoever has signed in.
+    pub(super) async fn get(&self, client: &Client, path: &str) -> Result<Value> {
+        let (user, password) = SIGN_IN;
+        let answer = self
+            .ask(client, Method::GET, path)
+            .basic_auth(user, Some(password))
+            .send()
+            .await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("{path} answers {status}: {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))
+    }
+
+    /// The connection string of one of the demo's accounts, from outside.
+    pub(super) async fn uri(&self, account: &str) -> Result<String> {
+        let file = workspace().join("ops/demo/secrets").join(account);
+        let text = std::fs::read_to_string(&file)?;
+        let authority = self.authority().await?.display().to_string();
+        let text = text.trim().replace(":27017/", &format!(":{}/", self.mongo));
+        Ok(text.replace("/var/lib/silo/ca/ca.pem", &authority))
+    }
+
+    /// Waits until every container is healthy, and says how long that took; or which are not.
+    pub(super) async fn until_healthy(&self, within: Duration) -> Result<Duration> {
+        let began = std::time::Instant::now();
+        let mut last = String::new();
+        let healthy = wait_for(within, || async {
+            let mut ill = Vec::new();
+            for service in ALL {
+                let health =
+                    "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}";
+                let state = self.inspect(service, health).await.unwrap_or_default();
+                if !["healthy", "running"].contains(&&*state) {
+                    ill.push(format!("{service} {state}"));
+                }
+            }
+            ill.is_empty()
+                .then_some(Ok(()))
+                .or_else(|| Some(Err(ill.join(", "))))
+                .and_then(|state: Result<(), String>| state.ok())
+        });
+        if healthy.await.is_some() {
+            return Ok(began.elapsed());
+        }
+        for service in ALL {
+            let state = self
+                .inspect(
+                    service,
+                    "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}",
+                )
+                .await;
+            last.push_str(&format!(
+                "\n  {service}: {}",
+                state.unwrap_or_else(|error| error.to_string())
+            ));
+        }
+        bail!("not all are healthy after {} s:{last}", within.as_secs())
+    }
+
+    /// Leaves it, and says how to end it.
+    pub(super) fn keep(&self) {
+        let (user, password) = SIGN_IN;
+        say::done(&format!(
+            "silo is up: https://{SITE}:{}   ({user}, {password})",
+            self.https
+        ));
+        say::step(&format!(
+            "it ends with: COMPOSE_PROJECT_NAME={} docker-compose --profile demo down --volumes",
+            self.project
+        ));
+    }
+
+    /// Takes it down with all its data; first says what each logged last, when something failed.
+    pub(super) async fn end(&self, failed: bool) -> Result<()> {
+        if failed {
+            for service in ALL.into_iter().chain(["mongo-init", "demo-fill"]) {
+                let log = self.log(service).await?;
+                let last: Vec<&str> = log.lines().rev().take(8).collect();
+                say::step(&format!(
+                    "the last of {service}:\n{}",
+                    last.into_iter().rev().collect::<Vec<_>>().join("\n")
+                ));
+            }
+        }
+        self.compose(&["down", "--volumes", "--remove-orphans"])
+            .await
+            .map(drop)
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port())
+}
+
+fn git_sha() -> String {
+    let output = std::process::Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(workspace())
+        .output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
+}

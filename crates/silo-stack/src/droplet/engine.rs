@@ -1,0 +1,131 @@
+//! The Docker engine: the one that runs, or one of our own for as long as we need it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use silo_testkit::say;
+use silo_testkit::wait::wait_for;
+use tokio::process::{Child, Command};
+
+/// How long an engine may take to come up.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// An engine that answers.
+pub(super) struct Engine {
+    own: Option<Child>,
+    compose: &'static [&'static str],
+}
+
+impl Engine {
+    /// The one that runs, or a new one; or why there is none to be had.
+    pub(super) async fn get() -> Result<Result<Self, String>> {
+        let compose: &[&str] = if succeeds(&["docker", "compose", "version"]).await {
+            &["docker", "compose"]
+        } else if succeeds(&["docker-compose", "version"]).await {
+            &["docker-compose"]
+        } else {
+            return Ok(Err(
+                "neither `docker compose` nor docker-compose is installed".into(),
+            ));
+        };
+        if succeeds(&["docker", "info"]).await {
+            return Ok(Ok(Self { own: None, compose }));
+        }
+        if !rustix::process::geteuid().is_root() || !succeeds(&["dockerd", "--version"]).await {
+            return Ok(Err("no Docker engine runs, and one can be started by root only, where dockerd is installed".into()));
+        }
+        say::step("starting a Docker engine");
+        let log = tempfile::NamedTempFile::with_prefix("silo-dockerd-")?;
+        let mut command = Command::new("dockerd");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.reopen()?)
+            .process_group(0)
+            .kill_on_drop(true);
+        let own = command.spawn().context("cannot start dockerd")?;
+        let up = wait_for(UP_WITHIN, || async {
+            succeeds(&["docker", "info"]).await.then_some(())
+        });
+        if up.await.is_none() {
+            let said = std::fs::read_to_string(log.path()).unwrap_or_default();
+            let last = said.lines().last().unwrap_or("it said nothing").to_owned();
+            return Ok(Err(format!("a Docker engine cannot run here: {last}")));
+        }
+        Ok(Ok(Self {
+            own: Some(own),
+            compose,
+        }))
+    }
+
+    /// Runs a command and gives what it printed.
+    pub(super) async fn output(&self, arguments: &[&str]) -> Result<String> {
+        let output = command(arguments)
+            .output()
+            .await
+            .with_context(|| format!("cannot start {}", arguments[0]))?;
+        if !output.status.success() {
+            bail!(
+                "{} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The beginning of a command of Compose.
+    pub(super) fn compose(&self) -> Command {
+        command(self.compose)
+    }
+
+    /// Whether an image is there.
+    pub(super) async fn has(&self, image: &str) -> bool {
+        succeeds(&["docker", "image", "inspect", image]).await
+    }
+
+    /// Leaves it running.
+    pub(super) fn keep(mut self) {
+        if let Some(own) = self.own.take() {
+            say::step(&format!("the Docker engine is process {:?}", own.id()));
+            // Dropping it would end it.
+            std::mem::forget(own);
+        }
+    }
+
+    /// Ends it, if it is ours.
+    pub(super) async fn end(mut self) -> Result<()> {
+        let Some(mut own) = self.own.take() else {
+            return Ok(());
+        };
+        if let Some(id) = own
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(rustix::process::Pid::from_raw)
+        {
+            rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        }
+        own.wait().await?;
+        Ok(())
+    }
+}
+
+/// A command whose progress is not for us.
+pub(super) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(arguments[0]);
+    command
+        .args(&arguments[1..])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+async fn succeeds(arguments: &[&str]) -> bool {
+    let status = command(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .await;
+    status.is_ok_and(|status| status.success())
+}
