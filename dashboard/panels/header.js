@@ -86,7 +86,8 @@ async function tellVersion() {
     const { version, sha, dirty } = await (await fetch('/version', { signal: AbortSignal.timeout(8000) })).json();
     const stamp = [`v${version}`, sha?.slice(0, 7), dirty && 'with changes'].filter(Boolean).join(' · ');
     document.getElementById('footer').replaceChildren(h('span', { title: sha ?? 'the commit is not known' }, `silo ${stamp}`), ' · api: ',
-      ...['db', 'storage', 'services', 'backup'].flatMap((name) => [h('a', { href: `/api/${name}/openapi.json` }, name), ' ']));
+      ...['db', 'storage', 'services', 'backup'].flatMap((name) => [h('a', { href: `/api/${name}/openapi.json` }, name), ' ']),
+      '· ', h('a', { href: '/db/' }, 'browse the database'));
   } catch {
     document.getElementById('footer').replaceChildren('silo · version not known');
   }

@@ -239,7 +239,7 @@ async fn answered_with(settings: &Settings) -> Result<Vec<u8>, String> {
             .build()
             .configure()
             .and_then(|ssl| ssl.verify_hostname(false).into_ssl(host));
-        let stream = TcpStream::connect((host.as_str(), 27017))
+        let stream = TcpStream::connect((host.as_str(), settings.common.port))
             .await
             .map_err(|error| format!("it cannot be reached: {error}"))?;
         let ssl = ssl.map_err(|error| error.to_string())?;

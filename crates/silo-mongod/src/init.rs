@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use silo_mongo::fault::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
@@ -92,7 +93,10 @@ impl Work<'_> {
         let told = loop {
             match self.admin.run_command(doc! { "buildInfo": 1 }).await {
                 Ok(told) => break told,
-                Err(error) if began.elapsed() > UP_WITHIN => {
+                Err(error)
+                    if began.elapsed() > UP_WITHIN
+                        || Fault::from(&error) == Fault::AuthenticationFailed =>
+                {
                     return Err(Error::database("waiting for mongod")(error));
                 }
                 Err(error) => {
@@ -108,11 +112,8 @@ impl Work<'_> {
 
     /// A set of one, which is what change streams, snapshots and AC's connection strings need.
     async fn replica_set(&self) -> Result<Step, Error> {
-        let (set, host) = (
-            &self.settings.replica_set,
-            self.settings.common.host.as_str(),
-        );
-        let member = format!("{host}:27017");
+        let set = &self.settings.replica_set;
+        let member = self.member();
         let what = format!("replica set {set} at {member}");
         let config = self.admin.run_command(doc! { "replSetGetConfig": 1 }).await;
         let config = match config {
@@ -184,13 +185,19 @@ impl Work<'_> {
         Ok(step(what, Done::Changed, &format!("it was {before}")))
     }
 
+    /// The set's only member.
+    fn member(&self) -> String {
+        let common = &self.settings.common;
+        format!("{}:{}", common.host, common.port)
+    }
+
     async fn until_it_takes_writes(&self) -> Result<(), Error> {
         let began = Instant::now();
         while !server::is_primary(self.admin).await {
             if began.elapsed() > UP_WITHIN {
-                let host = &self.settings.common.host;
+                let member = self.member();
                 return Err(Error::Refused(format!(
-                    "mongod does not take writes: the replica set has no primary. It has to reach itself as {host}:27017; look whether that name leads to it from inside its container"
+                    "mongod does not take writes: the replica set has no primary. It has to reach itself as {member}; look whether that name leads to it from inside its container"
                 )));
             }
             tokio::time::sleep(BETWEEN).await;
@@ -270,7 +277,6 @@ impl Work<'_> {
 
     /// Whether its password is the one that is there.
     async fn signs_in(&self, account: &Account, root: &Account) -> Result<bool, Error> {
-        use silo_mongo::fault::Fault;
         let tried = server::admin(account, root)?
             .run_command(doc! { "ping": 1 })
             .await;

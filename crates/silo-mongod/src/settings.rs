@@ -19,6 +19,8 @@ pub struct Common {
     pub log_filter: String,
     /// The name by which mongod is reached, by others and by itself; its certificate is for this name.
     pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// What `init` is told.
@@ -51,10 +53,19 @@ pub struct Certificate {
 
 impl Common {
     fn read(from: &mut Reader) -> Self {
+        let text = from.text(MONGO_HOST);
+        let (host, port) = text.split_once(':').unwrap_or((&text, "27017"));
+        let port = port.parse().unwrap_or_else(|_| {
+            from.problem(format!(
+                "{MONGO_HOST}: `{text}` is not a name, or a name and a port"
+            ));
+            0
+        });
         Self {
             log_format: from.log_format(),
             log_filter: from.text(RUST_LOG),
-            host: from.text(MONGO_HOST),
+            host: host.to_owned(),
+            port,
         }
     }
 }

@@ -71,8 +71,6 @@ impl<'a> Droplet<'a> {
             ("DEMO_SCALE", "0.05".into()),
             ("PROBE_SECONDS", "5".into()),
             ("REFRESH_SECONDS", "5".into()),
-            // What stands in for mongod has a set of this name.
-            ("MONGO_REPLICA_SET", "secantus".into()),
         ]);
         let folder = TempDir::with_prefix("silo-droplet-")?;
         Ok(Self {

@@ -1,6 +1,7 @@
 //! `mongod`, as far as Silo's containers need one where the real one cannot be had: reads the lines of `mongod.conf` that matter here,
-//! asks for TLS, makes the administrator of new data as the official image does, and reads its certificate again when it is told to.
-//! Everything else is answered by the server of MongoDB's protocol behind it. It checks no rights for `rotateCertificates`.
+//! asks for TLS, makes the administrator of new data as the official image does, reads its certificate again when it is told to, and
+//! remembers the configuration of its replica set. Everything else is answered by the server of MongoDB's protocol behind it. It checks no
+//! rights for what it answers itself.
 
 #![expect(clippy::print_stderr, reason = "a program's log")]
 
@@ -30,6 +31,14 @@ const BEHIND: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 27018);
 /// MongoDB's wire protocol: the header of a message, its place of the opcode, and the opcode of `OP_MSG`.
 const HEADER: usize = 16;
 const OP_MSG: i32 = 2013;
+/// What is answered here, and where the configuration of the set is remembered.
+const OWN: [&str; 4] = [
+    "rotateCertificates",
+    "replSetGetConfig",
+    "replSetInitiate",
+    "replSetReconfig",
+];
+const REPLICA_SET: &str = "/data/db/replica-set.bson";
 /// The longest message.
 const LONGEST: usize = 48_000_000;
 
@@ -210,18 +219,19 @@ async fn serve(client: TcpStream, shared: &RwLock<SslAcceptor>, pem: &str) -> Re
         answers.lock().await.shutdown().await
     });
     while let Some(message) = read_message(&mut from_client).await? {
-        if !is_rotation(&message) {
+        let Some((name, command)) = own_command(&message) else {
             to_server.write_all(&message).await?;
             continue;
-        }
-        let answer = match acceptor(pem) {
-            Ok(new) => {
-                *shared.write().unwrap_or_else(PoisonError::into_inner) = new;
-                doc! { "ok": 1.0 }
-            }
-            Err(error) => {
-                doc! { "ok": 0.0, "code": 140, "codeName": "InvalidSSLConfiguration", "errmsg": error.to_string() }
-            }
+        };
+        let answer = match name {
+            "rotateCertificates" => match acceptor(pem) {
+                Ok(new) => {
+                    *shared.write().unwrap_or_else(PoisonError::into_inner) = new;
+                    doc! { "ok": 1.0 }
+                }
+                Err(error) => refusal(140, "InvalidSSLConfiguration", &error.to_string()),
+            },
+            _ => replica_set(name, &command, Path::new(REPLICA_SET))?,
         };
         to_client
             .lock()
@@ -258,14 +268,51 @@ fn number(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Whether it is an `OP_MSG` whose command is `rotateCertificates`: after the header come flags, a section of kind 0, and its document,
-/// whose first element's name begins five bytes in.
-fn is_rotation(message: &[u8]) -> bool {
-    number(message, 12) == Some(OP_MSG)
-        && message.get(HEADER + 4) == Some(&0)
-        && message
-            .get(HEADER + 10..)
-            .is_some_and(|rest| rest.starts_with(b"rotateCertificates\0"))
+/// A command that is answered here. After the header of an `OP_MSG` come flags, and a section of kind 0 with the command's document.
+fn own_command(message: &[u8]) -> Option<(&'static str, Document)> {
+    if number(message, 12) != Some(OP_MSG) || message.get(HEADER + 4) != Some(&0) {
+        return None;
+    }
+    let rest = message.get(HEADER + 5..)?;
+    // The name of its first element begins five bytes in.
+    let name = OWN.into_iter().find(|name| {
+        rest.get(5..5 + name.len()) == Some(name.as_bytes()) && rest.get(5 + name.len()) == Some(&0)
+    })?;
+    let length = usize::try_from(number(rest, 0)?).ok()?;
+    Some((name, Document::from_reader(rest.get(..length)?).ok()?))
+}
+
+fn refusal(code: i32, name: &str, message: &str) -> Document {
+    doc! { "ok": 0.0, "code": code, "codeName": name, "errmsg": message }
+}
+
+/// The configuration of the set, in a file beside the data: none until it is initiated.
+fn replica_set(command: &str, asked: &Document, file: &Path) -> Result<Document, Failure> {
+    let there = match std::fs::read(file) {
+        Ok(bytes) => Some(Document::from_reader(&*bytes)?),
+        Err(_) => None,
+    };
+    let write = |config: &Document| -> Result<Document, Failure> {
+        std::fs::write(file, config.to_vec()?)?;
+        Ok(doc! { "ok": 1.0 })
+    };
+    match (command, there) {
+        ("replSetGetConfig", Some(config)) => Ok(doc! { "config": config, "ok": 1.0 }),
+        ("replSetGetConfig", None) => Ok(refusal(
+            94,
+            "NotYetInitialized",
+            "no replset config has been received",
+        )),
+        ("replSetInitiate", Some(_)) => {
+            Ok(refusal(23, "AlreadyInitialized", "already initialized"))
+        }
+        ("replSetInitiate", None) => {
+            let mut config = asked.get_document(command)?.clone();
+            config.insert("version", 1_i64);
+            write(&config)
+        }
+        _ => write(asked.get_document(command)?),
+    }
 }
 
 fn answer_to(message: &[u8], answer: &Document) -> Result<Vec<u8>, Failure> {
