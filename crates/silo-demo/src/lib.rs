@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
-use silo_spaces::fault::Fault;
+use silo_spaces::fault::{Fault, Kind};
 use silo_testkit::demo::{BUCKETS, Demo};
 
 /// How many objects are put at once.
@@ -31,13 +31,24 @@ pub fn client(url: &str, key: &str, secret: &str) -> Result<Spaces> {
     Ok(Spaces::new(&endpoint, limits)?)
 }
 
+/// Makes a bucket, unless it is there.
+///
+/// # Errors
+/// When the server does not make it.
+pub async fn make_bucket(spaces: &Spaces, bucket: &str) -> Result<(), Fault> {
+    match spaces.page(bucket, None).await {
+        Err(fault) if fault.kind == Kind::NoSuchBucket => spaces.create_bucket(bucket).await,
+        looked => looked.map(drop),
+    }
+}
+
 /// Makes the demo's buckets and puts its objects there, saying after each that it is there.
 ///
 /// # Errors
 /// When the server does not take one.
 pub async fn put(demo: &Demo, spaces: &Spaces, each: impl Fn()) -> Result<()> {
     for bucket in BUCKETS {
-        spaces.create_bucket(bucket).await?;
+        make_bucket(spaces, bucket).await?;
     }
     let objects = demo.objects();
     let puts = objects.iter().map(|object| {

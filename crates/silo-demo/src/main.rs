@@ -92,17 +92,24 @@ impl Fill {
         let database = client.database(&self.database);
         let spaces = silo_demo::client(&self.endpoint, &self.key, &self.secret)?;
         let demo = Demo::new(1, self.scale, Timestamp::now());
-        until("mongod does not answer", async || is_empty(&database).await).await?;
-        until("storage does not answer", async || {
-            Ok(spaces.create_bucket(&self.backups).await?)
+        until("mongod does not answer", async || {
+            is_whole(&database, &demo).await
         })
         .await?;
-        if is_empty(&database).await? {
+        until("storage does not answer", async || {
+            Ok(silo_demo::make_bucket(&spaces, &self.backups).await?)
+        })
+        .await?;
+        if is_whole(&database, &demo).await? {
+            say::done("the database is filled already");
+        } else {
             say::step("loading demo documents");
+            // What an earlier try left half done.
+            for plan in Demo::plans() {
+                database.collection::<Document>(plan.name).drop().await?;
+            }
             demo.load(&database, |_, _, _| {}).await?;
             say::done("the database is filled");
-        } else {
-            say::done("there is something in the database already");
         }
         self.put(&demo, &spaces).await
     }
@@ -115,21 +122,34 @@ impl Fill {
     }
 }
 
-async fn is_empty(database: &Database) -> Result<bool> {
-    let users = database.collection::<Document>("users");
-    Ok(users.find_one(doc! {}).await?.is_none())
+/// Whether what is loaded last is there.
+async fn is_whole(database: &Database, demo: &Demo) -> Result<bool> {
+    let filled = Demo::plans().filter(|plan| demo.count(plan) > 0);
+    let Some(last) = filled.last() else {
+        return Ok(true);
+    };
+    let last = database.collection::<Document>(last.name);
+    Ok(last.find_one(doc! {}).await?.is_some())
 }
 
-/// Tries until it goes well.
+/// Tries until it goes well, and says what it waits for.
 async fn until<T>(what: &str, mut tried: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let began = Instant::now();
+    let mut said = String::new();
     loop {
         match tried().await {
             Ok(got) => return Ok(got),
             Err(error) if began.elapsed() > UP_WITHIN => {
                 return Err(error).context(what.to_owned());
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Err(error) => {
+                let why = format!("{what} yet: {error:#}");
+                if why != said {
+                    say::step(&why);
+                }
+                said = why;
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
     }
 }

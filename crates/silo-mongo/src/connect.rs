@@ -1,12 +1,12 @@
 //! Opening a client: every limit set, nothing left to a default that waits for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::event::EventHandler;
 use mongodb::event::command::CommandEvent;
-use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, Tls};
 use silo_core::secret::Secret;
 
 use crate::commands::Commands;
@@ -17,7 +17,14 @@ pub enum ConnectError {
     /// It cannot be parsed, or its `mongodb+srv` name cannot be looked up.
     #[error("is not a usable mongodb:// or mongodb+srv:// connection string")]
     Unusable,
+    /// The file that its `tlsCAFile` names is not there.
+    #[error("names a tlsCAFile that does not exist")]
+    NoAuthorities,
 }
+
+/// How long the file with those whom the server's certificate is trusted from may take to be there: at a first start it is written by
+/// whoever obtains the certificate.
+const AUTHORITIES_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +45,17 @@ pub async fn connect(
     let mut options = ClientOptions::parse(uri.expose())
         .await
         .map_err(|_unprintable| ConnectError::Unusable)?;
+    if let Some(Tls::Enabled(tls)) = &options.tls
+        && let Some(file) = &tls.ca_file_path
+    {
+        let began = Instant::now();
+        while !file.exists() {
+            if began.elapsed() > AUTHORITIES_WITHIN {
+                return Err(ConnectError::NoAuthorities);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     options.app_name = Some(app_name.to_owned());
     options.max_pool_size = Some(4);
     options.min_pool_size = Some(0);

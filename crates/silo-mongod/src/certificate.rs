@@ -28,8 +28,8 @@ const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 const CADDY_WITHIN: Duration = Duration::from_secs(8);
 /// How often is looked whether Caddy has a new one.
 const EVERY: Duration = Duration::from_secs(30);
-/// With fewer days left something is wrong: Caddy renews at a third of a certificate's life.
-const FEW_DAYS: i32 = 10;
+/// With less of its life left something is wrong: Caddy renews a certificate when a third is left.
+const LITTLE: f64 = 1.0 / 6.0;
 /// How long mongod may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -109,10 +109,10 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
         },
     };
     put(settings, &newest)?;
-    if let Ok(days @ ..FEW_DAYS) = newest.days_left() {
+    if newest.life_left().is_ok_and(|left| left < LITTLE) {
+        let host = &settings.common.host;
         log::error!(
-            "the certificate of {} has {days} days left: Caddy does not renew it; its log says why",
-            settings.common.host
+            "the certificate of {host} expires soon, and Caddy does not renew it; its log says why"
         );
     }
     let wanted = newest
@@ -138,11 +138,11 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
 /// Whether mongod has a certificate to start with, which is what the others wait for.
 #[must_use]
 pub fn is_well(settings: &Settings) -> bool {
-    let days = present(settings)
+    let left = present(settings)
         .ok()
         .flatten()
-        .and_then(|pair| pair.days_left().ok());
-    days.is_some_and(|days| days > 0) && settings.ca.join(AUTHORITIES).exists()
+        .and_then(|pair| pair.life_left().ok());
+    left.is_some_and(|left| left > 0.0) && settings.ca.join(AUTHORITIES).exists()
 }
 
 /// The newest that Caddy has for the host, from whichever authority, and that authority's folder.

@@ -1,6 +1,6 @@
 //! Certificates and keys in PEM: read, compared, made.
 
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, TimeDiff};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
@@ -84,16 +84,20 @@ impl Pair {
             .map_or(Ok(Vec::new()), |leaf| leaf.to_der())
     }
 
-    /// How many days it is still good; none when it is not.
+    /// How much of its life is left: 1 when it has just been signed, 0 when it has expired.
     ///
     /// # Errors
     /// When its time cannot be read.
-    pub fn days_left(&self) -> Result<i32, ErrorStack> {
+    pub fn life_left(&self) -> Result<f64, ErrorStack> {
         let Some(leaf) = self.chain.first() else {
-            return Ok(0);
+            return Ok(0.0);
         };
-        let left = Asn1Time::days_from_now(0)?.diff(leaf.not_after())?;
-        Ok(left.days.max(0))
+        let seconds = |difference: TimeDiff| {
+            f64::from(difference.days) * 86_400.0 + f64::from(difference.secs)
+        };
+        let left = seconds(Asn1Time::days_from_now(0)?.diff(leaf.not_after())?);
+        let whole = seconds(leaf.not_before().diff(leaf.not_after())?);
+        Ok((left / whole).clamp(0.0, 1.0))
     }
 
     /// Whether it is its own authority.
@@ -141,7 +145,7 @@ mod tests {
         let again = Pair::read(&file, &file).unwrap().unwrap();
         assert_eq!(again.leaf().unwrap(), one.leaf().unwrap());
         assert!(again.is_own());
-        assert!((363..=365).contains(&again.days_left().unwrap()));
+        assert!(again.life_left().unwrap() > 0.99);
         assert!(
             Pair::read(&file, &mixed).unwrap().is_none(),
             "the key is another's"

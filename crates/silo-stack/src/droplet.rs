@@ -16,7 +16,7 @@ use self::engine::Engine;
 /// What to do with it.
 #[derive(Args)]
 pub struct Options {
-    /// Leave it running, and print its address and how to end it
+    /// Leave it running, whatever came of it, and print its address and how to end it
     #[arg(long)]
     keep: bool,
     /// Only the checks whose names contain this
@@ -50,7 +50,7 @@ impl Options {
             droplet.build().await?;
         }
         let outcome = checks::run(&droplet, self.filter.as_deref()).await;
-        if self.keep && outcome.is_ok() {
+        if self.keep {
             droplet.keep();
             engine.keep();
         } else {

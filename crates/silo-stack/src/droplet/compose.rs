@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mongodb::options::{ClientOptions, ServerAddress, Tls, TlsOptions};
 use reqwest::{Certificate, Client, Method, RequestBuilder};
 use serde_json::Value;
 use silo_testkit::say;
@@ -218,13 +219,23 @@ impl<'a> Droplet<'a> {
         serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))
     }
 
-    /// The connection string of one of the demo's accounts, from outside.
-    pub(super) async fn uri(&self, account: &str) -> Result<String> {
+    /// What one of the demo's accounts connects with, from outside.
+    pub(super) async fn mongo_options(&self, account: &str) -> Result<ClientOptions> {
         let file = workspace().join("ops/demo/secrets").join(account);
         let text = std::fs::read_to_string(&file)?;
-        let authority = self.authority().await?.display().to_string();
-        let text = text.trim().replace(":27017/", &format!(":{}/", self.mongo));
-        Ok(text.replace("/var/lib/silo/ca/ca.pem", &authority))
+        let mut options = ClientOptions::parse(text.trim()).await?;
+        options.hosts = vec![ServerAddress::Tcp {
+            host: "127.0.0.1".into(),
+            port: Some(self.mongo),
+        }];
+        // The certificate is for the site's name, which not every resolver knows; Silo's own services check it.
+        let tls = TlsOptions::builder()
+            .ca_file_path(self.authority().await?)
+            .allow_invalid_hostnames(true)
+            .build();
+        options.tls = Some(Tls::Enabled(tls));
+        options.server_selection_timeout = Some(Duration::from_secs(10));
+        Ok(options)
     }
 
     /// Waits until every container is healthy, and says how long that took; or which are not.

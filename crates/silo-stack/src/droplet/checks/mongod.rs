@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::error::ErrorKind;
-use mongodb::options::ClientOptions;
 use silo_testkit::wait::wait_for;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -62,10 +61,7 @@ pub(super) async fn is_initialised(droplet: &Droplet<'_>) -> Result<()> {
 
 /// A client as one of the accounts.
 pub(super) async fn client(droplet: &Droplet<'_>, account: &str) -> Result<Client> {
-    let mut options = ClientOptions::parse(droplet.uri(account).await?).await?;
-    options.server_selection_timeout = Some(Duration::from_secs(10));
-    // The name leads to this machine, and the certificate is for it.
-    Ok(Client::with_options(options)?)
+    Ok(Client::with_options(droplet.mongo_options(account).await?)?)
 }
 
 async fn refused(client: &Client, database: &str, command: Document) -> Result<()> {
@@ -148,23 +144,24 @@ pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
         "without TLS it says {told}"
     );
 
-    let uri = droplet.uri("mongo_reader").await?;
-    let (_, rest) = uri
-        .split_once('@')
-        .context("the connection string has a password")?;
-    let nobody = Client::with_uri_str(format!("mongodb://{rest}")).await?;
-    let listed = nobody
-        .database("aesthetic")
-        .run_command(doc! { "find": "moods" })
-        .await;
-    ensure!(listed.is_err(), "without a password it answers {listed:?}");
-    let wrong = format!("mongodb://silo_reader:wrong@{rest}");
-    let wrong = Client::with_uri_str(wrong)
-        .await?
-        .database("aesthetic")
-        .run_command(doc! { "find": "moods" })
-        .await;
-    ensure!(wrong.is_err(), "with a wrong password it answers");
+    let find = || doc! { "find": "moods", "limit": 1 };
+    let mut options = droplet.mongo_options("mongo_reader").await?;
+    let known = options.credential.take();
+    let nobody = Client::with_options(options.clone())?;
+    refused(&nobody, "aesthetic", find())
+        .await
+        .context("without a password")?;
+    options.credential = known.map(|mut known| {
+        known.password = Some("wrong".into());
+        known
+    });
+    let wrong = Client::with_options(options)?;
+    let said = wrong.database("aesthetic").run_command(find()).await;
+    ensure!(
+        said.as_ref()
+            .is_err_and(|error| matches!(error.kind.as_ref(), ErrorKind::Authentication { .. })),
+        "with a wrong password it answers {said:?}"
+    );
     for (version, good) in [
         ("-tls1", false),
         ("-tls1_1", false),
