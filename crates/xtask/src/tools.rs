@@ -113,16 +113,10 @@ const LOAD: Need = Need {
 /// What everything in Docker needs.
 const DOCKER: Need = Need {
     name: "a Docker engine, Compose, and what makes base images",
-    version: "Debian's",
-    packages: &[
-        "docker.io",
-        "docker-compose",
-        "debootstrap",
-        "iproute2",
-        "openssl",
-    ],
-    there: |_| on_path("debootstrap") && (on_path("docker-compose") || has_compose_plugin()),
-    get: packages_only,
+    version: "Debian's, or what is there",
+    packages: &["debootstrap", "iproute2", "openssl"],
+    there: |_| on_path("debootstrap") && has_compose() && has_engine(),
+    get: get_docker,
 };
 
 /// What `up` needs; the server only when none is given.
@@ -237,8 +231,11 @@ fn packages_only(need: &Need) -> Result<()> {
 
 /// Installs a need's Debian packages, or says the command for it.
 fn packages(need: &Need) -> Result<()> {
-    let missing: Vec<_> = need
-        .packages
+    install_packages(need.packages)
+}
+
+fn install_packages(wanted: &[&str]) -> Result<()> {
+    let missing: Vec<_> = wanted
         .iter()
         .filter(|name| !package_there(name))
         .copied()
@@ -280,8 +277,28 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-fn has_compose_plugin() -> bool {
-    let output = Command::new("docker").args(["compose", "version"]).output();
+/// An engine of another maker is left as it is.
+fn get_docker(need: &Need) -> Result<()> {
+    packages(need)?;
+    if !has_engine() {
+        install_packages(&["docker.io"])?;
+    }
+    if !has_compose() {
+        install_packages(&["docker-compose"])?;
+    }
+    Ok(())
+}
+
+fn has_engine() -> bool {
+    on_path("dockerd") || succeeds(&["docker", "info"])
+}
+
+fn has_compose() -> bool {
+    on_path("docker-compose") || succeeds(&["docker", "compose", "version"])
+}
+
+fn succeeds(command: &[&str]) -> bool {
+    let output = Command::new(command[0]).args(&command[1..]).output();
     output.is_ok_and(|output| output.status.success())
 }
 

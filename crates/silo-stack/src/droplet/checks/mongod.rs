@@ -41,7 +41,7 @@ pub(super) async fn is_initialised(droplet: &Droplet<'_>) -> Result<()> {
         );
     }
     let again = droplet
-        .compose(&["run", "--rm", "mongo-init", "init", "--json"])
+        .compose(&["run", "--rm", "-T", "mongo-init", "init", "--json"])
         .await?;
     let steps: Vec<serde_json::Value> = again
         .lines()

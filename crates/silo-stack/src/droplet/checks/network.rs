@@ -58,32 +58,42 @@ pub(super) async fn no_way_out(droplet: &Droplet<'_>) -> Result<()> {
     }
     // The internet is played by a network namespace of our own, behind this machine.
     let internet = Internet::start(droplet).await?;
-    let reach = |service: &'static str, program: &'static str| {
-        let address = internet.address;
-        async move {
-            let script = match program {
-                "bash" => {
-                    format!("timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/8080 && head -c 2 <&3'")
-                }
-                "wget" => format!("wget -q -T 3 -t 1 -O - http://{address}:8080/ 2>&1"),
-                _ => format!(
-                    "node -e \"require('net').connect(8080,'{address}').setTimeout(3000,()=>process.exit(1)).on('error',()=>process.exit(1)).on('data',d=>{{console.log(String(d));process.exit(0)}})\""
-                ),
-            };
-            let (code, said) = droplet.exec(service, &["sh", "-c", &script]).await?;
-            Ok::<_, anyhow::Error>((code == Some(0), said))
-        }
-    };
-    let (reached, said) = reach("caddy", "wget").await?;
+    let outcome = only_who_may(droplet, internet.address).await;
+    internet.end(droplet).await?;
+    outcome
+}
+
+async fn only_who_may(droplet: &Droplet<'_>, address: Ipv4Addr) -> Result<()> {
+    let (reached, said) = reach(droplet, "caddy", "wget", address).await?;
     ensure!(
         reached,
         "Caddy, which has a way out, does not get through ({said}): nothing is shown by the others"
     );
     for (service, program) in [("mongo", "bash"), ("mongo-express", "node")] {
-        let (reached, said) = reach(service, program).await?;
+        let (reached, said) = reach(droplet, service, program, address).await?;
         ensure!(!reached, "{service} reaches the internet: {said}");
     }
-    internet.end(droplet).await
+    Ok(())
+}
+
+/// Whether a container gets an answer from there, by a program that it has.
+async fn reach(
+    droplet: &Droplet<'_>,
+    service: &str,
+    program: &str,
+    address: Ipv4Addr,
+) -> Result<(bool, String)> {
+    let script = match program {
+        "bash" => format!(
+            "timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/8080; printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; head -n 1 <&3'"
+        ),
+        "wget" => format!("wget -q -T 3 -t 1 -O - http://{address}:8080/ 2>&1"),
+        _ => format!(
+            "node -e \"require('http').get({{host:'{address}',port:8080,timeout:3000}},r=>process.exit(0)).on('timeout',()=>process.exit(1)).on('error',()=>process.exit(1))\""
+        ),
+    };
+    let (code, said) = droplet.exec(service, &["sh", "-c", &script]).await?;
+    Ok((code == Some(0), said))
 }
 
 /// A network namespace beyond this machine, with somebody listening in it.
