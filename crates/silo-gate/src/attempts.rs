@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::users::Users;
 
@@ -38,11 +38,25 @@ pub enum Outcome {
     Slower,
 }
 
+/// A password to be looked at.
+struct Job {
+    name: String,
+    password: String,
+    answer: oneshot::Sender<bool>,
+}
+
+/// Looks at one password after the other.
+fn hash(users: &Users, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.blocking_recv() {
+        // Whoever does not wait any more does not want to know.
+        let _ = job.answer.send(users.is_password(&job.name, &job.password));
+    }
+}
+
 /// Everybody's tries.
 pub struct Attempts {
-    users: Users,
     tries: DefaultKeyedRateLimiter<IpAddr>,
-    hashing: Semaphore,
+    hashing: mpsc::Sender<Job>,
     waiting: Semaphore,
     key: [u8; 32],
     fitted: Mutex<HashMap<[u8; 32], Instant>>,
@@ -56,10 +70,12 @@ impl Attempts {
         OsRng.fill_bytes(&mut key);
         let quota =
             Quota::with_period(ONE_MORE_AFTER).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        let (hashing, jobs) = mpsc::channel(WAITING);
+        // One thread of its own, and not one after the other of a pool: each keeps the memory that it once hashed in.
+        std::thread::spawn(move || hash(&users, jobs));
         Self {
-            users,
             tries: RateLimiter::keyed(quota.allow_burst(AT_ONCE)),
-            hashing: Semaphore::new(1),
+            hashing,
             waiting: Semaphore::new(WAITING),
             key,
             fitted: Mutex::default(),
@@ -81,11 +97,15 @@ impl Attempts {
         if self.tries.check_key(&network(from)).is_err() {
             return Outcome::Slower;
         }
-        // Never closed.
-        let _one = self.hashing.acquire().await;
-        let (users, name, password) = (self.users.clone(), name.to_owned(), password.to_owned());
-        let fits = tokio::task::spawn_blocking(move || users.is_password(&name, &password)).await;
-        if fits.unwrap_or(false) {
+        let (answer, fits) = oneshot::channel();
+        let job = Job {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            answer,
+        };
+        // It ends with this process.
+        let asked = self.hashing.send(job).await.is_ok();
+        if asked && fits.await.unwrap_or(false) {
             self.remember(digest);
             Outcome::Welcome
         } else {

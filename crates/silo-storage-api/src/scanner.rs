@@ -31,7 +31,7 @@ const ROLLUP: &str = "rollup";
 const HISTORY: &str = "history";
 const UNDER_WAY: &str = "scan";
 /// When a bucket failed, the next scan comes this soon, or sooner where the pace is quicker.
-const AFTER_FAILURE: Duration = Duration::from_secs(300);
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// How often the right to write is asked for while another process has it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
 
@@ -312,8 +312,8 @@ mod tests {
         assert_eq!(pause_after(hours, false), hours);
         assert_eq!(pause_after(hours, true), AFTER_FAILURE);
         assert_eq!(
-            pause_after(Duration::from_secs(60), true),
-            Duration::from_secs(60)
+            pause_after(Duration::from_secs(30), true),
+            Duration::from_secs(30)
         );
     }
 }

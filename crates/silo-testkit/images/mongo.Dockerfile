@@ -4,6 +4,7 @@ RUN groupadd --gid 999 mongodb && useradd --uid 999 --gid 999 --home-dir /data/d
 COPY secantusd-rs /usr/local/bin/secantusd-rs
 COPY mongod-stand-in /usr/local/bin/mongod
 RUN printf '#!/bin/bash\nexec "$@"\n' > /usr/local/bin/docker-entrypoint.sh && chmod 755 /usr/local/bin/docker-entrypoint.sh
+LABEL silo.made-of=workspace
 VOLUME /data/db /data/configdb
 ENTRYPOINT ["docker-entrypoint.sh"]
 CMD ["mongod"]

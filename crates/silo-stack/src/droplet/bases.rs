@@ -13,6 +13,8 @@ use super::engine::{Engine, command};
 
 /// What all are made from.
 const DEBIAN: &str = "silo-local/debian:bookworm";
+/// The label of an image that holds something of this workspace.
+const OWN: &str = "silo.made-of";
 /// Each image by the name that the Dockerfile or Compose uses, and what it is made by.
 const IMAGES: [(&str, &str); 5] = [
     ("rust:1.95-bookworm", "rust"),
@@ -25,8 +27,16 @@ const IMAGES: [(&str, &str); 5] = [
 /// Gets every image that is not there: the real one, or ours.
 pub(super) async fn make(engine: &Engine) -> Result<()> {
     for (image, name) in IMAGES {
-        if engine.has(image).await {
-            continue;
+        let own = format!("{{{{index .Config.Labels \"{OWN}\"}}}}");
+        let inspected = ["docker", "image", "inspect", "--format", &own, image];
+        match engine.output(&inspected).await {
+            // Ours may have been made of something older; what did not change is not made again.
+            Ok(label) if label.trim() == "workspace" => {
+                make_one(engine, image, name).await?;
+                continue;
+            }
+            Ok(_) => continue,
+            Err(_) => {}
         }
         say::step(&format!("getting {image}"));
         if engine
@@ -40,16 +50,19 @@ pub(super) async fn make(engine: &Engine) -> Result<()> {
         if !engine.has(DEBIAN).await {
             debian(engine).await?;
         }
-        let context = context(name).await?;
-        let file = workspace().join(format!("crates/silo-testkit/images/{name}.Dockerfile"));
-        build(engine, image, &file, context.path()).await?;
+        make_one(engine, image, name).await?;
         say::done(&format!("{image}, made here: no registry answers"));
     }
     Ok(())
 }
 
-async fn build(engine: &Engine, image: &str, file: &Path, context: &Path) -> Result<()> {
-    let (file, context) = (file.display().to_string(), context.display().to_string());
+async fn make_one(engine: &Engine, image: &str, name: &str) -> Result<()> {
+    let folder = context(name).await?;
+    let file = workspace().join(format!("crates/silo-testkit/images/{name}.Dockerfile"));
+    let (file, context) = (
+        file.display().to_string(),
+        folder.path().display().to_string(),
+    );
     let arguments = [
         "docker", "build", "--quiet", "--file", &file, "--tag", image, &context,
     ];

@@ -140,7 +140,7 @@ pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
     let documents =
         |overview: &Value| overview["data"]["collections"]["total"]["documents"].clone();
     let before = documents(&full(droplet).await?);
-    let backups = droplet.get(&client, "/api/backup/backups").await?["data"].clone();
+    let backups = droplet.get(&client, "/api/backup/backups").await?["data"]["backups"].clone();
     ensure!(
         backups.as_array().is_some_and(|list| !list.is_empty()),
         "there is no backup to lose: {backups}"
@@ -161,7 +161,7 @@ pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
             .map(|one| one["id"].to_string())
             .collect()
     };
-    let again = droplet.get(&client, "/api/backup/backups").await?["data"].clone();
+    let again = droplet.get(&client, "/api/backup/backups").await?["data"]["backups"].clone();
     ensure!(
         ids(&again) == ids(&backups),
         "backups were {backups}, and are {again}"
