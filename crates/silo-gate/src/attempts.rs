@@ -12,7 +12,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::users::Users;
+use crate::users::{Memory, Users};
 
 /// How many tries an address has at once.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -47,9 +47,12 @@ struct Job {
 
 /// Looks at one password after the other.
 fn hash(users: &Users, mut jobs: mpsc::Receiver<Job>) {
+    let mut memory = Memory::default();
     while let Some(job) = jobs.blocking_recv() {
         // Whoever does not wait any more does not want to know.
-        let _ = job.answer.send(users.is_password(&job.name, &job.password));
+        let _ = job
+            .answer
+            .send(users.is_password(&job.name, &job.password, &mut memory));
     }
 }
 
@@ -71,7 +74,7 @@ impl Attempts {
         let quota =
             Quota::with_period(ONE_MORE_AFTER).unwrap_or(Quota::per_second(NonZeroU32::MIN));
         let (hashing, jobs) = mpsc::channel(WAITING);
-        // One thread of its own, and not one after the other of a pool: each keeps the memory that it once hashed in.
+        // One thread of its own, which has the memory to hash in.
         std::thread::spawn(move || hash(&users, jobs));
         Self {
             tries: RateLimiter::keyed(quota.allow_burst(AT_ONCE)),

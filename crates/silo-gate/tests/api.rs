@@ -79,6 +79,30 @@ async fn guesses_are_counted_by_the_address_that_the_gateway_saw() {
 }
 
 #[tokio::test]
+async fn guesses_leave_no_memory_behind() {
+    let service = start().await;
+    let resident = || {
+        let id = service.process.id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB").parse::<u64>();
+        kib.unwrap()
+    };
+    let mut before = 0;
+    for guess in 0..30 {
+        let from = format!("198.51.100.{guess}");
+        let wrong = sign_in(&service, &from, Some("wrong password")).await;
+        assert_eq!(wrong.status(), 401, "{guess}");
+        if guess == 2 {
+            before = resident();
+        }
+    }
+    // One hash takes seven.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 4 * 1024, "{grown} KiB more after 27 guesses");
+}
+
+#[tokio::test]
 async fn only_reading_is_let_through_to_the_database() {
     let service = start().await;
     for (method, uri, status) in [
