@@ -235,6 +235,8 @@ impl<'a> Droplet<'a> {
             .build();
         options.tls = Some(Tls::Enabled(tls));
         options.server_selection_timeout = Some(Duration::from_secs(10));
+        // What fails is to be seen, and not tried again.
+        options.retry_writes = Some(false);
         Ok(options)
     }
 

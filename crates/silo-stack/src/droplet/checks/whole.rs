@@ -1,8 +1,10 @@
 //! The whole: up, full, locked in, down and up again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use mongodb::bson::{Document, doc};
 use reqwest::Method;
 use serde_json::Value;
 use silo_testkit::say;
@@ -137,9 +139,7 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
 
 pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
     let client = droplet.client().await?;
-    let documents =
-        |overview: &Value| overview["data"]["collections"]["total"]["documents"].clone();
-    let before = documents(&full(droplet).await?);
+    let before = documents(droplet).await?;
     let backups = droplet.get(&client, "/api/backup/backups").await?["data"]["backups"].clone();
     ensure!(
         backups.as_array().is_some_and(|list| !list.is_empty()),
@@ -149,10 +149,11 @@ pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
     droplet.compose(&["up", "--detach", "--no-build"]).await?;
     droplet.until_healthy(HEALTHY_WITHIN).await?;
     let client = droplet.client().await?;
-    let after = documents(&full(droplet).await?);
+    full(droplet).await?;
+    let after = documents(droplet).await?;
     ensure!(
         before == after,
-        "{before} documents were there, and {after} are"
+        "{before:?} documents were there, and {after:?} are"
     );
     let ids = |list: &Value| -> Vec<String> {
         list.as_array()
@@ -167,4 +168,19 @@ pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
         "backups were {backups}, and are {again}"
     );
     Ok(())
+}
+
+/// How many documents each of AC's collections has, counted by mongod.
+async fn documents(droplet: &Droplet<'_>) -> Result<BTreeMap<String, u64>> {
+    let client = super::mongod::client(droplet, "mongo_reader").await?;
+    let database = client.database("aesthetic");
+    let mut counts = BTreeMap::new();
+    for name in database.list_collection_names().await? {
+        let count = database
+            .collection::<Document>(&name)
+            .count_documents(doc! {})
+            .await?;
+        counts.insert(name, count);
+    }
+    Ok(counts)
 }
