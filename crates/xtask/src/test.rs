@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to hold, one step after the other.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -126,13 +127,19 @@ fn ops() -> Result<()> {
     } else {
         &["docker-compose"]
     };
-    for settings in ["/dev/null", ".env.example"] {
+    let nothing = tempfile::NamedTempFile::with_prefix("silo-env-")?;
+    for (name, settings) in [
+        ("without settings", nothing.path()),
+        ("with .env.example", Path::new(".env.example")),
+    ] {
         let mut config = Command::new(compose[0]);
         config
             .args(&compose[1..])
-            .args(["--env-file", settings, "config", "--quiet"])
+            .arg("--env-file")
+            .arg(settings)
+            .args(["config", "--quiet"])
             .current_dir(workspace());
-        quiet_step(&format!("docker-compose.yml with {settings}"), &mut config)?;
+        quiet_step(&format!("docker-compose.yml {name}"), &mut config)?;
     }
     Ok(())
 }
