@@ -415,9 +415,9 @@ async fn publish(
             not_looked_at: findings.not_looked_at.clone(),
         },
         tool: Tool {
-            version: settings.build.version.into(),
-            sha: settings.build.sha.clone(),
-            dirty: settings.build.dirty,
+            version: settings.process.build.version.into(),
+            sha: settings.process.build.sha.clone(),
+            dirty: settings.process.build.dirty,
         },
         lease: lease.number(),
         previous: place.shelf.newest().map(|newest| Previous {

@@ -6,20 +6,20 @@ mod selftest;
 mod show;
 
 use std::io::{IsTerminal, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use silo_core::logging;
+use silo_core::process::Process;
 use silo_core::secret::Secret;
 use silo_core::settings::Settings as Reader;
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
 use silo_mongo::mongodb::Client;
 use silo_web::healthcheck;
-use silo_web::server::refuse_to_start;
+use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::print::Out;
@@ -148,9 +148,10 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse_to_start(crate::NAME, &error),
     };
     if matches!(arguments.command, Some(Verb::Healthcheck)) {
-        return healthcheck::ask(settings.bind);
+        return healthcheck::ask(settings.process.bind);
     }
-    logging::start(settings.log_format, &filter(&arguments, &settings));
+    let process = &settings.process;
+    logging::start(process.log_format, filter(&arguments, process));
     let out = Out {
         json: arguments.json,
     };
@@ -178,12 +179,12 @@ pub fn main() -> ExitCode {
 }
 
 /// A command that somebody watches says what it does itself; its log has what is wrong.
-fn filter(arguments: &Arguments, settings: &Settings) -> String {
+fn filter<'a>(arguments: &Arguments, process: &'a Process) -> &'a str {
     let served = matches!(arguments.command, None | Some(Verb::Serve));
-    if served || settings.log_filter != "info" {
-        settings.log_filter.clone()
+    if served || process.log_filter != "info" {
+        &process.log_filter
     } else {
-        "warn".into()
+        "warn"
     }
 }
 
@@ -205,9 +206,8 @@ fn end_when_told(context: &Context) -> Result<(), Error> {
 }
 
 async fn serve(context: Context) -> Result<ExitCode, Error> {
-    let bind = context.settings.bind;
-    let listener = TcpListener::bind(bind)
-        .map_err(|error| Error::Engine(format!("cannot listen on {bind}: {error}")))?;
+    let listener =
+        listen(context.settings.process.bind).map_err(|error| Error::Engine(error.to_string()))?;
     let (running, state) = crate::start(listener, context)?;
     running.wait().await?;
     // What was under way has been told to end, and cleans up.

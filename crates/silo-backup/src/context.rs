@@ -113,7 +113,7 @@ impl Context {
             tools: settings.tools.clone(),
             recipe: settings.recipe.clone(),
             folder: settings.folder.clone(),
-            version: settings.build.version.to_owned(),
+            version: settings.process.build.version.to_owned(),
             report: report.clone(),
         }
     }

@@ -71,7 +71,7 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
     let (state, work) = State::new(context);
     state.start(work);
     let ready = state.clone();
-    let service = Service::new(NAME, state.context.settings.build.clone())
+    let service = Service::new(NAME, state.context.settings.process.build.clone())
         .measures(state.sources())
         .needs("storage", move || check(ready.clone()));
     let metrics = BackupMetrics {

@@ -1,22 +1,19 @@
 //! What silo-backup is told: what is read, where it is kept, when, for how long, and who hears of it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
-use silo_core::build::Build;
-use silo_core::logging::LogFormat;
+use silo_core::process::Process;
 use silo_core::secret::Secret;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET,
-    BACKUP_COMPRESSION, BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY,
-    BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_DAYS, BACKUP_ENGINE, BACKUP_EXPECTED,
-    BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY,
+    BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET, BACKUP_COMPRESSION,
+    BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY, BACKUP_COPY_REGION,
+    BACKUP_COPY_SECRET, BACKUP_DRILL_DAYS, BACKUP_ENGINE, BACKUP_EXPECTED, BACKUP_FOLDER,
+    BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY,
     BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE, BACKUP_TIMEZONE,
-    BACKUP_WEBHOOK_URL, BIND, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING,
-    MONGODB_NAME, RUST_LOG, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION,
-    SPACES_SECRET,
+    BACKUP_WEBHOOK_URL, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING,
+    MONGODB_NAME, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET,
 };
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
@@ -29,14 +26,8 @@ use crate::schedule::Schedule;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen.
-    pub bind: SocketAddr,
-    /// How logs look.
-    pub log_format: LogFormat,
-    /// Which log lines there are.
-    pub log_filter: String,
-    /// What this binary is.
-    pub build: Build,
+    /// What every service is told.
+    pub process: Process,
     /// The database's connection string.
     pub mongo: Secret,
     /// Its name.
@@ -110,10 +101,6 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
-        let (sha, dirty) = (
-            from.optional_text(AC_GIT_SHA),
-            from.optional_text(AC_GIT_DIRTY),
-        );
         let hours = |from: &mut Reader, name, bounds, of: i64| {
             SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0))
         };
@@ -121,10 +108,7 @@ impl Settings {
         let drill_every = hours(&mut from, BACKUP_DRILL_DAYS, 0..=90, 24);
         let schedule = schedule(&mut from);
         let settings = Self {
-            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7104))),
-            log_format: from.log_format(),
-            log_filter: from.text(RUST_LOG),
-            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            process: Process::read(&mut from, 7104),
             mongo: from.secret(MONGODB_CONNECTION_STRING),
             database: from.text(MONGODB_NAME),
             drill_mongo: optional(&mut from, DRILL_CONNECTION_STRING),

@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod logging;
+pub mod process;
 pub mod secret;
 pub mod settings;
 pub mod units;

@@ -53,7 +53,7 @@ pub async fn start(
     let state = State::new(Gateway::new(client, &settings.database), settings);
     state.start(settings);
     let ready = state.clone();
-    let service = Service::new(NAME, settings.build.clone())
+    let service = Service::new(NAME, settings.process.build.clone())
         .measures(state.sources())
         .needs("mongod", move || routes::health::check(ready.clone()));
     service.metrics.register(|registry| {

@@ -1,42 +1,19 @@
-//! The silo-db-api process: settings, logging, state, server, wait.
+//! The silo-db-api process.
 
-use std::net::TcpListener;
 use std::process::ExitCode;
 
-use silo_core::logging;
 use silo_core::settings::Settings as Reader;
 use silo_db_api::settings::Settings;
 use silo_mongo::commands::Commands;
-use silo_web::healthcheck;
-use silo_web::server::refuse_to_start;
+use silo_web::process;
 
 fn main() -> ExitCode {
-    let settings = match Settings::read(Reader::from_environment()) {
-        Ok(settings) => settings,
-        Err(error) => return refuse_to_start(silo_db_api::NAME, &error),
-    };
-    if healthcheck::is_asked() {
-        return healthcheck::ask(settings.bind);
-    }
-    logging::start(settings.log_format, &settings.log_filter);
-    match actix_web::rt::System::new().block_on(run(&settings)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{} stops: {error}", silo_db_api::NAME);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(settings: &Settings) -> std::io::Result<()> {
-    let listener = TcpListener::bind(settings.bind).map_err(|error| {
-        std::io::Error::new(
-            error.kind(),
-            format!("cannot listen on {}: {error}", settings.bind),
-        )
-    })?;
-    let running = silo_db_api::start(listener, settings, &Commands::default()).await?;
-    running.wait().await?;
-    log::info!("{} has stopped", silo_db_api::NAME);
-    Ok(())
+    process::live(
+        silo_db_api::NAME,
+        Settings::read(Reader::from_environment()),
+        |settings| &settings.process,
+        async |listener, settings| {
+            silo_db_api::start(listener, settings, &Commands::default()).await
+        },
+    )
 }

@@ -1,16 +1,11 @@
 //! What silo-db-api is told: the database, where to listen, and what to expect.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use silo_core::build::Build;
-use silo_core::logging::LogFormat;
+use silo_core::process::Process;
 use silo_core::secret::Secret;
 use silo_core::settings::{Settings as Reader, SettingsError};
-use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BIND, MONGODB_CONNECTION_STRING, MONGODB_NAME, REFRESH_SECONDS,
-    RUST_LOG,
-};
+use silo_core::variables::{MONGODB_CONNECTION_STRING, MONGODB_NAME, REFRESH_SECONDS};
 use silo_mongo::catalogue::{Catalogue, Entry};
 use silo_web::snapshot::Pace;
 
@@ -19,18 +14,12 @@ use crate::clients::ExpectedClient;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen.
-    pub bind: SocketAddr,
+    /// What every service is told.
+    pub process: Process,
     /// The database server.
     pub mongo: Secret,
     /// The database.
     pub database: String,
-    /// How logs look.
-    pub log_format: LogFormat,
-    /// Which log lines there are.
-    pub log_filter: String,
-    /// What this binary is.
-    pub build: Build,
     /// What is known of the collections.
     pub catalogue: Catalogue,
     /// Who should be connected.
@@ -76,10 +65,6 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
-        let (sha, dirty) = (
-            from.optional_text(AC_GIT_SHA),
-            from.optional_text(AC_GIT_DIRTY),
-        );
         let entries: Vec<Entry> = from.list("collections");
         let catalogue = match Catalogue::built_in() {
             Ok(catalogue) => Some(catalogue.with(entries)),
@@ -89,12 +74,9 @@ impl Settings {
             }
         };
         let settings = Self {
-            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7101))),
+            process: Process::read(&mut from, 7101),
             mongo: mongo(&mut from),
             database: database(&mut from),
-            log_format: from.log_format(),
-            log_filter: from.text(RUST_LOG),
-            build: Build::current(sha.as_deref(), dirty.as_deref()),
             catalogue: catalogue.unwrap_or_else(Catalogue::empty),
             clients: from.list("clients"),
             paces: Paces::every(Duration::from_secs(from.number(REFRESH_SECONDS, 1..=3600))),
@@ -149,7 +131,7 @@ mod tests {
     fn one_variable_is_enough() {
         let settings = read(&[("MONGODB_CONNECTION_STRING", "mongodb://localhost")]).unwrap();
         assert_eq!(
-            (settings.database.as_str(), settings.bind.port()),
+            (settings.database.as_str(), settings.process.bind.port()),
             ("aesthetic", 7101)
         );
     }

@@ -28,7 +28,7 @@ pub const NAME: &str = "silo-gate";
 /// # Errors
 /// When the listener fails.
 pub fn start(listener: TcpListener, settings: &Settings) -> std::io::Result<Running> {
-    let service = Service::new(NAME, settings.build.clone());
+    let service = Service::new(NAME, settings.process.build.clone());
     let attempts = Data::new(Attempts::new(settings.users.clone()));
     serve(listener, service, move |config| {
         routes::routes(config, attempts.clone());

@@ -1,15 +1,12 @@
-//! The silo-gate process: settings, logging, server, wait. `silo-gate hash NAME` makes a line for `SILO_USERS`.
+//! The silo-gate process. `silo-gate hash NAME` makes a line for `SILO_USERS`.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::process::ExitCode;
 
-use silo_core::logging;
 use silo_core::settings::Settings as Reader;
 use silo_gate::settings::Settings;
 use silo_gate::users;
-use silo_web::healthcheck;
-use silo_web::server::refuse_to_start;
+use silo_web::{healthcheck, process};
 
 /// The exit code of a wrong command line (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -27,28 +24,12 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     }
-    let settings = match Settings::read(Reader::from_environment()) {
-        Ok(settings) => settings,
-        Err(error) => return refuse_to_start(silo_gate::NAME, &error),
-    };
-    if healthcheck::is_asked() {
-        return healthcheck::ask(settings.bind);
-    }
-    logging::start(settings.log_format, &settings.log_filter);
-    match actix_web::rt::System::new().block_on(run(&settings)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{} stops: {error}", silo_gate::NAME);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(settings: &Settings) -> std::io::Result<()> {
-    let running = silo_gate::start(TcpListener::bind(settings.bind)?, settings)?;
-    running.wait().await?;
-    log::info!("{} has stopped", silo_gate::NAME);
-    Ok(())
+    process::live(
+        silo_gate::NAME,
+        Settings::read(Reader::from_environment()),
+        |settings| &settings.process,
+        async |listener, settings| silo_gate::start(listener, settings),
+    )
 }
 
 fn hash(name: &str) -> ExitCode {

@@ -9,7 +9,7 @@ use silo_core::settings::Settings as Reader;
 use silo_mongod::init::{Done, Step};
 use silo_mongod::settings::{Certificate, Init};
 use silo_mongod::{NAME, certificate, init};
-use silo_web::server::refuse_to_start;
+use silo_web::process::refuse_to_start;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Looks after mongod on the droplet.

@@ -52,7 +52,7 @@ pub const NAME: &str = "silo-services-probe";
 pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Result<Running> {
     let state = State::new(settings)?;
     state.start();
-    let service = Service::new(NAME, settings.build.clone()).measures(state.sources());
+    let service = Service::new(NAME, settings.process.build.clone()).measures(state.sources());
     let metrics = ProbeMetrics(state.board.services.clone());
     service
         .metrics

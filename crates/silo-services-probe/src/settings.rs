@@ -5,12 +5,10 @@ use std::path::PathBuf;
 
 use self::probes::probes;
 use crate::probe::Probe;
-use silo_core::build::Build;
-use silo_core::logging::LogFormat;
+use silo_core::process::Process;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BACKUP_API_URL, BIND, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER,
-    RUST_LOG, STATUS_FILE, STORAGE_API_URL,
+    BACKUP_API_URL, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER, STATUS_FILE, STORAGE_API_URL,
 };
 
 mod probes;
@@ -18,14 +16,8 @@ mod probes;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen.
-    pub bind: SocketAddr,
-    /// How logs look.
-    pub log_format: LogFormat,
-    /// Which log lines there are.
-    pub log_filter: String,
-    /// What this binary is.
-    pub build: Build,
+    /// What every service is told.
+    pub process: Process,
     /// What to probe, in the order in which it is shown.
     pub probes: Vec<Probe>,
     /// Addresses that tell whether this machine is connected; none for no such check.
@@ -48,17 +40,10 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
-        let (sha, dirty) = (
-            from.optional_text(AC_GIT_SHA),
-            from.optional_text(AC_GIT_DIRTY),
-        );
         let (db_api, storage_api) = (from.url(DB_API_URL), from.url(STORAGE_API_URL));
         let backup_api = from.url(BACKUP_API_URL);
         let settings = Self {
-            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7103))),
-            log_format: from.log_format(),
-            log_filter: from.text(RUST_LOG),
-            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            process: Process::read(&mut from, 7103),
             probes: probes(&mut from, [&db_api, &storage_api, &backup_api]),
             connectivity: connectivity(&mut from),
             folder: PathBuf::from(from.text(PROBE_FOLDER)),

@@ -50,7 +50,7 @@ pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Resul
     let state = State::new(settings)?;
     state.start();
     let ready = state.clone();
-    let service = Service::new(NAME, settings.build.clone())
+    let service = Service::new(NAME, settings.process.build.clone())
         .measures(state.sources())
         .needs("storage", move || check(ready.clone()));
     let metrics = ScanMetrics {

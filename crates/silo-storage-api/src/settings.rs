@@ -1,19 +1,16 @@
 //! What silo-storage-api is told: the buckets, how to reach them, how hard and how often to list them.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use silo_core::build::Build;
-use silo_core::logging::LogFormat;
+use silo_core::process::Process;
 use silo_core::secret::Secret;
 use silo_core::settings::{Settings as Reader, SettingsError};
 use silo_core::variables::{
-    AC_GIT_DIRTY, AC_GIT_SHA, BIND, BUCKETS, DB_API_URL, RUST_LOG, SCAN_MINUTES,
-    SCAN_REQUESTS_PER_SECOND, SCAN_WORKERS, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY,
-    SPACES_REGION, SPACES_SECRET, STORAGE_FOLDER,
+    BUCKETS, DB_API_URL, SCAN_MINUTES, SCAN_REQUESTS_PER_SECOND, SCAN_WORKERS, SPACES_ADDRESSING,
+    SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET, STORAGE_FOLDER,
 };
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 
@@ -22,14 +19,8 @@ use crate::owners::Layout;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen.
-    pub bind: SocketAddr,
-    /// How logs look.
-    pub log_format: LogFormat,
-    /// Which log lines there are.
-    pub log_filter: String,
-    /// What this binary is.
-    pub build: Build,
+    /// What every service is told.
+    pub process: Process,
     /// The buckets, in the order in which they are shown.
     pub buckets: Vec<BucketSettings>,
     /// How hard an endpoint may be asked.
@@ -74,15 +65,8 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
-        let (sha, dirty) = (
-            from.optional_text(AC_GIT_SHA),
-            from.optional_text(AC_GIT_DIRTY),
-        );
         let settings = Self {
-            bind: from.socket_address(BIND, SocketAddr::from(([127, 0, 0, 1], 7102))),
-            log_format: from.log_format(),
-            log_filter: from.text(RUST_LOG),
-            build: Build::current(sha.as_deref(), dirty.as_deref()),
+            process: Process::read(&mut from, 7102),
             buckets: buckets(&mut from),
             limits: limits(&mut from),
             workers: usize::try_from(from.number(SCAN_WORKERS, 1..=64)).unwrap_or(1),
@@ -231,7 +215,7 @@ mod tests {
         assert_eq!(names.len(), 5);
         assert!(names.contains(&("user-aesthetic-computer", Layout::Users)));
         assert!(names.contains(&("at-blobs-aesthetic-computer", Layout::Tapes)));
-        assert_eq!((settings.bind.port(), settings.workers), (7102, 16));
+        assert_eq!((settings.process.bind.port(), settings.workers), (7102, 16));
     }
 
     #[test]

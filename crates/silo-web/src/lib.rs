@@ -1,8 +1,8 @@
 //! What every HTTP service of Silo shares.
 //!
 //! A service measures in the background ([`snapshot`]), answers from the last measurement ([`answer`]) or says what is wrong
-//! ([`problem`]), tells news as it happens ([`stream`]), asks its siblings ([`sibling`]), is built by [`app`], run by [`server`] and
-//! watched by [`healthcheck`]. This crate knows no database and no bucket.
+//! ([`problem`]), tells news as it happens ([`stream`]), asks its siblings ([`sibling`]), is built by [`app`], run by [`server`] for
+//! as long as its [`process`] lives, and watched by [`healthcheck`]. This crate knows no database and no bucket.
 
 pub mod answer;
 pub mod app;
@@ -14,6 +14,7 @@ mod middleware;
 pub mod openapi;
 pub mod operator;
 pub mod problem;
+pub mod process;
 pub mod server;
 pub mod service;
 pub mod sibling;

@@ -1,14 +1,12 @@
 //! Running an application on a listener until it is told to stop.
 
 use std::net::{SocketAddr, TcpListener};
-use std::process::ExitCode;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{Error, HttpServer};
 use log::info;
-use silo_core::settings::{EXIT_CONFIG, SettingsError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -109,15 +107,4 @@ fn factory<R: Fn(&mut ServiceConfig)>(
     >,
 > {
     app(service, move |config| routes(config))
-}
-
-/// Tells on standard error why a service does not start, with the exit code for it.
-#[must_use]
-#[expect(
-    clippy::print_stderr,
-    reason = "logging is set up by the settings that are wrong here"
-)]
-pub fn refuse_to_start(name: &str, error: &SettingsError) -> ExitCode {
-    eprintln!("{name} does not start: {error}");
-    ExitCode::from(EXIT_CONFIG)
 }

@@ -1,0 +1,63 @@
+//! The life of a process that serves: settings, health check, logs, listener, server, and the wait for its end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use silo_core::process::Process;
+use silo_core::settings::{EXIT_CONFIG, SettingsError};
+
+use crate::healthcheck;
+use crate::server::Running;
+
+/// Lives it. With the argument `healthcheck` it asks the process that listens beside it instead.
+pub fn live<S>(
+    name: &str,
+    settings: Result<S, SettingsError>,
+    process: impl FnOnce(&S) -> &Process,
+    start: impl AsyncFnOnce(TcpListener, &S) -> io::Result<Running>,
+) -> ExitCode {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return refuse_to_start(name, &error),
+    };
+    let process = process(&settings);
+    if healthcheck::is_asked() {
+        return healthcheck::ask(process.bind);
+    }
+    process.start_logging();
+    let lived = actix_web::rt::System::new().block_on(async {
+        let running = start(listen(process.bind)?, &settings).await?;
+        running.wait().await
+    });
+    match lived {
+        Ok(()) => {
+            log::info!("{name} has stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("{name} stops: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Listens at an address.
+///
+/// # Errors
+/// Names the address when it is taken or not this machine's.
+pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(at)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {at}: {error}")))
+}
+
+/// Tells on standard error why a service does not start, with the exit code for it.
+#[must_use]
+#[expect(
+    clippy::print_stderr,
+    reason = "logging is set up by the settings that are wrong here"
+)]
+pub fn refuse_to_start(name: &str, error: &SettingsError) -> ExitCode {
+    eprintln!("{name} does not start: {error}");
+    ExitCode::from(EXIT_CONFIG)
+}
