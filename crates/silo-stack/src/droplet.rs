@@ -19,8 +19,8 @@ pub struct Options {
     /// Leave it running, whatever came of it, and print its address and how to end it
     #[arg(long)]
     keep: bool,
-    /// Only the checks whose names contain this
-    filter: Option<String>,
+    /// Only the checks whose names contain one of these
+    filters: Vec<String>,
     /// Do not build images that are there
     #[arg(long)]
     no_build: bool,
@@ -49,7 +49,7 @@ impl Options {
         } else {
             droplet.build().await?;
         }
-        let outcome = checks::run(&droplet, self.filter.as_deref()).await;
+        let outcome = checks::run(&droplet, &self.filters).await;
         if self.keep {
             droplet.keep();
             engine.keep();

@@ -30,6 +30,8 @@ pub enum Tool {
     Rclone,
     /// Caddy.
     Caddy,
+    /// Compose 2, where Docker has none.
+    Compose,
     /// What reads Dockerfiles.
     Hadolint,
     /// Node's module folder with `playwright-core` in it.
@@ -47,6 +49,7 @@ impl Tool {
             Self::S3Memory => "python/bin/moto_server",
             Self::Rclone => "python/bin/rclone",
             Self::Caddy => "python/bin/caddy",
+            Self::Compose => "compose/docker-compose",
             Self::Hadolint => "python/bin/hadolint",
             Self::NodeModules => "node/node_modules",
         })

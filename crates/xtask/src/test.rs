@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to hold, one step after the other.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,9 +17,9 @@ pub struct Test {
     /// Leave out the browser
     #[arg(long)]
     no_browser: bool,
-    /// Also everything in Docker, which takes half an hour more
+    /// Leave out everything in Docker
     #[arg(long)]
-    docker: bool,
+    no_docker: bool,
 }
 
 impl Test {
@@ -64,14 +65,26 @@ impl Test {
         } else {
             step("the browser test", &mut crate::stack("e2e"))?;
         }
-        if self.docker {
-            tools::install(tools::FOR_DROPLET)?;
-            step("everything in Docker", &mut crate::stack("droplet"))?;
-        } else {
-            say::skipped("everything in Docker", "--docker was not given");
-        }
+        self.in_docker()?;
         say::done("all tests passed");
         Ok(())
+    }
+
+    /// What needs Compose or an engine, where they can be had.
+    fn in_docker(&self) -> Result<()> {
+        let left_out = |why: &str| {
+            say::skipped("docker-compose.yml", why);
+            say::skipped("everything in Docker", why);
+            Ok(())
+        };
+        if self.no_docker {
+            return left_out("--no-docker was given");
+        }
+        if let Err(error) = tools::install(tools::FOR_DROPLET) {
+            return left_out(&format!("{error:#}"));
+        }
+        compose()?;
+        step("everything in Docker", &mut crate::stack("droplet"))
     }
 }
 
@@ -122,33 +135,42 @@ fn ops() -> Result<()> {
             .args(["schema", "--config-file", "ops/cloud-init.yaml"])
             .current_dir(workspace()),
     )?;
-    let compose: &[&str] = if on_path_of_docker() {
-        &["docker", "compose"]
-    } else {
-        &["docker-compose"]
-    };
-    let nothing = tempfile::NamedTempFile::with_prefix("silo-env-")?;
-    for (name, settings) in [
-        ("without settings", nothing.path()),
-        ("with .env.example", Path::new(".env.example")),
-    ] {
-        let mut config = Command::new(compose[0]);
-        config
-            .args(&compose[1..])
-            .arg("--env-file")
-            .arg(settings)
-            .args(["config", "--quiet"])
-            .current_dir(workspace());
-        quiet_step(&format!("docker-compose.yml {name}"), &mut config)?;
-    }
     Ok(())
 }
 
-/// Whether Docker has Compose 2.
-fn on_path_of_docker() -> bool {
-    let mut docker = Command::new("docker");
-    let output = docker.args(["compose", "version"]).output();
-    output.is_ok_and(|output| output.status.success())
+/// What Compose makes of its file, in each of the versions that are here.
+fn compose() -> Result<()> {
+    let installed = Tool::Compose.path();
+    let nothing = tempfile::NamedTempFile::with_prefix("silo-env-")?;
+    for version in [
+        &[OsStr::new("docker"), OsStr::new("compose")][..],
+        &[installed.as_os_str()],
+        &[OsStr::new("docker-compose")],
+    ] {
+        let compose = || {
+            let mut compose = Command::new(version[0]);
+            compose.args(&version[1..]).current_dir(workspace());
+            compose
+        };
+        let told = compose().args(["version", "--short"]).output();
+        let Some(told) = told.ok().filter(|told| told.status.success()) else {
+            continue;
+        };
+        let told = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        for (name, settings) in [
+            ("without settings", nothing.path()),
+            ("with .env.example", Path::new(".env.example")),
+        ] {
+            let mut config = compose();
+            config
+                .arg("--env-file")
+                .arg(settings)
+                .args(["config", "--quiet"]);
+            let name = format!("docker-compose.yml {name}, by Compose {told}");
+            quiet_step(&name, &mut config)?;
+        }
+    }
+    Ok(())
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {

@@ -119,19 +119,32 @@ const DOCKER: Need = Need {
     get: get_docker,
 };
 
+/// Compose 2 where Docker has none: what a droplet has. Debian has only 1.29, which has to do where there is no Go either.
+const COMPOSE: Need = Need {
+    name: "Compose",
+    version: "2.40.3",
+    packages: &[],
+    there: |need| {
+        succeeds(&["docker", "compose", "version"])
+            || !on_path("go")
+            || marked(need, &Tool::Compose.path(), "compose")
+    },
+    get: get_compose,
+};
+
 /// What `up` needs; the server only when none is given.
 pub const FOR_UP: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO];
 /// What `up --mongo` needs.
 pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, PYTHON, STORAGE];
 /// What `test` needs.
-pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LINTS, STORAGE, MONGO, DOCKER];
+pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LINTS, STORAGE, MONGO];
 /// What `droplet` needs.
-pub const FOR_DROPLET: &[Need] = &[BUILD, PYTHON, MONGO, DOCKER];
+pub const FOR_DROPLET: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, MONGO, DOCKER, COMPOSE];
 /// What `bench` needs.
 pub const FOR_BENCH: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO, LOAD];
 /// All of it.
 pub const EVERYTHING: &[Need] = &[
-    BUILD, PYTHON, NODE, BROWSER, LINTS, LOAD, STORAGE, MONGO, DOCKER,
+    BUILD, PYTHON, NODE, BROWSER, LINTS, LOAD, STORAGE, MONGO, DOCKER, COMPOSE,
 ];
 
 /// Gets what is missing, and says so.
@@ -287,6 +300,42 @@ fn get_docker(need: &Need) -> Result<()> {
         install_packages(&["docker-compose"])?;
     }
     Ok(())
+}
+
+/// The older one does where this cannot be had.
+fn get_compose(need: &Need) -> Result<()> {
+    build_compose(need).or_else(|error| {
+        say::skipped("Compose 2", &format!("{error:#}"));
+        Ok(())
+    })
+}
+
+/// Built in a module of its own: its own has directives with which it cannot be installed by name.
+fn build_compose(need: &Need) -> Result<()> {
+    say::step("building it takes about four minutes on two cores, once");
+    let root = folder().join("compose");
+    std::fs::create_dir_all(&root)?;
+    let module = tempfile::tempdir()?;
+    let package = "github.com/docker/compose/v2";
+    std::fs::write(
+        module.path().join("go.mod"),
+        format!(
+            "module silo/tools\n\ngo 1.24\n\nrequire {package} v{}\n",
+            need.version
+        ),
+    )?;
+    let mut go = Command::new("go");
+    go.args(["build", "-mod=mod", "-trimpath", "-ldflags"])
+        .arg(format!(
+            "-s -w -X {package}/internal.Version=v{}",
+            need.version
+        ))
+        .arg("-o")
+        .arg(root.join("docker-compose"))
+        .arg(format!("{package}/cmd"))
+        .current_dir(module.path());
+    run(&mut go)?;
+    mark(need, "compose")
 }
 
 fn has_engine() -> bool {

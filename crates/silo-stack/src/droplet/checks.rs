@@ -3,10 +3,12 @@
 mod access;
 mod browsing;
 mod crashes;
+mod deploy;
 mod memory;
 mod mongod;
 mod network;
 mod restarts;
+mod runbook;
 mod whole;
 
 use std::pin::Pin;
@@ -67,6 +69,9 @@ const CHECKS: &[(&str, Check)] = &[
         "network: mongod and mongo-express reach nothing outside",
         |at| Box::pin(network::no_way_out(at)),
     ),
+    ("network: the firewall lets in who is named", |at| {
+        Box::pin(network::firewall(at))
+    }),
     (
         "memory: with a page open, a backup and a scan, all within their limits",
         |at| Box::pin(memory::fits(at)),
@@ -82,20 +87,31 @@ const CHECKS: &[(&str, Check)] = &[
         "crashes: mongod killed during writes has every acknowledged one",
         |at| Box::pin(crashes::writes_stay(at)),
     ),
+    ("runbook: its commands do what they say", |at| {
+        Box::pin(runbook::tells_the_truth(at))
+    }),
     ("whole: down and up, and nothing is lost", |at| {
         Box::pin(whole::survives_down(at))
     }),
+    (
+        "deploy: from nothing, nothing new, taken back, rolled back",
+        |at| Box::pin(deploy::ships_and_takes_back(at)),
+    ),
 ];
 
 /// Starts the project and runs them.
-pub(super) async fn run(droplet: &Droplet<'_>, filter: Option<&str>) -> Result<()> {
-    say::step("docker-compose --profile demo up");
+pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()> {
+    say::step(&format!(
+        "{} --profile demo up",
+        droplet.engine.compose_words().join(" ")
+    ));
     droplet.compose(&["up", "--detach", "--no-build"]).await?;
     let mut failed = Vec::new();
     for (name, check) in CHECKS {
         // Without the first there is nothing to look at.
         let begins = name.ends_with("within 60 s");
-        if !begins && filter.is_some_and(|filter| !name.contains(filter)) {
+        let meant = filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
+        if !begins && !meant {
             continue;
         }
         let began = Instant::now();

@@ -1,7 +1,7 @@
 //! The project of `docker-compose.yml`, with demo data, on ports of its own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -50,30 +50,40 @@ pub(super) struct Droplet<'a> {
     pub(super) mongo: u16,
     environment: BTreeMap<&'static str, String>,
     project: String,
+    /// Where its `docker-compose.yml` is.
+    place: PathBuf,
     /// What is read from containers.
     pub(super) folder: TempDir,
 }
 
 impl<'a> Droplet<'a> {
     pub(super) fn new(engine: &'a Engine) -> Result<Self> {
-        let [https, http, mongo] = [(); 3].map(|()| free_port());
-        let (https, http, mongo) = (https?, http?, mongo?);
-        let project = format!("silo-droplet-{}", std::process::id());
-        let environment = BTreeMap::from([
-            ("COMPOSE_PROJECT_NAME", project.clone()),
-            // Some versions of Compose look for BuildKit, which need not be there.
-            ("DOCKER_BUILDKIT", "0".into()),
-            ("COMPOSE_DOCKER_CLI_BUILD", "0".into()),
-            ("AC_GIT_SHA", git_sha()),
+        let mut droplet = Self::at(engine, "silo-droplet", workspace())?;
+        // As `ops/deploy` builds them, so that what is built is built for both.
+        let dirty = u8::from(!git(&["status", "--porcelain"]).is_empty());
+        droplet.environment.extend([
+            ("AC_GIT_SHA", git(&["rev-parse", "HEAD"])),
+            ("AC_GIT_DIRTY", dirty.to_string()),
+            ("COMPOSE_PROFILES", "demo".into()),
             ("SILO_TAG", "droplet".into()),
-            ("SILO_HTTPS_PORT", https.to_string()),
-            ("SILO_HTTP_PORT", http.to_string()),
-            ("MONGO_PORT", mongo.to_string()),
             ("DEMO_SCALE", "0.05".into()),
             ("PROBE_SECONDS", "5".into()),
             ("REFRESH_SECONDS", "5".into()),
         ]);
-        let folder = TempDir::with_prefix("silo-droplet-")?;
+        Ok(droplet)
+    }
+
+    /// Another, whose `docker-compose.yml` is in a folder, with nothing set but names and ports.
+    pub(super) fn at(engine: &'a Engine, name: &str, place: PathBuf) -> Result<Self> {
+        let [https, http, mongo] = [(); 3].map(|()| free_port());
+        let (https, http, mongo) = (https?, http?, mongo?);
+        let project = format!("{name}-{}", std::process::id());
+        let environment = BTreeMap::from([
+            ("COMPOSE_PROJECT_NAME", project.clone()),
+            ("SILO_HTTPS_PORT", https.to_string()),
+            ("SILO_HTTP_PORT", http.to_string()),
+            ("MONGO_PORT", mongo.to_string()),
+        ]);
         Ok(Self {
             engine,
             https,
@@ -81,8 +91,22 @@ impl<'a> Droplet<'a> {
             mongo,
             environment,
             project,
-            folder,
+            place,
+            folder: TempDir::with_prefix(name)?,
         })
+    }
+
+    /// Where its `docker-compose.yml` is.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// What Compose is told, as lines of a `.env`.
+    pub(super) fn settings(&self) -> String {
+        let lines = self.environment.iter();
+        lines
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect()
     }
 
     /// Builds every image.
@@ -97,6 +121,22 @@ impl<'a> Droplet<'a> {
     pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.command();
         command.args(arguments);
+        self.said(command, arguments).await
+    }
+
+    /// The same by Debian's Compose 1.29, where it is installed.
+    pub(super) async fn older_compose(&self, arguments: &[&str]) -> Option<Result<String>> {
+        let version = super::engine::command(&["docker-compose", "version", "--short"]);
+        let version = { version }.output().await.ok()?;
+        if !version.stdout.starts_with(b"1.") {
+            return None;
+        }
+        let mut command = self.command_of(super::engine::command(&["docker-compose"]));
+        command.args(arguments);
+        Some(self.said(command, arguments).await)
+    }
+
+    async fn said(&self, mut command: Command, arguments: &[&str]) -> Result<String> {
         let output = command.output().await?;
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
@@ -112,11 +152,11 @@ impl<'a> Droplet<'a> {
     }
 
     fn command(&self) -> Command {
-        let mut command = self.engine.compose();
-        command
-            .args(["--profile", "demo"])
-            .envs(&self.environment)
-            .current_dir(workspace());
+        self.command_of(self.engine.compose())
+    }
+
+    fn command_of(&self, mut command: Command) -> Command {
+        command.envs(&self.environment).current_dir(&self.place);
         // Settings of whoever runs this must not leak in.
         for name in [
             "SILO_SITE",
@@ -285,8 +325,9 @@ impl<'a> Droplet<'a> {
             self.https
         ));
         say::step(&format!(
-            "it ends with: COMPOSE_PROJECT_NAME={} docker-compose --profile demo down --volumes",
-            self.project
+            "it ends with: COMPOSE_PROJECT_NAME={} {} --profile demo down --volumes",
+            self.project,
+            self.engine.compose_words().join(" ")
         ));
     }
 
@@ -314,9 +355,9 @@ fn free_port() -> Result<u16> {
         .port())
 }
 
-fn git_sha() -> String {
+fn git(arguments: &[&str]) -> String {
     let output = std::process::Command::new("git")
-        .args(["rev-parse", "HEAD"])
+        .args(arguments)
         .current_dir(workspace())
         .output();
     output

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use silo_testkit::say;
+use silo_testkit::tools::Tool;
 use silo_testkit::wait::wait_for;
 use tokio::process::{Child, Command};
 
@@ -14,17 +15,25 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 /// An engine that answers.
 pub(super) struct Engine {
     own: Option<Child>,
-    compose: &'static [&'static str],
+    compose: Vec<String>,
 }
 
 impl Engine {
     /// The one that runs, or a new one; or why there is none to be had.
     pub(super) async fn get() -> Result<Result<Self, String>> {
-        let compose: &[&str] = if succeeds(&["docker", "compose", "version"]).await {
-            &["docker", "compose"]
-        } else if succeeds(&["docker-compose", "version"]).await {
-            &["docker-compose"]
-        } else {
+        let installed = Tool::Compose.path().display().to_string();
+        let mut compose = None;
+        for words in [
+            &["docker", "compose"][..],
+            &[installed.as_str()],
+            &["docker-compose"],
+        ] {
+            if succeeds(&[words, &["version"]].concat()).await {
+                compose = Some(words.iter().map(|&word| word.to_owned()).collect());
+                break;
+            }
+        }
+        let Some(compose) = compose else {
             return Ok(Err(
                 "neither `docker compose` nor docker-compose is installed".into(),
             ));
@@ -77,7 +86,25 @@ impl Engine {
 
     /// The beginning of a command of Compose.
     pub(super) fn compose(&self) -> Command {
-        command(self.compose)
+        let mut words = self.compose.iter();
+        let mut compose = Command::new(words.next().map_or("docker-compose", String::as_str));
+        compose
+            .args(words)
+            // Some versions look for BuildKit, which need not be there.
+            .envs([("DOCKER_BUILDKIT", "0"), ("COMPOSE_DOCKER_CLI_BUILD", "0")])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        compose
+    }
+
+    /// The words that a command of Compose begins with.
+    pub(super) fn compose_words(&self) -> &[String] {
+        &self.compose
+    }
+
+    /// Whether it runs only for us, so that what it makes of this machine's firewall is ours.
+    pub(super) fn is_own(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Whether an image is there.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use silo_testkit::say;
+use silo_testkit::tools::workspace;
 
 use crate::droplet::compose::{ALL, Droplet};
 
@@ -96,9 +97,117 @@ async fn reach(
     Ok((code == Some(0), said))
 }
 
+/// `ops/firewall`, before a port that somebody outside asks for.
+pub(super) async fn firewall(droplet: &Droplet<'_>) -> Result<()> {
+    if !droplet.engine.is_own() {
+        say::skipped(
+            "the firewall",
+            "the engine is not ours, and neither is this machine's firewall",
+        );
+        return Ok(());
+    }
+    let internet = Internet::start(droplet).await?;
+    let published = format!("{}::9000", internet.ours);
+    // Something that listens; what it is does not matter to a firewall.
+    let id = droplet
+        .engine
+        .output(&[
+            "docker",
+            "run",
+            "--detach",
+            "--rm",
+            "--publish",
+            &published,
+            "--entrypoint",
+            "/usr/local/bin/s3s-fs",
+            "silo-demo:droplet",
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "9000",
+            "--access-key",
+            "none",
+            "--secret-key",
+            "none",
+            "/var/lib/silo/s3",
+        ])
+        .await?;
+    let outcome = lets_in(droplet, &internet, id.trim()).await;
+    let remove = "iptables -D DOCKER-USER -j SILO-MONGO; iptables -F SILO-MONGO; iptables -X SILO-MONGO; ip6tables -D DOCKER-USER -j SILO-MONGO; ip6tables -F SILO-MONGO; ip6tables -X SILO-MONGO; true";
+    droplet.engine.output(&["sh", "-c", remove]).await?;
+    droplet
+        .engine
+        .output(&["docker", "kill", id.trim()])
+        .await?;
+    internet.end(droplet).await?;
+    outcome
+}
+
+async fn lets_in(droplet: &Droplet<'_>, internet: &Internet, container: &str) -> Result<()> {
+    let format = "{{(index (index .NetworkSettings.Ports \"9000/tcp\") 0).HostPort}}";
+    let port = droplet
+        .engine
+        .output(&["docker", "inspect", "--format", format, container])
+        .await?;
+    let port = port.trim();
+    let reaches = async || {
+        let script = format!(
+            "timeout 3 bash -c 'exec 3<>/dev/tcp/{}/{port}'",
+            internet.ours
+        );
+        let words = ["ip", "netns", "exec", &internet.name, "bash", "-c", &script];
+        droplet.engine.output(&words).await.is_ok()
+    };
+    let there = silo_testkit::wait::wait_for(std::time::Duration::from_secs(10), async || {
+        reaches().await.then_some(())
+    });
+    there
+        .await
+        .context("nobody gets through without a firewall either")?;
+    let other = "203.0.113.9";
+    for (allow, lets_in) in [
+        (other.to_owned(), false),
+        (format!("{other}, {}/30", internet.ours), true),
+        (format!("{other},{}", internet.address), true),
+        (other.to_owned(), false),
+        (String::new(), true),
+    ] {
+        let (code, said) = run_firewall(&allow, port).await?;
+        ensure!(code == Some(0), "ops/firewall with `{allow}`: {said}");
+        ensure!(
+            reaches().await == lets_in,
+            "with MONGO_ALLOW=`{allow}` {} gets through: {}; it said {said}",
+            internet.address,
+            !lets_in
+        );
+    }
+    let (code, said) = run_firewall("everybody", port).await?;
+    ensure!(
+        code == Some(78) && said.contains("everybody is no address"),
+        "{code:?}: {said}"
+    );
+    Ok(())
+}
+
+async fn run_firewall(allow: &str, port: &str) -> Result<(Option<i32>, String)> {
+    let script = workspace().join("ops/firewall").display().to_string();
+    let output = crate::droplet::engine::command(&[&script])
+        .envs([("MONGO_ALLOW", allow), ("MONGO_PORT", port)])
+        .output()
+        .await?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    ))
+}
+
 /// A network namespace beyond this machine, with somebody listening in it.
 struct Internet {
+    /// Its own.
     address: Ipv4Addr,
+    /// This machine's, as it sees it.
+    ours: Ipv4Addr,
     name: String,
     _listener: tokio::process::Child,
 }
@@ -139,6 +248,7 @@ impl Internet {
         there.await.context("nobody listens beyond")?;
         Ok(Self {
             address,
+            ours: Ipv4Addr::new(198, 51, 100, 1),
             name,
             _listener: listener,
         })

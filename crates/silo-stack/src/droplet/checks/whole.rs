@@ -146,7 +146,18 @@ pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
         "there is no backup to lose: {backups}"
     );
     droplet.compose(&["down"]).await?;
-    droplet.compose(&["up", "--detach", "--no-build"]).await?;
+    // Up again by the older Compose where there is one, so that both have been seen to work.
+    let up = ["up", "--detach", "--no-build"];
+    match droplet.older_compose(&up).await {
+        Some(up) => {
+            up.context("Compose 1.29")?;
+            say::step("up again by Compose 1.29");
+        }
+        None => {
+            say::skipped("Compose 1.29", "it is not installed");
+            droplet.compose(&up).await?;
+        }
+    }
     droplet.until_healthy(HEALTHY_WITHIN).await?;
     let client = droplet.client().await?;
     full(droplet).await?;

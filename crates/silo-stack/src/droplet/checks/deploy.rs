@@ -1,0 +1,209 @@
+//! `ops/deploy`, to a droplet that is a folder and a project on this machine, and a shell instead of ssh.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use silo_testkit::say;
+use silo_testkit::tools::{Tool, workspace};
+use tempfile::TempDir;
+
+use crate::droplet::compose::{Droplet, SERVICES, SIGN_IN};
+use crate::droplet::engine::command;
+
+/// Before the names of images, so that nobody's own are touched.
+const REGISTRY: &str = "silo-deploy-test/";
+/// What ssh does: a shell over there, with nothing of this one's environment.
+const SSH: &str = "#!/bin/sh\nshift\nexec env -i PATH=\"$PATH\" HOME=\"$HOME\" bash -c \"$*\"\n";
+/// What the gateway's image is made from, and what is shipped.
+const OF_THE_GATEWAY: [&str; 8] = [
+    ".dockerignore",
+    ".env.example",
+    "Caddyfile",
+    "Cargo.lock",
+    "Cargo.toml",
+    "dashboard",
+    "docker-compose.yml",
+    "ops",
+];
+
+pub(super) async fn ships_and_takes_back(droplet: &Droplet<'_>) -> Result<()> {
+    let place = TempDir::with_prefix("silo-opt-")?;
+    let target = Droplet::at(
+        droplet.engine,
+        "silo-deployed",
+        place.path().join("opt/silo"),
+    )?;
+    let ssh = place.path().join("ssh");
+    std::fs::write(&ssh, SSH)?;
+    let outcome = all_of_it(&target, &ssh).await;
+    if target.place().join("docker-compose.yml").exists() {
+        target.end(outcome.is_err()).await?;
+    }
+    let script = format!(
+        "docker images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep ^{REGISTRY} | xargs --no-run-if-empty docker rmi > /dev/null"
+    );
+    target.engine.output(&["sh", "-c", &script]).await?;
+    outcome
+}
+
+async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
+    let deploy = async |from: &Path, arguments: &[&str]| deploy(target, ssh, from, arguments).await;
+    let source = workspace();
+
+    for (arguments, code) in [
+        (&["host", "nonsense"][..], 64),
+        (&["--nonsense", "host"], 64),
+        (&["--dry-run", "host"], 0),
+    ] {
+        let (ended, said) = deploy(&source, arguments).await?;
+        ensure!(
+            ended == Some(code),
+            "{arguments:?} ends with {ended:?}: {said}"
+        );
+        ensure!(
+            !target.place().exists(),
+            "{arguments:?} did something: {said}"
+        );
+    }
+
+    // The first time: everything, from nothing.
+    std::fs::create_dir_all(target.place())?;
+    let settings = format!("{}SILO_REGISTRY={REGISTRY}\n", target.settings());
+    std::fs::write(target.place().join(".env"), settings)?;
+    let (ended, said) = deploy(&source, &["host"]).await?;
+    ensure!(ended == Some(0) && said.contains(" deployed"), "{said}");
+    let containers = containers(target).await?;
+    let page = page(target).await?;
+    ensure!(
+        page == std::fs::read_to_string(source.join("dashboard/index.html"))?,
+        "another page: {page}"
+    );
+
+    // Again: nothing is new, and nothing restarts.
+    let (ended, said) = deploy(&source, &["host"]).await?;
+    ensure!(
+        ended == Some(0) && said.matches("nothing new").count() == 7,
+        "{said}"
+    );
+    ensure!(
+        containers == self::containers(target).await?,
+        "something was restarted for nothing: {said}"
+    );
+
+    // What cannot start is taken back; the others do not notice.
+    let changed = TempDir::with_prefix("silo-changed-")?;
+    copy(&source, changed.path()).await?;
+    let caddyfile = changed.path().join("Caddyfile");
+    let good = std::fs::read_to_string(&caddyfile)?;
+    std::fs::write(&caddyfile, format!("{good}\nno such directive {{\n"))?;
+    let (ended, said) = deploy(changed.path(), &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1)
+            && said.contains("caddy: got its previous image back, and is healthy")
+            && said.contains("not deployed: caddy"),
+        "{said}"
+    );
+    ensure!(self::page(target).await? == page, "not the page of before");
+
+    // A change is there, and can be taken back by hand.
+    std::fs::write(&caddyfile, good)?;
+    let new = page.replace("<main", "<!-- another --><main");
+    std::fs::write(changed.path().join("dashboard/index.html"), &new)?;
+    let (ended, said) = deploy(changed.path(), &["host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{said}");
+    ensure!(self::page(target).await? == new, "not the new page");
+    let (ended, said) = deploy(&source, &["--rollback", "host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{said}");
+    ensure!(self::page(target).await? == page, "not the page of before");
+    let mut after = self::containers(target).await?;
+    after.remove("caddy");
+    let mut before = containers;
+    before.remove("caddy");
+    ensure!(before == after, "others than caddy were restarted");
+
+    // Of what was never changed there is none before.
+    let (ended, said) = deploy(&source, &["--rollback", "host", "silo-gate"]).await?;
+    ensure!(
+        ended == Some(1) && said.contains("there is no previous image"),
+        "{said}"
+    );
+    Ok(())
+}
+
+/// Runs it, and gives its exit code and what it said.
+async fn deploy(
+    target: &Droplet<'_>,
+    ssh: &Path,
+    from: &Path,
+    arguments: &[&str],
+) -> Result<(Option<i32>, String)> {
+    let mut deploy = command(&[&from.join("ops/deploy").display().to_string()]);
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(own) = Tool::Compose.path().parent().filter(|own| own.is_dir()) {
+        path = std::env::join_paths(
+            std::iter::once(own.to_owned()).chain(std::env::split_paths(&path)),
+        )?;
+    }
+    let output = deploy
+        .args(arguments)
+        .env("PATH", path)
+        .env("SILO_SSH", format!("bash {}", ssh.display()))
+        .env("SILO_FOLDER", target.place())
+        .env("SILO_REGISTRY", REGISTRY)
+        .envs([("DOCKER_BUILDKIT", "0"), ("COMPOSE_DOCKER_CLI_BUILD", "0")])
+        .env_remove("SILO_HEALTHY_WITHIN")
+        .output()
+        .await
+        .context("cannot start ops/deploy")?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let last = said.lines().last().unwrap_or_default();
+    say::step(&format!("ops/deploy {}: {last}", arguments.join(" ")));
+    Ok((output.status.code(), said))
+}
+
+/// The container of each service.
+async fn containers(target: &Droplet<'_>) -> Result<BTreeMap<&'static str, String>> {
+    let mut containers = BTreeMap::new();
+    for service in SERVICES
+        .into_iter()
+        .chain(["caddy", "silo-gate", "mongo-tls", "mongo"])
+    {
+        containers.insert(service, target.container(service).await?);
+    }
+    Ok(containers)
+}
+
+/// What is at `/`.
+async fn page(target: &Droplet<'_>) -> Result<String> {
+    let client = target.client().await?;
+    let (user, password) = SIGN_IN;
+    let answer = target
+        .ask(&client, Method::GET, "/")
+        .basic_auth(user, Some(password))
+        .send()
+        .await?;
+    ensure!(
+        answer.status() == 200,
+        "the page answers {}",
+        answer.status()
+    );
+    Ok(answer.text().await?)
+}
+
+/// A repository of what the gateway is made from.
+async fn copy(source: &Path, to: &Path) -> Result<()> {
+    let to = to.display().to_string();
+    let mut cp = command(&["cp", "--recursive", "--target-directory", &to]);
+    let copied = cp.args(OF_THE_GATEWAY).current_dir(source).status().await?;
+    ensure!(copied.success(), "the workspace could not be copied");
+    let script = "git init --quiet && git add --all && git -c user.name=silo -c user.email=silo@localhost commit --quiet --message copy";
+    let committed = command(&["sh", "-c", script])
+        .current_dir(&to)
+        .status()
+        .await?;
+    ensure!(committed.success(), "the copy could not be committed");
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The commands of `ops/RUNBOOK.md`: each is run here, or is said to be run elsewhere, or is for a real droplet.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail, ensure};
+use silo_testkit::tools::workspace;
+
+use crate::droplet::compose::Droplet;
+use crate::droplet::engine::command;
+
+/// How a command is tried.
+enum Tried {
+    /// As it is written.
+    Written,
+    /// With other names: those of the project that runs here.
+    As(&'static str),
+    /// By another test: in this file, which says this.
+    By(&'static str, &'static str),
+}
+use Tried::{As, By, Written};
+
+const OPS: &str = "crates/silo-stack/tests/ops.rs";
+const DEPLOY: &str = "crates/silo-stack/src/droplet/checks/deploy.rs";
+
+/// Every command of the runbook that is not marked, in the order in which they are tried.
+const COMMANDS: &[(&str, Tried)] = &[
+    ("docker compose ps", Written),
+    ("docker compose logs --tail 50 silo-db-api", Written),
+    ("docker compose logs --tail 50 mongo", Written),
+    ("docker compose logs --tail 50 mongo-init", Written),
+    ("docker compose logs mongo-tls", Written),
+    ("df -h /", Written),
+    ("docker system df", Written),
+    (
+        "docker inspect --format '{{.State.OOMKilled}}' CONTAINER",
+        As(
+            "docker inspect --format '{{.State.OOMKilled}}' \"$(docker compose ps -q silo-db-api)\"",
+        ),
+    ),
+    (
+        "docker compose exec caddy wget -q -O - http://127.0.0.1:7100/healthz",
+        Written,
+    ),
+    (
+        "curl --insecure --resolve silo.aesthetic.computer:443:127.0.0.1 https://silo.aesthetic.computer/healthz",
+        As(
+            "curl --fail --insecure --resolve \"silo.localhost:$SILO_HTTPS_PORT:127.0.0.1\" \"https://silo.localhost:$SILO_HTTPS_PORT/healthz\"",
+        ),
+    ),
+    (
+        "docker run --rm --interactive silo-gate:current hash YOUR_NAME > secrets/silo_users",
+        As(
+            "printf 'a long password\\n' | docker run --rm --interactive silo-gate:droplet hash YOUR_NAME > silo_users && grep YOUR_NAME silo_users",
+        ),
+    ),
+    ("docker compose restart silo-gate", Written),
+    ("docker compose restart silo-db-api", Written),
+    ("docker compose restart mongo", Written),
+    (
+        "openssl s_client -connect HOST:27017 -servername HOST </dev/null | openssl x509 -noout -enddate -issuer",
+        As(
+            "for try in 1 2 3 4 5 6 7 8 9; do openssl s_client -connect 127.0.0.1:$MONGO_PORT -servername silo.localhost </dev/null | openssl x509 -noout -enddate -issuer && break; sleep 1; done",
+        ),
+    ),
+    ("docker compose run --rm mongo-init", Written),
+    (
+        "init --dry-run",
+        As("docker compose run --rm mongo-init init --dry-run"),
+    ),
+    (
+        "docker compose up --detach --force-recreate SERVICE",
+        As("docker compose up --detach --force-recreate --no-build --no-deps silo-services-probe"),
+    ),
+    (
+        "docker compose exec caddy wget -q -O - --header 'X-Silo-Operator: me' --post-data '' http://silo-storage-api:7102/api/storage/rescan",
+        Written,
+    ),
+    (
+        "docker compose exec caddy wget -q -O - http://silo-storage-api:7102/api/storage/usage",
+        Written,
+    ),
+    (
+        "docker compose exec caddy wget -q -O - http://silo-services-probe:7103/api/services/oven",
+        As(
+            "for try in 1 2 3 4 5 6 7 8 9; do docker compose exec caddy wget -q -O - http://silo-services-probe:7103/api/services/oven && break; sleep 1; done",
+        ),
+    ),
+    (
+        "docker compose run --rm silo-backup ...",
+        As("silo-backup status"),
+    ),
+    ("silo-backup selftest", Written),
+    ("silo-backup run", Written),
+    ("silo-backup status", Written),
+    ("silo-backup list", Written),
+    ("silo-backup verify", As("silo-backup verify latest")),
+    ("silo-backup drill", As("silo-backup drill latest")),
+    (
+        "silo-backup restore latest --to-file /run/secrets/mongo_drill --database aesthetic_back --dry-run",
+        Written,
+    ),
+    (
+        "silo-backup restore latest --to-file /run/secrets/mongo_drill --database aesthetic_back",
+        Written,
+    ),
+    (
+        "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_drill",
+        As(
+            "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_drill --confirm aesthetic",
+        ),
+    ),
+    (
+        "silo-backup unswap --database aesthetic --to-file /run/secrets/mongo_drill",
+        As(
+            "silo-backup unswap --database aesthetic --to-file /run/secrets/mongo_drill --confirm aesthetic",
+        ),
+    ),
+    (
+        "silo-backup accept 20261124T040000Z-abcdef --why \"old boots were deleted\"",
+        By("crates/silo-backup/tests/backup/copies.rs", "\"accept\""),
+    ),
+    ("ops/secrets HOST", By(OPS, "ops/secrets")),
+    ("ops/secrets HOST SERVICE", By(OPS, "ops/secrets")),
+    ("ops/deploy", By(DEPLOY, "ops/deploy")),
+    (
+        "ops/deploy --rollback root@HOST silo-db-api",
+        By(DEPLOY, "--rollback"),
+    ),
+];
+/// What a command begins with.
+const PROGRAMS: [&str; 11] = [
+    "docker ",
+    "ops/",
+    "silo-backup ",
+    "curl ",
+    "openssl ",
+    "df ",
+    "journalctl ",
+    "init ",
+    "dig ",
+    "ufw ",
+    "age-keygen ",
+];
+/// What it is run with: Compose's words, and a shell that has no terminal.
+const SHELL: &str = r#"
+set -o pipefail
+docker() {
+    if [ "$1" != compose ]; then command docker "$@"; return; fi
+    shift
+    case $1 in exec | run) local verb=$1; shift; set -- "$verb" -T "$@" ;; esac
+    (cd "$PLACE" && $COMPOSE "$@")
+}
+silo-backup() { docker compose run --rm silo-backup "$@"; }
+"#;
+
+pub(super) async fn tells_the_truth(droplet: &Droplet<'_>) -> Result<()> {
+    let text = std::fs::read_to_string(workspace().join("ops/RUNBOOK.md"))?;
+    let written = commands(&text);
+    let known: BTreeSet<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();
+    let untried: Vec<_> = written.difference(&known).collect();
+    ensure!(
+        untried.is_empty(),
+        "nobody runs {untried:?}, and they are not marked as needing a droplet"
+    );
+    let gone: Vec<_> = known.difference(&written).collect();
+    ensure!(
+        gone.is_empty(),
+        "the runbook does not have {gone:?} any more"
+    );
+    for (command, tried) in COMMANDS {
+        let script = match tried {
+            Written => command,
+            As(other) => other,
+            By(file, says) => {
+                let text = std::fs::read_to_string(workspace().join(file))
+                    .with_context(|| format!("{command}: {file}"))?;
+                ensure!(text.contains(says), "{command}: {file} does not run it");
+                continue;
+            }
+        };
+        run(droplet, script)
+            .await
+            .with_context(|| (*command).to_owned())?;
+    }
+    Ok(())
+}
+
+async fn run(droplet: &Droplet<'_>, script: &str) -> Result<()> {
+    let output = command(&["bash", "-c", &format!("{SHELL}{script}")])
+        .envs(
+            droplet
+                .settings()
+                .lines()
+                .filter_map(|line| line.split_once('=')),
+        )
+        .envs([("DOCKER_BUILDKIT", "0"), ("COMPOSE_DOCKER_CLI_BUILD", "0")])
+        .env("PLACE", droplet.place())
+        .env("COMPOSE", droplet.engine.compose_words().join(" "))
+        .current_dir(droplet.folder.path())
+        .output()
+        .await?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!(
+            "{script}: {}: {}",
+            output.status,
+            String::from_utf8_lossy(&said).trim()
+        );
+    }
+    Ok(())
+}
+
+/// Commands in blocks and between backticks, but for those in a paragraph, a row or a line marked as needing a droplet.
+fn commands(text: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for (at, part) in text.split("```").enumerate() {
+        if at % 2 == 1 {
+            let lines = part.strip_prefix("sh\n").unwrap_or_default().lines();
+            found.extend(
+                lines
+                    .filter(|line| !line.contains("a droplet"))
+                    .map(str::trim),
+            );
+            continue;
+        }
+        for paragraph in part.split("\n\n") {
+            let rows = paragraph.starts_with('|') || paragraph.starts_with("- ");
+            let pieces: Vec<&str> = if rows {
+                paragraph.lines().collect()
+            } else {
+                vec![paragraph]
+            };
+            for piece in pieces
+                .into_iter()
+                .filter(|piece| !piece.contains("**droplet**"))
+            {
+                let quoted = piece.split('`').skip(1).step_by(2);
+                found.extend(
+                    quoted.filter(|quoted| {
+                        PROGRAMS.iter().any(|program| quoted.starts_with(program))
+                    }),
+                );
+            }
+        }
+    }
+    found.remove("");
+    found
+}

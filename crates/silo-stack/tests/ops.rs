@@ -1,0 +1,227 @@
+//! The scripts of `ops` that need no engine: `ops/secrets`, `ops/provision --check`, `ops/firewall --dry-run`. What needs one is
+//! looked at by `cargo xtask droplet`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use silo_mongod::accounts::Account;
+use silo_testkit::tools::workspace;
+use tempfile::TempDir;
+
+fn run(command: &mut Command) -> (i32, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let said = [stdout, stderr].concat();
+    (
+        status.code().unwrap(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+fn secrets(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    run(Command::new(workspace().join("ops/secrets"))
+        .args(arguments)
+        .env("SILO_SECRETS", folder))
+}
+
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| {
+            let file = file.unwrap();
+            (
+                file.file_name().into_string().unwrap(),
+                std::fs::read_to_string(file.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn secrets_are_made_once_and_none_is_printed() {
+    let place = TempDir::new().unwrap();
+    let folder = place.path().join("secrets");
+    let (code, said) = secrets(&folder, &["silo.example", "lith", "session"]);
+    assert_eq!(code, 0, "{said}");
+    let made = files(&folder);
+
+    // Exactly what Compose mounts, and the list of AC's own.
+    let compose = std::fs::read_to_string(workspace().join("docker-compose.yml")).unwrap();
+    let mut wanted: BTreeSet<&str> = compose
+        .lines()
+        .filter_map(|line| line.split_once(": {file: \"${SILO_SECRETS:-./ops/demo/secrets}/"))
+        .map(|(name, _)| name.trim())
+        .collect();
+    assert!(wanted.len() > 10, "{wanted:?}");
+    wanted.insert("mongo_clients");
+    assert_eq!(wanted, made.keys().map(String::as_str).collect());
+
+    // silo-mongod reads what was made, and every account has a password of its own.
+    let accounts = Account::read_all(&made["mongo_accounts"]).await.unwrap();
+    assert_eq!(accounts.len(), 8, "root, five of Silo's and two of AC's");
+    let mut passwords = BTreeSet::new();
+    for line in made["mongo_accounts"].lines() {
+        let (_, rest) = line.split_once("://").unwrap();
+        let (_, rest) = rest.split_once(':').unwrap();
+        let (password, _) = rest.split_once('@').unwrap();
+        assert!(password.len() >= 24, "a short password");
+        assert!(!said.contains(password), "a password was printed");
+        passwords.insert(password);
+    }
+    assert_eq!(passwords.len(), 8);
+    // AC's strings say what AC's code expects.
+    assert!(made["mongo_clients"].lines().all(|line| {
+        line.ends_with("@silo.example:27017/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true")
+    }));
+
+    // Others on the machine cannot enter; what nobody can make is asked for.
+    let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    for name in [
+        "silo_users",
+        "spaces_key",
+        "spaces_secret",
+        "backup_key",
+        "backup_secret",
+    ] {
+        assert!(said.contains(&format!("{name}: ")), "{said}");
+        assert_eq!(made[name], "", "{name}");
+    }
+
+    // Again, with one more: nothing that is there changes, and what was filled in stays.
+    std::fs::write(folder.join("spaces_key"), "a key").unwrap();
+    let (code, said) = secrets(&folder, &["silo.example", "lith", "session", "oven"]);
+    assert_eq!(code, 0, "{said}");
+    let mut again = files(&folder);
+    assert_eq!(again.remove("spaces_key").unwrap(), "a key");
+    for (name, before) in &made {
+        match name.as_str() {
+            "spaces_key" => {}
+            "mongo_accounts" => {
+                let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+                let (before, after) = (lines(before), lines(&again[name]));
+                assert!(before.is_subset(&after) && after.len() == 9);
+            }
+            "mongo_clients" => assert!(again[name].starts_with(before.as_str())),
+            _ => assert_eq!(before, &again[name], "{name}"),
+        }
+    }
+
+    // One that leaked: its file is removed, and only it is made anew.
+    std::fs::remove_file(folder.join("mongo_reader")).unwrap();
+    let (code, _) = secrets(&folder, &["silo.example"]);
+    assert_eq!(code, 0);
+    let last = files(&folder);
+    assert_ne!(last["mongo_reader"], made["mongo_reader"]);
+    assert!(last["mongo_accounts"].contains(last["mongo_reader"].trim()));
+    assert!(!last["mongo_accounts"].contains(made["mongo_reader"].trim()));
+    assert_eq!(last["mongo_backup"], made["mongo_backup"]);
+}
+
+#[test]
+fn names_that_are_none_make_no_secrets() {
+    let place = TempDir::new().unwrap();
+    for arguments in [
+        &[][..],
+        &["a host"],
+        &["silo.example", "lith;rm"],
+        &["--help"],
+    ] {
+        let folder = place.path().join("secrets");
+        let (code, said) = secrets(&folder, arguments);
+        assert_eq!(code, 64, "{arguments:?}: {said}");
+        assert!(!folder.exists(), "{arguments:?} made something");
+    }
+}
+
+#[test]
+fn provision_only_looks_when_told_to() {
+    let place = TempDir::new().unwrap();
+    let ops = place.path().join("ops");
+    std::fs::create_dir(&ops).unwrap();
+    std::fs::copy(workspace().join("ops/provision"), ops.join("provision")).unwrap();
+    let (code, said) = run(Command::new("bash")
+        .arg(ops.join("provision"))
+        .arg("--check"));
+    if !rustix::process::geteuid().is_root() {
+        assert_eq!((code, said.trim()), (77, "run it as root"));
+        return;
+    }
+    // Without settings and secrets something is missing wherever this runs, and every step says how it stands.
+    assert_eq!(code, 1, "{said}");
+    for (at, step) in [
+        "the processor has AVX",
+        "8 GB are free",
+        "packages",
+        "1 GB of swap",
+        "the kernel's settings",
+        "Docker with Compose 2",
+        "ufw lets in 22, 80 and 443",
+        "security upgrades by themselves",
+        "settings in .env",
+        "secrets",
+        "the list of who may reach mongod",
+        "DNS leads here",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let line = format!("{}. {step}: ", at + 1);
+        let told = said
+            .lines()
+            .find(|told| told.starts_with(&line))
+            .unwrap_or_else(|| panic!("nothing is said of {step}: {said}"));
+        assert!(
+            told.ends_with("already") || told.ends_with("MISSING"),
+            "{told}"
+        );
+    }
+    for step in ["settings in .env", "secrets", "DNS leads here"] {
+        assert!(said.contains(&format!("{step}: MISSING")), "{said}");
+    }
+    assert!(!said.contains(" ..."), "it did something: {said}");
+    let (code, _) = run(Command::new("bash")
+        .arg(ops.join("provision"))
+        .arg("--nonsense"));
+    assert_eq!(code, 64);
+}
+
+#[test]
+fn the_firewall_says_what_it_would_do() {
+    let firewall = |allow: &str, port: &str| {
+        run(Command::new(workspace().join("ops/firewall"))
+            .arg("--dry-run")
+            .envs([("MONGO_ALLOW", allow), ("MONGO_PORT", port)]))
+    };
+    let (code, said) = firewall("203.0.113.9, 198.51.100.0/24", "27018");
+    assert_eq!(code, 0, "{said}");
+    let rules: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("iptables") && line.contains("--append"))
+        .collect();
+    assert_eq!(
+        rules.len(),
+        4,
+        "two who may, this machine, and nobody else: {said}"
+    );
+    assert!(
+        rules
+            .iter()
+            .all(|rule| rule.contains("--ctorigdstport 27018"))
+    );
+    assert!(rules[0].contains("--source 203.0.113.9 --jump RETURN"));
+    assert!(rules[1].contains("--source 198.51.100.0/24 --jump RETURN"));
+    assert!(rules[3].ends_with("--jump DROP"));
+    let (code, said) = firewall("", "27017");
+    assert!(code == 0 && !said.contains("DROP"), "{said}");
+    for (allow, port) in [("everybody", "27017"), ("203.0.113.9", "mongo")] {
+        let (code, said) = firewall(allow, port);
+        assert_eq!(code, 78, "{said}");
+        assert!(!said.contains("iptables"), "{said}");
+    }
+}
