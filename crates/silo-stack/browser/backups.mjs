@@ -1,9 +1,8 @@
 // The Backups panel and the header's box: real backups, one more on request and watched, and honest states.
 
 import assert from 'node:assert/strict';
-import { boxValue, loadAll, open, settle, start, stop, test, truth } from './page.mjs';
+import { KNOWN, boxValue, loadAll, open, settle, start, stop, test, truth } from './page.mjs';
 
-const KNOWN = ['fresh', 'refreshing', 'partial'];
 const rows = (page) => page.locator('#backups .all-backups > .wide tbody tr');
 
 /** The text of a box of this panel or of the header, with its note. */

@@ -1,12 +1,10 @@
 // The dashboard as its reader sees it: real numbers, honest states, and nothing that should not be there.
 
 import assert from 'node:assert/strict';
-import { DATABASE_PANELS, PANELS, address, axe, boxValue, loadAll, open, runAll, settle, start, stop, test, truth, untilBox } from './page.mjs';
+import { DATABASE_PANELS, KNOWN, PANELS, address, axe, boxValue, loadAll, open, runAll, settle, start, stop, test, truth, untilBox } from './page.mjs';
 import './storage.mjs';
 import './services.mjs';
 import './backups.mjs';
-
-const KNOWN = ['fresh', 'refreshing', 'partial'];
 
 test('the figures are those that were generated', async () => {
   const { page, close } = await open();

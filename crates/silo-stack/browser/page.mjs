@@ -14,7 +14,8 @@ export const truth = JSON.parse(process.env.SILO_TRUTH);
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-async function order(text) {
+/** Asks for something, and waits until it has happened. */
+export async function order(text) {
   process.stdout.write(`@${text}\n`);
   const { value } = await answers.next();
   assert.equal(value, 'done', `the stack did not ${text}`);
@@ -55,6 +56,8 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
   return { page, requests, close };
 }
 
+/** The states of a panel that shows what is so. */
+export const KNOWN = ['fresh', 'refreshing', 'partial'];
 /** Every panel below the header. */
 export const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp', 'backups'];
 /** Those that silo-db-api alone answers. */

@@ -24,6 +24,9 @@ pub struct Options {
     /// Do not build images that are there
     #[arg(long)]
     no_build: bool,
+    /// Keep pictures of the page in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<String>,
 }
 
 impl Options {
@@ -43,7 +46,7 @@ impl Options {
             }
         };
         bases::make(&engine).await?;
-        let droplet = Droplet::new(&engine)?;
+        let droplet = Droplet::new(&engine, self.pictures)?;
         if self.no_build {
             say::step("images are not built again");
         } else {

@@ -1,10 +1,7 @@
-//! `cargo xtask e2e`: the dashboard in headless Chromium, on a stack of its own.
-//!
-//! The script asks for an outage with a line on its standard output (`@stop silo-db-api`, `@start mongo`, `@fail oven`, `@well oven`)
-//! and reads `done` when it has happened; every other line is for people.
+//! `cargo xtask e2e`: the dashboard in headless Chromium, on a stack of its own. Its script asks for outages: `@stop silo-db-api`,
+//! `@start mongo`, `@fail oven`, `@well oven`.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -13,10 +10,8 @@ use silo_testkit::ac::Manner;
 use silo_testkit::demo::{Demo, size};
 use silo_testkit::mongo::MongoServer;
 use silo_testkit::say;
-use silo_testkit::tools::{Tool, workspace};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
 
+use crate::browser::Script;
 use crate::stack::{DATABASE, Plan, Stack};
 
 /// A collection's name that must stay text on the page.
@@ -45,49 +40,30 @@ impl E2e {
         let mongo = stack.mongo().context("the stack has a server of its own")?;
         add_hostile_collection(mongo).await?;
         let truth = stack.demo.as_ref().map(truth).unwrap_or_default();
-        let outcome = self.drive(&mut stack, &truth).await;
+        let outcome = self.drive(&mut stack, truth).await;
         stack.stop().await?;
         outcome
     }
 
-    async fn drive(&self, stack: &mut Stack, truth: &Value) -> Result<()> {
+    async fn drive(&self, stack: &mut Stack, truth: Value) -> Result<()> {
         say::step("driving the dashboard in Chromium");
-        let script = workspace().join("crates/silo-stack/browser/dashboard.mjs");
-        let mut browser = Command::new("node");
-        browser
-            .arg(script)
-            .env("SILO_ADDRESS", &stack.address)
-            .env("SILO_TRUTH", truth.to_string())
-            .env("SILO_MODULES", Tool::NodeModules.installed()?)
-            .env("SILO_ONLY", &self.only)
-            .env("SILO_PICTURES", self.pictures.as_deref().unwrap_or(""))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        let mut browser = browser.spawn().context("cannot start node")?;
-        let mut answers = browser.stdin.take().context("node has a standard input")?;
-        let lines = browser
-            .stdout
-            .take()
-            .context("node has a standard output")?;
-        let mut lines = BufReader::new(lines).lines();
-        while let Some(line) = lines.next_line().await? {
-            let Some(order) = line.strip_prefix('@') else {
-                eprintln!("  {line}");
-                continue;
-            };
-            match order.split_once(' ') {
-                Some(("stop", part)) => stack.stop_part(part).await?,
-                Some(("start", part)) => stack.start_part(part).await?,
-                Some(("fail", name)) => behave(stack, name, Manner::Fail(500))?,
-                Some(("well", name)) => behave(stack, name, Manner::Well)?,
-                _ => bail!("the script asks for `{order}`, which is nothing known"),
-            }
-            answers.write_all(b"done\n").await?;
-        }
-        if !browser.wait().await?.success() {
-            bail!("the browser test failed; it said why above");
-        }
+        let address = stack.address.clone();
+        let script = Script {
+            file: "dashboard.mjs",
+            address: &address,
+            truth,
+            only: &self.only,
+            pictures: self.pictures.as_deref().unwrap_or(""),
+        };
+        script
+            .run(async |verb, what| match verb {
+                "stop" => stack.stop_part(what).await,
+                "start" => stack.start_part(what).await,
+                "fail" => behave(stack, what, Manner::Fail(500)),
+                "well" => behave(stack, what, Manner::Well),
+                _ => bail!("the script asks to {verb} {what}, which is nothing known"),
+            })
+            .await?;
         say::done("the dashboard works in Chromium");
         Ok(())
     }

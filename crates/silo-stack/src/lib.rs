@@ -8,4 +8,5 @@ pub mod droplet;
 pub mod e2e;
 pub mod up;
 
+mod browser;
 mod build;

@@ -135,6 +135,20 @@ fn ops() -> Result<()> {
             .args(["schema", "--config-file", "ops/cloud-init.yaml"])
             .current_dir(workspace()),
     )?;
+    let mut systemd = Command::new("systemd-analyze");
+    systemd
+        .args([
+            "security",
+            "--offline=true",
+            "--threshold=20",
+            "--no-pager",
+            "ops/systemd/silo@.service",
+        ])
+        .current_dir(workspace());
+    match Command::new("systemd-analyze").arg("--version").output() {
+        Ok(_) => quiet_step("the unit of systemd", &mut systemd)?,
+        Err(_) => say::skipped("the unit of systemd", "systemd-analyze is not here"),
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod deploy;
 mod memory;
 mod mongod;
 mod network;
+mod page;
 mod restarts;
 mod runbook;
 mod whole;
@@ -62,6 +63,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("db: looking goes, changing does not", |at| {
         Box::pin(browsing::reads_only(at))
     }),
+    (
+        "page: whole, browsing, and honest while mongod is away",
+        |at| Box::pin(page::is_true(at)),
+    ),
     ("network: ports on the host are exactly those meant", |at| {
         Box::pin(network::ports(at))
     }),

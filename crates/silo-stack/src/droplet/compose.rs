@@ -54,11 +54,14 @@ pub(super) struct Droplet<'a> {
     place: PathBuf,
     /// What is read from containers.
     pub(super) folder: TempDir,
+    /// Where pictures are kept, when they are.
+    pub(super) pictures: Option<String>,
 }
 
 impl<'a> Droplet<'a> {
-    pub(super) fn new(engine: &'a Engine) -> Result<Self> {
+    pub(super) fn new(engine: &'a Engine, pictures: Option<String>) -> Result<Self> {
         let mut droplet = Self::at(engine, "silo-droplet", workspace())?;
+        droplet.pictures = pictures;
         // As `ops/deploy` builds them, so that what is built is built for both.
         let dirty = u8::from(!git(&["status", "--porcelain"]).is_empty());
         droplet.environment.extend([
@@ -93,6 +96,7 @@ impl<'a> Droplet<'a> {
             project,
             place,
             folder: TempDir::with_prefix(name)?,
+            pictures: None,
         })
     }
 
@@ -112,7 +116,12 @@ impl<'a> Droplet<'a> {
     /// Builds every image.
     pub(super) async fn build(&self) -> Result<()> {
         say::step("building Silo's images (the first time takes a quarter of an hour)");
-        self.compose(&["build", "--quiet"]).await?;
+        let mut command = self.command();
+        // One after the other: the classic builder would do what they share once for each.
+        command
+            .env("COMPOSE_PARALLEL_LIMIT", "1")
+            .args(["build", "--quiet"]);
+        self.said(command, &["build"]).await?;
         say::done("images are built");
         Ok(())
     }

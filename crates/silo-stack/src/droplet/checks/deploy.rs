@@ -152,7 +152,11 @@ async fn deploy(
         .env("SILO_SSH", format!("bash {}", ssh.display()))
         .env("SILO_FOLDER", target.place())
         .env("SILO_REGISTRY", REGISTRY)
-        .envs([("DOCKER_BUILDKIT", "0"), ("COMPOSE_DOCKER_CLI_BUILD", "0")])
+        .envs([
+            ("DOCKER_BUILDKIT", "0"),
+            ("COMPOSE_DOCKER_CLI_BUILD", "0"),
+            ("COMPOSE_PARALLEL_LIMIT", "1"),
+        ])
         .env_remove("SILO_HEALTHY_WITHIN")
         .output()
         .await

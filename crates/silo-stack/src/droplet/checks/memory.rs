@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::Method;
 use silo_testkit::say;
 use silo_testkit::wait::wait_for;
@@ -21,6 +21,18 @@ const MOST: [(&str, f64); 7] = [
 ];
 
 pub(super) async fn fits(droplet: &Droplet<'_>) -> Result<()> {
+    super::page::drive(droplet, "memory:", async |verb, what| match verb {
+        "work" => {
+            work(droplet).await?;
+            measure(droplet).await
+        }
+        _ => bail!("the script asks to {verb} {what}, which is nothing known"),
+    })
+    .await
+}
+
+/// Makes a backup while storage is scanned.
+async fn work(droplet: &Droplet<'_>) -> Result<()> {
     let client = droplet.client().await?;
     let (user, password) = SIGN_IN;
     let post = async |path: &str| {
@@ -38,27 +50,27 @@ pub(super) async fn fits(droplet: &Droplet<'_>) -> Result<()> {
     post("/api/backup/run").await?;
     post("/api/storage/rescan").await?;
     let made = wait_for(Duration::from_secs(120), || async {
-        // As an open page asks.
-        for path in [
-            "/api/overview",
-            "/api/db/collections",
-            "/api/storage/usage",
-            "/api/services",
-            "/api/backup/backups",
-        ] {
-            droplet.get(&client, path).await.ok()?;
-        }
         let attempt =
             droplet.get(&client, "/api/backup/status").await.ok()?["data"]["lastAttempt"].clone();
         (attempt["id"] != before && attempt["outcome"] == "good").then_some(())
     });
-    made.await.context("the backup was not made")?;
+    made.await.context("the backup was not made")
+}
+
+/// What each has now, and had at most, with all its processes.
+async fn measure(droplet: &Droplet<'_>) -> Result<()> {
     let (mut sum, mut over) = (0.0, Vec::new());
     for service in ALL {
         let id = droplet.container(service).await?;
-        let pid = droplet.inspect(service, "{{.State.Pid}}").await?;
-        let now = resident(&pid, "VmRSS:")?;
-        let peak = resident(&pid, "VmHWM:")?;
+        let processes = droplet
+            .engine
+            .output(&["docker", "top", &id, "-o", "pid"])
+            .await?;
+        let (mut now, mut peak) = (0.0, 0.0);
+        for pid in processes.lines().skip(1).map(str::trim) {
+            now += resident(pid, "VmRSS:")?;
+            peak += resident(pid, "VmHWM:")?;
+        }
         let killed = droplet
             .engine
             .output(&[
