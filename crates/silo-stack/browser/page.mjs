@@ -43,6 +43,10 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
     // That a request was answered with an error is the browser's own line, and not the page's fault.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) wrong.push(`console: ${message.text()}`);
   });
+  page.on('response', (answer) => {
+    if (answer.status() >= 400) refused.push(`${answer.status()} ${answer.url()}`);
+  });
+  page.on('requestfailed', (request) => refused.push(`${request.failure()?.errorText} ${request.url()}`));
   page.on('request', (request) => {
     requests.push(request.url());
     if (!request.url().startsWith(address) && !request.url().startsWith('data:')) wrong.push(`asks elsewhere: ${request.url()}`);
@@ -95,6 +99,8 @@ export async function untilBox(page, panel, name, value) {
   }
 }
 
+/** What was answered with an error in this test, which says much when it fails. */
+let refused = [];
 const tests = [];
 /** Registers a test; its name is a claim. */
 export const test = (name, run) => tests.push({ name, run });
@@ -104,12 +110,14 @@ export async function runAll() {
   const wanted = tests.filter(({ name }) => name.includes(process.env.SILO_ONLY ?? ''));
   let failed = 0;
   for (const { name, run } of wanted) {
+    refused = [];
     try {
       await run();
       console.log(`ok   ${name}`);
     } catch (error) {
       failed += 1;
       console.log(`FAIL ${name}\n${error.stack}`);
+      for (const one of refused.slice(-20)) console.log(`     ${one}`);
     }
   }
   await browser.close();

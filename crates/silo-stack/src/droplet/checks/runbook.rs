@@ -119,6 +119,14 @@ const COMMANDS: &[(&str, Tried)] = &[
         "silo-backup accept 20261124T040000Z-abcdef --why \"old boots were deleted\"",
         By("crates/silo-backup/tests/backup/copies.rs", "\"accept\""),
     ),
+    // That one makes a pair of keys of the same kind.
+    (
+        "age-keygen -o silo-backup.key",
+        By(
+            "crates/silo-backup/tests/backup/copies.rs",
+            "Identity::generate",
+        ),
+    ),
     ("ops/secrets HOST", By(OPS, "ops/secrets")),
     ("ops/secrets HOST SERVICE", By(OPS, "ops/secrets")),
     ("ops/deploy", By(DEPLOY, "ops/deploy")),
@@ -128,9 +136,12 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
 ];
 /// What a command begins with.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 14] = [
     "docker ",
-    "ops/",
+    "ops/deploy",
+    "ops/firewall",
+    "ops/provision",
+    "ops/secrets",
     "silo-backup ",
     "curl ",
     "openssl ",
