@@ -9,6 +9,12 @@ use silo_testkit::tools::Tool;
 use silo_testkit::wait::wait_for;
 use tokio::process::{Child, Command};
 
+/// Builds by the engine itself, which needs no plugin that may not be there.
+pub(super) const CLASSIC: [(&str, &str); 3] = [
+    ("COMPOSE_BAKE", "false"),
+    ("COMPOSE_DOCKER_CLI_BUILD", "0"),
+    ("DOCKER_BUILDKIT", "0"),
+];
 /// How long an engine may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
@@ -90,8 +96,7 @@ impl Engine {
         let mut compose = Command::new(words.next().map_or("docker-compose", String::as_str));
         compose
             .args(words)
-            // Some versions look for BuildKit, which need not be there.
-            .envs([("DOCKER_BUILDKIT", "0"), ("COMPOSE_DOCKER_CLI_BUILD", "0")])
+            .envs(CLASSIC)
             .stdin(Stdio::null())
             .kill_on_drop(true);
         compose

@@ -10,7 +10,7 @@ use silo_testkit::tools::{Tool, workspace};
 use tempfile::TempDir;
 
 use crate::droplet::compose::{Droplet, SERVICES, SIGN_IN};
-use crate::droplet::engine::command;
+use crate::droplet::engine::{CLASSIC, command};
 
 /// Before the names of images, so that nobody's own are touched.
 const REGISTRY: &str = "silo-deploy-test/";
@@ -152,11 +152,8 @@ async fn deploy(
         .env("SILO_SSH", format!("bash {}", ssh.display()))
         .env("SILO_FOLDER", target.place())
         .env("SILO_REGISTRY", REGISTRY)
-        .envs([
-            ("DOCKER_BUILDKIT", "0"),
-            ("COMPOSE_DOCKER_CLI_BUILD", "0"),
-            ("COMPOSE_PARALLEL_LIMIT", "1"),
-        ])
+        .envs(CLASSIC)
+        .env("COMPOSE_PARALLEL_LIMIT", "1")
         .env_remove("SILO_HEALTHY_WITHIN")
         .output()
         .await

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use silo_testkit::tools::workspace;
 
 use crate::droplet::compose::Droplet;
-use crate::droplet::engine::command;
+use crate::droplet::engine::{CLASSIC, command};
 
 /// How a command is tried.
 enum Tried {
@@ -84,10 +84,6 @@ const COMMANDS: &[(&str, Tried)] = &[
         As(
             "for try in 1 2 3 4 5 6 7 8 9; do docker compose exec caddy wget -q -O - http://silo-services-probe:7103/api/services/oven && break; sleep 1; done",
         ),
-    ),
-    (
-        "docker compose run --rm silo-backup ...",
-        As("silo-backup status"),
     ),
     ("silo-backup selftest", Written),
     ("silo-backup run", Written),
@@ -204,7 +200,7 @@ async fn run(droplet: &Droplet<'_>, script: &str) -> Result<()> {
                 .lines()
                 .filter_map(|line| line.split_once('=')),
         )
-        .envs([("DOCKER_BUILDKIT", "0"), ("COMPOSE_DOCKER_CLI_BUILD", "0")])
+        .envs(CLASSIC)
         .env("PLACE", droplet.place())
         .env("COMPOSE", droplet.engine.compose_words().join(" "))
         .current_dir(droplet.folder.path())
