@@ -290,7 +290,7 @@ fn unknown_keys(prefix: &str, table: &Map<String, Value>, problems: &mut Vec<Str
 }
 
 /// A variable's value from the environment: `NAME`, or what the file in `NAME_FILE` holds. Empty counts as not set, because compose
-/// passes unset variables as empty ones.
+/// passes unset variables as empty ones, and wants a file for every secret.
 fn from_environment(
     variable: &Variable,
     environment: &BTreeMap<String, String>,
@@ -311,7 +311,10 @@ fn from_environment(
         ),
         (Some(value), None) => Some(value),
         (None, Some(path)) => match std::fs::read_to_string(&path) {
-            Ok(value) => Some(value.trim_end_matches(['\r', '\n']).to_owned()),
+            Ok(value) => {
+                let value = value.trim_end_matches(['\r', '\n']);
+                (!value.is_empty()).then(|| value.to_owned())
+            }
             Err(error) => note(
                 problems,
                 None,

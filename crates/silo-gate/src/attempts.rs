@@ -1,10 +1,10 @@
 //! Signing in, slowed down for whoever guesses: so many wrong passwords from one address, then one every ten seconds; one password is
-//! hashed at a time, and few wait for it. Who has just signed in does not wait.
+//! hashed at a time, and few wait for it. Who has just signed in does not wait, and a page that asks for twelve things at once signs in once.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::rand_core::{OsRng, RngCore};
@@ -20,7 +20,7 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 pub const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
 /// How many may wait for a password to be hashed.
 const WAITING: usize = 8;
-/// How long a password that fitted is remembered, as a digest with a key of this process.
+/// How long a password that fitted is remembered after its last use, as a digest with a key of this process.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many are remembered.
 const MOST_REMEMBERED: usize = 64;
@@ -63,6 +63,8 @@ pub struct Attempts {
     waiting: Semaphore,
     key: [u8; 32],
     fitted: Mutex<HashMap<[u8; 32], Instant>>,
+    /// Those that are being looked at: the same one again waits for what comes of it.
+    under_way: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Attempts {
@@ -82,6 +84,7 @@ impl Attempts {
             waiting: Semaphore::new(WAITING),
             key,
             fitted: Mutex::default(),
+            under_way: Mutex::default(),
         }
     }
 
@@ -91,6 +94,24 @@ impl Attempts {
         if self.is_remembered(&digest) {
             return Outcome::Welcome;
         }
+        let turn = Arc::clone(lock(&self.under_way).entry(digest).or_default());
+        let outcome = {
+            let _turn = turn.lock().await;
+            if self.is_remembered(&digest) {
+                Outcome::Welcome
+            } else {
+                self.look(from, name, password, digest).await
+            }
+        };
+        let mut under_way = lock(&self.under_way);
+        // One is the map's, one is ours.
+        if Arc::strong_count(&turn) == 2 {
+            under_way.remove(&digest);
+        }
+        outcome
+    }
+
+    async fn look(&self, from: IpAddr, name: &str, password: &str, digest: [u8; 32]) -> Outcome {
         if self.tries.len() > MOST_ADDRESSES {
             self.tries.retain_recent();
         }
@@ -128,19 +149,28 @@ impl Attempts {
     }
 
     fn is_remembered(&self, digest: &[u8; 32]) -> bool {
-        let fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
-        fitted
-            .get(digest)
-            .is_some_and(|since| since.elapsed() < REMEMBERED)
+        let mut fitted = lock(&self.fitted);
+        let Some(used) = fitted
+            .get_mut(digest)
+            .filter(|used| used.elapsed() < REMEMBERED)
+        else {
+            return false;
+        };
+        *used = Instant::now();
+        true
     }
 
     fn remember(&self, digest: [u8; 32]) {
-        let mut fitted = self.fitted.lock().unwrap_or_else(PoisonError::into_inner);
-        fitted.retain(|_, since| since.elapsed() < REMEMBERED);
+        let mut fitted = lock(&self.fitted);
+        fitted.retain(|_, used| used.elapsed() < REMEMBERED);
         if fitted.len() < MOST_REMEMBERED {
             fitted.insert(digest, Instant::now());
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What counts as one address: with IPv6 a household has a whole /64.
@@ -191,6 +221,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_page_that_asks_for_much_at_once_signs_in_once() {
+        let attempts = attempts();
+        let from = [192, 0, 2, 1].into();
+        let page = (0..30).map(|_| attempts.try_once(from, "jeffrey", "correct horse"));
+        let outcomes = futures_util::future::join_all(page).await;
+        assert_eq!(outcomes, [Outcome::Welcome; 30]);
+        assert!(lock(&attempts.under_way).is_empty());
+        // One try of ten is used.
+        for guess in 0..9 {
+            let outcome = attempts
+                .try_once(from, "jeffrey", &format!("{guess}"))
+                .await;
+            assert_eq!(outcome, Outcome::Wrong);
+        }
+        assert_eq!(
+            attempts.try_once(from, "jeffrey", "no").await,
+            Outcome::Slower
+        );
+    }
+
+    #[tokio::test]
+    async fn who_is_here_stays_signed_in_and_who_is_away_does_not() {
+        let attempts = attempts();
+        let digest = attempts.digest("jeffrey", "correct horse");
+        attempts.remember(digest);
+        let ago = |seconds| {
+            Instant::now()
+                .checked_sub(Duration::from_secs(seconds))
+                .unwrap()
+        };
+        *lock(&attempts.fitted).get_mut(&digest).unwrap() = ago(599);
+        assert!(attempts.is_remembered(&digest));
+        assert!(lock(&attempts.fitted)[&digest] > ago(60), "use renews it");
+        *lock(&attempts.fitted).get_mut(&digest).unwrap() = ago(601);
+        assert!(!attempts.is_remembered(&digest));
+    }
+
+    #[tokio::test]
     async fn a_household_is_one_address() {
         let attempts = attempts();
         for guess in 0..10_u16 {
@@ -215,9 +283,13 @@ mod tests {
     #[tokio::test]
     async fn few_wait_at_once() {
         let attempts = attempts();
-        let outcomes =
-            (0..40_u8).map(|from| attempts.try_once([198, 51, 100, from].into(), "jeffrey", "no"));
-        let outcomes = futures_util::future::join_all(outcomes).await;
+        let attempts = &attempts;
+        let guess = async |from: u8| {
+            let password = format!("guess {from}");
+            let from = [198, 51, 100, from].into();
+            attempts.try_once(from, "jeffrey", &password).await
+        };
+        let outcomes = futures_util::future::join_all((0..40).map(guess)).await;
         let slower = outcomes
             .iter()
             .filter(|outcome| **outcome == Outcome::Slower)

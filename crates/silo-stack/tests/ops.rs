@@ -112,6 +112,20 @@ async fn secrets_are_made_once_and_none_is_printed() {
         }
     }
 
+    // Another name: everybody is led there, with the same passwords.
+    let (code, said) = secrets(&folder, &["new.example"]);
+    assert_eq!(code, 0, "{said}");
+    let moved = files(&folder);
+    for name in ["mongo_reader", "mongo_clients", "mongo_accounts"] {
+        assert_eq!(
+            moved[name],
+            again[name].replace("silo.example", "new.example")
+        );
+    }
+    let (code, _) = secrets(&folder, &["silo.example"]);
+    assert_eq!(code, 0);
+    assert_eq!(files(&folder)["mongo_accounts"], again["mongo_accounts"]);
+
     // One that leaked: its file is removed, and only it is made anew.
     std::fs::remove_file(folder.join("mongo_reader")).unwrap();
     let (code, _) = secrets(&folder, &["silo.example"]);
@@ -164,8 +178,9 @@ fn provision_only_looks_when_told_to() {
         "ufw lets in 22, 80 and 443",
         "security upgrades by themselves",
         "settings in .env",
-        "secrets",
+        "silo.toml",
         "the list of who may reach mongod",
+        "secrets",
         "DNS leads here",
     ]
     .into_iter()
@@ -181,7 +196,7 @@ fn provision_only_looks_when_told_to() {
             "{told}"
         );
     }
-    for step in ["settings in .env", "secrets", "DNS leads here"] {
+    for step in ["settings in .env", "silo.toml", "secrets", "DNS leads here"] {
         assert!(said.contains(&format!("{step}: MISSING")), "{said}");
     }
     assert!(!said.contains(" ..."), "it did something: {said}");
@@ -198,12 +213,15 @@ fn the_firewall_says_what_it_would_do() {
             .arg("--dry-run")
             .envs([("MONGO_ALLOW", allow), ("MONGO_PORT", port)]))
     };
+    // The chain as iptables-restore reads it; what follows for IPv6 has the other addresses.
+    let chain = |said: &str| -> Vec<String> {
+        let four = said.split("COMMIT").next().unwrap();
+        let rules = four.lines().filter(|line| line.contains("--ctstate"));
+        rules.map(str::to_owned).collect()
+    };
     let (code, said) = firewall("203.0.113.9, 198.51.100.0/24", "27018");
     assert_eq!(code, 0, "{said}");
-    let rules: Vec<&str> = said
-        .lines()
-        .filter(|line| line.starts_with("iptables") && line.contains("--append"))
-        .collect();
+    let rules = chain(&said);
     assert_eq!(
         rules.len(),
         4,
@@ -212,16 +230,54 @@ fn the_firewall_says_what_it_would_do() {
     assert!(
         rules
             .iter()
-            .all(|rule| rule.contains("--ctorigdstport 27018"))
+            .all(|rule| rule.contains("--ctorigdstport 27018 "))
     );
-    assert!(rules[0].contains("--source 203.0.113.9 --jump RETURN"));
-    assert!(rules[1].contains("--source 198.51.100.0/24 --jump RETURN"));
-    assert!(rules[3].ends_with("--jump DROP"));
+    assert!(rules[0].ends_with("-s 203.0.113.9 -j RETURN"));
+    assert!(rules[1].ends_with("-s 198.51.100.0/24 -j RETURN"));
+    assert!(rules[3].ends_with("-j DROP"));
     let (code, said) = firewall("", "27017");
-    assert!(code == 0 && !said.contains("DROP"), "{said}");
-    for (allow, port) in [("everybody", "27017"), ("203.0.113.9", "mongo")] {
+    assert!(code == 0 && chain(&said).is_empty(), "{said}");
+    // What cannot be read lets nobody in, rather than everybody.
+    for (allow, port) in [
+        ("everybody", "27017"),
+        ("10.0.0.300", "27017"),
+        ("203.0.113.9, 10.0.0.0/33", "27017"),
+        ("203.0.113.9", "mongo"),
+    ] {
         let (code, said) = firewall(allow, port);
         assert_eq!(code, 78, "{said}");
-        assert!(!said.contains("iptables"), "{said}");
+        let rules = chain(&said);
+        assert_eq!(rules.len(), 2, "{said}");
+        assert!(rules[1].ends_with("-j DROP"), "{said}");
+    }
+}
+
+#[test]
+fn the_firewall_reads_settings_as_compose_does() {
+    let place = TempDir::new().unwrap();
+    let ops = place.path().join("ops");
+    std::fs::create_dir(&ops).unwrap();
+    std::fs::copy(workspace().join("ops/firewall"), ops.join("firewall")).unwrap();
+    for line in [
+        "MONGO_ALLOW=203.0.113.9",
+        "MONGO_ALLOW=\"203.0.113.9\"",
+        "MONGO_ALLOW='203.0.113.9' # oven",
+        "MONGO_ALLOW=203.0.113.9   # oven",
+    ] {
+        std::fs::write(
+            place.path().join(".env"),
+            format!("MONGO_PORT=27019\n{line}\n"),
+        )
+        .unwrap();
+        let (code, said) = run(Command::new("bash")
+            .arg(ops.join("firewall"))
+            .arg("--dry-run")
+            .env_remove("MONGO_ALLOW")
+            .env_remove("MONGO_PORT"));
+        assert_eq!(code, 0, "{line}: {said}");
+        assert!(
+            said.ends_with("port 27019: 203.0.113.9 , and nobody else\n"),
+            "{line}: {said}"
+        );
     }
 }

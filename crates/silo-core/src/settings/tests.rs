@@ -78,6 +78,17 @@ fn a_value_can_come_from_a_file_without_its_last_line_break() {
 }
 
 #[test]
+fn an_empty_file_counts_as_not_set() {
+    let file = file("\n");
+    let path = file.path().to_str().unwrap();
+    let mut settings =
+        Settings::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
+    settings.secret(MONGODB_CONNECTION_STRING);
+    let told = settings.finish().unwrap_err().to_string();
+    assert!(told.contains("MONGODB_CONNECTION_STRING"), "{told}");
+}
+
+#[test]
 fn an_empty_variable_counts_as_not_set() {
     let mut settings = Settings::from_map(&environment(&[
         (MONGODB_NAME, ""),

@@ -123,10 +123,36 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     before.remove("caddy");
     ensure!(before == after, "others than caddy were restarted");
 
+    // A setting that is wrong is not the fault of the image, which stays.
+    let settings = std::fs::read_to_string(target.place().join(".env"))?;
+    std::fs::write(
+        target.place().join(".env"),
+        format!("{settings}SILO_ACCESS=nonsense\n"),
+    )?;
+    let (ended, said) = deploy(&source, &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1) && said.contains("nothing new") && !said.contains("previous image"),
+        "{said}"
+    );
+    std::fs::write(target.place().join(".env"), settings)?;
+    let (ended, said) = deploy(&source, &["host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{said}");
+    ensure!(self::page(target).await? == page, "another page");
+
+    // One at a time.
+    let lock = target.place().join(".deploying");
+    std::fs::create_dir(&lock)?;
+    let (ended, said) = deploy(&source, &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1) && said.contains("another deployment") && lock.exists(),
+        "{said}"
+    );
+    std::fs::remove_dir(&lock)?;
+
     // Of what was never changed there is none before.
     let (ended, said) = deploy(&source, &["--rollback", "host", "silo-gate"]).await?;
     ensure!(
-        ended == Some(1) && said.contains("there is no previous image"),
+        ended == Some(1) && said.contains("there is no previous image") && !lock.exists(),
         "{said}"
     );
     Ok(())

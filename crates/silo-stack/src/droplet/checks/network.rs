@@ -186,6 +186,7 @@ async fn lets_in(droplet: &Droplet<'_>, internet: &Internet, container: &str) ->
         code == Some(78) && said.contains("everybody is no address"),
         "{code:?}: {said}"
     );
+    ensure!(!reaches().await, "who cannot be read lets everybody in");
     Ok(())
 }
 

@@ -48,9 +48,9 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     (
-        "docker run --rm --interactive silo-gate:current hash YOUR_NAME > secrets/silo_users",
+        "(read -rs password; echo \"$password\") | docker run --rm --interactive silo-gate:current hash YOUR_NAME > secrets/new_line",
         As(
-            "printf 'a long password\\n' | docker run --rm --interactive silo-gate:droplet hash YOUR_NAME > silo_users && grep YOUR_NAME silo_users",
+            "(read -rs password; echo \"$password\") <<< 'a long password' | docker run --rm --interactive silo-gate:droplet hash YOUR_NAME > new_line && grep YOUR_NAME new_line",
         ),
     ),
     ("docker compose restart silo-gate", Written),
