@@ -69,6 +69,8 @@ impl<'a> Droplet<'a> {
             ("AC_GIT_DIRTY", dirty.to_string()),
             ("COMPOSE_PROFILES", "demo".into()),
             ("SILO_TAG", "droplet".into()),
+            // What stands in for mongod keeps no bound.
+            ("MONGO_MEMORY", "1536m".into()),
             ("DEMO_SCALE", "0.05".into()),
             ("PROBE_SECONDS", "5".into()),
             ("REFRESH_SECONDS", "5".into()),
@@ -181,7 +183,7 @@ impl<'a> Droplet<'a> {
 
     /// The id of a service's container.
     pub(super) async fn container(&self, service: &str) -> Result<String> {
-        let id = self.compose(&["ps", "-q", service]).await?;
+        let id = self.compose(&["ps", "-a", "-q", service]).await?;
         id.lines()
             .next()
             .map(str::to_owned)

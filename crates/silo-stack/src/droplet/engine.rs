@@ -10,11 +10,8 @@ use silo_testkit::wait::wait_for;
 use tokio::process::{Child, Command};
 
 /// Builds by the engine itself, which needs no plugin that may not be there.
-pub(super) const CLASSIC: [(&str, &str); 3] = [
-    ("COMPOSE_BAKE", "false"),
-    ("COMPOSE_DOCKER_CLI_BUILD", "0"),
-    ("DOCKER_BUILDKIT", "0"),
-];
+pub(super) const CLASSIC: [(&str, &str); 2] =
+    [("COMPOSE_DOCKER_CLI_BUILD", "0"), ("DOCKER_BUILDKIT", "0")];
 /// How long an engine may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 

@@ -186,7 +186,8 @@ async fn deploy(
         .context("cannot start ops/deploy")?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
-    let last = said.lines().last().unwrap_or_default();
+    let mut lines = said.lines().filter(|line| !line.contains("level=warning"));
+    let last = lines.next_back().unwrap_or_default();
     say::step(&format!("ops/deploy {}: {last}", arguments.join(" ")));
     Ok((output.status.code(), said))
 }

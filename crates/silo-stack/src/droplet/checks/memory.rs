@@ -66,9 +66,11 @@ async fn measure(droplet: &Droplet<'_>) -> Result<()> {
             .engine
             .output(&["docker", "top", &id, "-o", "pid"])
             .await?;
-        let (mut now, mut peak) = (0.0, 0.0);
+        let (mut now, mut own, mut peak) = (0.0, 0.0, 0.0);
         for pid in processes.lines().skip(1).map(str::trim) {
             now += resident(pid, "VmRSS:")?;
+            // What is not pages of the program's file, which the kernel may drop.
+            own += resident(pid, "RssAnon:")?;
             peak += resident(pid, "VmHWM:")?;
         }
         let killed = droplet
@@ -82,7 +84,7 @@ async fn measure(droplet: &Droplet<'_>) -> Result<()> {
             ])
             .await?;
         say::step(&format!(
-            "{service:<20} {now:>6.1} MiB, at most {peak:>6.1} MiB"
+            "{service:<20} {now:>6.1} MiB ({own:.1} of its own), at most {peak:>6.1} MiB"
         ));
         let ours = MOST.iter().find(|(name, _)| *name == service);
         if let Some((_, most)) = ours {

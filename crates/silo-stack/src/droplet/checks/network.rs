@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use silo_testkit::say;
@@ -215,9 +216,12 @@ struct Internet {
 
 impl Internet {
     async fn start(droplet: &Droplet<'_>) -> Result<Self> {
+        // A name is free again only some time after its namespace was deleted.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() % 200;
-        let (name, address) = (format!("silo{number}"), Ipv4Addr::new(198, 51, 100, 2));
-        let (ours, theirs) = (format!("silo{number}a"), format!("silo{number}b"));
+        let name = format!("silo{number}x{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        let address = Ipv4Addr::new(198, 51, 100, 2);
+        let (ours, theirs) = (format!("{name}a"), format!("{name}b"));
         let script = format!(
             "ip netns add {name} && ip link add {ours} type veth peer name {theirs} netns {name} && ip addr add 198.51.100.1/30 dev {ours} && ip link set {ours} up \
              && ip netns exec {name} ip addr add {address}/30 dev {theirs} && ip netns exec {name} ip link set {theirs} up && ip netns exec {name} ip link set lo up"
@@ -257,6 +261,10 @@ impl Internet {
 
     async fn end(mut self, droplet: &Droplet<'_>) -> Result<()> {
         self._listener.kill().await?;
+        droplet
+            .engine
+            .output(&["ip", "link", "del", &format!("{}a", self.name)])
+            .await?;
         droplet
             .engine
             .output(&["ip", "netns", "del", &self.name])
