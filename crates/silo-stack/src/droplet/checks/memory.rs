@@ -59,7 +59,7 @@ async fn work(droplet: &Droplet<'_>) -> Result<()> {
 
 /// What each has now, and had at most, with all its processes.
 async fn measure(droplet: &Droplet<'_>) -> Result<()> {
-    let (mut sum, mut over) = (0.0, Vec::new());
+    let (mut sum, mut sum_own, mut over) = (0.0, 0.0, Vec::new());
     for service in ALL {
         let id = droplet.container(service).await?;
         let processes = droplet
@@ -89,6 +89,7 @@ async fn measure(droplet: &Droplet<'_>) -> Result<()> {
         let ours = MOST.iter().find(|(name, _)| *name == service);
         if let Some((_, most)) = ours {
             sum += now;
+            sum_own += own;
             if now > *most {
                 over.push(format!("{service} has {now:.1} MiB and may have {most}"));
             }
@@ -99,7 +100,7 @@ async fn measure(droplet: &Droplet<'_>) -> Result<()> {
         );
     }
     say::step(&format!(
-        "{:<20} {sum:>6.1} MiB without mongod, mongo-express and the demo",
+        "{:<20} {sum:>6.1} MiB ({sum_own:.1} of their own) without mongod, mongo-express and the demo",
         "together"
     ));
     ensure!(over.is_empty(), "{}", over.join("; "));
