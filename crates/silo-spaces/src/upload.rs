@@ -15,8 +15,8 @@ use silo_core::units::{count_from_i64, count_from_usize};
 use crate::Spaces;
 use crate::fault::{Fault, Kind};
 
-/// The size of each part but the last. S3 takes at most 10,000, so an upload has at most 78 GiB.
-pub const PART: usize = 8 * 1024 * 1024;
+/// The size of each part but the last: the smallest that S3 takes. It takes at most 10,000, so an upload has at most 48 GiB.
+pub const PART: usize = 5 * 1024 * 1024;
 /// Room for the piece of a stream that goes over the end of a part.
 const PIECE: usize = 512 * 1024;
 /// The most parts that S3 takes.
@@ -166,7 +166,7 @@ impl Upload {
         if number > MOST_PARTS {
             return Err(Fault::new(
                 Kind::Source,
-                "the object has more than 10,000 parts of 8 MiB",
+                "the object has more than 10,000 parts of 5 MiB",
             ));
         }
         let bytes = count_from_usize(part.len());

@@ -20,11 +20,11 @@ pub struct Need {
     get: fn(&Need) -> Result<()>,
 }
 
-/// What building the services needs.
+/// What building the services needs; jemalloc is made by make.
 const BUILD: Need = Need {
-    name: "OpenSSL's headers",
+    name: "OpenSSL's headers and make",
     version: "Debian's",
-    packages: &["pkg-config", "libssl-dev"],
+    packages: &["pkg-config", "libssl-dev", "make"],
     there: packages_there,
     get: packages_only,
 };
