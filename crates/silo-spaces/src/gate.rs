@@ -22,13 +22,12 @@ impl Gate {
 
     /// Waits for this request's turn.
     pub(crate) async fn pass(&self) {
-        sleep_until(self.take()).await;
+        sleep_until(self.take(Instant::now())).await;
     }
 
-    /// Takes the next free moment. Time that nobody used is not saved up.
-    fn take(&self) -> Instant {
+    /// Takes the next free moment from `now` on. Time that nobody used is not saved up.
+    fn take(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         let turn = next.map_or(now, |next| next.max(now));
         *next = Some(turn + self.gap);
         turn
@@ -39,19 +38,16 @@ impl Gate {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn requests_are_spread_and_idle_time_is_not_saved_up() {
+    #[test]
+    fn requests_are_spread_and_idle_time_is_not_saved_up() {
         let gate = Gate::new(NonZeroU32::new(10).unwrap());
         let start = Instant::now();
-        for _ in 0..5 {
-            gate.pass().await;
-        }
-        assert_eq!(start.elapsed().as_millis() / 100, 4);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let later = Instant::now();
-        for _ in 0..3 {
-            gate.pass().await;
-        }
-        assert_eq!(later.elapsed().as_millis() / 100, 2);
+        let waits = |now: Instant, count: u32| -> Vec<u128> {
+            let turns = (0..count).map(|_| gate.take(now));
+            turns.map(|turn| (turn - now).as_millis()).collect()
+        };
+        assert_eq!(waits(start, 5), [0, 100, 200, 300, 400]);
+        let later = start + Duration::from_secs(5);
+        assert_eq!(waits(later, 3), [0, 100, 200]);
     }
 }

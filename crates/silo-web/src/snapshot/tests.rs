@@ -64,9 +64,13 @@ fn a_value_with_missing_parts_is_partial() {
     assert_eq!(snapshot.peek().unwrap().state, Freshness::Partial);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn nothing_measured_in_time_is_503_and_not_a_zero() {
-    let snapshot = Snapshot::<u64>::new("numbers", PACE);
+    let pace = Pace {
+        patience: Duration::from_millis(1),
+        ..PACE
+    };
+    let snapshot = Snapshot::<u64>::new("numbers", pace);
     assert_eq!(
         snapshot.read().await.unwrap_err().code(),
         "not_measured_yet"
@@ -91,9 +95,13 @@ fn a_measurer_that_stopped_turns_the_value_stale() {
     assert_eq!(reading.errors[0].code, "overdue");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_measurement_that_hangs_has_failed_at_its_deadline() {
-    let snapshot = Arc::new(Snapshot::<u64>::new("numbers", PACE));
+    let pace = Pace {
+        deadline: Duration::from_millis(1),
+        ..PACE
+    };
+    let snapshot = Arc::new(Snapshot::<u64>::new("numbers", pace));
     let background = Arc::clone(&snapshot);
     tokio::spawn(async move {
         background
