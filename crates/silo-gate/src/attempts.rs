@@ -1,5 +1,6 @@
-//! Signing in, slowed down for whoever guesses: so many wrong passwords from one address, then one every ten seconds; one password is
-//! hashed at a time, and few wait for it. Who has just signed in does not wait, and a page that asks for twelve things at once signs in once.
+//! Password checks with a rate limit per client network: [`AT_ONCE`] tries, then one every ten seconds. Passwords are hashed one at a time, with a
+//! bounded queue. A password that fitted is cached for the network it came from, so that a page costs one hash; a network without tries left gets
+//! 429 for the right password too, or the cache would tell it from wrong ones.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::rand_core::{OsRng, RngCore};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::DefaultClock;
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -20,7 +24,7 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 pub const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
 /// How many may wait for a password to be hashed.
 const WAITING: usize = 8;
-/// How long a password that fitted is remembered after its last use, as a digest with a key of this process.
+/// How long a password that fitted is cached after its last use, as a digest of it and its network with a key of this process.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many are remembered.
 const MOST_REMEMBERED: usize = 64;
@@ -56,9 +60,15 @@ fn hash(users: &Users, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
+/// Rate limiter by network, which also reports how many tries are left.
+type Limiter =
+    RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
+
 /// Everybody's tries.
 pub struct Attempts {
-    tries: DefaultKeyedRateLimiter<IpAddr>,
+    tries: Limiter,
+    /// Networks whose last try was wrong and used up the limit, and when they have the next one.
+    exhausted: Mutex<HashMap<IpAddr, Instant>>,
     hashing: mpsc::Sender<Job>,
     waiting: Semaphore,
     key: [u8; 32],
@@ -79,7 +89,8 @@ impl Attempts {
         // One thread of its own, which has the memory to hash in.
         std::thread::spawn(move || hash(&users, jobs));
         Self {
-            tries: RateLimiter::keyed(quota.allow_burst(AT_ONCE)),
+            tries: RateLimiter::keyed(quota.allow_burst(AT_ONCE)).with_middleware(),
+            exhausted: Mutex::default(),
             hashing,
             waiting: Semaphore::new(WAITING),
             key,
@@ -90,7 +101,11 @@ impl Attempts {
 
     /// One try.
     pub async fn try_once(&self, from: IpAddr, name: &str, password: &str) -> Outcome {
-        let digest = self.digest(name, password);
+        let network = network(from);
+        if self.is_exhausted(network) {
+            return Outcome::Slower;
+        }
+        let digest = self.digest(network, name, password);
         if self.is_remembered(&digest) {
             return Outcome::Welcome;
         }
@@ -100,7 +115,7 @@ impl Attempts {
             if self.is_remembered(&digest) {
                 Outcome::Welcome
             } else {
-                self.look(from, name, password, digest).await
+                self.look(network, name, password, digest).await
             }
         };
         let mut under_way = lock(&self.under_way);
@@ -111,16 +126,16 @@ impl Attempts {
         outcome
     }
 
-    async fn look(&self, from: IpAddr, name: &str, password: &str, digest: [u8; 32]) -> Outcome {
+    async fn look(&self, network: IpAddr, name: &str, password: &str, digest: [u8; 32]) -> Outcome {
         if self.tries.len() > MOST_ADDRESSES {
             self.tries.retain_recent();
         }
         let Ok(_place) = self.waiting.try_acquire() else {
             return Outcome::Slower;
         };
-        if self.tries.check_key(&network(from)).is_err() {
+        let Ok(left) = self.tries.check_key(&network) else {
             return Outcome::Slower;
-        }
+        };
         let (answer, fits) = oneshot::channel();
         let job = Job {
             name: name.to_owned(),
@@ -133,13 +148,26 @@ impl Attempts {
             self.remember(digest);
             Outcome::Welcome
         } else {
+            if left.remaining_burst_capacity() == 0 {
+                let mut exhausted = lock(&self.exhausted);
+                exhausted.retain(|_, next| *next > Instant::now());
+                exhausted.insert(network, Instant::now() + ONE_MORE_AFTER);
+            }
             Outcome::Wrong
         }
     }
 
-    fn digest(&self, name: &str, password: &str) -> [u8; 32] {
+    fn is_exhausted(&self, network: IpAddr) -> bool {
+        lock(&self.exhausted)
+            .get(&network)
+            .is_some_and(|next| *next > Instant::now())
+    }
+
+    fn digest(&self, network: IpAddr, name: &str, password: &str) -> [u8; 32] {
         let digest = Sha256::new()
             .chain_update(self.key)
+            .chain_update(network.to_string())
+            .chain_update([0])
             .chain_update(name.len().to_le_bytes());
         digest
             .chain_update(name)
@@ -215,9 +243,36 @@ mod tests {
         );
         assert_eq!(
             attempts.try_once(guesser, right.0, right.1).await,
-            Outcome::Welcome,
-            "who has just signed in is known"
+            Outcome::Slower,
+            "that somebody else is signed in does not help whoever guesses"
         );
+        assert_eq!(
+            attempts.try_once(other, right.0, right.1).await,
+            Outcome::Welcome,
+            "who is signed in elsewhere does not notice"
+        );
+    }
+
+    /// An open page keeps its password in the cache. The cache must not answer for guesses beyond the limit, not even from the page's own address.
+    #[tokio::test]
+    async fn the_right_password_is_not_told_from_wrong_ones_while_somebody_is_signed_in() {
+        let attempts = attempts();
+        let here = [192, 0, 2, 1].into();
+        let signed_in = attempts.try_once(here, "jeffrey", "correct horse").await;
+        assert_eq!(signed_in, Outcome::Welcome);
+        for guess in 0..9 {
+            let guess = format!("guess {guess}");
+            let outcome = attempts.try_once(here, "jeffrey", &guess).await;
+            assert_eq!(outcome, Outcome::Wrong);
+        }
+        for guess in ["guess 10", "correct horse", "guess 11"] {
+            let outcome = attempts.try_once(here, "jeffrey", guess).await;
+            assert_eq!(outcome, Outcome::Slower, "{guess}");
+        }
+        // Ten seconds later.
+        lock(&attempts.exhausted).insert(here, Instant::now());
+        let again = attempts.try_once(here, "jeffrey", "correct horse").await;
+        assert_eq!(again, Outcome::Welcome, "the page is signed in again");
     }
 
     #[tokio::test]
@@ -244,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_here_stays_signed_in_and_who_is_away_does_not() {
         let attempts = attempts();
-        let digest = attempts.digest("jeffrey", "correct horse");
+        let digest = attempts.digest([192, 0, 2, 1].into(), "jeffrey", "correct horse");
         attempts.remember(digest);
         let ago = |seconds| {
             Instant::now()
