@@ -206,6 +206,11 @@ impl Board {
             .map(|entry| entry.view.clone())
             .collect();
         let counts = Counts::of(&services);
+        self.counts.send_if_modified(|before| {
+            let changed = *before != counts;
+            *before = counts;
+            changed
+        });
         let offline = || {
             let detail = "this machine is not connected, so nothing is known of any service";
             SourceError::new("prober", "prober_offline", detail)
@@ -229,4 +234,42 @@ impl Board {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Check;
+    use crate::failure::Failure;
+    use crate::gateway::fetch::Steps;
+    use crate::probe::{Expect, Kind};
+
+    /// The overview is gathered again when this changes, and not only every ten seconds.
+    #[test]
+    fn whoever_waits_for_counts_hears_of_a_service_that_goes_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = Probe {
+            name: "feed".into(),
+            kind: Kind::Http,
+            url: "http://127.0.0.1/".parse().unwrap(),
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(3),
+            expect: Expect::default(),
+        };
+        let board = Board::new(&[probe], History::open(folder.path()).unwrap());
+        let mut counts = board.counts();
+        let failed = || Check {
+            outcome: Err(Failure::Refused),
+            took: Duration::ZERO,
+            steps: Steps::default(),
+            certificate_days: None,
+        };
+        board.note(0, &failed());
+        assert!(counts.has_changed().unwrap());
+        assert_eq!(counts.borrow_and_update().degraded, 1);
+        board.note(0, &failed());
+        assert_eq!(counts.borrow_and_update().down, 1);
+        board.note(0, &failed());
+        assert!(!counts.has_changed().unwrap(), "down it was already");
+    }
 }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::network::{connect, failure_of, is_private, resolve};
+use super::network::{Reach, allowed, connect, failure_of, resolve};
 use super::tls::{Secured, connector, secure};
 use crate::failure::{Failure, Phase, RedirectFault};
 use crate::probe::Expect;
@@ -86,8 +86,8 @@ impl Fetcher {
         Ok(Self { tls: connector()? })
     }
 
-    /// Asks for a URL, within a time limit. Redirects that `expect` does not call well are followed, three at the most, and into a
-    /// private network only from one.
+    /// Sends a GET request within a time limit. Follows at most three redirects, unless the redirect's status is itself expected. A redirect from a
+    /// public to a private address, and any to a link-local address (cloud metadata), is refused.
     pub async fn get(&self, url: &Url, expect: &Expect, limit: Duration) -> Fetched {
         let started = Instant::now();
         let mut course = Course {
@@ -111,9 +111,9 @@ impl Fetcher {
         course: &mut Course,
     ) -> Result<Reply, Failure> {
         let mut url = url.clone();
-        let mut from_private = None;
+        let mut first = None;
         for _ in 0..=REDIRECTS {
-            match self.hop(&url, expect, &mut from_private, course).await? {
+            match self.hop(&url, expect, &mut first, course).await? {
                 Hop::Reply(reply) => return Ok(reply),
                 Hop::Redirect(location) => {
                     let next = url.join(&location).ok();
@@ -125,21 +125,19 @@ impl Fetcher {
         Err(Failure::Redirect(RedirectFault::TooMany))
     }
 
-    /// One connection. `from_private` is whether the first of them led into a private network.
+    /// One connection. `first` is where the first of them led.
     async fn hop(
         &self,
         url: &Url,
         expect: &Expect,
-        from_private: &mut Option<bool>,
+        first: &mut Option<Reach>,
         course: &mut Course,
     ) -> Result<Hop, Failure> {
         let step = Instant::now();
         let addresses = resolve(url, course.deadline).await?;
         add(&mut course.steps.resolve, step);
-        let private = addresses.iter().any(|address| is_private(address.ip()));
-        if private && !*from_private.get_or_insert(private) {
-            return Err(Failure::Redirect(RedirectFault::Private));
-        }
+        let addresses = allowed(*first, addresses)?;
+        first.get_or_insert(Reach::of(&addresses));
         let step = Instant::now();
         let stream = connect(&addresses, course.deadline).await?;
         add(&mut course.steps.connect, step);

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 
-use crate::failure::{Failure, Phase};
+use crate::failure::{Failure, Phase, RedirectFault};
 
 /// How long connecting may take, all addresses of a name together.
 pub(crate) const CONNECT: Duration = Duration::from_secs(1);
@@ -70,9 +70,58 @@ pub(super) fn failure_of(error: &Error) -> Failure {
     }
 }
 
+/// Where a URL leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To the internet.
+    Public,
+    /// Into a private network, or to this machine.
+    Private,
+}
+
+impl Reach {
+    /// A name with addresses of both kinds is public: from there nothing private may be reached.
+    pub(super) fn of(addresses: &[SocketAddr]) -> Self {
+        if addresses.iter().all(|address| is_private(address.ip())) {
+            Self::Private
+        } else {
+            Self::Public
+        }
+    }
+}
+
+/// The addresses that may be connected to. `first` is where the first request of this check led; `None` for the first itself, whose address is in
+/// the settings and may be any. A redirect from a public address leads to public ones only, and none leads to a link-local address, where cloud
+/// providers keep their metadata (169.254.169.254).
+pub(super) fn allowed(
+    first: Option<Reach>,
+    addresses: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let Some(first) = first else {
+        return Ok(addresses);
+    };
+    let may = |address: &SocketAddr| match first {
+        Reach::Public => !is_private(address.ip()),
+        Reach::Private => !is_link_local(address.ip()),
+    };
+    // All of them: which one of a name is connected to is chance.
+    if addresses.iter().all(may) {
+        Ok(addresses)
+    } else {
+        Err(Failure::Redirect(RedirectFault::Private))
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+    }
+}
+
 /// Whether an address is inside a private network or means this machine: what a redirect must not lead to (RFC 6890, without what
 /// is set aside for documentation).
-pub(super) fn is_private(address: IpAddr) -> bool {
+fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_private_v4(v4),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -109,6 +158,46 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_leads_from_public_to_public_and_never_to_metadata() {
+        let (public, private) = ("1.1.1.1:443", "127.0.0.1:7104");
+        let (metadata, metadata_v6) = ("169.254.169.254:80", "[fe80::a9fe:a9fe]:80");
+        for (first, then, is_allowed) in [
+            (&[public][..], &[public][..], true),
+            (&[public], &[private], false),
+            (&[public], &[public, private], false),
+            (&[public], &[metadata], false),
+            // Of a name with both, one might be connected to and the other trusted.
+            (&[public, private], &[private], false),
+            (&[private], &[private], true),
+            (&[private], &[public], true),
+            (&[private], &[metadata], false),
+            (&[private], &[private, metadata_v6], false),
+        ] {
+            let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            let first_addresses: Vec<SocketAddr> = allowed(None, parse(first)).unwrap();
+            let second = allowed(Some(Reach::of(&first_addresses)), parse(then));
+            assert_eq!(second.is_ok(), is_allowed, "{first:?}, then {then:?}");
+            if let Err(refused) = second {
+                assert_eq!(refused, Failure::Redirect(RedirectFault::Private));
+            }
+        }
+        let configured = allowed(None, vec![metadata.parse().unwrap()]);
+        assert!(configured.is_ok(), "the settings may name any address");
+    }
+
+    #[tokio::test]
+    async fn a_name_with_one_dead_address_is_not_down() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let dead: SocketAddr = (std::net::Ipv6Addr::LOCALHOST, alive.port()).into();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let stream = connect(&[dead, alive], deadline).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), alive);
+        let none = connect(&[dead], deadline).await;
+        assert!(none.is_err(), "{none:?}");
+    }
 
     #[test]
     fn what_is_inside_is_told_from_what_is_outside() {

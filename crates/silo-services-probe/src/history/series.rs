@@ -45,6 +45,17 @@ impl Tally {
         self.answered_ms = self.answered_ms.saturating_add(other.answered_ms);
     }
 
+    /// What is left of these checks without some of them.
+    fn without(self, some: Self) -> Self {
+        Self {
+            up: self.up.saturating_sub(some.up),
+            degraded: self.degraded.saturating_sub(some.degraded),
+            failed: self.failed.saturating_sub(some.failed),
+            down: self.down.saturating_sub(some.down),
+            answered_ms: self.answered_ms.saturating_sub(some.answered_ms),
+        }
+    }
+
     fn answered(self) -> u32 {
         u32::from(self.up) + u32::from(self.degraded)
     }
@@ -178,16 +189,29 @@ impl Series {
         self.minutes.iter().copied()
     }
 
-    /// The hours before the first minute that is kept.
+    /// The checks of each hour that are not in a minute that is kept: whole hours before the first minute, and of its hour the minutes before it.
     pub fn hours_without_minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
+        let hour_of = |minute: u32| minute / minutes_per_hour();
         let first = self
             .minutes
             .front()
-            .map_or(u32::MAX, |(at, _)| at / minutes_per_hour());
+            .map_or(u32::MAX, |(at, _)| hour_of(*at));
+        let kept = self
+            .minutes
+            .iter()
+            .filter(move |(at, _)| hour_of(*at) == first);
+        let kept = kept.fold(Tally::default(), |mut sum, (_, tally)| {
+            sum.add(*tally);
+            sum
+        });
         self.hours
             .iter()
-            .copied()
-            .filter(move |(hour, _)| *hour < first)
+            .filter(move |(hour, _)| *hour <= first)
+            .map(move |(hour, tally)| match *hour == first {
+                true => (*hour, tally.without(kept)),
+                false => (*hour, *tally),
+            })
+            .filter(|(_, tally)| tally.checks() > 0)
     }
 
     /// The points of a period that ends now, the oldest first.
