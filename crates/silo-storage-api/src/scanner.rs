@@ -1,9 +1,9 @@
 //! The background work: lists every bucket now and then, publishes what it found, and keeps it on disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use log::{error, info, warn};
@@ -22,16 +22,16 @@ use crate::storage::{Storage, day};
 use crate::store::{Lock, Store, StoreError};
 
 mod bucket;
+mod cadence;
 mod under_way;
 
+use self::cadence::{Cadence, Due};
 use self::under_way::UnderWay;
 
 /// The names of the files.
 const ROLLUP: &str = "rollup";
 const HISTORY: &str = "history";
 const UNDER_WAY: &str = "scan";
-/// When a bucket failed, the next scan comes this soon, or sooner where the pace is quicker.
-const AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// How often the right to write is asked for while another process has it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
 
@@ -115,17 +115,19 @@ impl Scanner {
     pub async fn run(&self) {
         let _lock = self.wait_for_lock().await;
         let mut rollup = self.load::<Rollup>(ROLLUP).unwrap_or_default();
+        let mut cadence = Cadence::new(self.every);
+        let mut due = Due::All;
         loop {
             self.progress
                 .begin(Some(rollup.objects()).filter(|objects| *objects > 0));
             self.asked.store(false, Ordering::SeqCst);
-            rollup = self.scan_all(&rollup).await;
-            let failed = rollup.buckets.iter().any(|bucket| bucket.failure.is_some());
-            let pause = pause_after(self.every, failed);
+            let retry;
+            (rollup, retry) = self.scan(&rollup, &due).await;
+            let (pause, next) = cadence.after(&due, retry, Instant::now());
             self.progress.end(Timestamp::now() + pause);
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.wake.notified() => {}
+            due = tokio::select! {
+                () = tokio::time::sleep(pause) => next,
+                () = self.wake.notified() => Due::All,
             }
         }
     }
@@ -171,12 +173,18 @@ impl Scanner {
         }
     }
 
-    /// One scan: every bucket, then publication.
-    async fn scan_all(&self, before: &Rollup) -> Rollup {
-        let started = std::time::Instant::now();
+    /// One scan: every bucket that is due, then publication with what is known of the others. Also returns the buckets that failed in a way that may
+    /// pass.
+    async fn scan(&self, before: &Rollup, due: &Due) -> (Rollup, BTreeSet<String>) {
+        let started = Instant::now();
         let mut under_way = self.load::<UnderWay>(UNDER_WAY).unwrap_or_default();
         under_way.forget_old(Timestamp::now());
+        let (mut kept, mut retry) = (Vec::new(), BTreeSet::new());
         for (at, way) in self.buckets.iter().enumerate() {
+            if !due.includes(&way.name) {
+                kept.extend(before.bucket(&way.name).cloned());
+                continue;
+            }
             if let Some(done) = under_way.done.iter().find(|done| done.name == way.name) {
                 let objects = done
                     .found
@@ -185,23 +193,26 @@ impl Scanner {
                 self.progress.enter(&way.name, at, objects);
                 continue;
             }
-            let bucket = self
+            let (bucket, may_pass) = self
                 .scan_one(at, way, before.bucket(&way.name), &mut under_way)
                 .await;
+            if may_pass {
+                retry.insert(way.name.clone());
+            }
             under_way.done.push(bucket);
             self.save(UNDER_WAY, &under_way);
         }
         let rollup = self.in_order(&Rollup {
-            buckets: under_way.done,
+            buckets: [under_way.done, kept].concat(),
         });
-        // What a failed bucket had come to is kept for the next try; the others begin anew.
+        // What a failed bucket had come to is kept for the next try.
         let left = UnderWay {
             done: Vec::new(),
             open: under_way.open,
         };
         self.publish(&rollup, started.elapsed());
         self.save(UNDER_WAY, &left);
-        rollup
+        (rollup, retry)
     }
 
     /// Publishes a roll-up whole, and keeps it.
@@ -290,30 +301,5 @@ impl Scanner {
         if let Err(error) = self.store.save(name, value) {
             warn!("the {name} cannot be written down, so a restart would begin anew: {error}");
         }
-    }
-}
-
-/// When the next scan comes.
-fn pause_after(every: Duration, failed: bool) -> Duration {
-    if failed {
-        every.min(AFTER_FAILURE)
-    } else {
-        every
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn after_a_failure_the_next_scan_comes_sooner() {
-        let hours = Duration::from_secs(6 * 3600);
-        assert_eq!(pause_after(hours, false), hours);
-        assert_eq!(pause_after(hours, true), AFTER_FAILURE);
-        assert_eq!(
-            pause_after(Duration::from_secs(30), true),
-            Duration::from_secs(30)
-        );
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::rngs::SmallRng;
@@ -18,6 +18,10 @@ struct Bucket {
     rng: Mutex<SmallRng>,
     pages: AtomicU64,
     fails_after: Option<u64>,
+    /// Where a listing may go on without a split: the last key of each page, and the keys at which the scan cut the bucket before it began.
+    ends: Mutex<BTreeSet<String>>,
+    /// Number of pages that were asked for from another key: a worker has split what another one had before it.
+    splits: AtomicU64,
 }
 
 struct Nobody;
@@ -54,6 +58,11 @@ impl List for Bucket {
             .map(|(key, bytes)| (key.clone(), *bytes))
             .collect();
         let truncated = found.next().is_some();
+        let mut ends = self.ends.lock().unwrap();
+        let is_split = after.is_some_and(|after| !ends.contains(after));
+        self.splits
+            .fetch_add(u64::from(is_split), Ordering::Relaxed);
+        ends.extend(page.last().map(|(key, _)| key.clone()));
         Ok(Page::of(page, truncated))
     }
 
@@ -64,6 +73,7 @@ impl List for Bucket {
         let keys: Vec<_> = objects.keys().cloned().collect();
         let mut cuts: Vec<_> = keys.choose_multiple(&mut *rng, count).cloned().collect();
         cuts.sort();
+        self.ends.lock().unwrap().extend(cuts.iter().cloned());
         Ok(cuts)
     }
 }
@@ -142,6 +152,8 @@ fn bucket(seed: u64, fails_after: Option<u64>) -> (Bucket, Sum) {
         rng: Mutex::new(rng),
         pages: AtomicU64::new(0),
         fails_after,
+        ends: Mutex::default(),
+        splits: AtomicU64::new(0),
     };
     (bucket, truth)
 }
@@ -162,7 +174,7 @@ fn assert_counted(seed: u64, bucket: &Bucket, truth: Sum, all: Sum) {
 
 #[tokio::test]
 async fn ranges_overlap_nowhere_and_miss_nothing() {
-    let mut cut = 0;
+    let mut splits = 0;
     for seed in 0..1500 {
         let (bucket, truth) = bucket(seed, None);
         let progress = Progress::default();
@@ -173,9 +185,14 @@ async fn ranges_overlap_nowhere_and_miss_nothing() {
         let standing = scan.standing();
         assert_eq!(standing.rests, [], "seed {seed}");
         assert_counted(seed, &bucket, truth, standing.totals.all);
-        cut += usize::from(workers > 1);
+        let split = bucket.splits.load(Ordering::Relaxed);
+        assert!(
+            workers > 1 || split == 0,
+            "seed {seed}: one worker has nobody to split with"
+        );
+        splits += split;
     }
-    assert!(cut > 1000);
+    assert!(splits > 1000, "{splits} splits");
 }
 
 #[tokio::test]

@@ -19,14 +19,14 @@ use crate::totals::Totals;
 const WRITTEN_EVERY: Duration = Duration::from_secs(3);
 
 impl Scanner {
-    /// One bucket. When it fails, what was known of it before stays.
+    /// One bucket, and whether it failed in a way that may pass. When it fails, what was known of it before stays.
     pub(super) async fn scan_one(
         &self,
         at: usize,
         way: &Way,
         before: Option<&Bucket>,
         under_way: &mut UnderWay,
-    ) -> Bucket {
+    ) -> (Bucket, bool) {
         let resumed = under_way.open.remove(&way.name);
         let (begun, standing) = match resumed {
             Some((begun, standing)) => (begun, Some(standing)),
@@ -69,13 +69,15 @@ impl Scanner {
             Ok(()) => {
                 let (totals, tapes) = scan.finish();
                 let found = self.complete(way, begun, totals, tapes, before).await;
-                Bucket {
+                let bucket = Bucket {
                     name: way.name.clone(),
                     found: Some(found),
                     failure: None,
-                }
+                };
+                (bucket, false)
             }
             Err(fault) => {
+                let may_pass = fault.is_transient();
                 let failure = Failure::new(fault.kind.code(), fault.detail, known);
                 if known != Some(&failure) {
                     warn!(bucket = way.name.as_str(), code = failure.code.as_str(); "a bucket cannot be listed: {}", failure.detail);
@@ -84,11 +86,12 @@ impl Scanner {
                 if standing.totals.all.objects > 0 {
                     under_way.open.insert(way.name.clone(), (begun, standing));
                 }
-                Bucket {
+                let bucket = Bucket {
                     name: way.name.clone(),
                     found: before.and_then(|before| before.found.clone()),
                     failure: Some(failure),
-                }
+                };
+                (bucket, may_pass)
             }
         }
     }

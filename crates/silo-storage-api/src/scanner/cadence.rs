@@ -1,0 +1,123 @@
+//! When the next scan comes, and of which buckets: all of them at the regular interval; in between only those that failed in a way that may pass, with
+//! longer and longer pauses. A bucket that does not exist, or that the key may not list, waits for the regular scan.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// The pause before the first retry; each further one is twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(60);
+
+/// The buckets that a scan lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// All of them.
+    All,
+    /// Those that failed.
+    Only(BTreeSet<String>),
+}
+
+impl Due {
+    /// Whether a bucket is among them.
+    pub(super) fn includes(&self, bucket: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(buckets) => buckets.contains(bucket),
+        }
+    }
+}
+
+/// The times of scans.
+pub(super) struct Cadence {
+    /// From the end of one regular scan to the start of the next.
+    every: Duration,
+    /// The next regular scan.
+    regular: Option<Instant>,
+    /// Number of retries since the last regular scan.
+    retries: u32,
+}
+
+impl Cadence {
+    pub(super) fn new(every: Duration) -> Self {
+        Self {
+            every,
+            regular: None,
+            retries: 0,
+        }
+    }
+
+    /// What comes after a scan that ended at `now`: the pause, and the buckets to list then. `retry` are those that failed in a way that may pass.
+    pub(super) fn after(
+        &mut self,
+        ended: &Due,
+        retry: BTreeSet<String>,
+        now: Instant,
+    ) -> (Duration, Due) {
+        let regular = match (ended, self.regular) {
+            (Due::Only(_), Some(regular)) => regular,
+            _ => {
+                self.retries = 0;
+                now + self.every
+            }
+        };
+        self.regular = Some(regular);
+        let to_regular = regular.saturating_duration_since(now);
+        if retry.is_empty() {
+            return (to_regular, Due::All);
+        }
+        let pause = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.retries));
+        self.retries += 1;
+        if pause < to_regular {
+            (pause, Due::Only(retry))
+        } else {
+            (to_regular, Due::All)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_retried_ever_later_and_the_regular_scan_keeps_its_time() {
+        let every = Duration::from_secs(3600);
+        let start = Instant::now();
+        let failed = || BTreeSet::from(["art".to_owned()]);
+        let mut cadence = Cadence::new(every);
+        let (mut pause, mut due) = cadence.after(&Due::All, failed(), start);
+        let (mut now, mut pauses) = (start, Vec::new());
+        while due != Due::All {
+            assert_eq!(due, Due::Only(failed()));
+            pauses.push(pause.as_secs());
+            now += pause;
+            (pause, due) = cadence.after(&due, failed(), now);
+        }
+        assert_eq!(pauses, [60, 120, 240, 480, 960]);
+        assert_eq!(now + pause, start + every);
+        // The regular scan begins it anew.
+        let (pause, _) = cadence.after(&Due::All, failed(), now + pause);
+        assert_eq!(pause.as_secs(), 60);
+    }
+
+    #[test]
+    fn without_anything_that_may_pass_the_next_scan_is_the_regular_one() {
+        let every = Duration::from_secs(3600);
+        let now = Instant::now();
+        let mut cadence = Cadence::new(every);
+        let after = cadence.after(&Due::All, BTreeSet::new(), now);
+        assert_eq!(after, (every, Due::All));
+        // A retry that went well leaves the regular scan where it was.
+        let failed = BTreeSet::from(["art".to_owned()]);
+        let (pause, due) = cadence.after(&Due::All, failed, now);
+        let (rest, next) = cadence.after(&due, BTreeSet::new(), now + pause);
+        assert_eq!((pause + rest, next), (every, Due::All));
+    }
+
+    #[test]
+    fn a_pace_quicker_than_the_first_retry_is_kept() {
+        let every = Duration::from_secs(30);
+        let failed = BTreeSet::from(["art".to_owned()]);
+        let after = Cadence::new(every).after(&Due::All, failed, Instant::now());
+        assert_eq!(after, (every, Due::All));
+    }
+}
