@@ -20,12 +20,14 @@ export function mount(body) {
   const activity = h('div', { class: 'chart' });
   const people = h('div', { class: 'clients' });
   const use = h('div', { class: 'use' });
-  fill(body, boxes, activity, people, use);
+  const warnings = h('div', {});
+  fill(body, boxes, warnings, activity, people, use);
   const last = {};
   const changed = (name, view) => view.data && (last[name] !== view.data || last[`${name} state`] !== view.state) && Object.assign(last, { [name]: view.data, [`${name} state`]: view.state });
   const update = ({ health, clients, access }) => {
     if (changed('health', health)) {
       fill(boxes, figures(health.data, health.state));
+      fill(warnings, versionWarnings(health.data));
       const open = activity.querySelector('details')?.open;
       fill(activity, operations(health.data));
       if (open) activity.querySelector('details').open = true;
@@ -34,6 +36,11 @@ export function mount(body) {
     if (changed('access', access)) fill(use, accessed(access.data));
   };
   return { sources, update };
+}
+
+/** Known faults of mongod's version; nothing when there are none. */
+function versionWarnings({ versionWarnings: warnings }) {
+  return (warnings ?? []).map((warning) => h('p', { class: 'facts warning', 'data-state': 'partial' }, `◑ ${warning}`));
 }
 
 function figures(server, state) {

@@ -236,13 +236,13 @@ fn what_is_missing(name: &str, measures: &Measures) -> Option<SourceError> {
         Some(SourceError::new(
             source,
             "not_measured",
-            "this server does not measure all sizes of it",
+            "the server did not report all of its sizes",
         ))
     } else if measures.indexes.is_none() {
         Some(SourceError::new(
             source,
             "indexes_unknown",
-            "this server does not tell its indexes",
+            "the account may not see its indexes: it needs the role clusterMonitor",
         ))
     } else {
         None

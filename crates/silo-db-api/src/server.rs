@@ -8,6 +8,7 @@ use serde::Serialize;
 use silo_core::units::{double, round, share};
 use silo_mongo::fault::Fault;
 use silo_mongo::rights::{Rights, rights};
+use silo_mongo::versions;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 
@@ -38,6 +39,8 @@ pub struct Server {
     pub notes: Vec<String>,
     /// Its version.
     pub version: Option<String>,
+    /// Known faults of this version, and the release to upgrade to; empty when there are none. They do not make it degraded.
+    pub version_warnings: Vec<String>,
     /// How long it has been running.
     pub uptime_seconds: Option<u64>,
     /// Connections.
@@ -151,6 +154,8 @@ struct Memory {
     last: Option<(Opcounters, u64)>,
     rates: VecDeque<Option<f64>>,
     rights: Option<Rights>,
+    /// The version whose known faults were logged.
+    warned_of: Option<String>,
 }
 
 impl Watcher {
@@ -179,6 +184,9 @@ impl Watcher {
                 return Err(at(fault));
             }
         };
+        if let Some(version) = &status.version {
+            self.warn_of_version(version);
+        }
         self.check_rights().await;
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let errors = refused.into_iter().collect();
@@ -189,6 +197,18 @@ impl Watcher {
             without_status(value)
         };
         Ok(Measured { value, errors })
+    }
+
+    /// Logs the known faults of this version, once for each version that is seen.
+    fn warn_of_version(&self, version: &str) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.warned_of.as_deref() == Some(version) {
+            return;
+        }
+        for warning in versions::warnings(version) {
+            log::warn!("{warning}");
+        }
+        memory.warned_of = Some(version.to_owned());
     }
 
     /// Asks what the account may do, once for each time the server comes up, and warns when that is too much.
@@ -246,6 +266,11 @@ fn describe(status: Status, memory: &mut Memory, every: Duration) -> Server {
     });
     Server {
         notes: notes(&status),
+        version_warnings: status
+            .version
+            .as_deref()
+            .map(versions::warnings)
+            .unwrap_or_default(),
         version: status.version,
         uptime_seconds: status.uptime_ms.map(|ms| ms / 1000),
         connections: status.connections,

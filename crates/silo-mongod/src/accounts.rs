@@ -124,22 +124,24 @@ impl Account {
             options,
         })
     }
+}
 
-    /// The roles that it is to have, none for the administrator.
+impl Job {
+    /// The roles of an account with this job; none for the administrator, which the image creates.
     #[must_use]
-    pub fn roles(&self, database: &str) -> Vec<Document> {
+    pub fn roles(self, database: &str) -> Vec<Document> {
         let role = |role: &str, db: &str| doc! { "role": role, "db": db };
-        match self.job {
-            Job::Root => Vec::new(),
-            Job::Reader => vec![role("read", database), role("clusterMonitor", "admin")],
-            Job::Backup => vec![role(BACKUP_ROLE, "admin"), role("readWrite", "silo")],
-            Job::Drill => vec![
+        match self {
+            Self::Root => Vec::new(),
+            Self::Reader => vec![role("read", database), role("clusterMonitor", "admin")],
+            Self::Backup => vec![role(BACKUP_ROLE, "admin"), role("readWrite", "silo")],
+            Self::Drill => vec![
                 role("readWriteAnyDatabase", "admin"),
                 role("dbAdminAnyDatabase", "admin"),
             ],
-            Job::Browser => vec![role("read", database)],
-            Job::Certificate => vec![role(CERTIFICATE_ROLE, "admin")],
-            Job::Client => vec![role("readWrite", database)],
+            Self::Browser => vec![role("read", database)],
+            Self::Certificate => vec![role(CERTIFICATE_ROLE, "admin")],
+            Self::Client => vec![role("readWrite", database)],
         }
     }
 }
@@ -168,6 +170,9 @@ pub fn own_roles(database: &str) -> Vec<(&'static str, Vec<Document>)> {
             BACKUP_ROLE,
             vec![
                 on(doc! { "db": database, "collection": "" }, &reads),
+                // `collection: ""` does not cover these two.
+                on(doc! { "db": database, "collection": "system.js" }, &reads),
+                on(doc! { "db": database, "system_buckets": "" }, &reads),
                 on(cluster(), &watches),
             ],
         ),

@@ -8,6 +8,7 @@ use silo_mongo::fault::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
+use silo_mongo::versions;
 
 use crate::accounts::{Account, Job, own_roles};
 use crate::error::Error;
@@ -87,7 +88,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Waits until it answers, and looks whether it may be used.
+    /// Waits until it answers, and warns of a version with known faults.
     async fn wait(&self) -> Result<Step, Error> {
         let began = Instant::now();
         let told = loop {
@@ -106,8 +107,20 @@ impl Work<'_> {
             }
         };
         let version = field::text(&told, "version").unwrap_or_default();
-        server::check_version(version)?;
-        Ok(step(format!("mongod {version}"), Done::Unchanged, ""))
+        let warnings = versions::warnings(version);
+        for warning in &warnings {
+            log::warn!("{warning}");
+        }
+        let done = if warnings.is_empty() {
+            Done::Unchanged
+        } else {
+            Done::Noticed
+        };
+        Ok(step(
+            format!("mongod {version}"),
+            done,
+            &warnings.join("; "),
+        ))
     }
 
     /// A set of one, which is what change streams, snapshots and AC's connection strings need.
@@ -236,7 +249,7 @@ impl Work<'_> {
     async fn account(&self, account: &Account, root: &Account) -> Result<Step, Error> {
         let what = format!("account {} in {}", account.name, account.source);
         let at = self.admin.client().database(&account.source);
-        let roles = account.roles(&self.settings.database);
+        let roles = account.job.roles(&self.settings.database);
         let told = run(
             &at,
             doc! { "usersInfo": { "user": &account.name, "db": &account.source } },

@@ -14,9 +14,6 @@ use crate::error::Error;
 /// How long a server is looked for by one command.
 const SELECTION: Duration = Duration::from_secs(2);
 
-/// The first releases of each line without CVE-2025-14847, in which anybody who reaches the port can read the server's memory.
-const FLOORS: [(u64, u64, u64); 3] = [(7, 0, 28), (8, 0, 17), (8, 2, 3)];
-
 /// The database `admin` of mongod, as an account.
 ///
 /// # Errors
@@ -35,37 +32,6 @@ pub fn admin(of: &Account, to: &Account) -> Result<Database, Error> {
     let client = Client::with_options(options);
     let client = client.map_err(Error::database(format!("connecting as {}", of.name)))?;
     Ok(client.database("admin"))
-}
-
-/// Whether a server of this version may be used.
-///
-/// # Errors
-/// Which one is needed.
-pub fn check_version(version: &str) -> Result<(), Error> {
-    let mut parts = version
-        .split(['.', '-'])
-        .map(|part| part.parse::<u64>().ok());
-    let mut part = || parts.next().flatten();
-    let told = part()
-        .zip(part())
-        .zip(part())
-        .map(|((major, minor), patch)| (major, minor, patch));
-    let good = told.is_some_and(|(major, minor, patch)| {
-        let line = FLOORS
-            .iter()
-            .find(|floor| (floor.0, floor.1) == (major, minor));
-        match line {
-            Some(floor) => patch >= floor.2,
-            None => (major, minor) > (8, 2),
-        }
-    });
-    if good {
-        Ok(())
-    } else {
-        Err(Error::Refused(format!(
-            "mongod {version} must not be used: CVE-2025-14847 lets anybody who reaches its port read its memory; use 8.0.17 or later"
-        )))
-    }
 }
 
 /// The number of a server's error, when it is one.
@@ -92,30 +58,4 @@ pub async fn run(admin: &Database, command: Document, doing: &str) -> Result<Doc
 pub async fn is_primary(admin: &Database) -> bool {
     let hello = admin.run_command(doc! { "hello": 1 }).await;
     hello.is_ok_and(|hello| field::flag(&hello, "isWritablePrimary") == Some(true))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_with_the_hole_is_refused() {
-        for (version, good) in [
-            ("8.0.17", true),
-            ("8.0.16", false),
-            ("8.0.4", false),
-            ("8.2.11", true),
-            ("8.2.2", false),
-            ("8.3.0", true),
-            ("9.0.0-rc1", true),
-            ("7.0.28", true),
-            ("7.0.27", false),
-            ("6.0.27", false),
-            ("8.1.1", false),
-            ("nonsense", false),
-            ("", false),
-        ] {
-            assert_eq!(check_version(version).is_ok(), good, "{version}");
-        }
-    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use silo_core::units::count_from_usize;
 use silo_mongo::fault::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
@@ -31,7 +30,7 @@ pub struct Measures {
     pub storage_bytes: Option<u64>,
     /// The bytes of all indexes.
     pub index_bytes: Option<u64>,
-    /// The indexes; `None` when the server does not tell them in the same answer.
+    /// The indexes; `None` when the account may not see them (`$indexStats` needs `clusterMonitor`).
     pub indexes: Option<Vec<Index>>,
 }
 
@@ -68,8 +67,7 @@ impl Gateway {
         .concat();
         match self.aggregate(name, with_indexes).await {
             Ok(answer) => Ok(from_answer(&answer, true)),
-            // A server that does not join the two still tells the sizes.
-            Err(Fault::NotSupported | Fault::Refused | Fault::NotAuthorized) => {
+            Err(Fault::NotAuthorized) => {
                 Ok(from_answer(&self.aggregate(name, stats).await?, false))
             }
             Err(fault) => Err(fault),
@@ -90,14 +88,11 @@ fn from_answer(answer: &[Document], with_indexes: bool) -> Measures {
             .sum::<Option<u64>>()
             .filter(|_| !stats.is_empty())
     };
-    let documents = sum("count");
-    // Documents without bytes do not exist: a server that says so does not measure them.
-    let measured = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0 || documents == Some(0));
     Measures {
-        documents,
-        data_bytes: measured(sum("size")),
-        storage_bytes: measured(sum("storageSize")),
-        index_bytes: measured(sum("totalIndexSize")),
+        documents: sum("count"),
+        data_bytes: sum("size"),
+        storage_bytes: sum("storageSize"),
+        index_bytes: sum("totalIndexSize"),
         indexes: with_indexes.then(|| indexes(answer, &stats)),
     }
 }
@@ -145,9 +140,7 @@ fn describe(name: &str, key: &Document, part: &Document, stats: &[&Document]) ->
         sparse: option("sparse"),
         partial: spec.map(|spec| spec.contains_key("partialFilterExpression")),
         ttl_seconds: spec.and_then(|spec| field::count(spec, "expireAfterSeconds")),
-        bytes: bytes
-            .sum::<Option<u64>>()
-            .filter(|bytes| *bytes > 0 || count_from_usize(stats.len()) == 0),
+        bytes: bytes.sum::<Option<u64>>(),
         ops: Some(0),
         since: field::time(part, "accesses.since"),
     }
@@ -184,15 +177,11 @@ mod tests {
         );
     }
 
+    /// A clustered collection has documents and no index.
     #[test]
-    fn bytes_that_the_server_does_not_measure_are_unknown() {
-        let stats = |count| {
-            [
-                doc! { "storageStats": { "count": count, "size": 0, "storageSize": 0, "totalIndexSize": 0 } },
-            ]
-        };
-        assert_eq!(from_answer(&stats(5), false).data_bytes, None);
-        assert_eq!(from_answer(&stats(0), false).data_bytes, Some(0));
+    fn zero_is_a_number_and_a_missing_field_is_unknown() {
+        let stats = doc! { "storageStats": { "count": 5, "size": 100, "storageSize": 50, "totalIndexSize": 0 } };
+        assert_eq!(from_answer(&[stats], false).index_bytes, Some(0));
         assert_eq!(from_answer(&[], false), Measures::default());
     }
 

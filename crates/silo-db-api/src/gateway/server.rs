@@ -1,6 +1,5 @@
 //! What mongod says of itself, in one `serverStatus`.
 
-use jiff::Timestamp;
 use silo_mongo::fault::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
@@ -35,21 +34,9 @@ impl Gateway {
     /// # Errors
     /// Why it did not answer.
     pub async fn server_status(&self) -> Result<Status, Fault> {
-        let command = doc! { "serverStatus": 1, "repl": 1, "oplog": 1, "metrics": 0, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
-        let status = self.admin(command).await?;
-        let replica_set = match replica_set(&status, "repl.") {
-            Some(set) => Some(set),
-            None => replica_set(&self.admin(doc! { "hello": 1 }).await?, ""),
-        };
-        let oplog_window_seconds = match window(&status) {
-            Some(window) => Some(window),
-            None => self.oplog_window().await,
-        };
-        Ok(Status {
-            replica_set,
-            oplog_window_seconds,
-            ..from_status(&status)
-        })
+        // Leaving out `metrics` would leave out `mem` too.
+        let command = doc! { "serverStatus": 1, "repl": 1, "oplog": 1, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
+        Ok(from_status(&self.admin(command).await?))
     }
 
     /// That somebody answers, when the account may not ask more.
@@ -58,18 +45,6 @@ impl Gateway {
     /// Why nobody did.
     pub async fn ping(&self) -> Result<(), Fault> {
         self.admin(doc! { "ping": 1 }).await.map(drop)
-    }
-
-    /// From the oldest operation in the oplog to now; for servers whose status does not tell it and accounts that may read it.
-    async fn oplog_window(&self) -> Option<u64> {
-        let find = doc! { "find": "oplog.rs", "sort": { "$natural": 1 }, "limit": 1, "projection": { "ts": 1 }, "maxTimeMS": super::MAX_TIME_MS };
-        let answer = self.client.database("local").run_command(find).await.ok()?;
-        let first = field::at(&answer, "cursor.firstBatch")?
-            .as_array()?
-            .first()?
-            .as_document()?;
-        let oldest = first.get_timestamp("ts").ok()?.time;
-        u64::try_from(Timestamp::now().as_second() - i64::from(oldest)).ok()
     }
 }
 
@@ -90,14 +65,14 @@ fn from_status(status: &Document) -> Status {
         uptime_ms: count("uptimeMillis"),
         connections: Connections {
             current: count("connections.current"),
-            // A server with none left would refuse us too, so 0 means that it does not tell.
-            available: count("connections.available").filter(|available| *available > 0),
+            available: count("connections.available"),
             total_created: count("connections.totalCreated"),
         },
         opcounters: opcounters(),
         resident_bytes: count("mem.resident").map(|megabytes| megabytes * 1024 * 1024),
         cache: cache(status),
-        ..Status::default()
+        replica_set: replica_set(status),
+        oplog_window_seconds: window(status),
     }
 }
 
@@ -114,19 +89,16 @@ fn cache(status: &Document) -> Cache {
     }
 }
 
-fn replica_set(status: &Document, prefix: &str) -> Option<ReplicaSet> {
-    let flag = |name: &str| field::flag(status, &format!("{prefix}{name}"));
-    let name = field::text(status, &format!("{prefix}setName"))?.to_owned();
-    let state = match (
-        flag("isWritablePrimary").or_else(|| flag("ismaster")),
-        flag("secondary"),
-    ) {
+fn replica_set(status: &Document) -> Option<ReplicaSet> {
+    let flag = |path: &str| field::flag(status, path);
+    let name = field::text(status, "repl.setName")?.to_owned();
+    let state = match (flag("repl.isWritablePrimary"), flag("repl.secondary")) {
         (Some(true), _) => "primary",
         (_, Some(true)) => "secondary",
         (Some(false), _) | (_, Some(false)) => "neither",
         (None, None) => return None,
     };
-    let members = field::at(status, &format!("{prefix}hosts"))
+    let members = field::at(status, "repl.hosts")
         .and_then(Bson::as_array)
         .map(|hosts| silo_core::units::count_from_usize(hosts.len()));
     Some(ReplicaSet {
@@ -139,7 +111,6 @@ fn replica_set(status: &Document, prefix: &str) -> Option<ReplicaSet> {
 fn window(status: &Document) -> Option<u64> {
     let second = |path: &str| match field::at(status, path)? {
         Bson::Timestamp(time) => Some(time.time),
-        Bson::Document(optime) => optime.get_timestamp("ts").ok().map(|time| time.time),
         _ => None,
     };
     second("oplog.latestOptime")?
