@@ -42,7 +42,6 @@ pub struct NotTold {
 /// Who is told. Cloning shares what is known of failures.
 #[derive(Clone)]
 pub struct Alerts {
-    http: reqwest::Client,
     ping: Option<Secret>,
     webhook: Option<Secret>,
     failed: Arc<Mutex<Option<NotTold>>>,
@@ -50,17 +49,13 @@ pub struct Alerts {
 
 impl Alerts {
     /// Those to tell; nobody when neither is given.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up on this machine.
-    pub fn new(ping: Option<Secret>, webhook: Option<Secret>) -> std::io::Result<Self> {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build();
-        Ok(Self {
-            http: http.map_err(std::io::Error::other)?,
+    #[must_use]
+    pub fn new(ping: Option<Secret>, webhook: Option<Secret>) -> Self {
+        Self {
             ping,
             webhook,
             failed: Arc::default(),
-        })
+        }
     }
 
     /// Tells, and waits until everybody was told or could not be.
@@ -77,7 +72,7 @@ impl Alerts {
             };
             let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
             failed = self
-                .send("ping", || self.http.post(&url).body(body.to_owned()))
+                .send("ping", |http| http.post(&url).body(body.to_owned()))
                 .await;
         }
         if let (Some(webhook), Event::MustLook(code, why)) = (&self.webhook, event) {
@@ -85,7 +80,7 @@ impl Alerts {
             // `text` and `content` are what Slack and Discord show.
             let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": why, "at": Timestamp::now(), "text": text, "content": text });
             failed = self
-                .send("webhook", || self.http.post(webhook.expose()).json(&body))
+                .send("webhook", |http| http.post(webhook.expose()).json(&body))
                 .await
                 .or(failed);
         }
@@ -109,13 +104,16 @@ impl Alerts {
             .clone()
     }
 
+    /// With a client of its own: a few are told in a night, and one that is kept holds every certificate authority in memory.
     async fn send(
         &self,
         way: &'static str,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Option<NotTold> {
+        let http = reqwest::Client::builder().timeout(PATIENCE).build();
         let send = || async {
-            let answer = request().send().await.map_err(|error| why(&error))?;
+            let http = http.as_ref().map_err(why)?;
+            let answer = request(http).send().await.map_err(|error| why(&error))?;
             let status = answer.status();
             if status.is_success() {
                 Ok(())
@@ -142,6 +140,7 @@ fn why(error: &reqwest::Error) -> String {
     match error {
         error if error.is_timeout() => "it does not answer in time".into(),
         error if error.is_connect() => "it cannot be reached".into(),
+        error if error.is_builder() => "TLS cannot be set up on this machine".into(),
         _ => "the request failed".into(),
     }
 }

@@ -169,6 +169,7 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
         destinations,
         problems,
     };
+    let mut first_error = None;
     for place in &places {
         let published = publish(
             context, lease, place, &made, &outcome, &source, started, report,
@@ -182,10 +183,18 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
                     error: None,
                 });
             }
-            Err(error) => made
-                .destinations
-                .push(failed(&place.repository, &error, context)?),
+            Err(error) => {
+                made.destinations
+                    .push(failed(&place.repository, &error, context)?);
+                first_error.get_or_insert(error);
+            }
         }
+    }
+    // A backup that is nowhere is none, whatever else went well.
+    if let Some(error) = first_error
+        && made.destinations.iter().all(|at| at.error.is_some())
+    {
+        return Err(error);
     }
     made.took_ms = whole_millis(began.elapsed());
     info!(id = made.id.as_str(), documents = made.documents, bytes = made.stored_bytes, took_ms = made.took_ms, good = made.good; "a backup was made");
@@ -214,12 +223,13 @@ async fn prepare(
     let shelf = repository.shelf().await?;
     let journal = Journal::new(&context.client, &id);
     journal.settle(&shelf).await?;
-    let problems = shelf.problems(&journal.published().await?);
+    let published = journal.published().await?;
+    let problems = shelf.problems(&published);
     let problems = problems
         .into_iter()
         .map(|problem| format!("{}: {problem}", repository.name))
         .collect();
-    repository.sweep(&shelf, now).await?;
+    repository.sweep(&shelf, &published, now).await?;
     Ok((
         Place {
             repository: repository.clone(),

@@ -83,7 +83,7 @@ impl Context {
             .as_ref()
             .map(|copy| repository("copy", copy))
             .transpose()?;
-        let alerts = Alerts::new(settings.ping.clone(), settings.webhook.clone())?;
+        let alerts = Alerts::new(settings.ping.clone(), settings.webhook.clone());
         Ok(Self {
             client,
             commands,

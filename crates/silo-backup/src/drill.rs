@@ -91,6 +91,8 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
         client: client.clone(),
         database,
     };
+    // The right to make databases is asked for before the archive is downloaded.
+    mark(&target).await?;
     let restored = scratch(context, repository, &manifest, &target, report).await;
     let took = began.elapsed();
     report.begin("cleaning", None, "documents");
@@ -154,7 +156,6 @@ async fn scratch(
 ) -> Result<Vec<String>, Error> {
     let identity = context.settings.identity.as_ref();
     verify::verify(context, repository, manifest, report).await?;
-    mark(target).await?;
     restore::restore(
         repository,
         manifest,

@@ -239,12 +239,18 @@ impl Repository {
         deleted.map_err(Error::storage(format!("deleting {key} from {}", self.name)))
     }
 
-    /// Clears what broken runs left: unfinished uploads of archives, and archives that nobody published for more than a day. Only for
-    /// whoever has the lease. Gives how many there were of each.
+    /// Deletes what broken runs left: unfinished uploads of archives, and archives older than a day that were never published. `published` is what
+    /// the database remembers as published (id and checksum of the manifest). While a manifest is missing or changed, no archive is deleted: what
+    /// looks unpublished may be all that is left of a backup. Only for whoever has the lease. Returns how many of each were deleted.
     ///
     /// # Errors
     /// Why something may still be there.
-    pub async fn sweep(&self, shelf: &Shelf, now: Timestamp) -> Result<(usize, usize), Error> {
+    pub async fn sweep(
+        &self,
+        shelf: &Shelf,
+        published: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<(usize, usize), Error> {
         let ours = self.key("data/");
         let unfinished = match self.spaces.unfinished(&self.bucket).await {
             Ok(unfinished) => unfinished,
@@ -267,32 +273,13 @@ impl Repository {
                 _ => {}
             }
         }
-        let day = jiff::SignedDuration::from_hours(24);
-        let known = |key: &str| {
-            let published = shelf
-                .entries
-                .iter()
-                .any(|entry| entry.manifest.archive.key == *key);
-            // A manifest that cannot be read is not told apart from one of this archive.
-            let unreadable = shelf
-                .unreadable
-                .iter()
-                .any(|(id, _)| key.contains(id.as_str()));
-            published
-                || unreadable
-                || shelf
-                    .pruned
-                    .values()
-                    .any(|pruned| pruned.key == *key && pruned.file.is_some())
+        let problems = shelf.problems(published);
+        let orphans = if problems.is_empty() {
+            shelf.orphans(published, now)
+        } else {
+            warn!(destination = self.name, problems = problems.len(); "archives without a manifest are kept while something is missing");
+            Vec::new()
         };
-        let old = |modified: &Option<Timestamp>| {
-            modified.is_some_and(|modified| now.duration_since(modified) > day)
-        };
-        let orphans = shelf
-            .archives
-            .iter()
-            .filter(|(key, (_, modified))| !known(key) && old(modified));
-        let orphans: Vec<&String> = orphans.map(|(key, _)| key).collect();
         for key in &orphans {
             self.delete(key).await?;
         }

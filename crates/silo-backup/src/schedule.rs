@@ -1,9 +1,8 @@
 //! When the next backup is due: a cron expression in a time zone, and a pure function of what happened before.
 
 use croner::Cron;
-use jiff::{SignedDuration, Timestamp};
-use jiff_02::Zoned;
-use jiff_02::tz::TimeZone;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// After a failed run the next try comes so much later; after the last of these, when the schedule says.
 const RETRIES: [SignedDuration; 3] = [
@@ -70,10 +69,7 @@ impl Schedule {
     #[must_use]
     pub fn next(&self, past: Past, now: Timestamp) -> Option<Timestamp> {
         if let Some((tries, ended)) = past.failed {
-            if let Some(pause) = tries.checked_sub(1).and_then(|at| RETRIES.get(at)) {
-                return Some(ended + *pause);
-            }
-            return self.after(ended);
+            return self.retry(tries, ended);
         }
         let due = self.before(now)?;
         let made = past.last_made.is_some_and(|made| made >= due);
@@ -89,8 +85,18 @@ impl Schedule {
         }
     }
 
+    /// When to try again after so many failures in a row, the last of which ended at `ended`: after 5 and 30 minutes and 2 hours, then at the
+    /// regular times.
+    #[must_use]
+    pub fn retry(&self, failures: usize, ended: Timestamp) -> Option<Timestamp> {
+        let pause = failures.checked_sub(1).and_then(|at| RETRIES.get(at));
+        match pause {
+            Some(pause) => Some(ended + *pause),
+            None => self.after(ended),
+        }
+    }
+
     fn zoned(&self, time: Timestamp) -> Option<Zoned> {
-        let time = jiff_02::Timestamp::from_second(time.as_second()).ok()?;
         Some(time.to_zoned(self.zone.clone()))
     }
 }

@@ -19,6 +19,16 @@ const LOOK: Duration = Duration::from_secs(20);
 /// An alarm that goes on is told again after this.
 const AGAIN: SignedDuration = SignedDuration::from_hours(12);
 
+/// Number of failures in a row, and the end of the last one.
+type Failures = (usize, Timestamp);
+
+fn one_more(failed: Option<Failures>) -> Option<Failures> {
+    Some((
+        failed.map_or(0, |(failures, _)| failures) + 1,
+        Timestamp::now(),
+    ))
+}
+
 /// The scheduler of one service.
 pub struct Scheduler {
     /// What we work with.
@@ -34,7 +44,11 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs until the process is to end.
     pub async fn run(self) {
-        let mut failed: Option<(usize, Timestamp)> = None;
+        let mut failed: Option<Failures> = None;
+        let mut drills_failed: Option<Failures> = None;
+        if self.context.settings.drill_every.is_none() {
+            info!("no drills are scheduled");
+        }
         let mut told: Option<Timestamp> = None;
         let mut ends = self.jobs.ends();
         loop {
@@ -50,8 +64,8 @@ impl Scheduler {
                 self.next.send_replace(due);
                 if due.is_some_and(|due| due <= now) {
                     failed = self.backup(failed).await;
-                } else if self.drill_is_due(&standing.value, now) {
-                    self.work(Kind::Drill).await;
+                } else if self.drill_is_due(&standing.value, drills_failed, now) {
+                    drills_failed = self.drill(drills_failed).await;
                 }
             }
             tokio::select! {
@@ -63,13 +77,11 @@ impl Scheduler {
         }
     }
 
-    async fn backup(&self, failed: Option<(usize, Timestamp)>) -> Option<(usize, Timestamp)> {
+    async fn backup(&self, failed: Option<Failures>) -> Option<Failures> {
         info!("the schedule asks for a backup");
         match self.work(Kind::Run).await {
             None => failed,
-            Some(JobState::Failed) => {
-                Some((failed.map_or(0, |(tries, _)| tries) + 1, Timestamp::now()))
-            }
+            Some(JobState::Failed) => one_more(failed),
             Some(state) => {
                 if state == JobState::Done {
                     self.work(Kind::Prune).await;
@@ -80,13 +92,27 @@ impl Scheduler {
         }
     }
 
-    fn drill_is_due(&self, standing: &Standing, now: Timestamp) -> bool {
+    /// A drill. One that could not be made, or went wrong, is not made again before its time.
+    async fn drill(&self, failed: Option<Failures>) -> Option<Failures> {
+        match self.work(Kind::Drill).await {
+            None => failed,
+            Some(JobState::Failed) => one_more(failed),
+            Some(_) => None,
+        }
+    }
+
+    fn drill_is_due(&self, standing: &Standing, failed: Option<Failures>, now: Timestamp) -> bool {
         let Some(every) = self.context.settings.drill_every else {
             return false;
         };
         let Some(newest) = &standing.last_good else {
             return false;
         };
+        let schedule = &self.context.settings.schedule;
+        let retry = failed.and_then(|(failures, ended)| schedule.retry(failures, ended));
+        if retry.is_some_and(|retry| now < retry) {
+            return false;
+        }
         let encrypted = self.context.settings.recipe.recipient.is_some()
             && self.context.settings.identity.is_none();
         let last = standing.last_drill.as_ref();

@@ -106,12 +106,15 @@ impl Settings {
         };
         let optional = |from: &mut Reader, name| from.optional_text(name).map(Secret::new);
         let drill_every = hours(&mut from, BACKUP_DRILL_DAYS, 0..=90, 24);
+        let drill_mongo = optional(&mut from, DRILL_CONNECTION_STRING);
+        // The account that makes backups cannot make databases.
+        let drill_every = (!drill_every.is_zero() && drill_mongo.is_some()).then_some(drill_every);
         let schedule = schedule(&mut from);
         let settings = Self {
             process: Process::read(&mut from, 7104),
             mongo: from.secret(MONGODB_CONNECTION_STRING),
             database: from.text(MONGODB_NAME),
-            drill_mongo: optional(&mut from, DRILL_CONNECTION_STRING),
+            drill_mongo,
             engine: one_of(
                 &mut from,
                 BACKUP_ENGINE,
@@ -125,7 +128,7 @@ impl Settings {
             prefix: prefix(&mut from),
             expectations: expectations(&mut from),
             policy: policy(&mut from),
-            drill_every: (!drill_every.is_zero()).then_some(drill_every),
+            drill_every,
             oldest: hours(&mut from, BACKUP_OLDEST_HOURS, 1..=2400, 1),
             folder: PathBuf::from(from.text(BACKUP_FOLDER)),
             ping: alert(&mut from, BACKUP_PING_URL),
@@ -337,7 +340,7 @@ mod tests {
             (Engine::Native, Compression::Gzip)
         );
         assert_eq!(settings.policy, Policy::default());
-        assert!(settings.copy.is_none() && settings.drill_every.is_some());
+        assert!(settings.copy.is_none() && settings.drill_every.is_none());
     }
 
     #[test]

@@ -56,10 +56,9 @@ impl Spaces {
         let sent = async {
             let mut part = first;
             while !part.is_empty() {
-                // The next part is gathered while this one is sent: two of them are in memory.
-                let (sent, next) = tokio::join!(upload.send(part), parts.next());
-                sent?;
-                part = next?;
+                // The next part is gathered while this one is sent: two of them are in memory. When the stream fails, sending stops at once: whoever
+                // broke it off may be about to end.
+                ((), part) = tokio::try_join!(upload.send(part), parts.next())?;
             }
             upload.complete().await
         }

@@ -135,6 +135,44 @@ impl Shelf {
         }
     }
 
+    /// Keys of archives that no manifest names and that were never published, as far as anybody knows: neither the database (`published`: id and
+    /// checksum), nor another manifest's `previous`, nor a record of pruning. Younger ones may belong to a run that still writes.
+    #[must_use]
+    pub fn orphans(&self, published: &[(String, String)], now: Timestamp) -> Vec<&str> {
+        let day = jiff::SignedDuration::from_hours(24);
+        let previous = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.manifest.previous.as_ref());
+        let ids: Vec<&str> = published
+            .iter()
+            .map(|(id, _)| id)
+            .chain(previous.map(|previous| &previous.id))
+            // A manifest that cannot be read may name any archive.
+            .chain(self.unreadable.iter().map(|(id, _)| id))
+            .map(String::as_str)
+            .collect();
+        let is_known = |key: &str| {
+            self.entries
+                .iter()
+                .any(|entry| entry.manifest.archive.key == key)
+                || self
+                    .pruned
+                    .values()
+                    .any(|pruned| pruned.key == key && pruned.file.is_some())
+                // The key of an archive has the backup's id in it.
+                || ids.iter().any(|id| key.contains(id))
+        };
+        let old = |modified: &Option<Timestamp>| {
+            modified.is_some_and(|modified| now.duration_since(modified) > day)
+        };
+        self.archives
+            .iter()
+            .filter(|(key, (_, modified))| !is_known(key) && old(modified))
+            .map(|(key, _)| key.as_str())
+            .collect()
+    }
+
     /// What has vanished or was changed behind our back: by the chain of manifests, by what the database remembers (`published`: id and
     /// SHA-256), and by the archives that are there.
     #[must_use]
