@@ -1,5 +1,5 @@
 //! Stand-ins for aesthetic.computer's own services, which nobody can run here. They answer like the real ones, with made-up figures,
-//! and can be told to hang, to fail and to lie.
+//! can be told to hang, to fail and to lie, and keep what they were sent.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_openssl::SslStream;
 
-use crate::proxy::{read_head, socket_reset};
+use crate::proxy::{read_body, read_head, socket_reset};
 
 mod answers;
 
@@ -37,6 +37,12 @@ pub enum Manner {
     Lie(&'static str, String),
     /// It sends one elsewhere, with this status.
     Redirect(String),
+    /// It answers 200 with a body that never ends.
+    Endless,
+    /// It answers 200, and nothing of the body that it promises comes.
+    Stall,
+    /// It answers 200, and its body comes byte by byte.
+    Drip,
 }
 
 impl Manner {
@@ -88,6 +94,16 @@ struct Shared {
     role: Role,
     manner: Mutex<Manner>,
     requests: AtomicU64,
+    received: Mutex<Vec<Received>>,
+}
+
+/// A request that a stand-in has received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The method and the path, separated by a blank.
+    pub line: String,
+    /// The body.
+    pub body: String,
 }
 
 impl StandIn {
@@ -127,6 +143,7 @@ impl StandIn {
             role,
             manner: Mutex::new(Manner::Well),
             requests: AtomicU64::new(0),
+            received: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
@@ -153,6 +170,16 @@ impl StandIn {
     /// Changes how it behaves, from the next question on.
     pub fn behave(&self, manner: Manner) {
         self.shared.behave(manner);
+    }
+
+    /// The requests that it has received so far, in their order.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received> {
+        self.shared
+            .received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How many questions it was asked.
@@ -197,7 +224,7 @@ impl Shared {
 
     /// One connection, one question.
     async fn talk(&self, mut client: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let (head, _) = read_head(&mut client).await?;
+        let (head, rest) = read_head(&mut client).await?;
         let mut words = head.split(' ');
         let (method, path) = (
             words.next().unwrap_or_default(),
@@ -213,6 +240,14 @@ impl Shared {
             manner.into_iter().for_each(|manner| self.behave(manner));
             return send(client, &answer).await;
         }
+        let body = read_body(&mut client, &head, &rest).await?;
+        self.received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Received {
+                line: format!("{method} {path}"),
+                body: String::from_utf8_lossy(&body).into_owned(),
+            });
         self.requests.fetch_add(1, Ordering::SeqCst);
         let usual = || match self.role.answer(path) {
             Some(body) => answer("200 OK", "Content-Type: application/json\r\n", &body),
@@ -248,12 +283,34 @@ impl Shared {
                 let location = format!("Location: {location}\r\n");
                 send(client, &answer("301 Moved Permanently", &location, "")).await
             }
+            Manner::Endless => {
+                client.write_all(HEAD_OF_A_BODY).await?;
+                loop {
+                    client.write_all(&[b' '; 4096]).await?;
+                }
+            }
+            Manner::Drip => {
+                client.write_all(HEAD_OF_A_BODY).await?;
+                loop {
+                    client.write_all(b" ").await?;
+                    client.flush().await?;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Manner::Stall => {
+                client.write_all(HEAD_OF_A_BODY).await?;
+                client.read(&mut [0; 1]).await.map(drop)
+            }
             Manner::Reset => Ok(()),
             // Until the client gives up and closes.
             Manner::Hang => client.read(&mut [0; 1]).await.map(drop),
         }
     }
 }
+
+/// The head of an answer whose body ends with the connection.
+const HEAD_OF_A_BODY: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
 
 fn answer(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();

@@ -47,6 +47,17 @@ impl Authority {
         std::fs::write(file, self.certificate.to_pem()?)
     }
 
+    /// Writes the key and certificate of a server at 127.0.0.1 and localhost into one PEM file, as mongod reads them.
+    ///
+    /// # Errors
+    /// When OpenSSL cannot make them, or the file cannot be written.
+    pub fn save_server(&self, file: &Path) -> std::io::Result<()> {
+        let names = here();
+        let (key, certificate) = self.issue(&names, 90 * DAY)?;
+        let pem = [key.private_key_to_pem_pkcs8()?, certificate.to_pem()?].concat();
+        std::fs::write(file, pem)
+    }
+
     /// A server's side of TLS for 127.0.0.1 and localhost, with a certificate that is valid for so many days from now; fewer than none is one that
     /// has expired.
     ///
@@ -54,12 +65,7 @@ impl Authority {
     /// When OpenSSL cannot make it.
     pub fn valid_for_days(&self, days: i64) -> Result<SslAcceptor, ErrorStack> {
         // An hour more, so that whole days are what is asked for.
-        self.acceptor(
-            SubjectAlternativeName::new()
-                .dns("localhost")
-                .ip("127.0.0.1"),
-            days * DAY + 3600,
-        )
+        self.acceptor(&here(), days * DAY + 3600)
     }
 
     /// The same for a name that is not ours.
@@ -78,17 +84,34 @@ impl Authority {
         names: &SubjectAlternativeName,
         until: i64,
     ) -> Result<SslAcceptor, ErrorStack> {
+        let (key, certificate) = self.issue(names, until)?;
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+        acceptor.set_private_key(&key)?;
+        acceptor.set_certificate(&certificate)?;
+        Ok(acceptor.build())
+    }
+
+    /// A key and a certificate for these names, valid for so many seconds from now.
+    fn issue(
+        &self,
+        names: &SubjectAlternativeName,
+        until: i64,
+    ) -> Result<(PKey<Private>, X509), ErrorStack> {
         let key = key()?;
-        let mut builder = builder("stand-in", &key, (-400 * DAY, until))?;
+        let mut builder = builder("a server of silo's tests", &key, (-400 * DAY, until))?;
         builder.set_issuer_name(self.certificate.subject_name())?;
         let names = names.build(&builder.x509v3_context(Some(&self.certificate), None))?;
         builder.append_extension(names)?;
         builder.sign(&self.key, MessageDigest::sha256())?;
-        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-        acceptor.set_private_key(&key)?;
-        acceptor.set_certificate(&builder.build())?;
-        Ok(acceptor.build())
+        Ok((key, builder.build()))
     }
+}
+
+/// The names of this machine.
+fn here() -> SubjectAlternativeName {
+    let mut names = SubjectAlternativeName::new();
+    names.dns("localhost").ip("127.0.0.1");
+    names
 }
 
 fn key() -> Result<PKey<Private>, ErrorStack> {

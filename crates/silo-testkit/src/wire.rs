@@ -1,31 +1,47 @@
-//! A wire between a client and a server that can be cut, or that tells when so many bytes have come through it.
+//! A TCP forwarder between a client and a server that can be cut, counts bytes, and can be closed and opened again.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A wire. Dropping it cuts it.
+/// An address of the loopback interface that refuses connections for as long as this process runs: its port is taken, and nothing listens on it.
+///
+/// # Errors
+/// When no port is free.
+pub fn refusing_address() -> io::Result<SocketAddr> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+    let address = socket.local_addr()?;
+    // Closing it would give the port to whoever asks next.
+    std::mem::forget(socket);
+    Ok(address)
+}
+
+/// A forwarder. Dropping it closes it.
 pub struct Wire {
     address: SocketAddr,
+    target: SocketAddr,
     state: Arc<State>,
-    task: JoinHandle<()>,
+    task: Mutex<JoinHandle<()>>,
 }
 
 struct State {
+    /// Bytes that were forwarded, both ways.
     bytes: AtomicU64,
-    /// At so many bytes it is cut.
+    /// Connections are cut at this number of bytes.
     cut_at: AtomicU64,
-    told: watch::Sender<bool>,
+    /// Whether the wire is cut.
+    is_cut: watch::Sender<bool>,
 }
 
 impl Wire {
-    /// A wire to a server; nothing cuts it yet.
+    /// Listens on a free port and forwards to a server.
     ///
     /// # Errors
     /// When it cannot listen.
@@ -35,63 +51,87 @@ impl Wire {
         let state = Arc::new(State {
             bytes: AtomicU64::new(0),
             cut_at: AtomicU64::new(u64::MAX),
-            told: watch::Sender::new(false),
+            is_cut: watch::Sender::new(false),
         });
-        let shared = Arc::clone(&state);
-        let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let state = Arc::clone(&shared);
-                // A connection that breaks is what this is for.
-                tokio::spawn(async move { drop(connect(client, target, &state).await) });
-            }
-        });
+        let task = Mutex::new(forward(listener, target, Arc::clone(&state)));
         Ok(Self {
             address,
+            target,
             state,
             task,
         })
     }
 
-    /// Where it begins.
+    /// The address that clients connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many bytes have come through it, both ways.
+    /// Number of bytes that were forwarded, both ways.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.state.bytes.load(Ordering::SeqCst)
     }
 
-    /// Counts from nothing again, and cuts the wire at so many bytes.
+    /// Sets the count to 0, and cuts all connections when it reaches `bytes`; after that, new ones are closed at once.
     pub fn cut_at(&self, bytes: u64) {
-        self.state.told.send_replace(false);
+        self.state.is_cut.send_replace(false);
         self.state.bytes.store(0, Ordering::SeqCst);
         self.state.cut_at.store(bytes, Ordering::SeqCst);
     }
 
-    /// Counts from nothing again, and lets everything through.
+    /// Sets the count to 0, and forwards everything again.
     pub fn mend(&self) {
         self.cut_at(u64::MAX);
     }
 
-    /// Waits until it has been cut.
+    /// Waits until it is cut.
     pub async fn cut(&self) {
         // This holds the sender itself.
-        drop(self.state.told.subscribe().wait_for(|cut| *cut).await);
+        drop(self.state.is_cut.subscribe().wait_for(|cut| *cut).await);
+    }
+
+    /// Cuts all connections and refuses new ones, as if no process listened.
+    pub fn close(&self) {
+        self.task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .abort();
+        self.state.is_cut.send_replace(true);
+    }
+
+    /// Listens again, on the same port.
+    ///
+    /// # Errors
+    /// When the port was taken meanwhile.
+    pub async fn open(&self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.mend();
+        let task = forward(listener, self.target, Arc::clone(&self.state));
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = task;
+        Ok(())
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.task.abort();
-        self.state.told.send_replace(true);
+        self.close();
     }
 }
 
+fn forward(listener: TcpListener, target: SocketAddr, state: Arc<State>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let state = Arc::clone(&state);
+            // A connection that breaks is what this is for.
+            tokio::spawn(async move { drop(connect(client, target, &state).await) });
+        }
+    })
+}
+
 async fn connect(client: TcpStream, target: SocketAddr, state: &State) -> io::Result<()> {
-    let mut cut = state.told.subscribe();
+    let mut cut = state.is_cut.subscribe();
     if *cut.borrow() {
         return Ok(());
     }
@@ -117,7 +157,7 @@ async fn pass(
         }
         let so_far = state.bytes.fetch_add(read as u64, Ordering::SeqCst) + read as u64;
         if so_far >= state.cut_at.load(Ordering::SeqCst) {
-            state.told.send_replace(true);
+            state.is_cut.send_replace(true);
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         to.write_all(&piece[..read]).await?;

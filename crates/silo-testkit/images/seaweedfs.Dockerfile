@@ -1,0 +1,4 @@
+# In place of chrislusf/seaweedfs:4.48: the same program.
+FROM silo-local/debian:bookworm
+COPY weed /usr/bin/weed
+ENTRYPOINT ["weed"]
