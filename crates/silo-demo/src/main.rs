@@ -60,6 +60,9 @@ struct Fill {
     /// A bucket for backups
     #[arg(long, env = "BACKUP_BUCKET")]
     backups: String,
+    /// The address of silo-storage-api, which is asked to scan what was put
+    #[arg(long, env = "STORAGE_API_URL")]
+    storage_api: Option<String>,
     /// How much of AC's own size
     #[arg(long, env = "DEMO_SCALE", default_value_t = 0.2)]
     scale: f64,
@@ -118,7 +121,20 @@ impl Fill {
         say::step("putting demo objects");
         silo_demo::put(demo, spaces, || {}).await?;
         say::done("storage is filled");
-        Ok(())
+        let Some(storage_api) = &self.storage_api else {
+            return Ok(());
+        };
+        // It may have looked before there was any bucket, and looks again in six hours.
+        until("silo-storage-api does not scan", async || {
+            let answer = reqwest::Client::new()
+                .post(format!("{storage_api}/api/storage/rescan"))
+                .header("X-Silo-Operator", "demo")
+                .send()
+                .await?;
+            answer.error_for_status()?;
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -16,39 +16,22 @@ const SERVICES: &[&str] = &[
     "silo-backup",
 ];
 
-/// Compiles the services and gives the folder they are in.
+/// Compiles the services and returns the folder they are in. Without `release` they are built together with everything else in the workspace, as
+/// `cargo xtask` and the tests have built them already; with it, each package by itself has only the features it asks for, as on the droplet.
 pub fn build(release: bool) -> Result<PathBuf> {
-    say::step("building the services (the first time takes some minutes)");
     let mut cargo = Command::new("cargo");
-    cargo
-        .args(["build", "--locked", "--quiet"])
-        .current_dir(workspace());
+    cargo.args(["build", "--locked"]).current_dir(workspace());
     if release {
-        // Each package by itself has only the features it asks for, as on the droplet.
+        say::step("building the optimised services (the first time takes some minutes)");
         let packages = SERVICES.iter().flat_map(|name| ["--package", name]);
         cargo.arg("--release").args(packages);
     } else {
-        // Together with everything else, as the tests have compiled them.
-        cargo.args(["--workspace", "--bins"]);
+        cargo.args(["--quiet", "--workspace", "--bins"]);
     }
     if !cargo.status().context("cannot start cargo")?.success() {
         bail!("the services do not build; cargo said why above");
     }
     Ok(target().join(if release { "release" } else { "debug" }))
-}
-
-/// Compiles what plays mongod in a container, and gives its file.
-pub(crate) fn stand_in() -> Result<PathBuf> {
-    const NAME: &str = "mongod-stand-in";
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args(["build", "--locked", "--quiet", "--package", "silo-testkit"])
-        .args(["--features", "servers", "--bin", NAME])
-        .current_dir(workspace());
-    if !cargo.status().context("cannot start cargo")?.success() {
-        bail!("{NAME} does not build; cargo said why above");
-    }
-    Ok(target().join("debug").join(NAME))
 }
 
 fn target() -> PathBuf {

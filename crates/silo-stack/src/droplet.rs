@@ -24,6 +24,9 @@ pub struct Options {
     /// Do not build images that are there
     #[arg(long)]
     no_build: bool,
+    /// Build the images and end
+    #[arg(long, conflicts_with = "no_build")]
+    build_only: bool,
     /// Keep pictures of the page in this folder
     #[arg(long, value_name = "FOLDER")]
     pictures: Option<String>,
@@ -51,6 +54,9 @@ impl Options {
             say::step("images are not built again");
         } else {
             droplet.build().await?;
+        }
+        if self.build_only {
+            return engine.end().await;
         }
         let outcome = checks::run(&droplet, &self.filters).await;
         if self.keep {

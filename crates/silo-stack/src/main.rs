@@ -1,9 +1,11 @@
 //! `silo-stack`: Silo's real processes run together on this machine. `cargo xtask` builds and calls it.
 
+use std::io::Read;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use silo_stack::{bench, droplet, e2e, up};
+use silo_testkit::s3::Rgw;
 use silo_testkit::say;
 
 #[derive(Parser)]
@@ -23,6 +25,9 @@ enum Verb {
     Droplet(droplet::Options),
     /// Measure size and speed of the optimised binaries
     Bench(bench::Bench),
+    /// Run the storage that all test programs share; prints its address, and ends with its standard input
+    #[command(hide = true)]
+    Storage,
 }
 
 #[tokio::main]
@@ -32,6 +37,7 @@ async fn main() -> ExitCode {
         Verb::E2e(e2e) => e2e.run().await,
         Verb::Droplet(droplet) => droplet.run().await,
         Verb::Bench(bench) => bench.run().await,
+        Verb::Storage => storage().await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,4 +46,13 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn storage() -> anyhow::Result<()> {
+    let rgw = Rgw::start().await?;
+    println!("{}", rgw.address());
+    // Whoever started this keeps the other end open.
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    drop(rgw);
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The processes of the local stack: a Mongo server and an S3 server with demo data, the services, Caddy.
+//! The processes of the local stack: mongod and an S3 server with demo data, the services, Caddy.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use silo_testkit::ac::StandIn;
 use silo_testkit::demo::Demo;
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::{MongoServer, Setup};
 use silo_testkit::process::{LineSink, Process};
-use silo_testkit::s3::S3Server;
+use silo_testkit::s3::SeaweedFs;
 use silo_testkit::say;
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
@@ -78,7 +78,7 @@ pub struct Stack {
     pub demo: Option<Demo>,
     parts: Vec<Part>,
     mongo: Option<MongoServer>,
-    s3: Option<S3Server>,
+    s3: Option<SeaweedFs>,
     stand_ins: Vec<(&'static str, StandIn)>,
     folder: TempDir,
     plan: Plan,
@@ -145,7 +145,7 @@ impl Stack {
         for part in self.parts.iter_mut().rev() {
             part.stop().await?;
         }
-        if let Some(mut s3) = self.s3.take() {
+        if let Some(s3) = self.s3.take() {
             s3.stop().await?;
         }
         if let Some(mut mongo) = self.mongo.take() {
@@ -192,9 +192,9 @@ impl Stack {
                 .and_then(MongoServer::process)
                 .and_then(Process::ended)
             {
-                return format!("the Mongo server ended with {status}");
+                return format!("mongod ended with {status}");
             }
-            let s3 = self.s3.as_mut().and_then(S3Server::process);
+            let s3 = self.s3.as_mut().map(SeaweedFs::process);
             if let Some(status) = s3.and_then(Process::ended) {
                 return format!("the S3 server ended with {status}");
             }
@@ -202,14 +202,14 @@ impl Stack {
         }
     }
 
-    /// The Mongo server, unless one was given.
+    /// The mongod, unless one was given.
     pub fn mongo(&mut self) -> Option<&mut MongoServer> {
         self.mongo.as_mut()
     }
 
-    /// The address of the S3 server.
-    pub fn s3(&self) -> Option<String> {
-        self.s3.as_ref().map(S3Server::url)
+    /// The S3 server.
+    pub fn s3(&self) -> Option<&SeaweedFs> {
+        self.s3.as_ref()
     }
 
     /// The stand-in for one of AC's services.
@@ -249,22 +249,20 @@ impl Stack {
 
     async fn start_mongo(&mut self) -> Result<String> {
         if let Some(uri) = self.plan.mongo.clone() {
-            say::done("using the given Mongo server; nothing is written to it");
+            say::done("using the given mongod; nothing is written to it");
             return Ok(uri);
         }
-        say::step("starting the Mongo server");
-        let data = self.folder.path().join("mongo");
-        std::fs::create_dir_all(&data)?;
-        let mut mongo = MongoServer::start_in(Kind::Rust, &data, self.sink("mongo", "33")).await?;
+        say::step("starting mongod");
+        let setup = Setup::default().accounts(DATABASE);
+        let mongo = setup.log_to(self.sink("mongo", "33")).start().await?;
+        say::done(
+            "mongod is up and requires sign-in; silo-db-api has an account that can only read",
+        );
         let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
         load(&demo, &mongo).await?;
-        mongo.require_users(DATABASE).await?;
         let uri = mongo.reader_uri();
         self.mongo = Some(mongo);
         self.demo = Some(demo);
-        say::done(
-            "the Mongo server is up and asks for sign-in; silo-db-api has an account that can only read",
-        );
         Ok(uri)
     }
 

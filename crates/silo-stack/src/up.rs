@@ -10,13 +10,10 @@ use crate::stack::{Plan, Stack};
 /// How to run it.
 #[derive(Args)]
 pub struct Up {
-    /// Build without optimisation: quicker to build, slower to run
+    /// Build with optimisation, as for the droplet: slow to build
     #[arg(long)]
-    debug: bool,
-    /// Build with optimisation (the default)
-    #[arg(long, conflicts_with = "debug")]
     release: bool,
-    /// Use this Mongo server instead of one with demo data; it is only read
+    /// Use this mongod instead of one with demo data; it is only read
     #[arg(long, value_name = "URI")]
     mongo: Option<String>,
     /// How much demo data: 1 is 128 thousand documents
@@ -38,7 +35,7 @@ impl Up {
             anyhow::anyhow!("port {} cannot be used ({error}); choose another with --port, or end what listens there", self.port)
         })?);
         let plan = Plan {
-            release: !self.debug,
+            release: self.release,
             mongo: self.mongo,
             scale: self.scale,
             seed: self.seed,

@@ -3,14 +3,17 @@
 //! This program is small and builds first. It installs what is missing, then hands `up`, `bench` and `e2e` to `silo-stack`, which
 //! runs the real processes.
 
+mod programs;
+mod steps;
 mod test;
 mod tools;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use silo_testkit::say;
 use silo_testkit::tools::workspace;
@@ -39,7 +42,7 @@ enum Verb {
     /// Measure size and speed, and print tables
     #[command(disable_help_flag = true)]
     Bench(Rest),
-    /// Install the pinned tools into target/tools
+    /// Install the pinned tools
     Tools,
 }
 
@@ -54,9 +57,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Verb::Up(rest) => up(&rest),
         Verb::Test(test) => test.run(),
-        Verb::E2e(rest) => {
-            tools::install(tools::FOR_TEST).and_then(|()| become_stack("e2e", &rest))
-        }
+        Verb::E2e(rest) => tools::install(tools::FOR_E2E).and_then(|()| become_stack("e2e", &rest)),
         Verb::Droplet(rest) => {
             tools::install(tools::FOR_DROPLET).and_then(|()| become_stack("droplet", &rest))
         }
@@ -89,26 +90,26 @@ fn up(rest: &Rest) -> Result<()> {
     become_stack("up", rest)
 }
 
-/// Builds `silo-stack` and replaces this process with it, so that Ctrl-C and exit codes need no passing on.
+/// Builds everything and replaces this process with `silo-stack`, so that Ctrl-C and exit codes need no passing on.
 fn become_stack(verb: &str, rest: &Rest) -> Result<()> {
-    let mut cargo = stack(verb);
-    let error = cargo.args(&rest.arguments).exec();
-    Err(error).context("cannot start cargo")
+    say::step("building (the first time takes some minutes)");
+    let status = Command::new("cargo")
+        .args(["build", "--locked", "--workspace", "--bins"])
+        .current_dir(workspace())
+        .status()
+        .context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the workspace does not build; cargo said why above");
+    }
+    let error = stack(verb).args(&rest.arguments).exec();
+    Err(error).context("cannot start silo-stack")
 }
 
-/// The command that builds and runs `silo-stack`.
+/// The command that runs `silo-stack`, which has been built.
 fn stack(verb: &str) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args([
-            "run",
-            "--locked",
-            "--quiet",
-            "--package",
-            "silo-stack",
-            "--",
-            verb,
-        ])
-        .current_dir(workspace());
-    cargo
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from);
+    let mut stack = Command::new(target.join("debug/silo-stack"));
+    stack.arg(verb).current_dir(workspace());
+    stack
 }

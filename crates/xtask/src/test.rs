@@ -9,6 +9,8 @@ use clap::Args;
 use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 
+use crate::programs;
+use crate::steps::Steps;
 use crate::tools;
 
 /// What to test.
@@ -23,69 +25,92 @@ pub struct Test {
 }
 
 impl Test {
-    /// Runs every step; the first that fails ends it.
+    /// Runs every step; the first that fails ends it. The images are built while tests wait for servers.
     pub fn run(self) -> Result<()> {
-        tools::install(tools::FOR_TEST)?;
-        let cargo = |arguments: &[&str]| {
-            let mut cargo = Command::new("cargo");
-            cargo.args(arguments).current_dir(workspace());
-            cargo
-        };
-        step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
-        step(
-            "clippy",
-            &mut cargo(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--locked",
-                "--quiet",
-                "--",
-                "--deny",
-                "warnings",
-            ]),
-        )?;
-        let mut doc = cargo(&[
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-            "--locked",
-            "--quiet",
-        ]);
-        step("rustdoc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
-        step(
-            "unit and API tests",
-            &mut cargo(&["test", "--workspace", "--locked", "--quiet"]),
-        )?;
-        caddyfile()?;
-        ops()?;
-        if self.no_browser {
-            say::skipped("the browser test", "--no-browser was given");
-        } else {
-            step("the browser test", &mut crate::stack("e2e"))?;
-        }
-        self.in_docker()?;
+        let steps = Steps::default();
+        let outcome = self.all(&steps);
+        steps.print();
+        outcome?;
         say::done("all tests passed");
         Ok(())
     }
 
-    /// What needs Compose or an engine, where they can be had.
-    fn in_docker(&self) -> Result<()> {
+    fn all(&self, steps: &Steps) -> Result<()> {
+        steps.time("tools", || tools::install(tools::FOR_TEST))?;
+        steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+        let programs = steps.time("compiling tests", programs::compile)?;
+        std::thread::scope(|scope| {
+            let images = scope.spawn(|| self.images(steps));
+            let tests = self.beside_images(steps, &programs);
+            let images = images
+                .join()
+                .unwrap_or_else(|_| bail!("building images panicked"));
+            tests?;
+            let Some(ready) = images? else { return Ok(()) };
+            compose_files(steps, &ready)?;
+            let mut droplet = crate::stack("droplet");
+            steps.run("everything in Docker", droplet.arg("--no-build"))
+        })
+    }
+
+    /// What needs no images.
+    fn beside_images(&self, steps: &Steps, programs: &[programs::Program]) -> Result<()> {
+        steps.time("unit and API tests", || programs::run(programs))?;
+        if self.no_browser {
+            say::skipped("the browser test", "--no-browser was given");
+        } else {
+            steps.run("browser test", &mut crate::stack("e2e"))?;
+        }
+        let clippy = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+        ];
+        let mut clippy = cargo(&clippy);
+        steps.run("clippy", clippy.args(["--", "--deny", "warnings"]))?;
+        let doc = [
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ];
+        let mut doc = cargo(&doc);
+        doc.args(["--locked", "--quiet"]);
+        steps.run("rustdoc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+        steps.time("lints", || {
+            caddyfile()?;
+            ops()
+        })
+    }
+
+    /// Builds the images, where Docker is available; `None` where it is not.
+    fn images(&self, steps: &Steps) -> Result<Option<Docker>> {
         let left_out = |why: &str| {
             say::skipped("docker-compose.yml", why);
             say::skipped("everything in Docker", why);
-            Ok(())
+            Ok(None)
         };
         if self.no_docker {
             return left_out("--no-docker was given");
         }
-        if let Err(error) = tools::install(tools::FOR_DROPLET) {
+        if let Err(error) = steps.time("tools for Docker", || tools::install(tools::FOR_DROPLET)) {
             return left_out(&format!("{error:#}"));
         }
-        compose()?;
-        step("everything in Docker", &mut crate::stack("droplet"))
+        let mut build = crate::stack("droplet");
+        steps.run("building images", build.arg("--build-only"))?;
+        Ok(Some(Docker))
     }
+}
+
+/// That Docker is available here and the images are built.
+struct Docker;
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments).current_dir(workspace());
+    cargo
 }
 
 fn caddyfile() -> Result<()> {
@@ -152,7 +177,11 @@ fn ops() -> Result<()> {
     Ok(())
 }
 
-/// What Compose makes of its file, in each of the versions that are here.
+/// `docker-compose.yml` is read by each version of Compose that is installed.
+fn compose_files(steps: &Steps, _docker: &Docker) -> Result<()> {
+    steps.time("docker-compose.yml", compose)
+}
+
 fn compose() -> Result<()> {
     let installed = Tool::Compose.path();
     let nothing = tempfile::NamedTempFile::with_prefix("silo-env-")?;
@@ -184,21 +213,6 @@ fn compose() -> Result<()> {
             quiet_step(&name, &mut config)?;
         }
     }
-    Ok(())
-}
-
-fn step(name: &str, command: &mut Command) -> Result<()> {
-    say::step(name);
-    let status = command.status().with_context(|| {
-        format!(
-            "{name}: cannot start {}",
-            command.get_program().to_string_lossy()
-        )
-    })?;
-    if !status.success() {
-        bail!("{name}: failed ({status})");
-    }
-    say::done(name);
     Ok(())
 }
 

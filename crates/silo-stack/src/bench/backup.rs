@@ -1,5 +1,6 @@
-//! What a backup costs: time, CPU and memory of `silo-backup run`, which reads, stores, reads back and compares; beside the later stages
-//! alone of what it replaces (`mongodump --archive --gzip | rclone rcat`), because mongodump cannot be had everywhere; and of a restore.
+//! Time, CPU and memory of `silo-backup run` and `restore` on the real mongod and Ceph RGW, beside what they replace: `mongodump --archive --gzip |
+//! rclone rcat`, and mongorestore from a local file. `MONGO_TOOLS` or the `PATH` has the stock tools. Without mongodump its peer is `gzip | rclone
+//! rcat` of the same archive alone, which leaves out reading the database; without mongorestore a restore has no peer.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,10 +14,10 @@ use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::Demo;
-use silo_testkit::mongo::{self, MongoServer};
-use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use silo_testkit::mongo::MongoServer;
+use silo_testkit::s3::Storage;
 use silo_testkit::say;
-use silo_testkit::tools::Tool;
+use silo_testkit::tools::{Tool, stock_tool};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -24,7 +25,7 @@ use super::{mib, row, spent};
 use crate::build::build;
 use crate::stack::DATABASE;
 
-/// How often each is done; the median is told.
+/// Number of runs; the median is reported.
 const TIMES: usize = 3;
 const BUCKET: &str = "backups";
 /// How much is in one document of the large set.
@@ -42,7 +43,7 @@ struct Cost {
 struct Bench {
     program: PathBuf,
     mongo: MongoServer,
-    s3: S3Server,
+    s3: Storage,
     folder: TempDir,
 }
 
@@ -70,8 +71,8 @@ pub(super) async fn run(scale: f64, megabytes: usize) -> Result<()> {
 
 impl Bench {
     async fn start(program: &Path) -> Result<Self> {
-        let mongo = MongoServer::start_with_users(mongo::Kind::Rust, DATABASE).await?;
-        let s3 = S3Server::start(Kind::Files).await?;
+        let mongo = MongoServer::start_with_accounts(DATABASE).await?;
+        let s3 = Storage::new().await?;
         let bench = Self {
             program: program.into(),
             mongo,
@@ -83,12 +84,12 @@ impl Bench {
     }
 
     fn spaces(&self) -> Result<Spaces> {
-        let (key, secret) = (Secret::new(KEY), Secret::new(SECRET));
+        let account = &self.s3.account;
         let endpoint = Endpoint {
             url: self.s3.url(),
             region: "us-east-1".into(),
-            key,
-            secret,
+            key: Secret::new(&account.key),
+            secret: Secret::new(&account.secret),
             addressing: Addressing::Path,
         };
         Ok(Spaces::new(&endpoint, Limits::default())?)
@@ -125,21 +126,26 @@ impl Bench {
         }
         let silo = show(&format!("silo-backup run, {name}"), runs);
         let plain = self.plain(&made).await?;
-        let mut stages = Vec::new();
+        let mut peers = Vec::new();
+        let dump = stock_tool("mongodump");
         for _ in 0..TIMES {
-            stages.push(self.stages(&plain).await?);
+            peers.push(match &dump {
+                Some(mongodump) => self.dump(mongodump).await?,
+                None => self.stages(&plain).await?,
+            });
         }
-        let stages = show(
-            &format!("gzip -6 | rclone rcat, {name} as an archive"),
-            stages,
-        );
-        let ratio = |a: Duration, b: Duration| format!("{:.2}", a.as_secs_f64() / b.as_secs_f64());
-        row(
-            "silo, all of it / those two stages alone",
-            &[ratio(silo.wall, stages.wall), ratio(silo.cpu, stages.cpu)],
-        );
-        let mut restores = Vec::new();
-        let mut rate = 0;
+        let peer = if dump.is_some() {
+            "mongodump --gzip | rclone rcat"
+        } else {
+            "gzip -6 | rclone rcat of the archive alone (mongodump is not installed)"
+        };
+        let peer = show(&format!("{peer}, {name}"), peers);
+        ratios("backup: silo / peer", &silo, &peer);
+        self.measure_restore(name, &plain).await
+    }
+
+    async fn measure_restore(&self, name: &str, plain: &Path) -> Result<()> {
+        let (mut restores, mut rate) = (Vec::new(), 0);
         for at in 0..TIMES {
             let (to, database) = (self.mongo.uri(), format!("back_{at}"));
             let (cost, restored) = self
@@ -148,19 +154,31 @@ impl Bench {
             rate = restored["documents"].as_u64().unwrap_or(0) * 1000
                 / restored["tookMs"].as_u64().unwrap_or(1).max(1);
             restores.push(cost);
-            self.mongo
-                .client()
-                .await?
-                .database(&database)
-                .drop()
-                .await?;
+            self.forget(&database).await?;
         }
-        show(&format!("silo-backup restore, {name}"), restores);
+        let silo = show(&format!("silo-backup restore, {name}"), restores);
         row(
             "documents restored and compared a second",
             &[rate.to_string()],
         );
+        let Some(mongorestore) = stock_tool("mongorestore") else {
+            say::skipped("mongorestore as a peer", "it is not installed");
+            return Ok(());
+        };
+        let mut peers = Vec::new();
+        for at in 0..TIMES {
+            let database = format!("peer_{at}");
+            peers.push(self.stock_restore(&mongorestore, plain, &database).await?);
+            self.forget(&database).await?;
+        }
+        let peer = show(&format!("mongorestore from a local file, {name}"), peers);
+        ratios("restore: silo / mongorestore", &silo, &peer);
         Ok(())
+    }
+
+    async fn forget(&self, database: &str) -> Result<()> {
+        let client = self.mongo.client().await?;
+        Ok(client.database(database).drop().await?)
     }
 
     /// One command of silo-backup, and what it said.
@@ -172,8 +190,8 @@ impl Bench {
             .env_clear()
             .env("MONGODB_CONNECTION_STRING", self.mongo.backup_uri())
             .env("SPACES_ENDPOINT", self.s3.url())
-            .env("SPACES_KEY", KEY)
-            .env("SPACES_SECRET", SECRET)
+            .env("SPACES_KEY", &self.s3.account.key)
+            .env("SPACES_SECRET", &self.s3.account.secret)
             .env("BACKUP_BUCKET", BUCKET)
             .env("BACKUP_EXPECTED", "none")
             .env("BACKUP_FOLDER", self.folder.path())
@@ -217,28 +235,80 @@ impl Bench {
 
     /// Compressing and uploading alone, by stock tools.
     async fn stages(&self, plain: &Path) -> Result<Cost> {
+        let mut gzip = Command::new("gzip");
+        gzip.args(["-6", "-c"]).arg(plain);
+        self.upload(gzip).await
+    }
+
+    /// What people do without Silo.
+    async fn dump(&self, mongodump: &Path) -> Result<Cost> {
+        let mut dump = Command::new(mongodump);
+        dump.arg(format!("--uri={}", self.mongo.uri()))
+            .arg(format!("--db={DATABASE}"))
+            .args(["--archive", "--gzip", "--quiet"]);
+        self.upload(dump).await
+    }
+
+    /// A program whose output `rclone rcat` stores.
+    async fn upload(&self, mut from: Command) -> Result<Cost> {
         let began = Instant::now();
-        let mut gzip = Command::new("gzip")
-            .args(["-6", "-c"])
-            .arg(plain)
+        let mut from = from
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()?;
-        let from: Stdio = gzip.stdout.take().context("gzip writes")?.try_into()?;
+        let pipe: Stdio = from.stdout.take().context("it writes")?.try_into()?;
+        let account = &self.s3.account;
         let remote = format!(
-            ":s3,provider=Other,access_key_id={KEY},secret_access_key={SECRET},endpoint=\"{}\",force_path_style=true:{BUCKET}/peer.gz",
+            ":s3,provider=Ceph,access_key_id={},secret_access_key={},endpoint=\"{}\",force_path_style=true:{BUCKET}/peer.gz",
+            account.key,
+            account.secret,
             self.s3.url()
         );
         let mut rclone = Command::new(Tool::Rclone.installed()?)
             .args(["rcat", "--config", "/dev/null", &remote])
-            .stdin(from)
+            .stdin(pipe)
             .stderr(Stdio::null())
+            .kill_on_drop(true)
             .spawn()?;
-        let cost = watch(&mut [&mut gzip, &mut rclone], began).await?;
-        if !(gzip.wait().await?.success() && rclone.wait().await?.success()) {
-            bail!("gzip | rclone failed");
+        let cost = watch(&mut [&mut from, &mut rclone], began).await?;
+        if !(from.wait().await?.success() && rclone.wait().await?.success()) {
+            bail!("the peer of the backup failed");
         }
         Ok(cost)
     }
+
+    async fn stock_restore(
+        &self,
+        mongorestore: &Path,
+        plain: &Path,
+        database: &str,
+    ) -> Result<Cost> {
+        let began = Instant::now();
+        let mut restore = Command::new(mongorestore)
+            .arg(format!("--uri={}", self.mongo.uri()))
+            .arg(format!("--archive={}", plain.display()))
+            .arg(format!("--nsFrom={DATABASE}.*"))
+            .arg(format!("--nsTo={database}.*"))
+            .args(["--stopOnError", "--quiet"])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let cost = watch(&mut [&mut restore], began).await?;
+        if !restore.wait().await?.success() {
+            bail!("mongorestore failed");
+        }
+        Ok(cost)
+    }
+}
+
+/// Prints how much of the peer's time and CPU Silo takes.
+fn ratios(name: &str, silo: &Cost, peer: &Cost) {
+    let ratio = |a: Duration, b: Duration| format!("{:.2}", a.as_secs_f64() / b.as_secs_f64());
+    row(
+        name,
+        &[ratio(silo.wall, peer.wall), ratio(silo.cpu, peer.cpu)],
+    );
 }
 
 /// Looks at processes until all have ended, and adds up what they cost.

@@ -16,11 +16,12 @@ const DEBIAN: &str = "silo-local/debian:bookworm";
 /// The label of an image that holds something of this workspace.
 const OWN: &str = "silo.made-of";
 /// Each image by the name that the Dockerfile or Compose uses, and what it is made by.
-const IMAGES: [(&str, &str); 5] = [
+const IMAGES: [(&str, &str); 6] = [
     ("rust:1.95-bookworm", "rust"),
     ("gcr.io/distroless/cc-debian12:nonroot", "runtime"),
     ("caddy:2.11.7", "caddy"),
-    ("mongo:8.0.17", "mongo"),
+    ("mongo:8.0.29", "mongo"),
+    ("chrislusf/seaweedfs:4.48", "seaweedfs"),
     ("mongo-express:1.0.2", "mongo-express"),
 ];
 
@@ -150,9 +151,19 @@ async fn context(name: &str) -> Result<TempDir> {
             }
         }
         "caddy" => put(Tool::Caddy.installed()?, "caddy")?,
+        "seaweedfs" => put(Tool::SeaweedFs.installed()?, "weed")?,
         "mongo" => {
-            put(Tool::SecantusRust.installed()?, "secantusd-rs")?;
-            put(crate::build::stand_in()?, "mongod-stand-in")?;
+            put(Tool::Mongod.installed()?, "mongod")?;
+            let modules = Tool::Mongosh.installed()?;
+            let copied = command(&["cp", "--recursive"])
+                .args([modules, folder.path().join("node_modules")])
+                .status()
+                .await?;
+            if !copied.success() {
+                bail!("mongosh could not be copied");
+            }
+            let entrypoint = "crates/silo-testkit/images/docker-entrypoint.sh";
+            put(workspace().join(entrypoint), "docker-entrypoint.sh")?;
         }
         _ => {}
     }

@@ -49,8 +49,10 @@ impl Engine {
         }
         say::step("starting a Docker engine");
         let log = tempfile::NamedTempFile::with_prefix("silo-dockerd-")?;
-        let mut command = Command::new("dockerd");
+        // Nice, so that building images leaves the processor to tests that run at the same time.
+        let mut command = Command::new("nice");
         command
+            .args(["-n", "10", "dockerd"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.reopen()?)

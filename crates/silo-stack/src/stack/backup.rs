@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use silo_testkit::s3::{KEY, SECRET};
 use silo_testkit::say;
 use silo_testkit::wait::wait_for;
 
@@ -22,7 +21,7 @@ impl Stack {
     /// up: a backup writes in its database `silo`.
     pub(super) async fn start_backup(&mut self, binaries: &Path) -> Result<String> {
         let s3 = self.s3().context("storage is started first")?;
-        client(&s3)?.create_bucket(BUCKET).await?;
+        client(s3)?.create_bucket(BUCKET).await?;
         let nobody = || "mongodb://127.0.0.1:1/?directConnection=true".to_owned();
         let (uri, drills) = self.mongo.as_ref().map_or_else(
             || (nobody(), nobody()),
@@ -33,9 +32,9 @@ impl Stack {
             ("MONGODB_CONNECTION_STRING", uri),
             ("DRILL_CONNECTION_STRING", drills),
             ("MONGODB_NAME", DATABASE.into()),
-            ("SPACES_ENDPOINT", s3),
-            ("SPACES_KEY", KEY.into()),
-            ("SPACES_SECRET", SECRET.into()),
+            ("SPACES_ENDPOINT", s3.url()),
+            ("SPACES_KEY", s3.account().key.clone()),
+            ("SPACES_SECRET", s3.account().secret.clone()),
             ("BACKUP_BUCKET", BUCKET.into()),
             ("BACKUP_FOLDER", folder),
         ];
@@ -43,7 +42,7 @@ impl Stack {
             .start_service("silo-backup", binaries, &settings)
             .await?;
         if self.mongo.is_none() {
-            say::skipped("the first backup", "the given Mongo server is only read");
+            say::skipped("the first backup", "the given mongod is only read");
             return Ok(bind);
         }
         say::step("waiting for the first backup, which is restored to see");

@@ -28,7 +28,7 @@ pub(super) async fn load(demo: &Demo, mongo: &MongoServer) -> Result<()> {
         }
     })
     .await
-    .context("the Mongo server did not take the demo data")?;
+    .context("mongod did not take the demo data")?;
     bar.finish_and_clear();
     say::done(&format!("{total} documents loaded"));
     Ok(())

@@ -6,7 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use silo_spaces::Spaces;
 use silo_testkit::demo::{BUCKETS, Demo};
-use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use silo_testkit::s3::SeaweedFs;
 use silo_testkit::say;
 
 use super::Stack;
@@ -15,17 +15,16 @@ impl Stack {
     /// Starts the S3 server with the demo objects, and the service that measures it.
     pub(super) async fn start_storage(&mut self, binaries: &Path, db_api: &str) -> Result<String> {
         say::step("starting the S3 server");
-        // The one in memory: it also tells of unfinished uploads, as Spaces does.
         let data = self.folder.path().join("s3");
         std::fs::create_dir_all(&data)?;
-        let s3 = S3Server::start_in(Kind::Memory, &data, None).await?;
+        let s3 = SeaweedFs::start(&data, None).await?;
         let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
-        put(self.demo.as_ref().unwrap_or(&demo), &s3.url()).await?;
+        put(self.demo.as_ref().unwrap_or(&demo), &s3).await?;
         let folder = self.folder.path().join("storage").display().to_string();
         let settings = [
             ("SPACES_ENDPOINT", s3.url()),
-            ("SPACES_KEY", KEY.into()),
-            ("SPACES_SECRET", SECRET.into()),
+            ("SPACES_KEY", s3.account().key.clone()),
+            ("SPACES_SECRET", s3.account().secret.clone()),
             ("STORAGE_FOLDER", folder),
             ("DB_API_URL", format!("http://{db_api}")),
         ];
@@ -36,12 +35,12 @@ impl Stack {
 }
 
 /// A client of the S3 server.
-pub(super) fn client(url: &str) -> Result<Spaces> {
-    silo_demo::client(url, KEY, SECRET)
+pub(super) fn client(s3: &SeaweedFs) -> Result<Spaces> {
+    silo_demo::client(&s3.url(), &s3.account().key, &s3.account().secret)
 }
 
 /// Puts the demo objects, showing how far it is.
-async fn put(demo: &Demo, url: &str) -> Result<()> {
+async fn put(demo: &Demo, s3: &SeaweedFs) -> Result<()> {
     let total = demo.objects().len();
     say::step(&format!(
         "putting {total} demo objects in {} buckets",
@@ -51,7 +50,7 @@ async fn put(demo: &Demo, url: &str) -> Result<()> {
         "  {bar:40} {pos}/{len} objects, {per_sec}, {eta} left",
     )?;
     let bar = indicatif::ProgressBar::new(total as u64).with_style(style);
-    silo_demo::put(demo, &client(url)?, || bar.inc(1)).await?;
+    silo_demo::put(demo, &client(s3)?, || bar.inc(1)).await?;
     bar.finish_and_clear();
     say::done(&format!("{total} objects put"));
     Ok(())

@@ -50,7 +50,7 @@ pub(super) async fn is_initialised(droplet: &Droplet<'_>) -> Result<()> {
     ensure!(steps.len() >= ACCOUNTS.len() + 4, "{again}");
     let changed: Vec<_> = steps
         .iter()
-        .filter(|step| step["done"] != "unchanged" && !step["what"].to_string().contains("root"))
+        .filter(|step| step["done"] == "created" || step["done"] == "changed")
         .collect();
     ensure!(
         changed.is_empty(),

@@ -108,7 +108,7 @@ pub(super) async fn firewall(droplet: &Droplet<'_>) -> Result<()> {
         return Ok(());
     }
     let internet = Internet::start(droplet).await?;
-    let published = format!("{}::9000", internet.ours);
+    let published = format!("{}::3002", internet.ours);
     // Something that listens; what it is does not matter to a firewall.
     let id = droplet
         .engine
@@ -119,18 +119,8 @@ pub(super) async fn firewall(droplet: &Droplet<'_>) -> Result<()> {
             "--rm",
             "--publish",
             &published,
-            "--entrypoint",
-            "/usr/local/bin/s3s-fs",
             "silo-demo:droplet",
-            "--host",
-            "0.0.0.0",
-            "--port",
-            "9000",
-            "--access-key",
-            "none",
-            "--secret-key",
-            "none",
-            "/var/lib/silo/s3",
+            "services",
         ])
         .await?;
     let outcome = lets_in(droplet, &internet, id.trim()).await;
@@ -145,7 +135,7 @@ pub(super) async fn firewall(droplet: &Droplet<'_>) -> Result<()> {
 }
 
 async fn lets_in(droplet: &Droplet<'_>, internet: &Internet, container: &str) -> Result<()> {
-    let format = "{{(index (index .NetworkSettings.Ports \"9000/tcp\") 0).HostPort}}";
+    let format = "{{(index (index .NetworkSettings.Ports \"3002/tcp\") 0).HostPort}}";
     let port = droplet
         .engine
         .output(&["docker", "inspect", "--format", format, container])
