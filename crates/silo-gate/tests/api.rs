@@ -153,3 +153,22 @@ async fn without_anybody_it_does_not_start_and_a_health_check_tells() {
     service.process.kill().await.unwrap();
     assert_eq!(run(&["healthcheck"], &check).await.status.code(), Some(1));
 }
+
+/// Hashing costs the same for every length; what is too long for a header is refused before anything is hashed.
+#[tokio::test]
+async fn a_password_of_any_length_is_wrong_and_the_gate_goes_on() {
+    let service = start().await;
+    for (at, bytes) in [4_000, 60_000, 1_000_000].into_iter().enumerate() {
+        let password = "x".repeat(bytes);
+        let asked = Client::new()
+            .get(format!("{}/gate/sign-in", service.address))
+            .header("X-Forwarded-For", format!("192.0.2.{at}"))
+            .basic_auth("jeffrey", Some(password));
+        // The connection may be closed while the rest of the header is still on its way.
+        if let Ok(answer) = asked.send().await {
+            assert!(answer.status().is_client_error(), "{bytes}: {answer:?}");
+        }
+        let known = sign_in(&service, "198.51.100.1", Some(PASSWORD)).await;
+        assert_eq!(known.status(), 204, "after {bytes} bytes");
+    }
+}

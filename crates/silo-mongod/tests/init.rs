@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::{Document, doc};
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 use tokio::process::Command;
 
 /// A server with an administrator, and the accounts that are to be there.
@@ -22,9 +22,11 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let server = MongoServer::start_with_users(Kind::Rust, "aesthetic")
-            .await
-            .unwrap();
+        let server = MongoServer::start_with_accounts("aesthetic").await.unwrap();
+        // They are what is to be made here.
+        let admin = server.client().await.unwrap().database("admin");
+        let drop = doc! { "dropAllRolesFromDatabase": 1 };
+        admin.run_command(drop).await.unwrap();
         let root = server.uri();
         let address = root
             .split_once('@')
@@ -64,8 +66,7 @@ impl Stage {
             .args(arguments)
             .env_clear()
             .env("MONGO_ACCOUNTS", lines.join("\n"))
-            .env("MONGO_HOST", &self.address)
-            .env("MONGO_REPLICA_SET", "secantus");
+            .env("MONGO_HOST", &self.address);
         let ended = command.output().await.unwrap();
         let told = String::from_utf8(ended.stdout).unwrap();
         let steps = told
@@ -131,6 +132,12 @@ async fn everything_is_made_once_and_changed_when_it_differs() {
         (Some(0), vec![], vec![]),
         "{log}"
     );
+    // An old mongod is warned of, and used.
+    assert!(
+        made(&steps, "noticed").contains(&"mongod 6.0.5"),
+        "{steps:?}"
+    );
+    assert!(log.contains("no security updates"), "{log}");
 
     let lith = stage.client("client").await;
     let moods = lith.database("aesthetic").collection::<Document>("moods");

@@ -1,17 +1,51 @@
 //! One run at a time: two at once, one that is frozen, one that is dead.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use silo_backup::error::EXIT_BUSY;
 use silo_backup::lease::Lease;
 use silo_mongo::mongodb::bson::{Document, doc};
+use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
-use crate::stage::{Stage, ended};
+use crate::stage::{SOON, Stage, ended};
+
+/// Both begin while nothing holds the lease. Uploading is held up by storage until both have asked for it, so that neither can end first and leave
+/// the lease to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_runs_at_once_exactly_one_publishes() {
+    let mut stage = Stage::filled().await;
+    let is_open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&is_open);
+    let proxy = Proxy::start(&stage.s3.url(), move |_, line| {
+        // Asked again until the gate opens: storage that is busy.
+        if line.starts_with("PUT ") && line.contains("/data/") && !gate.load(Ordering::SeqCst) {
+            Fault::slow_down()
+        } else {
+            Fault::None
+        }
+    })
+    .await
+    .unwrap();
+    stage.set("SPACES_ENDPOINT", proxy.url());
+    let mut runs = [(); 2].map(|()| stage.spawn(&["run", "--quiet"]));
+    let [first, second] = &mut runs;
+    let loser = tokio::select! {
+        ended = first.wait() => (0, ended),
+        ended = second.wait() => (1, ended),
+    };
+    is_open.store(true, Ordering::SeqCst);
+    assert_eq!(loser.1.unwrap().code(), Some(i32::from(EXIT_BUSY)));
+    let winner = tokio::time::timeout(SOON, runs[1 - loser.0].wait()).await;
+    assert_eq!(winner.unwrap().unwrap().code(), Some(0));
+    assert_eq!(stage.manifests().await.len(), 1);
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_at_once_one_publishes() {
+async fn whoever_comes_while_the_lease_is_held_is_told_so() {
     let stage = Stage::filled().await;
     let lease = Lease::take(&stage.client).await.unwrap();
     let (first, second) = (

@@ -1,22 +1,29 @@
 //! Two destinations, encryption, and what is held.
 
-use std::process::Stdio;
-
 use silo_backup::error::{EXIT_HELD, EXIT_REFUSED};
 use silo_mongo::mongodb::bson::{Document, doc};
-use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use silo_testkit::ac::{Role, StandIn};
+use silo_testkit::mongo::Setup;
+use silo_testkit::s3::Storage;
+use silo_testkit::tools::stock_tool;
 
 use crate::stage::{BUCKET, DATABASE, Stage, spaces};
 
-async fn with_copy() -> (Stage, S3Server) {
-    let mut stage = Stage::filled().await;
-    let other = S3Server::start(Kind::Files).await.unwrap();
-    spaces(&other.url()).create_bucket(BUCKET).await.unwrap();
+async fn with_copy() -> (Stage, Storage) {
+    with_copy_on(Stage::filled().await).await
+}
+
+async fn with_copy_on(mut stage: Stage) -> (Stage, Storage) {
+    let other = Storage::with_switch().await.unwrap();
+    spaces(&other.account, &other.url())
+        .create_bucket(BUCKET)
+        .await
+        .unwrap();
     for (name, value) in [
         ("ENDPOINT", other.url()),
         ("BUCKET", BUCKET.into()),
-        ("KEY", KEY.into()),
-        ("SECRET", SECRET.into()),
+        ("KEY", other.account.key.clone()),
+        ("SECRET", other.account.secret.clone()),
     ] {
         stage.set(&format!("BACKUP_COPY_{name}"), value);
     }
@@ -25,7 +32,7 @@ async fn with_copy() -> (Stage, S3Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_destination_that_fails_does_not_spoil_the_other() {
-    let (stage, mut other) = with_copy().await;
+    let (stage, other) = with_copy().await;
     stage.backup().await;
     stage.json(&["verify", "--copy"]).await;
     let list = stage.json(&["list"]).await;
@@ -33,7 +40,7 @@ async fn one_destination_that_fails_does_not_spoil_the_other() {
         list[0]["destinations"],
         serde_json::json!(["primary", "copy"])
     );
-    other.stop().await.unwrap();
+    other.switch_off();
     let made = stage
         .run(&["run", "--json", "--quiet"])
         .await
@@ -68,8 +75,8 @@ async fn one_destination_that_fails_does_not_spoil_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_copy_alone_is_enough_to_restore() {
-    let (mut stage, _other) = with_copy().await;
-    stage.s3.stop().await.unwrap();
+    let (stage, _other) = with_copy().await;
+    stage.s3.switch_off();
     let made = stage
         .run(&["run", "--json", "--quiet"])
         .await
@@ -127,21 +134,6 @@ async fn an_encrypted_backup_needs_no_private_key_to_be_made_and_one_to_be_resto
         .await;
 
     // With stock tools it is decrypted and decompressed to what begins as mongodump's archives do.
-    let tools = ["age", "zstd"].map(|tool| {
-        std::process::Command::new(tool)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok()
-    });
-    if tools != [true, true] {
-        silo_testkit::say::skipped(
-            "decrypting with stock tools",
-            "age or zstd is not installed",
-        );
-        return;
-    }
     let stored = stage
         .read(&format!("backups/mongo/data/{id}.archive.zst.age"))
         .await;
@@ -159,6 +151,25 @@ async fn an_encrypted_backup_needs_no_private_key_to_be_made_and_one_to_be_resto
         "{}",
         String::from_utf8_lossy(&plain.stderr)
     );
+    let Some(mongorestore) = stock_tool("mongorestore") else {
+        silo_testkit::say::skipped("restoring with mongorestore", "it is not installed");
+        return;
+    };
+    std::fs::write(stage.folder.path().join("plain"), plain.stdout).unwrap();
+    let restored = std::process::Command::new(mongorestore)
+        .args(["--archive=plain", "--stopOnError", "--nsFrom=aesthetic.*"])
+        .arg("--nsTo=stock.*")
+        .arg(format!("--uri={owner}"))
+        .current_dir(stage.folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success(), "{said}");
+    for (name, documents) in [("users", 300), ("moods", 1200), ("paintings", 50)] {
+        let stock = stage.client.database("stock").collection::<Document>(name);
+        let count = stock.count_documents(doc! {}).await.unwrap();
+        assert_eq!(count, documents, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,5 +226,50 @@ async fn what_is_not_as_expected_is_held_until_somebody_accepts_it() {
     assert!(
         empty["held"].to_string().contains("not one document"),
         "{empty}"
+    );
+}
+
+/// Whatever becomes of the archives, a run whose manifest is nowhere has failed: it is recorded as failed, and nothing is pruned for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_publishes_nowhere_has_failed() {
+    let (mut stage, _other) = with_copy_on(Stage::with(Setup::default().fail_points()).await).await;
+    stage.fill("moods", 100).await;
+    let webhook = StandIn::start(Role::Http).await.unwrap();
+    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    // The database does not take the record that comes before each manifest (disk full: OutOfDiskSpace).
+    let full = doc! { "errorCode": 14031, "namespace": "silo.backups" };
+    stage
+        .mongo
+        .fail_commands(&["update"], 2, full)
+        .await
+        .unwrap();
+    let failed = stage.run(&["run", "--json", "--quiet"]).await;
+    assert_eq!(stage.mongo.stop_failing().await.unwrap(), 2);
+    let failed = failed.ends_with(1).value();
+    assert!(
+        failed["error"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("remembering a backup"),
+        "{failed}"
+    );
+    assert_eq!(stage.manifests().await, Vec::<String>::new());
+    let status = stage.run(&["status", "--json"]).await.ends_with(1).value();
+    assert_eq!(
+        (
+            &status["lastAttempt"]["outcome"],
+            &status["lastAttempt"]["failures"]
+        ),
+        (&"failed".into(), &1.into()),
+        "{status}"
+    );
+    assert_eq!(webhook.received().len(), 1);
+    // The next one is good, in both.
+    let made = stage.json(&["run"]).await;
+    assert_eq!(made["good"], true, "{made}");
+    let list = stage.json(&["list"]).await;
+    assert_eq!(
+        list[0]["destinations"],
+        serde_json::json!(["primary", "copy"])
     );
 }

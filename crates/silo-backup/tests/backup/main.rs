@@ -14,6 +14,7 @@ mod pruned;
 mod restores;
 mod round_trip;
 mod secrets;
+mod server_faults;
 mod service;
 mod stage;
 mod tampered;

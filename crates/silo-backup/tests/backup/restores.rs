@@ -354,3 +354,40 @@ async fn who_was_deleted_since_does_not_come_back() {
         "the tombstone comes along"
     );
 }
+
+/// A database with stored JavaScript, and a target that has a collection which the backup has not: everything that was live is set aside, and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_takes_stored_javascript_and_sets_aside_what_the_backup_has_not() {
+    let stage = Stage::filled().await;
+    let script = doc! { "_id": "twice", "value": "function (x) { return 2 * x }" };
+    let scripts = stage.database().collection::<Document>("system.js");
+    scripts.insert_one(script).await.unwrap();
+    stage.backup().await;
+    stage.fill("afterwards", 5).await;
+    let owner = stage.mongo.uri();
+    stage
+        .json(&["restore", "latest", "--to", &owner, "--database", "back"])
+        .await;
+    assert_eq!(count(&stage, "back", "system.js").await, 1);
+    let on = [
+        "--database",
+        DATABASE,
+        "--to",
+        &owner,
+        "--confirm",
+        DATABASE,
+    ];
+    let swap = [&["swap", "--restored", "back"][..], &on].concat();
+    let swapped = stage
+        .run(&[&swap[..], &["--json", "--quiet"]].concat())
+        .await;
+    let swapped = swapped.good();
+    let kept = swapped["kept"].as_str().unwrap().to_owned();
+    assert_eq!(count(&stage, DATABASE, "afterwards").await, 0);
+    assert_eq!(count(&stage, &kept, "afterwards").await, 5);
+    assert_eq!(count(&stage, DATABASE, "system.js").await, 1);
+    assert_eq!(count(&stage, DATABASE, "moods").await, 1200);
+    stage.json(&[&["unswap"][..], &on].concat()).await;
+    assert_eq!(count(&stage, DATABASE, "afterwards").await, 5);
+    assert_eq!(count(&stage, DATABASE, "system.js").await, 1);
+}

@@ -1,14 +1,18 @@
 //! The service over HTTP: how backups stand, runs that are asked for and runs that are due.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
+use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::ac::{Manner, Role, StandIn};
+use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::service::{Reply, Service, assert_described};
 use silo_testkit::wait::wait_for;
 
-use crate::stage::Stage;
+use crate::stage::{BUCKET, Stage};
 
 /// A run and what is measured after it take this long only when something hangs.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -65,7 +69,7 @@ async fn a_missed_night_is_caught_up_and_drilled_and_the_rest_is_told() {
             &backups["backups"][0]["state"],
             &backups["backups"][0]["consistency"]
         ),
-        (&1.into(), &"verified".into(), &"fuzzy".into())
+        (&1.into(), &"verified".into(), &"snapshot".into())
     );
     assert!(
         backups["backups"][0]["why"]
@@ -168,7 +172,7 @@ async fn without_storage_the_last_good_backup_is_stale_and_comes_back() {
     service
         .until(LIMIT, "/api/backup/status", |reply| reply.status == 200)
         .await;
-    stage.s3.stop().await.unwrap();
+    stage.s3.switch_off();
     // What is asked for fails, is told, and is measured again.
     ask(&service, "/api/backup/run").await;
     let stale = service
@@ -184,11 +188,18 @@ async fn without_storage_the_last_good_backup_is_stale_and_comes_back() {
         "{stale:#?}"
     );
     let metrics = service.get("/metrics").await.text;
-    assert!(!metrics.contains("silo-demo-secret") && !service.log().contains("silo-demo-secret"));
+    let secret = &stage.s3.account.secret;
+    assert!(!metrics.contains(secret) && !service.log().contains(secret));
+}
+
+/// The lines of what a receiver was sent.
+fn lines(receiver: &StandIn) -> Vec<String> {
+    let received = receiver.received();
+    received.into_iter().map(|request| request.line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_is_told_that_a_run_began_and_how_it_ended() {
+async fn pings_say_that_a_run_began_and_how_it_ended_and_the_webhook_says_what_is_wrong() {
     let mut stage = Stage::filled().await;
     let (ping, webhook) = (
         StandIn::start(Role::Http).await.unwrap(),
@@ -199,12 +210,49 @@ async fn somebody_is_told_that_a_run_began_and_how_it_ended() {
         "BACKUP_WEBHOOK_URL",
         format!("{}/hook-secret", webhook.url()),
     );
-    stage.backup().await;
-    // Neither takes it any more: the backup is good all the same, and that nobody was told is told.
+    let id = stage.backup().await;
+    assert_eq!(lines(&ping), ["POST /ping-me/start", "POST /ping-me"]);
+    let success = &ping.received()[1].body;
+    assert!(
+        success.starts_with(&format!("{id}: 1550 documents, ")),
+        "{success}"
+    );
+    assert_eq!(lines(&webhook), Vec::<String>::new(), "nothing is wrong");
+
+    stage.set("BACKUP_BUCKET", "no-such-bucket");
+    stage.run(&["run"]).await.ends_with(1);
+    assert_eq!(
+        lines(&ping)[2..],
+        ["POST /ping-me/start", "POST /ping-me/fail"]
+    );
+    let failure = &ping.received()[3].body;
+    assert!(failure.starts_with("the backup failed: "), "{failure}");
+    let [told] = &webhook.received()[..] else {
+        panic!("{:?}", webhook.received());
+    };
+    assert_eq!(told.line, "POST /hook-secret");
+    let told: Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!(
+        (&told["source"], &told["code"], &told["detail"]),
+        (
+            &"silo-backup".into(),
+            &"no_such_bucket".into(),
+            &failure.as_str().into()
+        ),
+        "{told}"
+    );
+    for field in ["text", "content"] {
+        let text = told[field].as_str().unwrap();
+        assert_eq!(text, format!("silo-backup: {failure}"));
+    }
+    assert!(
+        told["at"].as_str().is_some_and(|at| at.ends_with('Z')),
+        "{told}"
+    );
+
+    // Nobody takes it any more: that is in the log, without the address, which is a secret.
     ping.behave(Manner::Fail(500));
     webhook.behave(Manner::Fail(500));
-    stage.backup().await;
-    stage.set("BACKUP_BUCKET", "no-such-bucket");
     let failed = stage.run(&["run"]).await;
     failed.ends_with(1);
     assert!(
@@ -215,28 +263,133 @@ async fn somebody_is_told_that_a_run_began_and_how_it_ended() {
     );
     assert!(
         !failed.stderr.contains("hook-secret") && !failed.stderr.contains("ping-me"),
-        "an address is a secret: {failed:#?}"
+        "{failed:#?}"
+    );
+}
+
+/// Without an account that may make databases no drill is scheduled; one that is asked for fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_drill_account_no_drill_is_scheduled() {
+    let mut stage = Stage::filled().await;
+    stage.environment.remove("DRILL_CONNECTION_STRING");
+    let webhook = StandIn::start(Role::Http).await.unwrap();
+    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    let service = serve(&stage).await;
+    let made = service
+        .until(LIMIT, "/api/backup/status", |reply| {
+            data(reply)["lastGood"]["documents"] == 1550 && data(reply)["running"].is_null()
+        })
+        .await;
+    assert_eq!(data(&made)["drillOverdue"], Value::Null);
+    // What the schedule does after a backup has been done when another one has been made.
+    run_to_its_end(&service).await;
+    assert_eq!(webhook.received(), []);
+    assert!(
+        service.log().contains("no drills are scheduled"),
+        "{}",
+        service.log()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_a_run_at_once_and_leaves_nothing() {
-    let stage = Stage::filled().await;
-    let mut service = serve(&stage).await;
-    // It catches up at once; told to end in the middle of it.
-    wait_for(LIMIT, || async {
-        (!data(&service.get("/api/backup/status").await)["running"].is_null()).then_some(())
+async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_nothing() {
+    let mut stage = Stage::filled().await;
+    stage.set("DRILL_CONNECTION_STRING", stage.mongo.reader_uri());
+    let webhook = StandIn::start(Role::Http).await.unwrap();
+    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    let archives = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&archives);
+    let proxy = Proxy::start(&stage.s3.url(), move |_, line| {
+        seen.fetch_add(
+            u64::from(line.starts_with("GET ") && line.contains("/data/")),
+            Ordering::SeqCst,
+        );
+        Fault::None
     })
     .await
     .unwrap();
+    stage.set("SPACES_ENDPOINT", proxy.url());
+    let service = serve(&stage).await;
+    wait_for(LIMIT, || async {
+        (!webhook.received().is_empty()).then_some(())
+    })
+    .await
+    .unwrap();
+    let told = &webhook.received()[0].body;
+    assert!(
+        told.contains("not_authorized") && told.contains("the drill could not be made"),
+        "{told}"
+    );
+    // Each of these runs wakes the scheduler, which would make a drill that is due.
+    for _ in 0..2 {
+        run_to_its_end(&service).await;
+    }
+    assert_eq!(webhook.received().len(), 1, "{:?}", webhook.received());
+    let read_back = 3;
+    assert_eq!(
+        archives.load(Ordering::SeqCst),
+        read_back,
+        "each of three backups is read back once, and no drill has read one"
+    );
+}
+
+/// Asks for a backup, and waits until it has ended and nothing else runs.
+async fn run_to_its_end(service: &Service) {
+    let begun = wait_for(LIMIT, || async {
+        let begun = ask(service, "/api/backup/run").await;
+        (begun.status == 202).then(|| begun.json()["id"].as_str().unwrap().to_owned())
+    });
+    let path = format!("/api/backup/jobs/{}", begun.await.unwrap());
+    service
+        .until(LIMIT, &path, |reply| data(reply)["state"] == "done")
+        .await;
+    service
+        .until(LIMIT, "/api/backup/status", |reply| {
+            data(reply)["running"].is_null()
+        })
+        .await;
+}
+
+/// SIGTERM while parts of an upload are on their way: the upload is aborted, nothing is published, the lease is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_in_the_middle_of_an_upload_leaves_nothing() {
+    let mut stage = Stage::filled().await;
+    stage.fill_incompressible(20).await;
+    // The third part is not answered until the service has been told to end.
+    let (sent, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let proxy = Proxy::start(&stage.s3.url(), move |_, line| {
+        if line.starts_with("PUT ") && line.contains("partNumber=3") {
+            sent.send(()).unwrap();
+            Fault::Delay(Duration::from_secs(600))
+        } else {
+            Fault::None
+        }
+    })
+    .await
+    .unwrap();
+    stage.set("SPACES_ENDPOINT", proxy.url());
+    let mut service = serve(&stage).await;
+    tokio::time::timeout(LIMIT, arrived.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    let before = stage.spaces.unfinished(BUCKET).await.unwrap();
+    assert_eq!(before.len(), 1, "an upload is under way");
     let status = service.process.stop(Duration::from_secs(9)).await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", service.log());
+    assert_eq!(stage.spaces.unfinished(BUCKET).await.unwrap(), []);
+    assert_eq!(stage.manifests().await, Vec::<String>::new());
+    let held = stage
+        .client
+        .database("silo")
+        .collection::<Document>("leases")
+        .find_one(doc! {})
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
-        stage.spaces.unfinished(crate::stage::BUCKET).await.unwrap(),
-        []
+        held.get_str("holder").unwrap(),
+        "",
+        "the lease was given back"
     );
-    // The lease was given back: the next run need not wait for it to end.
-    let began = std::time::Instant::now();
-    stage.backup().await;
-    assert!(began.elapsed() < Duration::from_secs(30));
 }

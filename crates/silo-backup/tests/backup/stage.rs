@@ -6,26 +6,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
 use serde_json::Value;
 use silo_core::secret::Secret;
-use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::mongodb::bson::spec::BinarySubtype;
+use silo_mongo::mongodb::bson::{Binary, Document, doc};
 use silo_mongo::mongodb::{Client, Database};
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
-use silo_testkit::mongo::{self, MongoServer};
-use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use silo_testkit::mongo::{MongoServer, Setup};
+use silo_testkit::s3::{Account, Storage};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 pub(crate) const DATABASE: &str = "aesthetic";
 pub(crate) const BUCKET: &str = "backups";
 pub(crate) const PREFIX: &str = "backups/mongo/";
-/// Something takes this long only when it hangs.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// Something takes this long only when it hangs. A run that storage breaks off asks six times for each thing that it cleans up, and many of them run
+/// at once here: that alone can take more than a minute.
+pub(crate) const SOON: Duration = Duration::from_secs(180);
 
 pub(crate) struct Stage {
     pub(crate) mongo: MongoServer,
-    pub(crate) s3: S3Server,
+    pub(crate) s3: Storage,
     pub(crate) spaces: Spaces,
     pub(crate) client: Client,
     pub(crate) environment: BTreeMap<String, String>,
@@ -43,16 +47,14 @@ pub(crate) struct Ended {
 impl Stage {
     /// An empty database and an empty bucket, with sign-in to both.
     pub(crate) async fn new() -> Self {
-        Self::on(mongo::Kind::Rust, Kind::Memory).await
+        Self::with(Setup::default()).await
     }
 
-    /// The same on these implementations.
-    pub(crate) async fn on(database: mongo::Kind, storage: Kind) -> Self {
-        let mongo = MongoServer::start_with_users(database, DATABASE)
-            .await
-            .unwrap();
-        let s3 = S3Server::start(storage).await.unwrap();
-        let spaces = spaces(&s3.url());
+    /// The same on a mongod that is started in another way.
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let mongo = setup.accounts(DATABASE).start().await.unwrap();
+        let s3 = Storage::with_switch().await.unwrap();
+        let spaces = spaces(&s3.account, &s3.url());
         spaces.create_bucket(BUCKET).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let pairs = [
@@ -60,8 +62,8 @@ impl Stage {
             ("DRILL_CONNECTION_STRING", mongo.drill_uri()),
             ("MONGODB_NAME", DATABASE.into()),
             ("SPACES_ENDPOINT", s3.url()),
-            ("SPACES_KEY", KEY.into()),
-            ("SPACES_SECRET", SECRET.into()),
+            ("SPACES_KEY", s3.account.key.clone()),
+            ("SPACES_SECRET", s3.account.secret.clone()),
             ("BACKUP_BUCKET", BUCKET.into()),
             ("BACKUP_EXPECTED", "none".into()),
             ("BACKUP_FOLDER", folder.path().display().to_string()),
@@ -103,6 +105,24 @@ impl Stage {
             .insert_many(documents)
             .await
             .unwrap();
+    }
+
+    /// So many documents of a megabyte that no compression makes smaller.
+    pub(crate) async fn fill_incompressible(&self, megabytes: i32) {
+        let mut random = SmallRng::seed_from_u64(1);
+        let blobs = self.database().collection::<Document>("blobs");
+        for at in 0..megabytes {
+            let mut bytes = vec![0; 1_000_000];
+            random.fill_bytes(&mut bytes);
+            let blob = Binary {
+                subtype: BinarySubtype::Generic,
+                bytes,
+            };
+            blobs
+                .insert_one(doc! { "_id": at, "blob": blob })
+                .await
+                .unwrap();
+        }
     }
 
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
@@ -178,8 +198,8 @@ impl Stage {
     }
 }
 
-pub(crate) fn spaces(url: &str) -> Spaces {
-    let (key, secret) = (Secret::new(KEY), Secret::new(SECRET));
+pub(crate) fn spaces(account: &Account, url: &str) -> Spaces {
+    let (key, secret) = (Secret::new(&account.key), Secret::new(&account.secret));
     let endpoint = Endpoint {
         url: url.to_owned(),
         region: "us-east-1".into(),

@@ -1,6 +1,7 @@
 //! What is changed in what is stored is found, every time; what vanishes is missed.
 
 use bson::RawDocument;
+use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use silo_backup::archive::reader::{self, Visitor};
@@ -8,6 +9,7 @@ use silo_backup::archive::writer::Writer;
 use silo_backup::archive::{Prelude, metadata};
 use silo_backup::context::Context;
 use silo_backup::error::Error;
+use silo_backup::journal::Journal;
 use silo_backup::manifest::{Manifest, sha256};
 use silo_backup::progress::Reporter;
 use silo_backup::settings::Settings;
@@ -158,17 +160,19 @@ async fn a_thousand_changes_are_found() {
     stage.write(&key, whole).await;
     check(&again).await.unwrap();
 
+    // Size and checksum find whatever happens to the stored bytes: a few of those. The rest is changed by somebody thorough, whose manifest has the
+    // right size and checksum, so that only reading the archive finds it.
     for seed in 0..1000 {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut manifest = published.clone();
-        let (changed, what) = match seed % 4 {
-            0 => {
+        let (changed, what) = match seed {
+            0..10 => {
                 let mut bytes = stored.clone();
                 let at = random.random_range(0..bytes.len());
                 bytes[at] ^= 1 << random.random_range(0..8);
                 (bytes, "a bit flipped")
             }
-            1 => {
+            10..20 => {
                 let mut bytes = stored.clone();
                 bytes.truncate(random.random_range(0..stored.len()));
                 (bytes, "cut short")
@@ -264,4 +268,62 @@ async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
         told.contains(&format!("the manifest of {fourth} was changed")),
         "{told}"
     );
+}
+
+/// What the database remembers as published is never deleted for want of a manifest, and nothing is while a manifest is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_whose_manifest_vanished_is_kept() {
+    let stage = Stage::filled().await;
+    let (first, second) = (stage.backup().await, stage.backup().await);
+    let settings = Settings::read(Reader::from_map(&stage.environment)).unwrap();
+    let context = Context::new(settings).await.unwrap();
+    let repository = &context.primary;
+    let journal = Journal::new(&context.client, &repository.identity().await.unwrap());
+    let published = journal.published().await.unwrap();
+    let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
+    let archives = async || {
+        let keys = stage.keys().await;
+        keys.iter().filter(|key| key.contains("/data/")).count()
+    };
+    // An archive that was never published, as a run leaves it that was killed.
+    let orphan = "data/20200101T000000Z-orphan.archive.gz";
+    stage
+        .write(&format!("{PREFIX}{orphan}"), b"x".to_vec())
+        .await;
+
+    for id in [&first, &second] {
+        let key = format!("{PREFIX}manifests/{id}.json");
+        stage.spaces.delete(BUCKET, &key).await.unwrap();
+        let shelf = repository.shelf().await.unwrap();
+        assert_eq!(shelf.orphans(&published, tomorrow), [orphan], "{id}");
+        let deleted = repository.sweep(&shelf, &published, tomorrow).await;
+        assert_eq!(deleted.unwrap(), (0, 0), "{id}");
+        assert_eq!(archives().await, 3);
+    }
+    // The manifest of the first is named by no other any more: only the database knows that it was.
+    let shelf = repository.shelf().await.unwrap();
+    assert_eq!(shelf.orphans(&[], tomorrow).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_was_never_published_goes_after_a_day() {
+    let stage = Stage::filled().await;
+    stage.backup().await;
+    let settings = Settings::read(Reader::from_map(&stage.environment)).unwrap();
+    let context = Context::new(settings).await.unwrap();
+    let repository = &context.primary;
+    let journal = Journal::new(&context.client, &repository.identity().await.unwrap());
+    let published = journal.published().await.unwrap();
+    let orphan = "data/20200101T000000Z-orphan.archive.gz";
+    stage
+        .write(&format!("{PREFIX}{orphan}"), b"x".to_vec())
+        .await;
+    let shelf = repository.shelf().await.unwrap();
+    let now = Timestamp::now();
+    let deleted = repository.sweep(&shelf, &published, now).await;
+    assert_eq!(deleted.unwrap(), (0, 0), "somebody may still write it");
+    let tomorrow = now + SignedDuration::from_hours(25);
+    let deleted = repository.sweep(&shelf, &published, tomorrow).await;
+    assert_eq!(deleted.unwrap(), (0, 1));
+    assert_eq!(repository.shelf().await.unwrap().archives.len(), 1);
 }

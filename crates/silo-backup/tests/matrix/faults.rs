@@ -65,7 +65,7 @@ impl Broken {
     /// One run with one fault: what it says is true.
     async fn case(&self, name: &str, plan: Plan) {
         let before = self.stage.manifests().await;
-        let at = plan.at;
+        let (at, goes_on) = (plan.at, plan.goes_on);
         let ended = self.run(&["run"], plan).await;
         let new = self.stage.manifests().await.len() - before.len();
         let said = format!("{name} at request {at}: {ended:#?}");
@@ -74,6 +74,8 @@ impl Broken {
                 assert_eq!(new, 1, "{said}");
                 self.run(&["verify"], Plan::none()).await.ends_with(0);
             }
+            // One request that fails in a way that passes is made again, and the backup is good all the same.
+            Some(_) if !goes_on && PASSING.contains(&name) => panic!("{said}"),
             Some(1) => assert_eq!(new, 0, "{said}"),
             // Nobody could say whether it is good, so it is not published; and never is a fault of storage called corruption.
             Some(3) => assert_eq!(new, 0, "{said}"),
@@ -81,6 +83,9 @@ impl Broken {
         }
     }
 }
+
+/// Faults that a second request mends.
+const PASSING: [&str; 6] = ["SlowDown", "500", "504", "reset", "truncated", "stalled"];
 
 fn faults() -> Vec<(&'static str, Fault)> {
     let status = |line: &str, code: &str| {

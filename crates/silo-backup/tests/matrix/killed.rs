@@ -5,11 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use rand::rngs::SmallRng;
-use rand::{RngCore, SeedableRng};
 use silo_backup::repository::Repository;
-use silo_mongo::mongodb::bson::spec::BinarySubtype;
-use silo_mongo::mongodb::bson::{Binary, Document, doc};
 use silo_testkit::wire::Wire;
 
 use crate::stage::{BUCKET, PREFIX, Stage, ended};
@@ -33,18 +29,7 @@ struct Wired {
 impl Wired {
     async fn new() -> Self {
         let mut stage = Stage::filled().await;
-        let mut random = SmallRng::seed_from_u64(1);
-        let blobs = (0..10).map(|at| {
-            let mut bytes = vec![0; 1_000_000];
-            random.fill_bytes(&mut bytes);
-            doc! { "_id": at, "blob": Binary { subtype: BinarySubtype::Generic, bytes } }
-        });
-        stage
-            .database()
-            .collection::<Document>("blobs")
-            .insert_many(blobs)
-            .await
-            .unwrap();
+        stage.fill_incompressible(10).await;
         let uri = stage.environment["MONGODB_CONNECTION_STRING"].clone();
         let (before, after) = uri.split_once('@').unwrap();
         let (address, rest) = after.split_once('/').unwrap();
@@ -178,14 +163,17 @@ async fn cleared(wired: &Wired) {
     let repository = Repository::new("primary", spaces.clone(), BUCKET, PREFIX);
     let shelf = repository.shelf().await.unwrap();
     assert_eq!(
-        repository.sweep(&shelf, Timestamp::now()).await.unwrap(),
+        repository
+            .sweep(&shelf, &[], Timestamp::now())
+            .await
+            .unwrap(),
         (0, 0),
         "what is younger than a day may be of somebody who still writes"
     );
     let orphans = shelf.archives.len() - shelf.entries.len();
     let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
     assert_eq!(
-        repository.sweep(&shelf, tomorrow).await.unwrap(),
+        repository.sweep(&shelf, &[], tomorrow).await.unwrap(),
         (0, orphans)
     );
     let after = repository.shelf().await.unwrap();

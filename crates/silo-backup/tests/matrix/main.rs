@@ -13,5 +13,5 @@ mod killed;
 mod stage;
 
 /// How many runs at once; and one matrix after the other.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 static ONE_AFTER_THE_OTHER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

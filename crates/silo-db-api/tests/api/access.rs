@@ -2,14 +2,13 @@
 
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 
 use crate::service::{DATABASE, database, start};
 
 #[tokio::test]
 async fn reads_writes_and_features_are_reported_since_the_server_started() {
-    let mut server = MongoServer::start(Kind::Rust).await.unwrap();
-    server.require_users(DATABASE).await.unwrap();
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let db = database(&server).await;
     let moods = db.collection::<Document>("moods");
     moods

@@ -2,13 +2,11 @@
 
 use reqwest::Method;
 
-use silo_testkit::mongo::Kind;
-
 use crate::service::{demo_server, start};
 
 #[tokio::test]
 async fn bad_input_is_a_problem_that_says_what_was_expected() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections").await.ok();
     service.get("/api/db/access").await.ok();

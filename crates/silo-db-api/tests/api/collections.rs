@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use silo_testkit::demo::{Demo, size};
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 
 use crate::service::{DATABASE, database, demo_server, start};
 
@@ -95,7 +95,7 @@ pub(crate) fn row<'a>(data: &'a Value, name: &str) -> &'a Value {
 
 #[tokio::test]
 async fn every_count_size_and_share_is_what_was_generated() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let answer = service.get("/api/db/collections").await.ok();
     assert_eq!(answer["meta"]["state"], "fresh", "{}", answer["meta"]);
@@ -153,7 +153,7 @@ async fn every_count_size_and_share_is_what_was_generated() {
 
 #[tokio::test]
 async fn indexes_are_those_that_were_made() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/collections").await;
     for plan in Demo::plans() {
@@ -206,7 +206,7 @@ async fn odd_names_views_and_empty_collections() {
         "grün✓",
         "percent%41",
     ];
-    let mut server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let db = database(&server).await;
     let mut truth = BTreeMap::new();
     for (at, name) in ODD.iter().enumerate() {
@@ -221,7 +221,6 @@ async fn odd_names_views_and_empty_collections() {
     db.run_command(doc! { "create": "a-view", "viewOn": "@handles", "pipeline": [] })
         .await
         .unwrap();
-    server.require_users(DATABASE).await.unwrap();
 
     let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/collections").await;
@@ -267,7 +266,7 @@ async fn odd_names_views_and_empty_collections() {
 
 #[tokio::test]
 async fn an_empty_database_has_zeros_and_no_shares() {
-    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start().await.unwrap();
     let service = start(&server.reader_uri()).await;
     let answer = service.get("/api/db/collections").await.ok();
     assert_eq!(answer["data"]["total"]["documents"], 0);
@@ -277,7 +276,7 @@ async fn an_empty_database_has_zeros_and_no_shares() {
 
 #[tokio::test]
 async fn the_list_is_sorted_and_cut_as_asked_and_its_sums_stay() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let truth = generated(&demo);
     let mut orders: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -306,7 +305,7 @@ async fn the_list_is_sorted_and_cut_as_asked_and_its_sums_stay() {
 
 #[tokio::test]
 async fn details_tell_fields_and_the_newest_document_and_no_values() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let moods = service.data("/api/db/collections/moods").await;
     let newest = crate::service::documents(&demo, "moods")

@@ -1,17 +1,18 @@
 //! `/api/db/health` and what the service says of its account.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
+use mongodb::bson::doc;
 use serde_json::json;
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::{MongoServer, Setup};
+use silo_testkit::wait::wait_for;
 
 use crate::service::{DATABASE, Reply, start};
 
 #[tokio::test]
 async fn a_reader_s_server_is_up_and_its_figures_are_there() {
-    let server = MongoServer::start_with_users(Kind::Rust, DATABASE)
-        .await
-        .unwrap();
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let service = start(&server.reader_uri()).await;
     let rates = |reply: &Reply| {
         reply.status == 200 && !reply.json()["data"]["perSecond"]["command"].is_null()
@@ -24,7 +25,12 @@ async fn a_reader_s_server_is_up_and_its_figures_are_there() {
     assert_eq!(data["status"], "up", "{answer}");
     assert_eq!(data["account"], "readOnly");
     assert_eq!(data["replicaSet"]["state"], "primary");
-    assert!(data["version"].as_str().unwrap().starts_with("8."));
+    assert_eq!(data["version"], "6.0.5");
+    let warning = data["versionWarnings"][0].as_str().unwrap();
+    assert!(warning.contains("no security updates"), "{warning}");
+    assert!(service.log().contains(warning), "{}", service.log());
+    assert!(data["residentBytes"].as_u64().unwrap() > 50_000_000);
+    assert!(data["oplogWindowSeconds"].as_u64().unwrap() < 120);
     assert!(data["cache"]["maxBytes"].as_u64().unwrap() > 0);
     assert!(data["connections"]["current"].as_u64().unwrap() >= 1);
     assert!(data["uptimeSeconds"].as_u64().unwrap() < 120);
@@ -35,9 +41,7 @@ async fn a_reader_s_server_is_up_and_its_figures_are_there() {
 
 #[tokio::test]
 async fn an_account_that_can_write_is_warned_of_loudly() {
-    let server = MongoServer::start_with_users(Kind::Rust, DATABASE)
-        .await
-        .unwrap();
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let service = start(&server.uri()).await;
     let told = |reply: &Reply| reply.json()["data"]["account"] == "canWrite";
     service
@@ -52,7 +56,7 @@ async fn an_account_that_can_write_is_warned_of_loudly() {
 
 #[tokio::test]
 async fn a_server_without_sign_in_is_warned_of_loudly() {
-    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start().await.unwrap();
     let service = start(&server.uri()).await;
     let told = |reply: &Reply| reply.json()["data"]["account"] == "unauthenticated";
     service
@@ -63,9 +67,7 @@ async fn a_server_without_sign_in_is_warned_of_loudly() {
 
 #[tokio::test]
 async fn a_wrong_password_is_told_by_name_and_not_printed() {
-    let server = MongoServer::start_with_users(Kind::Rust, DATABASE)
-        .await
-        .unwrap();
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let uri = server.reader_uri().replace("reader-password", "hunter2");
     let service = start(&uri).await;
     let down = |reply: &Reply| reply.status == 503;
@@ -78,4 +80,34 @@ async fn a_wrong_password_is_told_by_name_and_not_printed() {
         "{answer:#?}"
     );
     assert!(!service.log().contains("hunter2"), "{}", service.log());
+}
+
+/// The service keeps connections open, so it still hears from a server that has none left: that is when it must not look healthy.
+#[tokio::test]
+async fn a_server_without_connections_left_is_degraded() {
+    let setup = Setup::default().accounts(DATABASE);
+    let setup = setup.arguments(&["--maxConns", "30"]);
+    let server = setup.start().await.unwrap();
+    let service = start(&server.reader_uri()).await;
+    let within = Duration::from_secs(15);
+    let up = |reply: &Reply| reply.json_or_null()["data"]["status"] == "up";
+    service.until(within, "/api/db/health", up).await;
+    // Connections count from when mongod accepts them; it closes those beyond the limit.
+    let admin = server.client().await.unwrap().database("admin");
+    let taken = Mutex::new(Vec::new());
+    let exhausted = wait_for(within, || async {
+        let stream = tokio::net::TcpStream::connect(server.address()).await;
+        taken.lock().unwrap().push(stream.unwrap());
+        let status = admin.run_command(doc! { "serverStatus": 1 }).await.ok()?;
+        let connections = status.get_document("connections").ok()?;
+        (connections.get_i32("available").ok() == Some(0)).then_some(())
+    });
+    exhausted.await.unwrap();
+    let crowded = |reply: &Reply| reply.json_or_null()["data"]["connections"]["available"] == 0;
+    let reply = service.until(within, "/api/db/health", crowded).await.ok();
+    assert_eq!(reply["data"]["status"], "degraded", "{reply}");
+    let note = reply["data"]["notes"][0].as_str().unwrap();
+    assert!(note.contains("only 0 more are possible"), "{note}");
+    drop(taken);
+    service.until(within, "/api/db/health", up).await;
 }

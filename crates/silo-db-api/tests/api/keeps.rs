@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use silo_testkit::mongo::Kind;
-
 use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
 async fn keeps_are_counted_by_shape_bucket_and_network() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let data = service.data("/api/kidlisp/stats").await;
     let truth = demo.keeps();
@@ -44,7 +42,7 @@ async fn keeps_are_counted_by_shape_bucket_and_network() {
 
 #[tokio::test]
 async fn the_most_played_and_the_newest_come_first() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let data = service.data("/api/kidlisp/stats").await;
     let pieces = documents(&demo, "kidlisp");

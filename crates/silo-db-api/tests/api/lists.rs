@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use silo_core::variables::VARIABLES;
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 use silo_testkit::service::assert_described;
 use silo_testkit::tools::workspace;
 
@@ -11,7 +11,7 @@ use crate::service::start;
 
 #[tokio::test]
 async fn the_description_names_every_route_and_no_other() {
-    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start().await.unwrap();
     let service = start(&server.uri()).await;
     let table = "crates/silo-db-api/src/routes.rs";
     assert_described(&service, "/api/db/openapi.json", table).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 
 use crate::service::{DATABASE, Reply, demo_server, start, start_with};
 
@@ -26,7 +26,7 @@ fn fine(reply: &Reply) -> bool {
 
 #[tokio::test]
 async fn mongod_stopped_is_told_within_5_s_and_recovers_within_10_s() {
-    let (mut server, _) = demo_server(Kind::Rust).await;
+    let (mut server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let mut before = Vec::new();
     for path in READ {
@@ -65,7 +65,7 @@ async fn mongod_stopped_is_told_within_5_s_and_recovers_within_10_s() {
 
 #[tokio::test]
 async fn a_failed_refresh_is_stale_with_its_reason_and_its_age() {
-    let (mut server, _) = demo_server(Kind::Rust).await;
+    let (mut server, _) = demo_server().await;
     let quick = [("REFRESH_SECONDS", "2")];
     let service = start_with(&server.reader_uri(), &quick).await;
     service.get("/api/db/collections").await.ok();
@@ -96,7 +96,7 @@ async fn a_failed_refresh_is_stale_with_its_reason_and_its_age() {
 
 #[tokio::test]
 async fn mongod_absent_at_the_start_is_no_crash_and_recovers_within_10_s() {
-    let mut server = MongoServer::absent(Kind::Rust).unwrap();
+    let mut server = MongoServer::absent().unwrap();
     let mut service = start(&server.reader_uri()).await;
     let health = service.get("/api/db/health").await;
     assert_eq!(health.status, 503, "{health:#?}");
@@ -130,9 +130,7 @@ async fn mongod_absent_at_the_start_is_no_crash_and_recovers_within_10_s() {
 
 #[tokio::test]
 async fn a_frozen_mongod_holds_no_request() {
-    let mut server = MongoServer::start_with_users(Kind::Rust, DATABASE)
-        .await
-        .unwrap();
+    let mut server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections").await.ok();
     let frozen = server.process().unwrap().freeze().unwrap();

@@ -6,13 +6,13 @@ use reqwest::Method;
 use silo_mongo::catalogue::Catalogue;
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 
 use crate::service::{DATABASE, commands, demo_server, start, start_with};
 
 #[tokio::test]
 async fn a_hundred_first_requests_cost_one_refresh() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let requests = (0..100).map(|_| service.get("/api/db/collections"));
     for reply in futures_util::future::join_all(requests).await {
@@ -34,7 +34,7 @@ async fn a_hundred_first_requests_cost_one_refresh() {
 
 #[tokio::test]
 async fn one_refresh_of_all_collections_is_at_most_45_commands() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     let commands = Commands::default();
     let uri = silo_core::secret::Secret::new(server.reader_uri());
     let client = connect(&uri, "test", std::sync::Arc::new(commands.clone()))
@@ -52,7 +52,7 @@ async fn one_refresh_of_all_collections_is_at_most_45_commands() {
 
 #[tokio::test]
 async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let path = "/api/db/collections";
     let first = service.get(path).await;
@@ -79,7 +79,7 @@ async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
 
 #[tokio::test]
 async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
-    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start().await.unwrap();
     let service = start(&server.uri()).await;
     let given = service
         .send(Method::GET, "/healthz", |get| {
@@ -97,7 +97,7 @@ async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
 
 #[tokio::test]
 async fn the_deployed_commit_is_told() {
-    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start().await.unwrap();
     let stamp = [("AC_GIT_SHA", "0123abc"), ("AC_GIT_DIRTY", "1")];
     let service = start_with(&server.uri(), &stamp).await;
     for path in ["/version", "/healthz"] {
@@ -112,7 +112,7 @@ async fn the_deployed_commit_is_told() {
 
 #[tokio::test]
 async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections/moods").await.ok();
     service.get("/api/db/collections/nothing").await;
@@ -139,7 +139,7 @@ async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
 
 #[tokio::test]
 async fn sigterm_ends_it_in_order() {
-    let server = MongoServer::start(Kind::Rust).await.unwrap();
+    let server = MongoServer::start().await.unwrap();
     let mut service = start(&server.uri()).await;
     service.get("/healthz").await;
     let ended = service.process.stop(Duration::from_secs(8)).await.unwrap();

@@ -1,7 +1,6 @@
 //! What must never leave the service, looked for in every answer and every log line.
 
 use silo_testkit::demo::Demo;
-use silo_testkit::mongo::Kind;
 
 use crate::service::{demo_server, start_with};
 
@@ -17,7 +16,7 @@ const CANARIES: [&str; 6] = [
 
 #[tokio::test]
 async fn no_secret_address_or_wallet_is_in_any_answer_or_log() {
-    let (server, _) = demo_server(Kind::Rust).await;
+    let (server, _) = demo_server().await;
     for canary in &CANARIES[..5] {
         assert!(
             found_in_the_data(&server, canary).await,

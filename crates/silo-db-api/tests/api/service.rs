@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mongodb::Database;
 use mongodb::bson::Document;
 use silo_testkit::demo::Demo;
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 pub(crate) use silo_testkit::service::{Reply, Service};
 use tokio::process::Command;
 
@@ -41,15 +41,20 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// A server with sign-in and the demo data in it.
-pub(crate) async fn demo_server(kind: Kind) -> (MongoServer, Demo) {
-    let mut server = MongoServer::start(kind).await.unwrap();
+/// A server with the droplet's accounts and the demo data in it.
+pub(crate) async fn demo_server() -> (MongoServer, Demo) {
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
+    let demo = fill(&server).await;
+    (server, demo)
+}
+
+/// Loads the demo data.
+pub(crate) async fn fill(server: &MongoServer) -> Demo {
     let demo = Demo::new(7, SCALE, Timestamp::now());
-    demo.load(&database(&server).await, |_, _, _| {})
+    demo.load(&database(server).await, |_, _, _| {})
         .await
         .unwrap();
-    server.require_users(DATABASE).await.unwrap();
-    (server, demo)
+    demo
 }
 
 /// The database, for somebody who may do everything.

@@ -1,13 +1,12 @@
 //! `/api/db/tapes`, compared with what was generated.
 
 use serde_json::json;
-use silo_testkit::mongo::Kind;
 
 use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
 async fn a_tape_s_code_tells_its_user() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let tapes = documents(&demo, "tapes");
     let codes: Vec<_> = tapes

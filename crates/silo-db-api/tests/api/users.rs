@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use silo_testkit::mongo::Kind;
 
 use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
 async fn users_handles_and_verifications_are_counted() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let data = service.data("/api/db/users/count").await;
 
@@ -56,7 +55,7 @@ async fn users_handles_and_verifications_are_counted() {
 
 #[tokio::test]
 async fn sub_handle_and_code_name_the_same_person() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let handle = &documents(&demo, "@handles")[3];
     let (sub, name) = (
@@ -96,7 +95,7 @@ async fn sub_handle_and_code_name_the_same_person() {
 
 #[tokio::test]
 async fn handles_of_many_subs_at_once() {
-    let (server, demo) = demo_server(Kind::Rust).await;
+    let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let handles = documents(&demo, "@handles");
     let subs: Vec<_> = handles

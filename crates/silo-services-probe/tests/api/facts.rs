@@ -308,3 +308,27 @@ async fn conditions_of_the_settings_decide_what_is_well() {
         "timed_out_answering"
     );
 }
+
+/// Bodies that do not come to an end: within the time limit the check has failed in its body; one that only grows is not read to its end, and the
+/// status alone says that the service is up.
+#[tokio::test]
+async fn a_body_that_does_not_end_holds_up_no_check() {
+    let mut stage = Stage::new();
+    let mut running = Vec::new();
+    for (name, manner) in [
+        ("endless", Manner::Endless),
+        ("stalled", Manner::Stall),
+        ("dripping", Manner::Drip),
+    ] {
+        let service = StandIn::start(Role::Http).await.unwrap();
+        service.behave(manner);
+        stage = stage.probe(name, "http", &service.url(), "timeout_ms = 1000");
+        running.push(service);
+    }
+    let service = stage.service().await;
+    until_status(&service, "endless", "up").await;
+    for name in ["stalled", "dripping"] {
+        let down = until_status(&service, name, "down").await;
+        assert_eq!(down["reasons"][0]["code"], "timed_out_reading", "{down}");
+    }
+}

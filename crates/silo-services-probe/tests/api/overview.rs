@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use silo_testkit::demo::Demo;
-use silo_testkit::mongo::{Kind, MongoServer};
+use silo_testkit::mongo::MongoServer;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
@@ -13,7 +13,7 @@ use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody};
 
 /// silo-db-api on a real server with demo data, in this process.
 async fn db_api() -> (String, MongoServer) {
-    let mongo = MongoServer::start(Kind::Rust).await.unwrap();
+    let mongo = MongoServer::start().await.unwrap();
     let database = mongo.client().await.unwrap().database("aesthetic");
     let demo = Demo::new(7, 0.02, Timestamp::now());
     demo.load(&database, |_, _, _| {}).await.unwrap();

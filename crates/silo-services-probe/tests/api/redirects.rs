@@ -1,5 +1,5 @@
-//! Redirects: three are followed, and none to what cannot be asked. That none leads into a private network from outside is tested
-//! where addresses are told apart, because no test has an outside.
+//! Redirects: three are followed, and none to a forbidden address. No test has a public address, so here a redirect from this machine to a
+//! link-local address is refused; the whole rule is a table in `src/gateway/network.rs`.
 
 use crate::stage::{Manner, Role, Stage, StandIn, until_status};
 
@@ -20,8 +20,13 @@ async fn three_redirects_are_followed_and_no_more() {
     file.behave(Manner::Redirect("file:///etc/passwd".into()));
     let login = StandIn::start(Role::Http).await.unwrap();
     login.behave(Manner::Redirect("/login".into()));
+    let metadata = StandIn::start(Role::Http).await.unwrap();
+    metadata.behave(Manner::Redirect(
+        "http://169.254.169.254/metadata/v1".into(),
+    ));
     let service = stage
         .probe("file", "http", &file.url(), "")
+        .probe("metadata", "http", &metadata.url(), "")
         .probe("login", "http", &login.url(), "expect = { status = [301] }")
         .service()
         .await;
@@ -37,6 +42,11 @@ async fn three_redirects_are_followed_and_no_more() {
     assert_eq!(
         file["reasons"][0]["detail"],
         "it redirected to nothing that can be asked"
+    );
+    let metadata = until_status(&service, "metadata", "down").await;
+    assert_eq!(
+        metadata["reasons"][0]["detail"],
+        "it redirected into a private network, which is not followed"
     );
     let login = until_status(&service, "login", "up").await;
     assert_eq!(

@@ -79,8 +79,7 @@ pub(crate) fn command() -> Command {
 
 /// An address at which nobody listens.
 pub(crate) fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://{}", silo_testkit::wire::refusing_address().unwrap())
 }
 
 /// One service of an answer that lists all.

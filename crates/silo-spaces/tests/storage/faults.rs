@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use silo_spaces::fault::Kind as FaultKind;
 use silo_testkit::proxy::{Fault, Proxy};
-use silo_testkit::s3::{Kind, S3Server};
+use silo_testkit::s3::{Account, Storage};
 
 use crate::{BUCKET, client, listed, server};
 
-async fn filled() -> S3Server {
-    let (server, spaces) = server(Kind::Memory).await;
+async fn filled() -> Storage {
+    let (server, spaces) = server().await;
     for at in 0..5 {
         spaces
             .put(BUCKET, &format!("k{at}"), Bytes::from_static(b"12345"))
@@ -47,7 +47,7 @@ async fn what_fails_once_is_asked_again_and_right() {
         })
         .await
         .unwrap();
-        let spaces = client(&proxy.url());
+        let spaces = client(&server.account, &proxy.url());
         assert_eq!(listed(&spaces).await.len(), 5, "{told:?}");
         assert_eq!(proxy.requests(), 2, "{told:?}");
     }
@@ -87,7 +87,11 @@ async fn what_fails_every_time_is_named_after_a_bounded_number_of_tries() {
             .await
             .unwrap();
         let started = Instant::now();
-        let failed = client(&proxy.url()).page(BUCKET, None).await.err().unwrap();
+        let failed = client(&server.account, &proxy.url())
+            .page(BUCKET, None)
+            .await
+            .err()
+            .unwrap();
         assert_eq!(
             (failed.kind, proxy.requests()),
             (kind, tries),
@@ -106,6 +110,11 @@ async fn what_fails_every_time_is_named_after_a_bounded_number_of_tries() {
 /// rusoto's own reader loops for ever on these. A look from outside shows that ours does not.
 #[tokio::test]
 async fn nothing_spins_on_an_answer_that_is_no_document() {
+    // The proxy answers itself.
+    let account = Account {
+        key: "k".into(),
+        secret: "s".into(),
+    };
     for body in [
         "",
         "<html>",
@@ -117,7 +126,7 @@ async fn nothing_spins_on_an_answer_that_is_no_document() {
         let proxy = Proxy::start("http://127.0.0.1:9", move |_, _| fault.clone())
             .await
             .unwrap();
-        let spaces = client(&proxy.url());
+        let spaces = client(&account, &proxy.url());
         let within = Duration::from_secs(20);
         let large = Bytes::from(vec![0; silo_spaces::upload::PART]);
         let stream = futures_util::stream::iter([Ok(large)]);
@@ -147,7 +156,7 @@ async fn a_storage_that_asks_for_time_gets_it() {
     .unwrap();
     let mut patient = crate::limits();
     patient.longest_pause = Duration::from_secs(5);
-    let spaces = crate::client_with(&proxy.url(), patient);
+    let spaces = crate::client_with(&server.account, &proxy.url(), patient);
     let started = Instant::now();
     spaces.page(BUCKET, None).await.unwrap();
     assert!(
@@ -164,6 +173,10 @@ async fn a_body_that_stalls_or_breaks_is_an_error_and_not_a_short_object() {
         let proxy = Proxy::start(&server.url(), move |_, _| fault.clone())
             .await
             .unwrap();
-        assert!(crate::read(&client(&proxy.url()), "k1").await.is_err());
+        assert!(
+            crate::read(&client(&server.account, &proxy.url()), "k1")
+                .await
+                .is_err()
+        );
     }
 }

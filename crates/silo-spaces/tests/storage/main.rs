@@ -1,4 +1,4 @@
-//! silo-spaces against real S3 servers, and through a proxy that breaks things. Every test runs on both servers, unless it says why not.
+//! silo-spaces against Ceph RGW, and through a proxy that breaks things.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,10 +17,9 @@ use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_spaces::fault::Fault;
-use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use silo_testkit::s3::{Account, Storage};
 
 pub(crate) const BUCKET: &str = "test-bucket";
-pub(crate) const BOTH: [Kind; 2] = [Kind::Files, Kind::Memory];
 
 /// Quick to give up, so that a test of a failure is.
 pub(crate) fn limits() -> Limits {
@@ -33,25 +32,26 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-pub(crate) fn client(url: &str) -> Spaces {
-    client_with(url, limits())
+/// A client of a storage account, at its own address or a proxy's.
+pub(crate) fn client(account: &Account, url: &str) -> Spaces {
+    client_with(account, url, limits())
 }
 
-pub(crate) fn client_with(url: &str, limits: Limits) -> Spaces {
+pub(crate) fn client_with(account: &Account, url: &str, limits: Limits) -> Spaces {
     let endpoint = Endpoint {
         url: url.to_owned(),
         region: "us-east-1".into(),
-        key: Secret::new(KEY),
-        secret: Secret::new(SECRET),
+        key: Secret::new(&account.key),
+        secret: Secret::new(&account.secret),
         addressing: Addressing::Path,
     };
     Spaces::new(&endpoint, limits).unwrap()
 }
 
-/// A server with an empty bucket, and a client of it.
-pub(crate) async fn server(kind: Kind) -> (S3Server, Spaces) {
-    let server = S3Server::start(kind).await.unwrap();
-    let spaces = client(&server.url());
+/// Storage with an empty bucket, and a client of it.
+pub(crate) async fn server() -> (Storage, Spaces) {
+    let server = Storage::new().await.unwrap();
+    let spaces = client(&server.account, &server.url());
     spaces.create_bucket(BUCKET).await.unwrap();
     (server, spaces)
 }

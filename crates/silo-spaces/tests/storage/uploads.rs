@@ -8,10 +8,9 @@ use futures_util::{Stream, stream};
 use silo_spaces::fault::Kind as FaultKind;
 use silo_spaces::upload::PART;
 use silo_testkit::proxy::{Fault, Proxy};
-use silo_testkit::s3::Kind;
 use silo_testkit::wait::wait_for;
 
-use crate::{BOTH, BUCKET, client, read, server};
+use crate::{BUCKET, client, read, server};
 
 /// `length` bytes that differ from place to place, in odd pieces.
 fn content(length: usize) -> Vec<u8> {
@@ -31,28 +30,26 @@ fn pieces(content: &[u8]) -> impl Stream<Item = io::Result<Bytes>> + use<> {
 
 #[tokio::test]
 async fn a_stream_of_any_length_is_stored_to_the_byte() {
-    for kind in BOTH {
-        let (_server, spaces) = server(kind).await;
-        for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12_345] {
-            let content = content(length);
-            let key = format!("dump {length}.gz");
-            let told = spaces
-                .put_stream(BUCKET, &key, pieces(&content))
-                .await
-                .unwrap_or_else(|fault| panic!("{kind:?}: {length}: {fault}"));
-            assert_eq!(told, length as u64);
-            assert!(
-                read(&spaces, &key).await.unwrap() == content,
-                "{kind:?}: {length} bytes are not those that were sent"
-            );
-        }
+    let (_server, spaces) = server().await;
+    for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12_345] {
+        let content = content(length);
+        let key = format!("dump {length}.gz");
+        let told = spaces
+            .put_stream(BUCKET, &key, pieces(&content))
+            .await
+            .unwrap_or_else(|fault| panic!("{length}: {fault}"));
+        assert_eq!(told, length as u64);
+        assert!(
+            read(&spaces, &key).await.unwrap() == content,
+            "{length} bytes are not those that were sent"
+        );
     }
 }
 
 /// Only where unfinished uploads can be listed.
 #[tokio::test]
 async fn an_upload_that_fails_or_is_dropped_leaves_no_parts() {
-    let (_server, spaces) = server(Kind::Memory).await;
+    let (_server, spaces) = server().await;
     let begun = |end: io::Result<Bytes>| {
         let first = Bytes::from(content(PART + 5));
         stream::iter([Ok(first), end])
@@ -85,7 +82,7 @@ async fn an_upload_that_fails_or_is_dropped_leaves_no_parts() {
 
 #[tokio::test]
 async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
-    let (server, spaces) = server(Kind::Memory).await;
+    let (server, spaces) = server().await;
     // Whoever asks to abort is cut off: the upload stays.
     let proxy = Proxy::start(&server.url(), |_, line| {
         if line.starts_with("DELETE ") {
@@ -96,11 +93,21 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
     })
     .await
     .unwrap();
-    let broken = stream::iter([
-        Ok(Bytes::from(content(PART + 5))),
-        Err(io::ErrorKind::BrokenPipe.into()),
-    ]);
-    client(&proxy.url())
+    // It breaks off when its first part is stored.
+    let breaks_off = async {
+        wait_for(Duration::from_secs(20), || async {
+            let uploads = spaces.unfinished(BUCKET).await.ok()?;
+            let stored = spaces.stored(BUCKET, uploads.first()?).await.ok()?;
+            (stored > 0).then_some(())
+        })
+        .await
+        .unwrap();
+        Err(io::ErrorKind::BrokenPipe.into())
+    };
+    let first = Bytes::from(content(PART + 5));
+    let broken =
+        futures_util::StreamExt::chain(stream::once(async { Ok(first) }), stream::once(breaks_off));
+    client(&server.account, &proxy.url())
         .put_stream(BUCKET, "a b|c", broken)
         .await
         .unwrap_err();
@@ -122,7 +129,7 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
 
 #[tokio::test]
 async fn a_completion_whose_answer_is_lost_is_seen_to_have_happened() {
-    let (server, _) = server(Kind::Memory).await;
+    let (server, _) = server().await;
     let proxy = Proxy::start(&server.url(), |number, line| {
         let completes = line.starts_with("POST ") && line.contains("uploadId");
         if completes && number < 4 {
@@ -134,7 +141,7 @@ async fn a_completion_whose_answer_is_lost_is_seen_to_have_happened() {
     .await
     .unwrap();
     let content = content(PART + 5);
-    let spaces = client(&proxy.url());
+    let spaces = client(&server.account, &proxy.url());
     let told = spaces
         .put_stream(BUCKET, "k", pieces(&content))
         .await
@@ -145,7 +152,7 @@ async fn a_completion_whose_answer_is_lost_is_seen_to_have_happened() {
 
 #[tokio::test]
 async fn a_failure_told_after_200_is_a_failure() {
-    let (server, _) = server(Kind::Memory).await;
+    let (server, _) = server().await;
     let proxy = Proxy::start(&server.url(), |_, line| {
         if line.starts_with("POST ") && line.contains("uploadId") {
             Fault::answer(
@@ -159,7 +166,7 @@ async fn a_failure_told_after_200_is_a_failure() {
     })
     .await
     .unwrap();
-    let fault = client(&proxy.url())
+    let fault = client(&server.account, &proxy.url())
         .put_stream(BUCKET, "k", pieces(&content(PART + 5)))
         .await
         .unwrap_err();

@@ -1,13 +1,12 @@
 //! What a client sends wrongly is told, and never logged as an error.
 
 use reqwest::Method;
-use silo_testkit::s3::Kind;
 
 use crate::stage::stage;
 
 #[tokio::test]
 async fn bad_input_is_4xx_and_says_what_was_expected() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let service = stage.scanned().await;
     let long = format!("/api/storage/user/{}", "x".repeat(10_000));
     for (path, status, code) in [

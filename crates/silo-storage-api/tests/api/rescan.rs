@@ -6,7 +6,6 @@ use reqwest::Method;
 use serde_json::json;
 use silo_testkit::demo::DemoObject;
 use silo_testkit::proxy::{Fault, Proxy};
-use silo_testkit::s3::Kind;
 
 use crate::stage::{Service, put, spaces, stage, until_scanned};
 
@@ -24,7 +23,7 @@ async fn ask(service: &Service, headers: &[(&'static str, &str)]) -> (u16, serde
 
 #[tokio::test]
 async fn a_rescan_finds_what_is_new_and_only_one_runs() {
-    let stage = stage(Kind::Memory).await;
+    let stage = stage().await;
     // Slow enough to be seen running.
     let proxy = Proxy::start(&stage.s3.url(), |_, _| {
         Fault::Delay(Duration::from_millis(150))
@@ -39,7 +38,7 @@ async fn a_rescan_finds_what_is_new_and_only_one_runs() {
         bytes: 4_321,
         owner: None,
     };
-    put(&spaces(&stage.s3.url()), &[fresh]).await;
+    put(&spaces(&stage.s3, &stage.s3.url()), &[fresh]).await;
 
     let operator = [("X-Silo-Operator", "jane")];
     assert_eq!(ask(&service, &operator).await.0, 202);
@@ -69,7 +68,7 @@ async fn a_rescan_finds_what_is_new_and_only_one_runs() {
 
 #[tokio::test]
 async fn nobody_and_no_other_site_may_ask() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let service = stage.scanned().await;
     for (headers, code) in [
         (&[][..], "no_operator"),
@@ -97,7 +96,7 @@ async fn nobody_and_no_other_site_may_ask() {
 
 #[tokio::test]
 async fn the_first_scan_can_be_watched_and_nothing_is_told_as_zero() {
-    let stage = stage(Kind::Memory).await;
+    let stage = stage().await;
     let proxy = Proxy::start(&stage.s3.url(), |_, _| {
         Fault::Delay(Duration::from_millis(300))
     })
@@ -136,7 +135,7 @@ async fn the_first_scan_can_be_watched_and_nothing_is_told_as_zero() {
 
 #[tokio::test]
 async fn metrics_count_pages_requests_and_throttles() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let proxy = Proxy::start(&stage.s3.url(), |number, _| {
         if number % 2 == 0 {
             Fault::slow_down()

@@ -5,14 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use silo_testkit::proxy::{Fault, Proxy};
-use silo_testkit::s3::Kind;
 use silo_testkit::wait::wait_for;
 
 use crate::stage::{spaces, stage, sum, until_scanned};
 
 #[tokio::test]
 async fn a_restart_serves_the_last_rollup_at_once_as_stale() {
-    let stage = stage(Kind::Memory).await;
+    let stage = stage().await;
     let mut service = stage.scanned().await;
     let before = service.get("/api/storage/buckets").await.ok();
     service.process.kill().await.unwrap();
@@ -44,7 +43,7 @@ async fn a_restart_serves_the_last_rollup_at_once_as_stale() {
 
 #[tokio::test]
 async fn a_damaged_file_is_made_anew() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let mut service = stage.scanned().await;
     service.process.kill().await.unwrap();
     for name in ["rollup", "history", "scan"] {
@@ -60,8 +59,8 @@ async fn a_damaged_file_is_made_anew() {
 
 #[tokio::test]
 async fn a_scan_killed_half_way_goes_on_from_its_finished_ranges() {
-    let stage = stage(Kind::Memory).await;
-    let spaces = spaces(&stage.s3.url());
+    let stage = stage().await;
+    let spaces = spaces(&stage.s3, &stage.s3.url());
     let many = (0..12_000).map(|at| {
         let (spaces, key) = (spaces.clone(), format!("many/{at:05}.png"));
         async move {
@@ -123,7 +122,7 @@ async fn a_scan_killed_half_way_goes_on_from_its_finished_ranges() {
 
 #[tokio::test]
 async fn a_second_process_waits_for_the_first_to_end() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let mut first = stage.scanned().await;
     let proxy = Proxy::start(&stage.s3.url(), |_, _| Fault::None)
         .await
@@ -146,7 +145,7 @@ async fn a_second_process_waits_for_the_first_to_end() {
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_to_is_told() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let file = stage.folder.path().join("a-file");
     std::fs::write(&file, "x").unwrap();
     let mut command = crate::stage::command();

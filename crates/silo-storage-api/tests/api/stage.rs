@@ -11,18 +11,17 @@ use silo_core::settings::Settings as Reader;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::{BUCKETS, Demo, DemoObject};
-use silo_testkit::mongo::{Kind as MongoKind, MongoServer};
-use silo_testkit::s3::{KEY, Kind, S3Server, SECRET};
+use silo_testkit::mongo::MongoServer;
+use silo_testkit::s3::Storage;
 pub(crate) use silo_testkit::service::{Reply, Service};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-pub(crate) const BOTH: [Kind; 2] = [Kind::Files, Kind::Memory];
 const SCALE: f64 = 0.02;
 
 /// Storage and people.
 pub(crate) struct Stage {
-    pub(crate) s3: S3Server,
+    pub(crate) s3: Storage,
     pub(crate) objects: Vec<DemoObject>,
     pub(crate) people: People,
     pub(crate) folder: TempDir,
@@ -38,7 +37,7 @@ pub(crate) struct People {
 
 impl People {
     pub(crate) async fn start() -> Self {
-        let mongo = MongoServer::start(MongoKind::Rust).await.unwrap();
+        let mongo = MongoServer::start().await.unwrap();
         let demo = Demo::new(7, SCALE, Timestamp::now());
         let database = mongo.client().await.unwrap().database("aesthetic");
         demo.load(&database, |_, _, _| {}).await.unwrap();
@@ -66,11 +65,11 @@ impl People {
 }
 
 /// Storage filled with the demo objects, and the people they belong to.
-pub(crate) async fn stage(kind: Kind) -> Stage {
-    let (people, s3) = tokio::join!(People::start(), S3Server::start(kind));
+pub(crate) async fn stage() -> Stage {
+    let (people, s3) = tokio::join!(People::start(), Storage::new());
     let s3 = s3.unwrap();
     let objects = people.demo.objects();
-    let spaces = spaces(&s3.url());
+    let spaces = spaces(&s3, &s3.url());
     for bucket in BUCKETS {
         spaces.create_bucket(bucket).await.unwrap();
     }
@@ -95,12 +94,13 @@ pub(crate) async fn put(spaces: &Spaces, objects: &[DemoObject]) {
         .unwrap();
 }
 
-pub(crate) fn spaces(url: &str) -> Spaces {
+/// A client of a storage account at an address.
+pub(crate) fn spaces(s3: &Storage, url: &str) -> Spaces {
     let endpoint = Endpoint {
         url: url.to_owned(),
         region: "us-east-1".into(),
-        key: Secret::new(KEY),
-        secret: Secret::new(SECRET),
+        key: Secret::new(&s3.account.key),
+        secret: Secret::new(&s3.account.secret),
         addressing: Addressing::Path,
     };
     let limits = Limits {
@@ -116,8 +116,8 @@ impl Stage {
         let mut command = command();
         command
             .env("SPACES_ENDPOINT", storage)
-            .env("SPACES_KEY", KEY)
-            .env("SPACES_SECRET", SECRET)
+            .env("SPACES_KEY", &self.s3.account.key)
+            .env("SPACES_SECRET", &self.s3.account.secret)
             .env("DB_API_URL", &self.people.address)
             .env("STORAGE_FOLDER", self.folder.path())
             .env("SCAN_REQUESTS_PER_SECOND", "1000")

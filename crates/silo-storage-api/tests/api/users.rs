@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use silo_testkit::demo::Demo;
-use silo_testkit::s3::Kind;
 
-use crate::stage::{BOTH, Stage, stage, sum};
+use crate::stage::{Stage, stage, sum};
 
 /// Bytes by owner, the most first.
 fn ranking(stage: &Stage) -> Vec<(String, u64)> {
@@ -34,37 +33,33 @@ fn encode(text: &str) -> String {
 
 #[tokio::test]
 async fn the_first_users_are_those_with_the_most_bytes() {
-    for kind in BOTH {
-        let stage = stage(kind).await;
-        let service = stage.scanned().await;
-        let ranking = ranking(&stage);
-        let top = service.data("/api/storage/top-users?limit=10").await;
-        let users = top["users"].as_array().unwrap();
+    let stage = stage().await;
+    let service = stage.scanned().await;
+    let ranking = ranking(&stage);
+    let top = service.data("/api/storage/top-users?limit=10").await;
+    let users = top["users"].as_array().unwrap();
+    assert_eq!(
+        (users.len(), top["of"].as_u64()),
+        (10, Some(ranking.len() as u64))
+    );
+    for (at, user) in users.iter().enumerate() {
+        let (sub, bytes) = &ranking[at];
         assert_eq!(
-            (users.len(), top["of"].as_u64()),
-            (10, Some(ranking.len() as u64)),
-            "{kind:?}"
+            (&user["rank"], &user["sub"], &user["bytes"]),
+            (&json!(at + 1), &json!(sub), &json!(bytes))
         );
-        for (at, user) in users.iter().enumerate() {
-            let (sub, bytes) = &ranking[at];
-            assert_eq!(
-                (&user["rank"], &user["sub"], &user["bytes"]),
-                (&json!(at + 1), &json!(sub), &json!(bytes)),
-                "{kind:?}"
-            );
-            assert_eq!(
-                user["handle"],
-                json!(handle(&stage.people.demo, sub)),
-                "{kind:?}: {sub}"
-            );
-        }
-        assert!(users.iter().any(|user| user["handle"].is_string()));
+        assert_eq!(
+            user["handle"],
+            json!(handle(&stage.people.demo, sub)),
+            "{sub}"
+        );
     }
+    assert!(users.iter().any(|user| user["handle"].is_string()));
 }
 
 #[tokio::test]
 async fn a_user_is_found_by_sub_handle_and_code() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let service = stage.scanned().await;
     let with_handle =
         |(sub, _): &(String, u64)| Some((sub.clone(), handle(&stage.people.demo, sub)?));
@@ -126,7 +121,7 @@ async fn a_user_is_found_by_sub_handle_and_code() {
 
 #[tokio::test]
 async fn a_user_without_objects_has_zeros_and_nobody_is_404() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let service = stage.scanned().await;
     let mut owners: Vec<_> = ranking(&stage).into_iter().map(|(sub, _)| sub).collect();
     // The guest that every visitor shares is nobody.
@@ -166,14 +161,14 @@ async fn a_user_without_objects_has_zeros_and_nobody_is_404() {
 
 #[tokio::test]
 async fn objects_that_outlived_their_user_are_shown_as_nobody_s_that_is_known() {
-    let stage = stage(Kind::Files).await;
+    let stage = stage().await;
     let gone = silo_testkit::demo::DemoObject {
         bucket: "user-aesthetic-computer",
         key: "auth0|deleted/painting/1.png".into(),
         bytes: 77,
         owner: None,
     };
-    crate::stage::put(&crate::stage::spaces(&stage.s3.url()), &[gone]).await;
+    crate::stage::put(&crate::stage::spaces(&stage.s3, &stage.s3.url()), &[gone]).await;
     let service = stage.scanned().await;
     let found = service.data("/api/storage/user/auth0%7Cdeleted").await;
     assert_eq!(
@@ -184,7 +179,7 @@ async fn objects_that_outlived_their_user_are_shown_as_nobody_s_that_is_known() 
 
 #[tokio::test]
 async fn without_silo_db_api_subs_are_shown_and_the_answer_says_what_is_missing() {
-    let stage = stage(Kind::Memory).await;
+    let stage = stage().await;
     stage.people.stop().await;
     let service = stage.scanned().await;
     let top = service.get("/api/storage/top-users").await.ok();
