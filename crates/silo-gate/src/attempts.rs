@@ -1,4 +1,4 @@
-//! Password checks with a rate limit per client network: [`AT_ONCE`] tries, then one every ten seconds. Passwords are hashed one at a time, with a
+//! Password checks with a rate limit per client network: ten tries, then one every ten seconds. Passwords are hashed one at a time, with a
 //! bounded queue. A password that fitted is cached for the network it came from, so that a page costs one hash; a network without tries left gets
 //! 429 for the right password too, or the cache would tell it from wrong ones.
 
