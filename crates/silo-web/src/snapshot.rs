@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
@@ -43,6 +43,10 @@ pub struct Snapshot<T> {
     pace: Pace,
     state: watch::Sender<Arc<State<T>>>,
     wake: Notify,
+    /// How many changes of the subject were told with [`Snapshot::measure_soon`].
+    changes: AtomicU64,
+    /// How many of them had been told when the last measurement began.
+    measured: AtomicU64,
     under_way: AtomicBool,
 }
 
@@ -97,6 +101,8 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             pace,
             state: watch::Sender::new(Arc::new(empty)),
             wake: Notify::new(),
+            changes: AtomicU64::new(0),
+            measured: AtomicU64::new(0),
             under_way: AtomicBool::new(false),
         }
     }
@@ -120,7 +126,9 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         Fut: Future<Output = Result<Measured<T>, SourceError>>,
     {
         loop {
+            let told = self.changes.load(Ordering::Acquire);
             let (outcome, took) = self.measure_once(measure()).await;
+            self.measured.store(told, Ordering::Release);
             let pause = if outcome.is_ok() {
                 self.pace.every
             } else {
@@ -134,8 +142,10 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
     }
 
-    /// Lets [`Snapshot::keep_measuring`] measure now instead of later, because something has changed.
+    /// Lets [`Snapshot::keep_measuring`] measure now instead of later, because something has changed. Who reads meanwhile
+    /// waits for that, within a request's patience: a page that was told of the change asks at once.
     pub fn measure_soon(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.wake.notify_one();
     }
 
@@ -209,13 +219,15 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.peek()
     }
 
-    /// Waits for the first measurement, good or bad, within a request's patience; whether it came.
+    /// Waits for the first measurement, and for one that began after the last change that was told, good or bad, within a
+    /// request's patience; whether there was any measurement.
     async fn attempted(&self) -> bool {
-        let mut changes = self.state.subscribe();
-        let first = changes.wait_for(|state| state.attempts > 0);
-        tokio::time::timeout(self.pace.patience, first)
-            .await
-            .is_ok()
+        let told = self.changes.load(Ordering::Acquire);
+        let mut states = self.state.subscribe();
+        let settled = states
+            .wait_for(|state| state.attempts > 0 && self.measured.load(Ordering::Acquire) >= told);
+        let in_time = tokio::time::timeout(self.pace.patience, settled).await;
+        in_time.is_ok() || self.attempts() > 0
     }
 
     /// Reads what there is without waiting.

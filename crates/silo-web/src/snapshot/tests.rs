@@ -1,5 +1,3 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::*;
 
 const PACE: Pace = Pace {
@@ -27,6 +25,34 @@ async fn a_hundred_first_readers_cause_one_measurement() {
         assert_eq!(*reading.unwrap().value, 0);
     }
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn who_reads_after_a_change_sees_what_was_measured_since() {
+    let snapshot = Arc::new(Snapshot::new("numbers", PACE));
+    let subject = Arc::new(AtomicU64::new(1));
+    let (background, measured) = (Arc::clone(&snapshot), Arc::clone(&subject));
+    tokio::spawn(async move {
+        background
+            .keep_measuring(|| async {
+                tokio::task::yield_now().await;
+                Ok(measured.load(Ordering::SeqCst).into())
+            })
+            .await
+    });
+    for number in 1..20 {
+        subject.store(number, Ordering::SeqCst);
+        snapshot.measure_soon();
+        assert_eq!(*snapshot.read().await.unwrap().value, number);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_measured_in_time_leaves_the_last_value() {
+    let snapshot = Snapshot::new("numbers", PACE);
+    snapshot.publish(Ok(7.into()), Duration::ZERO);
+    snapshot.measure_soon();
+    assert_eq!(*snapshot.read().await.unwrap().value, 7);
 }
 
 #[test]
