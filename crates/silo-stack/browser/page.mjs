@@ -67,15 +67,22 @@ export const PANELS = ['collections', 'database', 'storage', 'services', 'kidlis
 /** Those that silo-db-api alone answers. */
 export const DATABASE_PANELS = ['collections', 'database', 'kidlisp'];
 
-/** Brings every panel into view, so that each is loaded. */
+/** What a panel has once it is loaded. */
+const LOADED = {
+  collections: '.collections tbody tr',
+  database: '#database .sparkline',
+  storage: '#storage .treemap',
+  services: '#services .card .strip',
+  kidlisp: '#kidlisp .box',
+  backups: '#backups .each-backup',
+};
+
+/** Brings one panel after the other into view and waits for it: the browser tells the page only of those that are in view when it draws. */
 export async function loadAll(page) {
-  for (const id of PANELS) await page.locator(`#${id}`).scrollIntoViewIfNeeded();
-  await page.waitForSelector('.collections tbody tr');
-  await page.waitForSelector('#database .sparkline');
-  await page.waitForSelector('#storage .treemap', { timeout: 60_000 });
-  await page.waitForSelector('#services .card .strip');
-  await page.waitForSelector('#kidlisp .box');
-  await page.waitForSelector('#backups .each-backup');
+  for (const id of PANELS) {
+    await page.locator(`#${id}`).scrollIntoViewIfNeeded();
+    await page.waitForSelector(LOADED[id], { timeout: 60_000 });
+  }
 }
 
 /** Waits until a panel is in one of these states. */
