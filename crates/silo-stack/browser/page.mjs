@@ -81,7 +81,7 @@ const LOADED = {
 export async function loadAll(page) {
   for (const id of PANELS) {
     await page.locator(`#${id}`).scrollIntoViewIfNeeded();
-    await page.waitForSelector(LOADED[id], { timeout: 60_000 });
+    await page.waitForSelector(LOADED[id], { timeout: id === 'storage' ? 60_000 : 30_000 });
   }
 }
 
