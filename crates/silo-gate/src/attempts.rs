@@ -24,7 +24,7 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 pub const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
 /// How many may wait for a password to be hashed.
 const WAITING: usize = 8;
-/// How long a password that fitted is cached after its last use, as a digest of it and its network with a key of this process.
+/// Lifetime of a cached correct password after its last use. The cache has a digest of it and its network, keyed per process.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many are remembered.
 const MOST_REMEMBERED: usize = 64;

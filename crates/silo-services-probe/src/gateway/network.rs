@@ -70,7 +70,7 @@ pub(super) fn failure_of(error: &Error) -> Failure {
     }
 }
 
-/// Where a URL leads.
+/// Whether the addresses of a URL are public or private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// To the internet.

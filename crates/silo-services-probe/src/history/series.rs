@@ -45,7 +45,7 @@ impl Tally {
         self.answered_ms = self.answered_ms.saturating_add(other.answered_ms);
     }
 
-    /// What is left of these checks without some of them.
+    /// Difference of two tallies, each count at least zero.
     fn without(self, some: Self) -> Self {
         Self {
             up: self.up.saturating_sub(some.up),
