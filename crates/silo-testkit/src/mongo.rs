@@ -68,7 +68,7 @@ const ACCOUNTS: [(Account, Job); 4] = [
     (CLIENT, Job::Client),
 ];
 
-/// How to start a server. The default is one without accounts and TLS, in a temporary folder.
+/// Options for starting a server. The default is one without accounts and TLS, in a temporary folder.
 #[derive(Clone, Default)]
 pub struct Setup {
     database: Option<String>,

@@ -53,7 +53,7 @@ impl Test {
         })
     }
 
-    /// What needs no images.
+    /// Steps that need no images.
     fn beside_images(&self, steps: &Steps, programs: &[programs::Program]) -> Result<()> {
         steps.time("unit and API tests", || programs::run(programs))?;
         if self.no_browser {
@@ -104,7 +104,7 @@ impl Test {
     }
 }
 
-/// That Docker is available here and the images are built.
+/// Proof that Docker is available and the images are built.
 struct Docker;
 
 fn cargo(arguments: &[&str]) -> Command {

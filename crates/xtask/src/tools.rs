@@ -23,7 +23,7 @@ pub struct Need {
     get: fn(&Need) -> Result<()>,
 }
 
-/// What building the services needs.
+/// Tools for building the services.
 const BUILD: Need = Need {
     name: "OpenSSL's headers and make",
     version: "Debian's",
@@ -153,11 +153,11 @@ const COMPOSE: Need = Need {
     get: get_compose,
 };
 
-/// What `up` needs.
+/// Tools for `up`.
 pub const FOR_UP: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD];
 /// What `up --mongo` needs.
 pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, CADDY, SEAWEEDFS];
-/// What `e2e` needs.
+/// Tools for `e2e`.
 pub const FOR_E2E: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD, NODE, BROWSER];
 /// What `test` needs.
 pub const FOR_TEST: &[Need] = &[

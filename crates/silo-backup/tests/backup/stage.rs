@@ -107,7 +107,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// So many documents of a megabyte that no compression makes smaller.
+    /// Inserts incompressible documents of 1 MB each.
     pub(crate) async fn fill_incompressible(&self, megabytes: i32) {
         let mut random = SmallRng::seed_from_u64(1);
         let blobs = self.database().collection::<Document>("blobs");

@@ -270,7 +270,7 @@ async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
     );
 }
 
-/// What the database remembers as published is never deleted for want of a manifest, and nothing is while a manifest is missing.
+/// Pruning keeps an archive that the run history calls published though its manifest is gone, and deletes nothing while a manifest is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_whose_manifest_vanished_is_kept() {
     let stage = Stage::filled().await;

@@ -227,7 +227,7 @@ async fn every_type_name_collection_and_index_comes_back_byte_for_byte() {
     assert_same(&stage, "stock").await;
 }
 
-/// That a database has the documents, options and indexes of the one that was backed up.
+/// Asserts that a database has the documents, options and indexes of the one that was backed up.
 async fn assert_same(stage: &Stage, name: &str) {
     let (database, back) = (stage.database(), stage.client.database(name));
     let (was, is) = (

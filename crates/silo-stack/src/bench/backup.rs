@@ -240,7 +240,7 @@ impl Bench {
         self.upload(gzip).await
     }
 
-    /// What people do without Silo.
+    /// Cost of the stock mongodump.
     async fn dump(&self, mongodump: &Path) -> Result<Cost> {
         let mut dump = Command::new(mongodump);
         dump.arg(format!("--uri={}", self.mongo.uri()))

@@ -18,7 +18,7 @@ struct Bucket {
     rng: Mutex<SmallRng>,
     pages: AtomicU64,
     fails_after: Option<u64>,
-    /// Where a listing may go on without a split: the last key of each page, and the keys at which the scan cut the bucket before it began.
+    /// Keys after which a listing may start without a split: the last key of each page, and the keys at which the scan cut the bucket at its start.
     ends: Mutex<BTreeSet<String>>,
     /// Number of pages that were asked for from another key: a worker has split what another one had before it.
     splits: AtomicU64,

@@ -12,7 +12,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(60);
 pub(super) enum Due {
     /// All of them.
     All,
-    /// Those that failed.
+    /// Buckets that failed.
     Only(BTreeSet<String>),
 }
 
