@@ -8,6 +8,17 @@ use silo_testkit::mongo::MongoServer;
 pub(crate) use silo_testkit::service::{Reply, Service};
 use tokio::process::Command;
 
+/// Paths whose answer is a measurement of the database's contents.
+pub(crate) const MEASURED: [&str; 7] = [
+    "/api/db/collections",
+    "/api/db/collections/moods",
+    "/api/db/users/count",
+    "/api/db/clients",
+    "/api/db/access",
+    "/api/db/atproto",
+    "/api/kidlisp/stats",
+];
+
 pub(crate) const DATABASE: &str = "aesthetic";
 /// 38 collections, some 2,600 documents.
 const SCALE: f64 = 0.02;
