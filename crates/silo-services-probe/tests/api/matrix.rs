@@ -34,7 +34,7 @@ type Expected = (Fault, &'static str, &'static str, (u64, u64));
 const COMMON: [Expected; 8] = [
     (Refused, "down", "refused", (0, 1000)),
     (Hang, "down", "timed_out_answering", (3000, 3900)),
-    (Slow, "up", "", (2900, 3000)),
+    (Slow, "up", "", (2000, 3000)),
     (Reset, "down", "reset", (0, 1000)),
     (Status500, "down", "status", (0, 1000)),
     (RedirectLoop, "down", "redirect", (0, 1500)),
@@ -165,7 +165,7 @@ async fn broken(authority: &Authority, role: Role, fault: Fault) -> (String, Opt
             return (stand_in.url(), Some(stand_in));
         }
         Hang => Manner::Hang,
-        Slow => Manner::Slow(std::time::Duration::from_millis(2900)),
+        Slow => Manner::Slow(std::time::Duration::from_millis(2000)),
         Reset => Manner::Reset,
         Status500 => Manner::Fail(500),
         RedirectLoop => Manner::Redirect("/again".into()),
