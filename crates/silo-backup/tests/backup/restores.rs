@@ -355,20 +355,35 @@ async fn who_was_deleted_since_does_not_come_back() {
     );
 }
 
-/// A database with stored JavaScript, and a target that has a collection which the backup has not: everything that was live is set aside, and comes back.
+/// A database with stored JavaScript that was changed since the backup, and a collection that the backup has not: everything that was live is set
+/// aside, and comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_takes_stored_javascript_and_sets_aside_what_the_backup_has_not() {
+    const BEFORE: &str = "function (x) { return 2 * x }";
+    const AFTER: &str = "function (x) { return x + x }";
     let stage = Stage::filled().await;
-    let script = doc! { "_id": "twice", "value": "function (x) { return 2 * x }" };
-    let scripts = stage.database().collection::<Document>("system.js");
-    scripts.insert_one(script).await.unwrap();
+    let scripts = |database: &str| {
+        let database = stage.client.database(database);
+        database.collection::<Document>("system.js")
+    };
+    let script = async |database: &str| {
+        let scripts = scripts(database);
+        let found = scripts.find_one(doc! { "_id": "twice" }).await.unwrap();
+        found.unwrap().get_str("value").unwrap().to_owned()
+    };
+    let twice = |text: &str| doc! { "_id": "twice", "value": text };
+    scripts(DATABASE).insert_one(twice(BEFORE)).await.unwrap();
     stage.backup().await;
     stage.fill("afterwards", 5).await;
+    scripts(DATABASE)
+        .replace_one(doc! { "_id": "twice" }, twice(AFTER))
+        .await
+        .unwrap();
     let owner = stage.mongo.uri();
     stage
         .json(&["restore", "latest", "--to", &owner, "--database", "back"])
         .await;
-    assert_eq!(count(&stage, "back", "system.js").await, 1);
+    assert_eq!(script("back").await, BEFORE);
     let on = [
         "--database",
         DATABASE,
@@ -378,16 +393,16 @@ async fn a_swap_takes_stored_javascript_and_sets_aside_what_the_backup_has_not()
         DATABASE,
     ];
     let swap = [&["swap", "--restored", "back"][..], &on].concat();
-    let swapped = stage
-        .run(&[&swap[..], &["--json", "--quiet"]].concat())
-        .await;
-    let swapped = swapped.good();
+    let swapped = stage.json(&swap).await;
     let kept = swapped["kept"].as_str().unwrap().to_owned();
     assert_eq!(count(&stage, DATABASE, "afterwards").await, 0);
     assert_eq!(count(&stage, &kept, "afterwards").await, 5);
-    assert_eq!(count(&stage, DATABASE, "system.js").await, 1);
     assert_eq!(count(&stage, DATABASE, "moods").await, 1200);
+    assert_eq!(
+        (script(DATABASE).await, script(&kept).await),
+        (BEFORE.into(), AFTER.into())
+    );
     stage.json(&[&["unswap"][..], &on].concat()).await;
     assert_eq!(count(&stage, DATABASE, "afterwards").await, 5);
-    assert_eq!(count(&stage, DATABASE, "system.js").await, 1);
+    assert_eq!(script(DATABASE).await, AFTER);
 }
