@@ -18,6 +18,29 @@ async fn count(stage: &Stage, database: &str, name: &str) -> u64 {
         .unwrap()
 }
 
+/// Arguments of `swap`, with what was restored into `back`.
+fn swap(to: &str) -> [&str; 7] {
+    [
+        "swap",
+        "--restored",
+        "back",
+        "--database",
+        DATABASE,
+        "--to",
+        to,
+    ]
+}
+
+/// Arguments of `unswap`.
+fn unswap(to: &str) -> [&str; 5] {
+    ["unswap", "--database", DATABASE, "--to", to]
+}
+
+/// The same, confirmed with the name of the database.
+fn confirmed<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [arguments, &["--confirm", DATABASE]].concat()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_restore_could_harm_is_refused() {
     let stage = Stage::filled().await;
@@ -127,24 +150,14 @@ async fn a_backup_goes_live_and_back() {
     stage
         .json(&["restore", "latest", "--to", &owner, "--database", "back"])
         .await;
-    let swap = [
-        "swap",
-        "--database",
-        DATABASE,
-        "--restored",
-        "back",
-        "--to",
-        &owner,
-    ];
+    let swap = swap(&owner);
     stage.run(&swap).await.ends_with(EXIT_REFUSED);
     stage
         .run(&[&swap[..], &["--confirm", "aesthetics"]].concat())
         .await
         .ends_with(EXIT_REFUSED);
     assert_eq!(count(&stage, DATABASE, "moods").await, 100);
-    let swapped = stage
-        .json(&[&swap[..], &["--confirm", DATABASE]].concat())
-        .await;
+    let swapped = stage.json(&confirmed(&swap)).await;
     let kept = swapped["kept"].as_str().unwrap().to_owned();
     assert_eq!(count(&stage, DATABASE, "moods").await, 1200);
     assert_eq!(
@@ -153,29 +166,11 @@ async fn a_backup_goes_live_and_back() {
         "a view goes along"
     );
     assert_eq!(count(&stage, &kept, "moods").await, 100);
-    stage
-        .json(&[
-            "unswap",
-            "--database",
-            DATABASE,
-            "--to",
-            &owner,
-            "--confirm",
-            DATABASE,
-        ])
-        .await;
+    stage.json(&confirmed(&unswap(&owner))).await;
     assert_eq!(count(&stage, DATABASE, "moods").await, 100);
     assert_eq!(count(&stage, "back", "moods").await, 1200);
     stage
-        .run(&[
-            "unswap",
-            "--database",
-            DATABASE,
-            "--to",
-            &owner,
-            "--confirm",
-            DATABASE,
-        ])
+        .run(&confirmed(&unswap(&owner)))
         .await
         .ends_with(EXIT_REFUSED);
 }
@@ -202,26 +197,7 @@ async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
     let (address, rest) = after.split_once('/').unwrap();
     let wire = Wire::start(address.parse().unwrap()).await.unwrap();
     let to = format!("{before}@{}/{rest}", wire.address());
-    let swap = [
-        "swap",
-        "--database",
-        DATABASE,
-        "--restored",
-        "back",
-        "--to",
-        &to,
-        "--confirm",
-        DATABASE,
-    ];
-    let unswap = [
-        "unswap",
-        "--database",
-        DATABASE,
-        "--to",
-        &to,
-        "--confirm",
-        DATABASE,
-    ];
+    let (swap, unswap) = (confirmed(&swap(&to)), confirmed(&unswap(&to)));
     let live = async || {
         let mut counts = Vec::new();
         for name in ["moods", "users", "things", "glad"] {
@@ -384,16 +360,7 @@ async fn a_swap_takes_stored_javascript_and_sets_aside_what_the_backup_has_not()
         .json(&["restore", "latest", "--to", &owner, "--database", "back"])
         .await;
     assert_eq!(script("back").await, BEFORE);
-    let on = [
-        "--database",
-        DATABASE,
-        "--to",
-        &owner,
-        "--confirm",
-        DATABASE,
-    ];
-    let swap = [&["swap", "--restored", "back"][..], &on].concat();
-    let swapped = stage.json(&swap).await;
+    let swapped = stage.json(&confirmed(&swap(&owner))).await;
     let kept = swapped["kept"].as_str().unwrap().to_owned();
     assert_eq!(count(&stage, DATABASE, "afterwards").await, 0);
     assert_eq!(count(&stage, &kept, "afterwards").await, 5);
@@ -402,7 +369,7 @@ async fn a_swap_takes_stored_javascript_and_sets_aside_what_the_backup_has_not()
         (script(DATABASE).await, script(&kept).await),
         (BEFORE.into(), AFTER.into())
     );
-    stage.json(&[&["unswap"][..], &on].concat()).await;
+    stage.json(&confirmed(&unswap(&owner))).await;
     assert_eq!(count(&stage, DATABASE, "afterwards").await, 5);
     assert_eq!(script(DATABASE).await, AFTER);
 }
