@@ -10,12 +10,12 @@ use serde::Serialize;
 use silo_core::secret::Secret;
 use utoipa::ToSchema;
 
-/// How long one try may take.
+/// Time limit of one attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often it is tried again.
+/// Retries after a failed attempt.
 const AGAIN: usize = 3;
 
-/// What happened.
+/// Event to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A run begins.
@@ -26,7 +26,7 @@ pub enum Event {
     MustLook(&'static str, String),
 }
 
-/// That somebody could not be told.
+/// Record of an alert that could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotTold {
@@ -35,11 +35,11 @@ pub struct NotTold {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Why, without the address.
+    /// Error, without the URL.
     pub why: String,
 }
 
-/// Who is told. Cloning shares what is known of failures.
+/// Receivers of alerts. Clones share the record of failed deliveries.
 #[derive(Clone)]
 pub struct Alerts {
     ping: Option<Secret>,
@@ -48,7 +48,7 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Those to tell; nobody when neither is given.
+    /// Receivers from the settings; none if neither is set.
     #[must_use]
     pub fn new(ping: Option<Secret>, webhook: Option<Secret>) -> Self {
         Self {
@@ -89,13 +89,13 @@ impl Alerts {
         }
     }
 
-    /// Whether anybody is told.
+    /// `true` if there is any receiver.
     #[must_use]
     pub fn are_set_up(&self) -> bool {
         self.ping.is_some() || self.webhook.is_some()
     }
 
-    /// That the last of them could not be told.
+    /// Last delivery, if it failed.
     #[must_use]
     pub fn failure(&self) -> Option<NotTold> {
         self.failed

@@ -12,14 +12,14 @@ use silo_mongo::structure::Kind;
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = [0x6d, 0xe2, 0x99, 0x81];
-/// What ends a block; no document is so long.
+/// Terminator of a block; no document has this length.
 pub const TERMINATOR: [u8; 4] = [0xff; 4];
 /// The version of the format.
 pub const VERSION: &str = "0.1";
 /// The largest document that a server keeps for itself: 16 MiB, and 16 KiB for what it adds.
 pub const LARGEST: usize = 16 * 1024 * 1024 + 16 * 1024;
 
-/// What an archive says before its documents.
+/// Header of an archive, before its documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prelude {
     /// The version of the server that was read.
@@ -37,7 +37,7 @@ pub struct Namespace {
     pub database: String,
     /// The collection.
     pub collection: String,
-    /// What kind.
+    /// Kind of the collection.
     pub kind: Kind,
     /// Options and indexes, as canonical Extended JSON.
     pub metadata: String,

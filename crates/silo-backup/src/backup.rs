@@ -26,42 +26,42 @@ use crate::repository::{Repository, Shelf};
 use crate::runs;
 use crate::verify::{as_written, read_along, read_back};
 
-/// How many chunks wait between the pipeline and the destinations.
+/// Chunks buffered between the pipeline and the destinations.
 const AHEAD: usize = 4;
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Made {
     /// The backup's id.
     pub id: String,
-    /// Whether it counts; not when it is held.
+    /// `true` if the backup counts as good; `false` if it is held.
     pub good: bool,
-    /// Why it is held.
+    /// Reasons for holding the backup.
     pub held: Vec<String>,
     /// `snapshot` or `fuzzy`.
     pub consistency: &'static str,
-    /// How many documents.
+    /// Number of documents.
     pub documents: u64,
     /// Their bytes.
     pub bytes: u64,
     /// The bytes of the archive as stored.
     pub stored_bytes: u64,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: u64,
-    /// What became of each destination.
+    /// Result for each destination.
     pub destinations: Vec<At>,
-    /// What was found to have vanished or to have been changed behind our back.
+    /// Backups that have vanished or were changed by somebody else.
     pub problems: Vec<String>,
 }
 
-/// What became of one destination.
+/// Result for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct At {
     /// `primary` or `copy`.
     pub name: &'static str,
-    /// Why the backup is not there; `null` when it is.
+    /// Error, if the backup is not stored there; `null` if it is.
     pub error: Option<String>,
 }
 
@@ -72,10 +72,10 @@ struct Place {
     shelf: Shelf,
 }
 
-/// Makes a backup, and tells whoever is to be told.
+/// Makes a backup and sends the alerts about it.
 ///
 /// # Errors
-/// Why there is none.
+/// The error that prevented the backup.
 pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
     context.alerts.tell(&Event::Started).await;
     let outcome = leased(context, report).await;
@@ -201,7 +201,7 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
     Ok(made)
 }
 
-/// What is told of a destination that failed. The only one that there is fails the run.
+/// Result for a failed destination. If it is the only one, the run fails.
 fn failed(repository: &Repository, error: &Error, context: &Context) -> Result<At, Error> {
     log::error!(destination = repository.name, code = error.code(); "a destination failed: {error}");
     match &context.copy {

@@ -1,4 +1,4 @@
-//! What an archive holds, found out by reading it as a restore would; and whether that is what its manifest says.
+//! Summary of an archive's contents, computed while reading it like a restore does; and its comparison with the manifest.
 
 use std::path::Path;
 
@@ -25,19 +25,19 @@ pub struct Checker {
 struct Found {
     collection: Collection,
     fingerprint: Fingerprint,
-    /// Its unique indexes, by their places in the keys.
+    /// Unique indexes, as positions in `keys`.
     unique: Vec<usize>,
     untold: u64,
 }
 
-/// What was found.
+/// Summary of an archive.
 #[derive(Clone, Debug)]
 pub struct Findings {
     /// The collections, by name.
     pub collections: Vec<CollectionFacts>,
-    /// How many unique indexes were looked at.
+    /// Number of unique indexes that were checked.
     pub unique_indexes: u64,
-    /// Those that only a server can judge.
+    /// Unique indexes that only a server can check.
     pub not_looked_at: Vec<String>,
     /// An index that two documents have the same key in.
     pub duplicate: Option<String>,
@@ -56,10 +56,10 @@ impl Checker {
         }
     }
 
-    /// What was found, when everything was read.
+    /// Completes the summary after everything was read.
     ///
     /// # Errors
-    /// When what was put on disk cannot be read.
+    /// When the sorted keys on disk cannot be read.
     pub fn findings(self) -> std::io::Result<Findings> {
         let mut collections: Vec<CollectionFacts> = self.found.iter().map(facts).collect();
         collections.sort_by(|one, other| one.name.cmp(&other.name));
@@ -134,7 +134,7 @@ impl Visitor for Checker {
     }
 }
 
-/// How what was found differs from what was to be found.
+/// Differences between expected and actual collections.
 #[must_use]
 pub fn differences(wanted: &[CollectionFacts], found: &[CollectionFacts]) -> Vec<String> {
     let mut differences = Vec::new();
@@ -166,7 +166,7 @@ pub fn differences(wanted: &[CollectionFacts], found: &[CollectionFacts]) -> Vec
     differences
 }
 
-/// How the build of a collection differs: kind, options, indexes whatever their order.
+/// Differences in kind, options and indexes (in any order).
 #[must_use]
 pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> {
     let name = &want.name;

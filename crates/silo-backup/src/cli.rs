@@ -52,13 +52,13 @@ enum Verb {
     Serve,
     /// Make a backup now
     Run,
-    /// Whether the service that runs beside this answers; for containers
+    /// Check that the service in this container answers
     Healthcheck,
     /// List backups, the newest first
     List,
     /// Read a backup back, every byte of it, and compare it with its manifest
     Verify {
-        /// Its id, the beginning of it, or latest
+        /// Id of the backup, the beginning of it, or latest
         #[arg(default_value = "latest")]
         backup: String,
         /// Read the second copy
@@ -67,7 +67,7 @@ enum Verb {
     },
     /// Restore a backup into a scratch database, compare, and drop it
     Drill {
-        /// Its id, the beginning of it, or latest
+        /// Id of the backup, the beginning of it, or latest
         #[arg(default_value = "latest")]
         backup: String,
     },
@@ -92,7 +92,7 @@ enum Verb {
         /// The database that was swapped
         #[arg(long)]
         database: String,
-        /// Its name, once more; asked for at a terminal without
+        /// The database's name, to confirm; without it a terminal asks for it
         #[arg(long, value_name = "DATABASE")]
         confirm: Option<String>,
         #[command(flatten)]
@@ -109,13 +109,13 @@ enum Verb {
     },
     /// Say that a held backup is good although it is not what was expected
     Accept {
-        /// Its id, or the beginning of it
+        /// Id of the backup, or the beginning of it
         backup: String,
-        /// Why
+        /// Reason, which is recorded
         #[arg(long)]
         why: String,
     },
-    /// How backups stand
+    /// Show the status of backups
     Status,
     /// Backup, verify, drill, and what prune would do, one after the other, with a report
     Selftest,
@@ -388,7 +388,7 @@ async fn open(uri: &Secret) -> Result<Client, Error> {
     client.map_err(|error| Error::Refused(format!("the target {error}")))
 }
 
-/// Whether somebody typed the database's name.
+/// Confirms an action by the database's name, given as an argument or typed at the terminal.
 fn confirmed(database: &str, given: Option<String>, what: &str) -> Result<(), Error> {
     let typed = match given {
         Some(typed) => typed,

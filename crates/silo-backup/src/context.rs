@@ -1,4 +1,4 @@
-//! What every command works with: the database, the destinations, those to tell.
+//! Context of every command: settings, database, destinations, alerts.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -21,25 +21,25 @@ use crate::progress::Reporter;
 use crate::repository::Repository;
 use crate::settings::{Destination, Settings};
 
-/// How long what was broken off may take to clean up after itself.
+/// Time limit for an interrupted action to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(6);
 
-/// It; cloning shares everything.
+/// Shared state of one process. Clones are cheap and refer to the same state.
 #[derive(Clone)]
 pub struct Context {
-    /// What we were told.
+    /// Settings.
     pub settings: Arc<Settings>,
     /// The database's server.
     pub client: Client,
-    /// What was sent to it.
+    /// Number of commands sent to the database.
     pub commands: Arc<Commands>,
     /// The first destination.
     pub primary: Repository,
     /// The second.
     pub copy: Option<Repository>,
-    /// What was sent to each destination.
+    /// Request counters of each destination.
     pub traffic: Vec<Arc<Traffic>>,
-    /// Who is told.
+    /// Receivers of alerts.
     pub alerts: Alerts,
     /// Cancelled when this process is to end.
     pub stop: CancellationToken,
@@ -102,7 +102,7 @@ impl Context {
         std::iter::once(&self.primary).chain(&self.copy)
     }
 
-    /// What an engine needs.
+    /// Request for an engine to dump the database.
     #[must_use]
     pub fn order(&self, report: &Reporter) -> Order {
         let settings = &self.settings;
@@ -118,10 +118,10 @@ impl Context {
         }
     }
 
-    /// Does something while the lease is held, until it is done, the lease is lost, or this process is to end.
+    /// Runs an action while holding the lease, until the action ends, the lease is lost, or the process is stopped.
     ///
     /// # Errors
-    /// Its own, [`Error::Busy`], or [`Error::Interrupted`].
+    /// The error of the action, [`Error::Busy`], or [`Error::Interrupted`].
     pub async fn leased<T>(
         &self,
         report: &Reporter,

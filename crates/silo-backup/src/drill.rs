@@ -26,31 +26,31 @@ use crate::repository::{Drill, Repository};
 use crate::restore::{self, Target};
 use crate::verify;
 
-/// What the name of every scratch database begins with.
+/// Prefix of every scratch database's name.
 const PREFIX: &str = "silo_drill_";
-/// What only a database that a drill made has in it.
+/// Collection that marks a database as created by a drill.
 const MARKER: &str = "silo_drill_marker";
 
-/// What a drill came to.
+/// Result of a drill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drilled {
     /// The backup.
     pub id: String,
-    /// Whether everything came back.
+    /// `true` if everything was restored identically.
     pub good: bool,
-    /// How long the restore took, its verification and comparison included, in milliseconds.
+    /// Duration of the restore in milliseconds, including verification and comparison.
     pub took_ms: u64,
-    /// How many documents came back.
+    /// Number of restored documents.
     pub documents: u64,
-    /// What did not, or was not looked at.
+    /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
 }
 
-/// Restores a backup (`latest`, or its id) into a scratch database, and writes down how that went.
+/// Restores a backup (`latest`, or an id) into a scratch database, and records the result.
 ///
 /// # Errors
-/// Why nobody knows; a backup that does not come back is no error here, but a drill that is not good.
+/// The error that prevented a verdict. A backup that is not restored identically is not an error here, but a drill that is not good.
 pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Drilled, Error> {
     let outcome = context
         .leased(report, async |_| drill(context, name, report).await)

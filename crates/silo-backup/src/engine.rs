@@ -1,4 +1,4 @@
-//! What reads the database: an archive comes out of either engine, through the same pipeline.
+//! Engines that dump the database. Both write an archive through the same pipeline.
 
 pub mod mongodump;
 pub mod native;
@@ -19,46 +19,46 @@ use crate::pipeline::{Chunk, Recipe, Stored};
 use crate::progress::Reporter;
 use crate::settings::Engine;
 
-/// What an engine needs.
+/// Request for an engine to dump the database.
 #[derive(Clone)]
 pub struct Order {
     /// The server.
     pub client: Client,
-    /// Its connection string, for a child process.
+    /// Connection string, for a child process.
     pub uri: Secret,
     /// The database.
     pub database: String,
-    /// Where MongoDB's own tools are.
+    /// Folder of MongoDB's own tools.
     pub tools: Option<PathBuf>,
-    /// How the archive is stored.
+    /// Compression and encryption of the archive.
     pub recipe: Recipe,
     /// On disk, for what does not fit into memory.
     pub folder: PathBuf,
     /// The version that the archive says it was written by.
     pub version: String,
-    /// Who hears how far it is.
+    /// Receiver of progress.
     pub report: Reporter,
 }
 
-/// What came out.
+/// Result of a dump.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The moment that reading began.
     pub as_of: Timestamp,
-    /// Whether everything is of that moment.
+    /// Consistency of the documents.
     pub consistency: Consistency,
     /// Collections that are not of that moment even so: capped ones.
     pub outside: Vec<String>,
-    /// What was sent to be stored.
+    /// Size and checksum of the stored bytes.
     pub stored: Stored,
-    /// What was written, found out while it was.
+    /// Summary of the archive, computed while writing it.
     pub written: Findings,
 }
 
-/// Reads the database and sends what is to be stored. Only an outcome means that all of it was sent.
+/// Dumps the database and sends the archive's bytes. Only after `Ok` have all of them been sent.
 ///
 /// # Errors
-/// Why not all of it was.
+/// The error that interrupted the dump.
 pub async fn run(
     engine: Engine,
     order: &Order,
@@ -71,10 +71,10 @@ pub async fn run(
     }
 }
 
-/// Which server and database that is, without naming hosts.
+/// Identifies the server and database, without naming hosts.
 ///
 /// # Errors
-/// Why the server did not tell.
+/// The error of the command.
 pub async fn identify(order: &Order) -> Result<SourceIdentity, Error> {
     let hello = order
         .client

@@ -20,27 +20,27 @@ use crate::manifest::sha256;
 /// AC's collection of tombstones.
 const TOMBSTONES: &str = "account-tombstones";
 
-/// What there is to erase, and what was.
+/// Accounts deleted since the backup, and their documents in the restored database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Erasures {
-    /// How many tombstones are newer than the backup.
+    /// Number of tombstones newer than the backup.
     pub tombstones: usize,
-    /// How many of these accounts have something in what was restored.
+    /// Number of deleted accounts with documents in the restored database.
     pub accounts: usize,
     /// Documents of theirs by collection: those found, or those removed.
     pub documents: BTreeMap<String, u64>,
     /// Collections of which nobody knows whose documents are.
     pub not_looked_at: Vec<String>,
-    /// Whether they were removed.
+    /// `true` if the documents were removed.
     pub applied: bool,
 }
 
-/// Looks for accounts that were deleted after `since`, by the tombstones in `live`, in `restored`; removes what is theirs when told to,
-/// and brings the tombstones along.
+/// Finds accounts deleted after `since`, by the tombstones in `live`, and their documents in `restored`. If asked to, removes these documents and
+/// copies the tombstones.
 ///
 /// # Errors
-/// Why a database did not do its part.
+/// The error of the database.
 pub async fn erase(
     live: &Database,
     restored: &Database,
@@ -123,7 +123,7 @@ async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error
         .collect())
 }
 
-/// Whoever owns something in a collection.
+/// Owners of documents in a collection.
 async fn owners(database: &Database, name: &str, owner: &str) -> Result<BTreeSet<String>, Error> {
     let doing = format!("reading whose documents {name} has");
     let fault = |error| Error::database(doing.clone())(&error);

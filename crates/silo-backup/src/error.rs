@@ -1,4 +1,4 @@
-//! Why something was not done, with the exit code that says which kind it was.
+//! Errors of silo-backup and their exit codes.
 
 use std::io;
 
@@ -19,23 +19,23 @@ pub const EXIT_REFUSED: u8 = 6;
 /// Exit code: the command line cannot be understood (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
-/// Why something was not done. The texts hold no secret and no document.
+/// Error of silo-backup. The texts contain no secrets and no documents.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// 503: the database did not do its part.
     #[error("{doing}: {fault}", fault = fault.detail())]
     Database {
-        /// What was being done.
+        /// Attempted action.
         doing: String,
-        /// Why not.
+        /// Error of the database.
         fault: silo_mongo::fault::Fault,
     },
     /// 503: the storage did not do its part.
     #[error("{doing}: {fault}")]
     Storage {
-        /// What was being done.
+        /// Attempted action.
         doing: String,
-        /// Why not.
+        /// Error of the storage.
         fault: silo_spaces::fault::Fault,
     },
     /// 500: the engine failed: the child's exit, its stream, a disk.
@@ -124,7 +124,7 @@ impl From<io::Error> for Error {
     }
 }
 
-/// What `--help` says of exit codes.
+/// Text about exit codes for `--help`.
 #[must_use]
 pub fn exit_codes() -> String {
     format!(

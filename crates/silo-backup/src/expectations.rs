@@ -1,4 +1,4 @@
-//! What a backup is expected to hold. One that does not is held: kept, and not counted as good.
+//! Expectations of a backup's contents. A backup that does not meet them is held: kept, but not counted as good.
 
 use crate::manifest::{CollectionFacts, Manifest};
 
@@ -7,16 +7,16 @@ const LOSS_PERCENT: u64 = 20;
 /// A collection with fewer documents may lose as many as it likes.
 const FEW: u64 = 100;
 
-/// What is expected.
+/// Expected contents.
 #[derive(Clone, Debug, Default)]
 pub struct Expectations {
     /// Collections that have to be there.
     pub named: Vec<String>,
-    /// Whether a collection may come and go.
+    /// Collections that may appear and disappear.
     pub disposable: Vec<String>,
 }
 
-/// Why a backup is held; nothing when it is as expected. `before` is the last one that counts.
+/// Reasons for holding a backup; empty if it meets the expectations. `before` is the last good one.
 #[must_use]
 pub fn judge(
     expected: &Expectations,
@@ -77,7 +77,7 @@ fn lost(before: u64, now: u64) -> bool {
     now.saturating_mul(100) < before.saturating_mul(100 - LOSS_PERCENT)
 }
 
-/// Whether documents go by themselves: a capped collection, or one with a TTL index.
+/// `true` if documents expire: in a capped collection, or one with a TTL index.
 fn forgets(collection: &CollectionFacts) -> bool {
     let ttl = collection
         .indexes

@@ -15,10 +15,10 @@ use crate::error::Error;
 use crate::progress::{Progress, Reporter};
 use crate::prune;
 
-/// How many that have ended are remembered.
+/// Number of finished jobs kept.
 const REMEMBERED: usize = 20;
 
-/// What is to be done.
+/// Action of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -34,11 +34,11 @@ pub enum Kind {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
-    /// Its id.
+    /// Id of the job.
     pub id: String,
-    /// What is done.
+    /// Action of the job.
     pub kind: Kind,
-    /// Who asked; `schedule` when nobody did.
+    /// Name of the operator who started it, or `schedule`.
     pub asked_by: String,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
@@ -46,19 +46,19 @@ pub struct Job {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
-    /// Where it is.
+    /// State of the job.
     pub state: JobState,
-    /// How far it is.
+    /// Progress.
     pub progress: Progress,
-    /// What a run came to.
+    /// Result of a backup.
     pub made: Option<Made>,
-    /// What a drill came to.
+    /// Result of a drill.
     pub drilled: Option<Drilled>,
-    /// Why it failed.
+    /// Error of a failed job.
     pub error: Option<Failure>,
 }
 
-/// Where a job is.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
@@ -72,7 +72,7 @@ pub enum JobState {
     Failed,
 }
 
-/// Why something failed.
+/// Error of a job or run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failure {
     /// A stable name, in snake case.
@@ -99,7 +99,7 @@ pub struct Jobs {
     begun: mpsc::UnboundedSender<(String, Kind, Reporter)>,
 }
 
-/// What was asked for and is not done yet.
+/// Queue of jobs that are not started yet.
 pub type Begun = mpsc::UnboundedReceiver<(String, Kind, Reporter)>;
 
 struct Known {
@@ -185,7 +185,7 @@ impl Jobs {
             .map(Known::now)
     }
 
-    /// How a job goes on.
+    /// Progress of a job, as it changes.
     #[must_use]
     pub fn watch(&self, id: &str) -> Option<watch::Receiver<Progress>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

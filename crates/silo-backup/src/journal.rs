@@ -1,4 +1,4 @@
-//! What the database itself remembers of published backups, so that one that vanishes from the bucket is missed.
+//! Index of published backups in the database itself, so that one that vanishes from the bucket is noticed.
 
 use futures_util::TryStreamExt;
 use silo_mongo::mongodb::bson::{DateTime, Document, doc};
@@ -8,17 +8,17 @@ use crate::error::Error;
 use crate::lease::SILO;
 use crate::repository::Shelf;
 
-/// Where it is kept, in the database `silo`.
+/// Collection of the index, in the database `silo`.
 const COLLECTION: &str = "backups";
 
-/// What is remembered of one destination.
+/// Index of one destination.
 pub struct Journal {
     backups: Collection<Document>,
     repository: String,
 }
 
 impl Journal {
-    /// What is remembered of the repository with this id.
+    /// Index of the repository with this id.
     #[must_use]
     pub fn new(client: &Client, repository: &str) -> Self {
         Self {
@@ -27,10 +27,10 @@ impl Journal {
         }
     }
 
-    /// The ids and checksums of what was published.
+    /// Ids and manifest checksums of published backups.
     ///
     /// # Errors
-    /// Why the database did not tell.
+    /// The error of the command.
     pub async fn published(&self) -> Result<Vec<(String, String)>, Error> {
         let doing = "reading what was published before";
         let filter = doc! { "repository": &self.repository, "state": "published" };
@@ -56,10 +56,10 @@ impl Journal {
         Ok(published)
     }
 
-    /// Remembers that a manifest is about to be written, or that it is there.
+    /// Records that a manifest is about to be written, or that it is written.
     ///
     /// # Errors
-    /// Why the database did not take it.
+    /// The error of the command.
     pub async fn remember(
         &self,
         id: &str,
@@ -83,10 +83,11 @@ impl Journal {
             .map_err(|error| Error::database("remembering a backup")(&error))
     }
 
-    /// Settles what a run that broke off between the two left: it was published when its manifest is there, and never when it is not.
+    /// Reconciles entries of runs that were interrupted between the two records: a backup is published if its manifest exists, and else was never
+    /// published.
     ///
     /// # Errors
-    /// Why the database did not take it.
+    /// The error of the command.
     pub async fn settle(&self, shelf: &Shelf) -> Result<(), Error> {
         let doing = "settling what was published before";
         let open = doc! { "repository": &self.repository, "state": "publishing" };

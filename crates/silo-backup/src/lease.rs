@@ -17,11 +17,11 @@ use crate::error::Error;
 
 /// The database that is Silo's own.
 pub const SILO: &str = "silo";
-/// How long a lease lasts without a beat.
+/// Time after which a lease expires without a renewal.
 const LASTS: Duration = Duration::from_secs(40);
-/// How often its holder beats.
+/// Interval between renewals.
 const BEAT: Duration = Duration::from_secs(8);
-/// How often whoever waits for it looks.
+/// Interval of attempts while waiting for a lease.
 const LOOK: Duration = Duration::from_secs(1);
 /// The one lease of backups.
 const NAME: &str = "backup";
@@ -214,7 +214,7 @@ fn host() -> String {
     format!("{} {}", boot.trim(), namespace.display())
 }
 
-/// Whether a holder was a process of this machine and is gone.
+/// `true` if the holder was a process on this machine and has ended.
 fn is_dead(of_host: &str, holder: &str) -> bool {
     let mut parts = holder.split(' ');
     let id = parts.next().and_then(|id| id.parse().ok());

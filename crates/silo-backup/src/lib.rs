@@ -97,7 +97,7 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
     Ok((running, state))
 }
 
-/// Whether the buckets could be looked into when that was last tried.
+/// Readiness check: the last attempt to list the buckets succeeded.
 async fn check(state: State) -> Result<(), SourceError> {
     state.standing.settled().await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! What is published of a backup, last: a backup without a manifest does not exist.
+//! Manifest of a backup. It is written last: a backup without a manifest does not exist.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub const FORMAT: u32 = 1;
 pub struct Manifest {
     /// The version of this description.
     pub format: u32,
-    /// Its name: the time it began, in UTC, and six random letters.
+    /// Id of the backup: the time it began, in UTC, and six random letters.
     pub id: String,
     /// The id of the repository it belongs to.
     pub repository: String,
@@ -32,13 +32,13 @@ pub struct Manifest {
     pub verified_at: Timestamp,
     /// `verified` or `held`.
     pub state: State,
-    /// Why it is held; empty when it is not.
+    /// Reasons for holding the backup; empty if it is not held.
     pub held: Vec<String>,
-    /// Where it comes from.
+    /// Server and database of origin.
     pub source: SourceIdentity,
     /// `native` or `mongodump`.
     pub engine: String,
-    /// Whether everything is of one moment.
+    /// Consistency of the documents.
     pub consistency: Consistency,
     /// Collections that are not of that moment even so: capped ones, which a server reads in no snapshot.
     pub outside: Vec<String>,
@@ -46,9 +46,9 @@ pub struct Manifest {
     pub archive: ArchiveFacts,
     /// The collections, by name.
     pub collections: Vec<CollectionFacts>,
-    /// How it was verified.
+    /// Result of the verification.
     pub verification: Verification,
-    /// What wrote it.
+    /// Program that wrote the backup.
     pub tool: Tool,
     /// The number of the lease under which it was written; a later run has a larger one.
     pub lease: u64,
@@ -56,7 +56,7 @@ pub struct Manifest {
     pub previous: Option<Previous>,
 }
 
-/// How far a backup is to be trusted.
+/// Verification state of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -66,17 +66,17 @@ pub enum State {
     Held,
 }
 
-/// Whether everything is of one moment.
+/// Consistency of the documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consistency {
-    /// It is: a canary proved it.
+    /// All documents are of one moment, proven by a canary.
     Snapshot,
     /// Documents were read one after the other while others may have written.
     Fuzzy,
 }
 
-/// Where a backup comes from.
+/// Server and database of origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceIdentity {
@@ -94,15 +94,15 @@ pub struct SourceIdentity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArchiveFacts {
-    /// Its key in the bucket, below the prefix.
+    /// Key in the bucket, below the prefix.
     pub key: String,
-    /// Its bytes as stored.
+    /// Stored size in bytes.
     pub bytes: u64,
     /// SHA-256 over them, in hexadecimal.
     pub sha256: String,
-    /// Its bytes before compression.
+    /// Size in bytes before compression.
     pub archive_bytes: u64,
-    /// How it is compressed.
+    /// Compression.
     pub compression: Compression,
     /// To whom it is encrypted with age.
     pub recipient: Option<String>,
@@ -112,20 +112,20 @@ pub struct ArchiveFacts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CollectionFacts {
-    /// Its name.
+    /// Name of the collection.
     pub name: String,
     /// `collection`, `view` or `timeseries`.
     pub kind: String,
-    /// Its documents.
+    /// Counts and digests of the documents.
     #[serde(flatten)]
     pub sums: Sums,
-    /// What it was created with, as canonical Extended JSON.
+    /// Options of the collection, as canonical Extended JSON.
     pub options: Value,
-    /// Its indexes, as canonical Extended JSON.
+    /// Indexes of the collection, as canonical Extended JSON.
     pub indexes: Vec<Value>,
 }
 
-/// How a backup was verified before it was published.
+/// Verification of a backup before it was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
@@ -134,11 +134,11 @@ pub struct Verification {
     pub how: String,
     /// Unique indexes that were looked at.
     pub unique_indexes: u64,
-    /// Those that only a server can judge, and why.
+    /// Unique indexes that only a server can check, with the reason.
     pub not_looked_at: Vec<String>,
 }
 
-/// What wrote a backup.
+/// Program that wrote the backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tool {
@@ -146,7 +146,7 @@ pub struct Tool {
     pub version: String,
     /// The git commit.
     pub sha: Option<String>,
-    /// Whether it had changes on top.
+    /// `true` if the commit had uncommitted changes.
     pub dirty: Option<bool>,
 }
 
@@ -179,7 +179,7 @@ impl Manifest {
             .sum()
     }
 
-    /// Its collections by name.
+    /// Collections by name.
     #[must_use]
     pub fn by_name(&self) -> BTreeMap<&str, &CollectionFacts> {
         self.collections
@@ -198,10 +198,10 @@ impl Manifest {
         serde_json::to_vec(&File { sha256, manifest })
     }
 
-    /// Reads a file.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason why the file is not a valid manifest.
     pub fn from_file(bytes: &[u8]) -> Result<Self, String> {
         let file: File =
             serde_json::from_slice(bytes).map_err(|_text| "it is no manifest".to_owned())?;
@@ -241,7 +241,7 @@ pub fn new_id(now: Timestamp) -> String {
     format!("{}-{letters}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
-/// Whether a text can be a backup's id: what names keys of ours is never more than that.
+/// `true` if a text has the form of a backup's id. Only such texts become part of a key.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let (time, letters) = text.split_once('-').unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is told of backups at `/metrics`.
+//! Metrics of backups, for `/metrics`.
 
 use std::fmt::Error;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::standing::Standing;
 
 /// Reads them when somebody asks.
 pub struct BackupMetrics {
-    /// How backups stand.
+    /// Status of backups.
     pub standing: Arc<Snapshot<Standing>>,
-    /// What is being done.
+    /// Jobs.
     pub jobs: Jobs,
-    /// What was sent to each destination.
+    /// Request counters of each destination.
     pub traffic: Vec<Arc<Traffic>>,
 }
 

@@ -1,6 +1,6 @@
-//! What an archive's bytes go through on their way to storage and back: compression, encryption, a checksum.
+//! Encoding of an archive on its way to storage and back: compression, encryption, checksum.
 //!
-//! All of it streams and runs on a thread of its own; chunks go to whoever uploads them, and come from whoever downloads them.
+//! Both directions stream and run on a thread of their own, connected by channels of chunks to the upload or the download.
 
 use std::io::{self, Read, Write};
 
@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 use silo_core::secret::Secret;
 use tokio::sync::mpsc;
 
-/// How much is sent at once.
+/// Size of a chunk in bytes.
 const CHUNK: usize = 256 * 1024;
 /// Quick, and not much larger than what the slower levels make of BSON.
 const GZIP_LEVEL: u32 = 3;
 const ZSTD_LEVEL: i32 = 3;
 
-/// How an archive is compressed.
+/// Compression of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -27,7 +27,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What a file's name ends with.
+    /// File name extension.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -37,19 +37,19 @@ impl Compression {
     }
 }
 
-/// How an archive is stored.
+/// Encoding of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// How it is compressed.
+    /// Compression.
     pub compression: Compression,
     /// To whom it is encrypted (`age1...`); to nobody when there is none.
     pub recipient: Option<String>,
 }
 
-/// What is known of a stored archive.
+/// Size and checksum of a stored archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its bytes as stored.
+    /// Stored size in bytes.
     pub bytes: u64,
     /// SHA-256 over them, in hexadecimal.
     pub sha256: String,
@@ -77,7 +77,7 @@ enum Compressor {
     Zstd(zstd::stream::write::Encoder<'static, Encryptor>),
 }
 
-/// What comes before storage; whoever reads along gets what is compressed and not encrypted.
+/// Encrypts compressed bytes on their way to storage; the optional tee receives them before encryption.
 struct Encryptor {
     way: Way,
     along: Option<Along>,
@@ -186,7 +186,7 @@ impl Sink {
 
 /// Everything was sent, and nobody knows yet.
 pub struct Finished {
-    /// What was sent.
+    /// Size and checksum of the bytes sent.
     pub stored: Stored,
     out: mpsc::Sender<Chunk>,
 }
@@ -295,7 +295,7 @@ pub struct Incoming {
     chunk: Bytes,
     bytes: u64,
     sha256: Sha256,
-    /// Why no more came, when that was not the end.
+    /// Error that interrupted the download, if any.
     pub broke: Option<String>,
 }
 
@@ -362,10 +362,10 @@ pub fn open<'a>(
     decompress(plain, compression)
 }
 
-/// What was compressed.
+/// Decompressing reader.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When its memory cannot be allocated.
 pub fn decompress<'a>(
     from: impl Read + 'a,
     compression: Compression,

@@ -1,18 +1,18 @@
-//! How far long work is, told as it goes on.
+//! Progress of long-running work.
 
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-/// How far it is.
+/// Progress of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// What is being done: `waiting`, `reading`, `verifying`, `copying`, `inserting`, `comparing`, `indexing`, `cleaning`.
+    /// Phase: `waiting`, `reading`, `verifying`, `copying`, `inserting`, `comparing`, `indexing`, `cleaning`.
     pub phase: &'static str,
     /// The collection that it is at.
     pub collection: Option<String>,
-    /// How many documents or bytes are done in this phase.
+    /// Documents or bytes completed in this phase.
     pub done: u64,
     /// Of how many; `null` when nobody knows.
     pub total: Option<u64>,
@@ -20,7 +20,7 @@ pub struct Progress {
     pub unit: &'static str,
 }
 
-/// Where progress is told; clones tell the same.
+/// Reporter of progress; clones report to the same receivers.
 #[derive(Clone, Debug)]
 pub struct Reporter(watch::Sender<Progress>);
 
@@ -46,7 +46,7 @@ impl Reporter {
         });
     }
 
-    /// It is at this collection now.
+    /// Sets the current collection.
     pub fn at(&self, collection: &str) {
         self.0
             .send_modify(|progress| progress.collection = Some(collection.to_owned()));
@@ -57,7 +57,7 @@ impl Reporter {
         self.0.send_modify(|progress| progress.done += more);
     }
 
-    /// How far it is.
+    /// Current progress.
     #[must_use]
     pub fn now(&self) -> Progress {
         self.0.borrow().clone()

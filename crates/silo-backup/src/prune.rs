@@ -14,7 +14,7 @@ use crate::retention::{Backup, Clock, Decision, plan};
 /// So long after its manifest an archive goes too; until then `prune --undo` brings a backup back.
 const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// What goes and what stays in one destination.
+/// Decisions of retention for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -50,7 +50,7 @@ pub fn decide(context: &Context, repository: &Repository, shelf: &Shelf, now: Ti
     }
 }
 
-/// What retention has to know of what is on the shelf.
+/// Facts about the backups of a repository, as retention needs them.
 #[must_use]
 pub fn backups(shelf: &Shelf) -> Vec<Backup> {
     let backup = |entry: &crate::repository::Entry| Backup {
@@ -62,10 +62,10 @@ pub fn backups(shelf: &Shelf) -> Vec<Backup> {
     shelf.entries.iter().map(backup).collect()
 }
 
-/// Deletes what may go, under the lease, everywhere; or only says what would (`dry`).
+/// Deletes expired backups under the lease in all destinations; with `dry`, only returns the decisions.
 ///
 /// # Errors
-/// Why something that may go is still there. What went so far went whole.
+/// The error of a deletion. Each backup before it was deleted completely.
 pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<Plan>, Error> {
     if dry {
         let mut plans = Vec::new();
@@ -144,10 +144,10 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
     Ok(())
 }
 
-/// Brings a pruned backup back whose archive is still there. Gives the destinations where it is back.
+/// Restores the manifest of a pruned backup whose archive still exists. Returns the destinations where it was restored.
 ///
 /// # Errors
-/// That there is none, or why it is not back.
+/// When there is no such backup, or its manifest could not be written.
 pub async fn undo(
     context: &Context,
     id: &str,

@@ -1,7 +1,7 @@
-//! What lies in a bucket below the prefix, and nothing else in it.
+//! Repository: the files in a bucket below the prefix. Nothing else in the bucket is touched.
 //!
-//! `silo-repo.json` has the repository's own id. `data/` has archives, `manifests/` what is published of them, `drills/` the last
-//! restore of each, `accepted/` what somebody said is good although it was held, `pruned/` what is left of those that were deleted.
+//! `silo-repo.json` has the repository's own id. `data/` has archives, `manifests/` their manifests, `drills/` the last restore of each, `accepted/`
+//! approvals of held backups, `pruned/` tombstones of deleted backups.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -29,7 +29,7 @@ pub use shelf::{Accepted, Drill, Entry, Pruned, Shelf};
 
 /// The largest file besides archives that is read.
 const LARGEST_FILE: usize = 16 * 1024 * 1024;
-/// How many small files are read at once.
+/// Small files read concurrently.
 const AT_ONCE: usize = 4;
 
 /// One destination.
@@ -43,7 +43,7 @@ pub struct Repository {
     files: Arc<Mutex<HashMap<String, (Version, Bytes)>>>,
 }
 
-/// What tells one writing of a key from another.
+/// Size and time of an object, to detect that it was overwritten.
 type Version = (u64, Option<Timestamp>);
 
 #[derive(Serialize, Deserialize)]
@@ -65,10 +65,10 @@ impl Repository {
         }
     }
 
-    /// Its own id; made when there is none yet.
+    /// Id of the repository, created on first use.
     ///
     /// # Errors
-    /// Why the storage did not tell or take it.
+    /// The error of the storage.
     pub async fn identity(&self) -> Result<String, Error> {
         if let Some(identity) = self.read::<Identity>("silo-repo.json").await? {
             return Ok(identity.id);
@@ -82,10 +82,10 @@ impl Repository {
         Ok(identity.id)
     }
 
-    /// Everything below the prefix.
+    /// Lists and reads everything below the prefix.
     ///
     /// # Errors
-    /// Why it could not be listed or read.
+    /// The error of the storage.
     pub async fn shelf(&self) -> Result<Shelf, Error> {
         let mut shelf = Shelf::default();
         let mut wanted = Vec::new();
@@ -155,10 +155,10 @@ impl Repository {
         Ok(shelf)
     }
 
-    /// Writes an archive as it comes.
+    /// Uploads an archive as its chunks arrive.
     ///
     /// # Errors
-    /// Why it is not there; then nothing of it is.
+    /// The error of the upload; nothing of the archive remains.
     pub async fn store(&self, key: &str, chunks: mpsc::Receiver<Chunk>) -> Result<u64, Error> {
         let whole = stream::unfold(Some(chunks), |chunks| async move {
             let mut chunks = chunks?;
@@ -189,10 +189,10 @@ impl Repository {
         )
     }
 
-    /// What the storage says of an archive's size; `None` when there is none.
+    /// Size of a stored archive; `None` if it does not exist.
     ///
     /// # Errors
-    /// Why it did not say.
+    /// The error of the storage.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.spaces.head(&self.bucket, &self.key(key)).await {
             Ok(head) => Ok(head.bytes),
@@ -201,10 +201,10 @@ impl Repository {
         }
     }
 
-    /// Writes a small file and reads it again: what is not there as it was written is an error.
+    /// Writes a small file and reads it back.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// The error of the storage, or a difference from the written bytes.
     pub async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let bytes = Bytes::from(bytes);
         let doing = || format!("writing {key} to {}", self.name);
@@ -221,30 +221,30 @@ impl Repository {
         }
     }
 
-    /// The same for JSON.
+    /// Like [`Self::write`], for JSON.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// The error of the storage, or a difference from the written bytes.
     pub async fn write_json(&self, key: &str, value: &impl Serialize) -> Result<(), Error> {
         let json = serde_json::to_vec(value).map_err(|error| Error::Engine(error.to_string()))?;
         self.write(key, json).await
     }
 
-    /// Deletes one of our files.
+    /// Deletes a file of the repository.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The error of the storage; the file may still exist.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
         let deleted = self.spaces.delete(&self.bucket, &self.key(key)).await;
         deleted.map_err(Error::storage(format!("deleting {key} from {}", self.name)))
     }
 
-    /// Deletes what broken runs left: unfinished uploads of archives, and archives older than a day that were never published. `published` is what
-    /// the database remembers as published (id and checksum of the manifest). While a manifest is missing or changed, no archive is deleted: what
-    /// looks unpublished may be all that is left of a backup. Only for whoever has the lease. Returns how many of each were deleted.
+    /// Removes orphans of interrupted runs: unfinished uploads of archives, and archives older than a day that were never published. `published` is
+    /// the database's index (id and checksum of the manifest). While a manifest is missing or changed, no archive is deleted: what looks unpublished
+    /// may be all that is left of a backup. Requires the lease. Returns the number of uploads and archives deleted.
     ///
     /// # Errors
-    /// Why something may still be there.
+    /// The error of the storage; orphans may remain.
     pub async fn sweep(
         &self,
         shelf: &Shelf,
@@ -289,7 +289,7 @@ impl Repository {
         Ok((unfinished.len(), orphans.len()))
     }
 
-    /// How far this machine's clock is ahead of the storage's, in seconds.
+    /// Seconds by which this machine's clock is ahead of the storage's.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
         self.spaces.traffic().clock_ahead()

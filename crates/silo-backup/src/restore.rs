@@ -36,7 +36,7 @@ pub struct Target {
     pub database: Database,
 }
 
-/// What a restore has begun, for when it has to be taken back.
+/// Collections and inserts of a restore, to undo them after an error.
 #[derive(Default)]
 struct Made {
     names: Vec<String>,
@@ -99,20 +99,20 @@ pub async fn guard(
     Ok(())
 }
 
-/// Whether a database has nothing in it.
+/// `true` if a database is empty.
 ///
 /// # Errors
-/// Why nobody knows.
+/// The error of the command.
 pub async fn is_empty(database: &Database) -> Result<bool, Error> {
     structure::is_empty(database)
         .await
         .map_err(Error::database("looking whether the target is empty"))
 }
 
-/// Restores into an empty database, whose archive has been verified. What fails, or is stopped, leaves nothing behind.
+/// Restores a verified archive into an empty database. After an error or a stop, everything it created is dropped.
 ///
 /// # Errors
-/// Why it is not there.
+/// The error that prevented the restore.
 pub async fn restore(
     repository: &Repository,
     manifest: &Manifest,

@@ -1,8 +1,8 @@
-//! What is kept and what may go: a pure function over what is known of backups, explained line by line.
+//! Retention rules: a pure function over the backups, with a reason for every decision.
 //!
-//! Keep rules are OR-ed, as restic's are: the last so many, and the last of each of the last so many days, weeks and months (in
-//! UTC) that have one. Only backups that count are kept by a rule. Whatever the rules say, the newest three that were restored, the newest seven that
-//! count, and everything younger than 48 hours stays; and nothing goes while the clock looks wrong or the newest backup is held.
+//! Keep rules are combined with OR, as in restic: the last N backups, and the last one of each of the last N days, weeks and months (in UTC) that
+//! have one. Only good backups are kept by a rule. Independently of the rules, the newest three drilled ones, the newest seven good ones, and
+//! everything younger than 48 hours are kept; and nothing is deleted while the clock looks wrong or the newest backup is held.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,12 @@ use utoipa::ToSchema;
 pub const DRILLED: usize = 3;
 /// The newest so many that count never go.
 pub const GOOD: usize = 7;
-/// What is younger never goes.
+/// Age below which a backup is never deleted.
 pub const YOUNG: SignedDuration = SignedDuration::from_hours(48);
-/// How far the clock may be from the storage's.
+/// Largest accepted difference from the storage's clock, in seconds.
 pub const CLOCK: i64 = 300;
 
-/// How many are kept by each rule.
+/// Number of backups to keep by each rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The newest.
@@ -45,42 +45,42 @@ impl Default for Policy {
     }
 }
 
-/// What has to be known of a backup.
+/// Facts about a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
     /// The moment it is of.
     pub at: Timestamp,
-    /// Whether it counts.
+    /// `true` if the backup counts as good.
     pub good: bool,
-    /// Whether it was restored and came back whole.
+    /// `true` if a drill restored the backup identically.
     pub drilled: bool,
 }
 
-/// What becomes of a backup, and why.
+/// Decision about a backup, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
-    /// Whether it stays.
+    /// `true` to keep the backup.
     pub keep: bool,
     /// The rules that keep it, or the one that lets it go.
     pub why: Vec<String>,
 }
 
-/// What the clock is compared with.
+/// References to check the clock against.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// Now, by this machine.
     pub now: Timestamp,
-    /// How many seconds that is ahead of the storage's clock, when it told.
+    /// Seconds by which this clock is ahead of the storage's, if known.
     pub ahead: Option<i64>,
 }
 
 impl Clock {
-    /// Why it looks wrong.
+    /// Reason to distrust the clock.
     #[must_use]
     pub fn doubt(&self, backups: &[Backup]) -> Option<String> {
         if let Some(ahead) = self.ahead.filter(|ahead| ahead.abs() > CLOCK) {

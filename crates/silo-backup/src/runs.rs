@@ -1,4 +1,4 @@
-//! How the last run ended, remembered in the database `silo`, so that a restart or another machine does not forget a failure.
+//! Result of the last run, stored in the database `silo`, so that it survives a restart and a change of machine.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::jobs::Failure;
 use crate::lease::SILO;
 
-/// Where it is kept, in the database `silo`.
+/// Collection of the last run, in the database `silo`.
 const COLLECTION: &str = "backup_runs";
 /// The one entry.
 const LAST: &str = "last";
@@ -28,9 +28,9 @@ pub struct Attempt {
     pub outcome: String,
     /// The backup that was made.
     pub id: Option<String>,
-    /// Why it failed or is held.
+    /// Error, or reason for holding the backup.
     pub error: Option<Failure>,
-    /// How many failed one after the other, this one included.
+    /// Number of consecutive failures, this one included.
     pub failures: u64,
 }
 
@@ -70,10 +70,10 @@ pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
     }
 }
 
-/// How the last one ended.
+/// Result of the last run.
 ///
 /// # Errors
-/// Why the database did not tell.
+/// The error of the command.
 pub async fn last(client: &Client) -> Result<Option<Attempt>, Error> {
     let runs = client.database(SILO).collection::<Document>(COLLECTION);
     let found = runs.find_one(doc! { "_id": LAST }).await;

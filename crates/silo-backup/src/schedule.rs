@@ -18,20 +18,20 @@ pub struct Schedule {
     zone: TimeZone,
 }
 
-/// What happened before.
+/// Earlier runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     /// When the last backup began that was made, whether it counts or is held.
     pub last_made: Option<Timestamp>,
-    /// How many tries have failed since, and when the last one ended.
+    /// Number of failed attempts since the last backup, and when the last one ended.
     pub failed: Option<(usize, Timestamp)>,
 }
 
 impl Schedule {
-    /// The schedule of a cron expression of five fields in a time zone of the IANA's database.
+    /// Parses a cron expression of five fields and an IANA time zone.
     ///
     /// # Errors
-    /// What cannot be understood.
+    /// The reason why either is invalid.
     pub fn new(expression: &str, zone: &str) -> Result<Self, String> {
         let cron = expression
             .parse::<Cron>()

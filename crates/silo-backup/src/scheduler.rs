@@ -14,7 +14,7 @@ use crate::jobs::{JobState, Jobs, Kind};
 use crate::schedule::Past;
 use crate::standing::Standing;
 
-/// How often it looks what is due: a clock that is put right is noticed as soon.
+/// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const LOOK: Duration = Duration::from_secs(20);
 /// An alarm that goes on is told again after this.
 const AGAIN: SignedDuration = SignedDuration::from_hours(12);
@@ -31,11 +31,11 @@ fn one_more(failed: Option<Failures>) -> Option<Failures> {
 
 /// The scheduler of one service.
 pub struct Scheduler {
-    /// What we work with.
+    /// Shared state.
     pub context: Context,
-    /// Who works.
+    /// Job queue.
     pub jobs: Jobs,
-    /// How backups stand.
+    /// Status of backups.
     pub standing: Arc<Snapshot<Standing>>,
     /// When the next backup is due, for whoever asks.
     pub next: watch::Sender<Option<Timestamp>>,

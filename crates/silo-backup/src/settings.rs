@@ -1,4 +1,4 @@
-//! What silo-backup is told: what is read, where it is kept, when, for how long, and who hears of it.
+//! Settings of silo-backup: source, destinations, schedule, retention, alerts.
 
 use std::path::PathBuf;
 
@@ -26,47 +26,47 @@ use crate::schedule::Schedule;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What every service is told.
+    /// Settings shared by all server processes.
     pub process: Process,
     /// The database's connection string.
     pub mongo: Secret,
-    /// Its name.
+    /// Name of the database.
     pub database: String,
-    /// Where drills restore to, when not to the same server.
+    /// Connection string of the server for drills, if it is another one.
     pub drill_mongo: Option<Secret>,
-    /// What reads the database.
+    /// Engine that dumps the database.
     pub engine: Engine,
-    /// Where MongoDB's own tools are; on the `PATH` without.
+    /// Folder of MongoDB's own tools; by default they are found on the `PATH`.
     pub tools: Option<PathBuf>,
-    /// How archives are stored.
+    /// Compression and encryption of archives.
     pub recipe: Recipe,
-    /// What encrypted archives are read with, where that is allowed.
+    /// Private key of encrypted archives, where restores are allowed.
     pub identity: Option<Secret>,
     /// The first destination.
     pub primary: Destination,
     /// The second.
     pub copy: Option<Destination>,
-    /// What every key begins with, with a slash at its end.
+    /// Prefix of every key, with a slash at its end.
     pub prefix: String,
     /// When.
     pub schedule: Schedule,
-    /// What a backup is expected to hold.
+    /// Expected contents of a backup.
     pub expectations: Expectations,
-    /// What is kept.
+    /// Retention rules.
     pub policy: Policy,
-    /// How long after a drill the next is due; never without.
+    /// Interval between drills; `None` for no drills.
     pub drill_every: Option<SignedDuration>,
-    /// How old the newest good backup may be.
+    /// Largest allowed age of the newest good backup.
     pub oldest: SignedDuration,
     /// On disk, for what does not fit into memory.
     pub folder: PathBuf,
-    /// Who is pinged.
+    /// URL to ping.
     pub ping: Option<Secret>,
-    /// Who is told.
+    /// URL of the webhook.
     pub webhook: Option<Secret>,
 }
 
-/// What reads the database.
+/// Engine that dumps the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// Ourselves.
@@ -76,7 +76,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Its name in settings and manifests.
+    /// Name in settings and manifests.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! How backups stand: what is in the buckets, what was good last, what is next, what is wrong.
+//! Status of backups: contents of the buckets, last good backup, next run, problems.
 
 use std::collections::BTreeMap;
 
@@ -24,21 +24,21 @@ use crate::runs::{self, Attempt};
 pub struct Standing {
     /// The newest backup that counts.
     pub last_good: Option<Good>,
-    /// How the last run ended; `null` when there was none.
+    /// Result of the last run; `null` if there was none.
     pub last_attempt: Option<Attempt>,
     /// The last restore to see.
     pub last_drill: Option<Drilled>,
-    /// Whether the newest good backup is older than allowed, or there is none.
+    /// `true` if the newest good backup is older than allowed, or there is none.
     pub overdue: bool,
-    /// Whether the newest drilled backup is older than twice what it should be; `null` where no drills are made.
+    /// `true` if the newest drilled backup is older than twice the interval; `null` if drills are off.
     pub drill_overdue: Option<bool>,
-    /// How old it may be, in seconds.
+    /// Largest allowed age in seconds.
     pub oldest_allowed_seconds: u64,
     /// Each destination.
     pub destinations: Vec<DestinationView>,
-    /// What has vanished or was changed behind our back.
+    /// Backups that have vanished or were changed by somebody else.
     pub problems: Vec<String>,
-    /// Those to tell.
+    /// Receivers of alerts.
     pub alerts: AlertsView,
     /// Backups of all destinations, the newest first.
     #[serde(skip)]
@@ -52,18 +52,18 @@ pub struct Standing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Good {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
     /// The key of its archive.
     pub key: String,
     /// The moment it is of.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
-    /// How old it is, in seconds, when this was measured.
+    /// Age in seconds, at the time of measurement.
     pub age_seconds: u64,
-    /// Its bytes as stored.
+    /// Stored size in bytes.
     pub bytes: u64,
-    /// How many documents it has.
+    /// Number of documents.
     pub documents: u64,
 }
 
@@ -76,11 +76,11 @@ pub struct Drilled {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Whether everything came back.
+    /// `true` if everything was restored identically.
     pub good: bool,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: u64,
-    /// What was not looked at, or did not come back.
+    /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ impl Drilled {
 pub struct DestinationView {
     /// `primary` or `copy`.
     pub name: &'static str,
-    /// How many backups it has; `null` when it cannot be listed.
+    /// Number of backups; `null` if the destination cannot be listed.
     pub backups: Option<u64>,
     /// The bytes of all archives in it.
     pub bytes: Option<u64>,
@@ -111,13 +111,13 @@ pub struct DestinationView {
     pub last_good: Option<Timestamp>,
 }
 
-/// Those to tell.
+/// Receivers of alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertsView {
-    /// Whether there is anybody.
+    /// `true` if there is any receiver.
     pub set_up: bool,
-    /// That the last of them could not be told.
+    /// Last delivery, if it failed.
     pub not_told: Option<NotTold>,
 }
 
@@ -125,16 +125,16 @@ pub struct AlertsView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupView {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
     /// The moment it is of.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// `verified`, `held` or `accepted`.
     pub state: &'static str,
-    /// Whether it counts.
+    /// `true` if the backup counts as good.
     pub good: bool,
-    /// Why it is held.
+    /// Reasons for holding the backup.
     pub held: Vec<String>,
     /// When it was read back whole.
     #[schema(value_type = String, format = DateTime)]
@@ -143,19 +143,19 @@ pub struct BackupView {
     pub verification: String,
     /// The last restore to see.
     pub drill: Option<Drilled>,
-    /// Its bytes as stored.
+    /// Stored size in bytes.
     pub bytes: u64,
     /// The bytes of its documents.
     pub data_bytes: u64,
-    /// How many collections.
+    /// Number of collections.
     pub collections: u64,
-    /// How many documents.
+    /// Number of documents.
     pub documents: u64,
     /// SHA-256 of its archive, in hexadecimal.
     pub sha256: String,
     /// `gzip` or `zstd`.
     pub compression: &'static str,
-    /// Whether it is encrypted.
+    /// `true` if the archive is encrypted.
     pub encrypted: bool,
     /// `native` or `mongodump`.
     pub engine: String,
@@ -163,28 +163,28 @@ pub struct BackupView {
     pub consistency: &'static str,
     /// The destinations that have it.
     pub destinations: Vec<&'static str>,
-    /// Whether the next prune keeps it.
+    /// `true` if the next prune keeps the backup.
     pub kept: bool,
     /// The rules that keep it, or the one that lets it go.
     pub why: Vec<String>,
-    /// What is wrong with it in a destination.
+    /// Problems with the backup, by destination.
     pub trouble: Vec<String>,
 }
 
-/// What was found in one destination.
+/// Contents of one destination.
 pub struct Found {
     /// The destination.
     pub repository: Repository,
-    /// What is in it.
+    /// Files of the repository.
     pub shelf: Shelf,
-    /// What has vanished.
+    /// Backups that have vanished or were changed by somebody else.
     pub problems: Vec<String>,
 }
 
-/// Looks into one destination.
+/// Reads one destination.
 ///
 /// # Errors
-/// Why it could not be looked into.
+/// The error of the storage or the database.
 pub async fn look(context: &Context, repository: &Repository) -> Result<Found, Error> {
     let shelf = repository.shelf().await?;
     let id = repository.identity().await?;

@@ -1,4 +1,4 @@
-//! What handlers may touch: how backups stand, what is being done, and who watches it.
+//! State shared by handlers: status of backups, jobs, and connected clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,33 +13,33 @@ use crate::jobs::{Begun, Jobs};
 use crate::scheduler::Scheduler;
 use crate::standing::{self, Standing};
 
-/// How often the buckets are looked into.
+/// Interval between listings of the buckets, and their time limits.
 const PACE: Pace = Pace {
     every: Duration::from_secs(60),
     deadline: Duration::from_secs(40),
     patience: Duration::from_millis(2500),
 };
-/// How many may watch jobs.
+/// Most clients of the event stream.
 const WATCHERS: usize = 20;
-/// How often they hear something at least.
+/// Interval of heartbeats on the event stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The subjects of this service.
 #[derive(Clone)]
 pub struct State {
-    /// What we work with.
+    /// Shared state of the process.
     pub context: Context,
-    /// How backups stand.
+    /// Status of backups.
     pub standing: Arc<Snapshot<Standing>>,
-    /// What is being done.
+    /// Jobs.
     pub jobs: Jobs,
-    /// Who watches it.
+    /// Clients of the event stream.
     pub streams: Streams,
     /// When the next backup is due.
     pub next: watch::Receiver<Option<Timestamp>>,
 }
 
-/// What is to be run beside the server.
+/// Background tasks beside the server.
 pub struct Work {
     begun: Begun,
     next: watch::Sender<Option<Timestamp>>,

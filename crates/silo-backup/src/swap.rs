@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::lease::SILO;
 use crate::progress::Reporter;
 
-/// Where swaps are written down, in the database `silo`.
+/// Collection of swaps, in the database `silo`.
 const COLLECTION: &str = "swaps";
 
 /// A swap.
@@ -23,11 +23,11 @@ const COLLECTION: &str = "swaps";
 pub struct Swap {
     /// The database that is used.
     pub database: String,
-    /// Where what was restored came from.
+    /// Name of the restored database.
     pub restored: String,
-    /// Where what was there before is kept.
+    /// Name under which the previous contents are kept.
     pub kept: String,
-    /// How many collections were moved.
+    /// Number of moved collections.
     pub moved: usize,
 }
 
@@ -163,7 +163,7 @@ async fn list(client: &Client, database: &str) -> Result<Vec<structure::Collecti
     all.map_err(Error::database(format!("listing {database}")))
 }
 
-/// What is in a database, when all of it can be moved.
+/// Lists a database, if all of it can be moved.
 async fn movable(client: &Client, database: &str) -> Result<Vec<structure::Collection>, Error> {
     let all = list(client, database).await?;
     match all.iter().find(|found| found.kind == Kind::TimeSeries) {

@@ -1,7 +1,7 @@
-//! Whether unique indexes could be built: every key of every document, remembered as a digest, sorted on disk when there are many.
+//! Check that unique indexes can be built: a digest of every key of every document, sorted on disk when there are many.
 //!
-//! What cannot be judged without a server (a collation, a filter that is not simple, a path into an array by number) is told as not
-//! looked at, never as good.
+//! Indexes that only a server can evaluate (with a collation, a complex filter, or an array position in the path) are reported as not checked, never
+//! as good.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -14,7 +14,7 @@ use silo_mongo::mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, RawDocu
 
 /// The digest of a key, with the number of its index in front.
 type Key = [u8; 16];
-/// How many are kept in memory: 4 MiB of them.
+/// Most digests kept in memory: 4 MiB.
 const KEPT: usize = 256 * 1024;
 
 /// One index that is looked at.
@@ -35,10 +35,10 @@ enum Condition {
 }
 
 impl UniqueIndex {
-    /// The index that a specification describes; `None` when it is not unique.
+    /// Parses the specification of an index; `None` if it is not unique.
     ///
     /// # Errors
-    /// Why it cannot be looked at.
+    /// The reason why the index cannot be checked.
     pub fn new(
         number: u16,
         collection: &str,
@@ -237,10 +237,10 @@ impl UniqueKeys {
         }
     }
 
-    /// Looks at one more index. Gives its place for [`UniqueKeys::add`], or why it is not looked at.
+    /// Adds an index. Returns its position for [`UniqueKeys::add`].
     ///
     /// # Errors
-    /// Why it cannot be looked at.
+    /// The reason why the index cannot be checked.
     pub fn watch(
         &mut self,
         collection: &str,

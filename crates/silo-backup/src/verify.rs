@@ -16,10 +16,10 @@ use crate::pipeline::{self, Compression, Incoming, identity_of};
 use crate::progress::Reporter;
 use crate::repository::Repository;
 
-/// What a stored archive turned out to be.
+/// Result of reading a stored archive.
 #[derive(Clone, Debug)]
 pub struct Read {
-    /// What is in it; nothing when it is encrypted and the private key is not here.
+    /// Summary of the contents; `None` when the archive is encrypted and the private key is not available.
     pub findings: Option<Findings>,
 }
 
@@ -72,7 +72,7 @@ pub async fn read_back(
         .map_err(|_panic| Error::Engine("reading the archive back broke off".into()))?
 }
 
-/// What was sent decides first: a stream that broke off says nothing, other bytes say everything.
+/// Transport first: an incomplete download is inconclusive; complete but different bytes are corruption.
 fn judge(
     facts: &ArchiveFacts,
     incoming: &mut Incoming,
@@ -109,7 +109,7 @@ fn judge(
     }
 }
 
-/// Whether this machine failed, and not what was read.
+/// `true` if the error is one of this machine and not of the archive.
 fn is_local(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -150,7 +150,7 @@ pub fn read_along(
     (out, reading)
 }
 
-/// Whether a backup is what its manifest says, to the last byte, document and index option.
+/// Verifies that a stored backup matches its manifest, to the last byte, document and index option.
 ///
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Inconclusive`], with everything that was found.
@@ -176,7 +176,7 @@ pub async fn verify(
     Ok(read)
 }
 
-/// Whether what was found is what was written, and could be restored.
+/// Compares a summary with what was written, and checks that it can be restored.
 ///
 /// # Errors
 /// [`Error::Corrupt`] with every difference.

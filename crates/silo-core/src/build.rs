@@ -1,9 +1,9 @@
-//! What this binary was built from: AC's fleet contract asks every service for it.
+//! Build information: version, commit and time of this binary. AC's fleet contract asks every service for it.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// Where a running service comes from. `null` where nobody knows.
+/// Origin of a running service. A field is `null` when it is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Build {
@@ -11,14 +11,14 @@ pub struct Build {
     pub version: &'static str,
     /// The git commit: from `AC_GIT_SHA` in the environment, else from the build.
     pub sha: Option<String>,
-    /// Whether the tree had uncommitted changes: from `AC_GIT_DIRTY` (0 or 1), else from the build.
+    /// `true` if the tree had uncommitted changes: from `AC_GIT_DIRTY` (0 or 1), else from the build.
     pub dirty: Option<bool>,
     /// When it was built.
     pub built_at: Option<Timestamp>,
 }
 
 impl Build {
-    /// What this binary is, with a deployment's stamp (`AC_GIT_SHA`, `AC_GIT_DIRTY`) going before the build's own.
+    /// Build information of this binary. A deployment's stamp (`AC_GIT_SHA`, `AC_GIT_DIRTY`) takes precedence over the build's own.
     #[must_use]
     pub fn current(stamped_sha: Option<&str>, stamped_dirty: Option<&str>) -> Self {
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());

@@ -1,7 +1,6 @@
-//! What every part of Silo knows without serving anything.
+//! Settings, logging, secrets and units, shared by all of Silo.
 //!
-//! Settings come first: every service reads them before it does anything else. Nothing in this crate knows HTTP,
-//! MongoDB or S3.
+//! Every service reads its settings before it does anything else. This crate does not depend on HTTP, MongoDB or S3.
 
 pub mod build;
 pub mod logging;

@@ -7,7 +7,7 @@ use log::Record;
 use log::kv::{Key, Value, VisitSource};
 use serde_json::Map;
 
-/// How a log line looks.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// `2026-01-31T12:00:00.000Z INFO target message key=value`

@@ -1,4 +1,4 @@
-//! What every process that serves is told: where to listen, how to log, and what it was built from.
+//! Settings that every server process has: address, logging, build.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,21 +7,21 @@ use crate::logging::{self, LogFormat};
 use crate::settings::Settings;
 use crate::variables::{AC_GIT_DIRTY, AC_GIT_SHA, BIND, RUST_LOG};
 
-/// It.
+/// Settings shared by all server processes.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Where to listen.
+    /// Address to listen on.
     pub bind: SocketAddr,
-    /// How logs look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Which log lines there are.
+    /// Log filter in the syntax of `RUST_LOG`.
     pub log_filter: String,
-    /// What this binary is.
+    /// Version and commit of this binary.
     pub build: Build,
 }
 
 impl Process {
-    /// Reads it; `port` on loopback is where it listens when nothing else is said.
+    /// Reads these settings. Listens on 127.0.0.1:`port` unless `BIND` is set.
     pub fn read(from: &mut Settings, port: u16) -> Self {
         let (sha, dirty) = (
             from.optional_text(AC_GIT_SHA),

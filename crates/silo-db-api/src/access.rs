@@ -1,4 +1,4 @@
-//! How the database is used: the seed report's access patterns, live.
+//! Use of the database since mongod started: the seed report's access patterns, live.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::collections::Collections;
 use crate::gateway::{CollectionTime, Counters, Gateway, source_error};
 
-/// How long the lists are.
+/// Entries of each list.
 const LISTED: usize = 20;
 /// Before this much uptime no index is called unused: its counter starts with the server.
 const ENOUGH_UPTIME: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -35,11 +35,11 @@ pub struct Access {
     pub collections: Vec<CollectionUse>,
     /// Indexes that nothing has used; `null` until the server has been running for 7 days.
     pub unused_indexes: Option<Vec<UnusedIndex>>,
-    /// Whether transactions are used, and how many were.
+    /// Use of transactions.
     pub transactions: Feature,
-    /// Whether change streams are used, and how many were opened.
+    /// Use of change streams.
     pub change_streams: Feature,
-    /// Whether there are `GridFS` collections, and how many.
+    /// Use of `GridFS` collections.
     pub grid_fs: Feature,
 }
 
@@ -47,24 +47,24 @@ pub struct Access {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Feature {
-    /// Whether it is; `null` when the server does not tell.
+    /// `true` if the feature is in use; `null` when the server does not report it.
     pub in_use: Option<bool>,
-    /// How often.
+    /// Number of uses.
     pub count: Option<u64>,
 }
 
-/// How often a command ran.
+/// Number of runs of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Command {
     /// The command.
     pub name: String,
-    /// How often.
+    /// Number of runs.
     pub total: u64,
-    /// How often it failed.
+    /// Number of failures.
     pub failed: Option<u64>,
 }
 
-/// What a collection costs.
+/// Time spent on one collection.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CollectionUse {
@@ -87,7 +87,7 @@ pub struct UnusedIndex {
     pub collection: String,
     /// The index.
     pub index: String,
-    /// Its bytes on disk.
+    /// Size on disk in bytes.
     pub bytes: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! How much of what people made is in the AT-protocol network, as far as the database tells.
+//! Share of content that is synced to the AT-protocol network, according to the database.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -34,11 +34,11 @@ pub struct SyncedCollection {
     pub name: &'static str,
     /// All its documents.
     pub documents: Option<u64>,
-    /// Those that should not be synced: nuked, deleted, or taken in from Bluesky.
+    /// Documents that must not be synced: nuked, deleted, or imported from Bluesky.
     pub excluded: Option<u64>,
-    /// Those of the rest that carry a record key.
+    /// Other documents with a record key.
     pub with_rkey: Option<u64>,
-    /// Those of the rest that do not.
+    /// Other documents without a record key.
     pub without_rkey: Option<u64>,
     /// `withRkey` of both in percent, rounded to one place; `null` when there is nothing to sync.
     pub percent: Option<f64>,

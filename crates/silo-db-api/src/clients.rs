@@ -1,4 +1,4 @@
-//! Who is connected to mongod: how a cut-over is verified.
+//! Clients connected to mongod, to verify a cut-over.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::gateway::{Connection, Gateway, source_error};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedClient {
-    /// What people call it.
+    /// Display name.
     pub name: String,
     /// The `appName` it connects with.
     pub app_name: String,
@@ -24,15 +24,15 @@ pub struct ExpectedClient {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectedClient {
-    /// What the client calls itself; `null` when it does not.
+    /// Application name that the client reports; `null` when it reports none.
     pub app_name: Option<String>,
-    /// Its driver and the driver's version; `null` when unknown.
+    /// Name and version of the driver; `null` when unknown.
     pub driver: Option<String>,
-    /// Where it comes from; `null` when the server does not tell.
+    /// Client address; `null` when the server does not report it.
     pub address: Option<String>,
-    /// How many connections.
+    /// Number of connections.
     pub connections: u64,
-    /// How many of them are doing something right now.
+    /// Number of connections with a running operation.
     pub active: u64,
     /// When one of them was last seen doing something, at the times we looked; `null` when never since this service started.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -43,20 +43,20 @@ pub struct ConnectedClient {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExpectedState {
-    /// What people call it.
+    /// Display name.
     pub name: String,
     /// The `appName` it connects with.
     pub app_name: String,
-    /// Whether it is connected: `seen` or `missing`.
+    /// Connection state: `seen` or `missing`.
     pub state: &'static str,
 }
 
 /// Everybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Clients {
-    /// Who is connected.
+    /// Connected clients.
     pub clients: Vec<ConnectedClient>,
-    /// Who should be.
+    /// Expected clients.
     pub expected: Vec<ExpectedState>,
 }
 

@@ -13,28 +13,28 @@ use utoipa::ToSchema;
 
 use crate::gateway::{Gateway, Measures, source_error};
 
-/// How many collections are measured at once: the droplet has one core, and AC's services need it too.
+/// Collections measured concurrently: the droplet has one core, which AC's services need too.
 const AT_ONCE: usize = 2;
 
 /// An index of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
-    /// Its name.
+    /// Name of the index.
     pub name: String,
-    /// Its keys in order, as `field: 1`, `field: -1`, `field: text`...
+    /// Keys in order, as `field: 1`, `field: -1`, `field: text`...
     pub keys: Vec<String>,
-    /// Whether two documents may not share a key; `null` when the server does not tell.
+    /// `true` for a unique index; `null` when the server does not report it.
     pub unique: Option<bool>,
-    /// Whether it leaves out documents without the field.
+    /// `true` for a sparse index: documents without the field are left out.
     pub sparse: Option<bool>,
-    /// Whether it leaves out documents by a filter.
+    /// `true` for a partial index: documents that do not match a filter are left out.
     pub partial: Option<bool>,
     /// After how many seconds documents expire; `null` when they do not.
     pub ttl_seconds: Option<u64>,
-    /// Its bytes on disk.
+    /// Size on disk in bytes.
     pub bytes: Option<u64>,
-    /// How often it was used since `since`.
+    /// Number of uses since `since`.
     pub ops: Option<u64>,
     /// Since when the server counts.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -45,22 +45,22 @@ pub struct Index {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Collection {
-    /// Its name, verbatim.
+    /// Name of the collection, verbatim.
     pub name: String,
-    /// What it is for; `other` when the catalogue does not know it.
+    /// Category; `other` when the collection is not in the catalogue.
     #[schema(value_type = String)]
     pub category: Category,
-    /// Whether the catalogue knows it.
+    /// `true` if the collection is in the catalogue.
     pub known: bool,
-    /// Whether the seed report would drop it.
+    /// `true` if the seed report lists the collection as one to drop.
     pub disposable: bool,
-    /// What has been found since that speaks against dropping it.
+    /// Findings since the seed report that speak against dropping the collection.
     pub caution: Option<String>,
     /// The field that names the user a document belongs to.
     pub owner_field: Option<String>,
     /// The field that holds a document's time.
     pub date_field: Option<String>,
-    /// How many documents.
+    /// Number of documents.
     pub documents: Option<u64>,
     /// Their bytes, uncompressed.
     pub data_bytes: Option<u64>,
@@ -70,7 +70,7 @@ pub struct Collection {
     pub index_bytes: Option<u64>,
     /// `dataBytes` for each document, rounded down; `null` for an empty collection.
     pub average_document_bytes: Option<u64>,
-    /// Its indexes; `null` when the server did not tell them.
+    /// Indexes; `null` when the server did not report them.
     pub indexes: Option<Vec<Index>>,
 }
 
@@ -78,7 +78,7 @@ pub struct Collection {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sum {
-    /// How many collections.
+    /// Number of collections.
     pub collections: u64,
     /// Documents in all of them.
     pub documents: Option<u64>,
@@ -101,7 +101,7 @@ pub struct CategorySum {
     /// The category.
     #[schema(value_type = String)]
     pub category: Category,
-    /// Its sums.
+    /// Sums of the category.
     #[serde(flatten)]
     pub sum: Sum,
 }
@@ -114,7 +114,7 @@ pub struct Collections {
     pub collections: Vec<Collection>,
     /// By category, those that have any.
     pub categories: Vec<CategorySum>,
-    /// Those that the seed report would drop.
+    /// Sums of the collections that the seed report lists as ones to drop.
     pub disposable: Sum,
     /// All of them.
     pub total: Sum,

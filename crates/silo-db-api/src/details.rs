@@ -13,22 +13,22 @@ use utoipa::ToSchema;
 use crate::collections::{Collection, Collections};
 use crate::gateway::{FieldSeen, Gateway, source_error};
 
-/// How many documents are looked at.
+/// Documents in the random sample.
 const SAMPLE: i32 = 100;
-/// How many fields are listed.
+/// Most fields in the list.
 const LISTED: usize = 40;
 /// Field names that are longer hold data.
 const LONGEST_NAME: usize = 64;
 
-/// What a close look at a collection finds. No values: names and types only.
+/// Details of a collection: fields and their types, and the newest document's time. Never a value.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Details {
-    /// How many documents of a random sample were looked at; `null` when even the field names of this collection stay inside.
+    /// Number of documents sampled; `null` for a collection whose field names are not shown.
     pub sampled: Option<u64>,
-    /// Its top-level fields, most frequent first; `null` like `sampled`.
+    /// Top-level fields, most frequent first; `null` like `sampled`.
     pub top_fields: Option<Vec<Field>>,
-    /// How many field names were left out because they look like data: dates, ids, addresses.
+    /// Number of field names left out because they look like data: dates, ids, addresses.
     pub dynamic_fields: Option<u64>,
     /// The time of the newest document; `null` when the collection is empty or no field holds one.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -40,23 +40,23 @@ pub struct Details {
 /// A field.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Field {
-    /// Its name.
+    /// Name of the field.
     pub name: String,
     /// In how many documents of the sample.
     pub documents: u64,
     /// With which BSON types, and how often each.
     pub types: BTreeMap<&'static str, u64>,
-    /// Whether its values hold secrets or personal data and never leave the service.
+    /// `true` if the values are secrets or personal data, which never leave the service.
     pub redacted: bool,
 }
 
 /// A collection with its details.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CollectionDetails {
-    /// Its sizes and indexes.
+    /// Sizes and indexes.
     #[serde(flatten)]
     pub collection: Collection,
-    /// What a close look finds.
+    /// Fields and newest document.
     #[serde(flatten)]
     pub details: Details,
 }
@@ -177,7 +177,7 @@ fn list(fields: BTreeMap<String, FieldSeen>, redact: &[String]) -> (Vec<Field>, 
     (fields, silo_core::units::count_from_usize(dynamic.len()))
 }
 
-/// Whether a field name is one that a programmer wrote, and not data used as a key.
+/// `true` if a field name looks like one that a programmer wrote, and not like data used as a key.
 fn is_a_name(name: &str) -> bool {
     let plain = |character: char| character.is_ascii_alphanumeric() || "_-$".contains(character);
     let starts = |character: char| character.is_ascii_alphabetic() || "_$".contains(character);

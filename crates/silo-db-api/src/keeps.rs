@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::gateway::{Contract, Gateway, Piece, Played, Record, source_error};
 use crate::people::{Directory, New, People};
 
-/// How long the lists are.
+/// Entries of each list.
 const LISTED: usize = 20;
 
 /// The overview.
@@ -57,7 +57,7 @@ pub struct Keeps {
 pub struct NetworkTokens {
     /// `mainnet`, `ghostnet`...; `null` when unknown.
     pub network: Option<String>,
-    /// How many tokens.
+    /// Number of tokens.
     pub tokens: u64,
 }
 
@@ -66,9 +66,9 @@ pub struct NetworkTokens {
 pub struct ContractTokens {
     /// The contract's address; `null` when unknown.
     pub contract: Option<String>,
-    /// Its network; `null` when unknown.
+    /// Network of the contract; `null` when unknown.
     pub network: Option<String>,
-    /// How many tokens.
+    /// Number of tokens.
     pub tokens: u64,
 }
 
@@ -98,7 +98,7 @@ pub struct RecentKeep {
     /// When it was kept; `null` when unknown.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub kept_at: Option<Timestamp>,
-    /// Who kept it; `null` when unknown or without a handle.
+    /// Handle of the user who kept the piece; `null` when unknown or without a handle.
     pub handle: Option<String>,
 }
 
@@ -107,9 +107,9 @@ pub struct RecentKeep {
 pub struct TopPiece {
     /// The piece's code.
     pub code: String,
-    /// How often it was played.
+    /// Number of plays.
     pub hits: u64,
-    /// Who made it; `null` for guests and users without a handle.
+    /// Handle of the author; `null` for guests and users without a handle.
     pub handle: Option<String>,
 }
 
@@ -165,7 +165,7 @@ pub async fn measure(
     })
 }
 
-/// Where a piece stands.
+/// Keep status of a piece.
 #[derive(Debug, PartialEq, Eq)]
 enum Bucket {
     Kept,

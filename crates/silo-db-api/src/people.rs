@@ -13,7 +13,7 @@ use crate::gateway::{Gateway, HandleRow, UserRow, VerificationRow, source_error}
 /// The document in `users` that is no person: it holds the guest account's AT-protocol credentials.
 const GUEST: &str = "art-guest";
 
-/// How many users.
+/// Number of users, handles and verified addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct People {
@@ -21,7 +21,7 @@ pub struct People {
     pub users: u64,
     /// Handles, of AC and of sotce.net.
     pub handles: u64,
-    /// Those of them that belong to sotce.net.
+    /// Handles that belong to sotce.net.
     pub sotce_handles: u64,
     /// Users whose address was verified at least once. Users from before verification have no record and are not among them.
     pub verified: u64,
@@ -29,12 +29,12 @@ pub struct People {
     pub without_handle: u64,
     /// Users that registered lately.
     pub new: New,
-    /// Who is who; stays inside.
+    /// Directory of users, for lookups; not serialised.
     #[serde(skip)]
     pub directory: Directory,
 }
 
-/// How many came lately.
+/// Number of new users by period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct New {
@@ -138,7 +138,7 @@ impl Directory {
         directory
     }
 
-    /// Whom a sub, an `@handle` or a user code means. Handles are compared without regard to case, as AC does.
+    /// Finds the user of a sub, an `@handle` or a user code. Handles are compared without regard to case, as in AC.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Person> {
         let sub = match id.strip_prefix('@') {

@@ -1,4 +1,4 @@
-//! How mongod is: up, degraded or down, and what it is doing.
+//! State of mongod: up, degraded or down, and its load.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,20 +14,20 @@ use utoipa::ToSchema;
 
 use crate::gateway::{Gateway, Status, source_error};
 
-/// How many rates are kept for the sparkline.
+/// Rates kept for the sparkline.
 const KEPT_RATES: usize = 90;
 /// Above this share of connections in use the server is degraded.
 const CROWDED: f64 = 0.9;
 
-/// Whether mongod answers, and how well.
+/// Status of mongod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// It answers, and nothing is wrong with it.
+    /// The server answers and nothing is wrong.
     Up,
-    /// It answers; `notes` says what is wrong.
+    /// The server answers; `notes` lists the problems.
     Degraded,
-    /// It does not answer.
+    /// The server does not answer.
     Down,
 }
 
@@ -35,13 +35,13 @@ pub enum Condition {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
-    /// What is wrong while it answers, one sentence each.
+    /// Problems while the server answers, one sentence each.
     pub notes: Vec<String>,
-    /// Its version.
+    /// Version of mongod.
     pub version: Option<String>,
     /// Known faults of this version, and the release to upgrade to; empty when there are none. They do not make it degraded.
     pub version_warnings: Vec<String>,
-    /// How long it has been running.
+    /// Uptime in seconds.
     pub uptime_seconds: Option<u64>,
     /// Connections.
     pub connections: Connections,
@@ -66,7 +66,7 @@ pub struct Server {
     pub replica_set: Option<ReplicaSet>,
     /// From the oldest to the newest operation in the oplog.
     pub oplog_window_seconds: Option<u64>,
-    /// What the account that Silo uses may do: `readOnly`, `canWrite` or `unauthenticated`.
+    /// Privileges of the account that Silo uses: `readOnly`, `canWrite` or `unauthenticated`.
     pub account: Option<&'static str>,
 }
 
@@ -76,7 +76,7 @@ pub struct Server {
 pub struct Connections {
     /// Open now.
     pub current: Option<u64>,
-    /// That could be opened.
+    /// Connections that could still be opened.
     pub available: Option<u64>,
     /// Ever opened.
     pub total_created: Option<u64>,
@@ -133,11 +133,11 @@ pub struct Cache {
 /// The replica set a server belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplicaSet {
-    /// Its name.
+    /// Name of the replica set.
     pub name: String,
-    /// What this server is in it: `primary`, `secondary` or `neither`.
+    /// Role of this server: `primary`, `secondary` or `neither`.
     pub state: &'static str,
-    /// How many members it has.
+    /// Number of members.
     pub members: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What silo-db-api is told: the database, where to listen, and what to expect.
+//! Settings of silo-db-api: database, address, refresh intervals, expected clients.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::clients::ExpectedClient;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What every service is told.
+    /// Settings shared by all server processes.
     pub process: Process,
     /// The database server.
     pub mongo: Secret,
     /// The database.
     pub database: String,
-    /// What is known of the collections.
+    /// Catalogue of the collections.
     pub catalogue: Catalogue,
-    /// Who should be connected.
+    /// Expected clients.
     pub clients: Vec<ExpectedClient>,
-    /// How often each subject is measured.
+    /// Refresh interval of each subject.
     pub paces: Paces,
 }
 
-/// How often each subject is measured.
+/// Refresh interval of each subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Paces {
     /// The server's own state; also how soon it is known to be down.

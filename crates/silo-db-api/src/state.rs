@@ -1,4 +1,4 @@
-//! What handlers may touch: the last measurement of each subject, and the tasks that keep measuring.
+//! State shared by handlers: the last measurement of each subject, and the tasks that refresh it.
 
 use std::sync::Arc;
 
@@ -21,23 +21,23 @@ use crate::{access, atproto, clients, collections, keeps, people, server, tapes}
 /// The subjects of this service.
 #[derive(Clone)]
 pub struct State {
-    /// How mongod is.
+    /// State of mongod.
     pub server: Arc<Snapshot<Server>>,
-    /// What is in the database.
+    /// Collections of the database.
     pub collections: Arc<Snapshot<Collections>>,
     /// One collection looked at closely.
     pub details: Arc<Shelf>,
     /// Users and handles.
     pub people: Arc<Snapshot<People>>,
-    /// Who is connected.
+    /// Connected clients.
     pub clients: Arc<Snapshot<Clients>>,
-    /// How the database is used.
+    /// Use of the database.
     pub access: Arc<Snapshot<Access>>,
     /// AT-protocol sync.
     pub atproto: Arc<Snapshot<Atproto>>,
     /// KidLisp keeps.
     pub keeps: Arc<Snapshot<Keeps>>,
-    /// Whose each tape is.
+    /// Owners of tapes.
     pub tapes: Arc<Snapshot<Tapes>>,
     gateway: Gateway,
 }

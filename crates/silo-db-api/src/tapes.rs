@@ -1,4 +1,4 @@
-//! Whose a tape is: its video lies in storage under its code alone.
+//! Owners of tapes: a tape's video is stored in Spaces under its code only.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use crate::gateway::{Gateway, source_error};
 /// The tapes, by code. Memory grows with tapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tapes {
-    /// How many have a code.
+    /// Number of tapes with a code.
     pub tapes: u64,
     /// Code to sub; `None` for a tape of a guest. Stays inside.
     #[serde(skip)]
@@ -22,7 +22,7 @@ pub struct Tapes {
 /// One tape's owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TapeOwner {
-    /// Whether there is such a tape.
+    /// `true` if the tape exists.
     pub known: bool,
     /// The sub of who made it; `null` for a guest's.
     pub sub: Option<String>,

@@ -9,7 +9,7 @@ use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_spaces::fault::{Fault, Kind};
 use silo_testkit::demo::{BUCKETS, Demo};
 
-/// How many objects are put at once.
+/// Concurrent uploads.
 const AT_ONCE: usize = 8;
 
 /// A client of an S3 server that needs no sparing.

@@ -19,7 +19,7 @@ use silo_testkit::demo::Demo;
 use silo_testkit::say;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the others may take to come up.
+/// Time limit for the servers to become available.
 const UP_WITHIN: Duration = Duration::from_secs(180);
 /// AC's services, each at its own port.
 const SERVICES: [(&str, Role, u16); 3] = [
@@ -63,7 +63,7 @@ struct Fill {
     /// The address of silo-storage-api, which is asked to scan what was put
     #[arg(long, env = "STORAGE_API_URL")]
     storage_api: Option<String>,
-    /// How much of AC's own size
+    /// Size of the demo data, as a share of AC's own
     #[arg(long, env = "DEMO_SCALE", default_value_t = 0.2)]
     scale: f64,
 }
@@ -138,7 +138,7 @@ impl Fill {
     }
 }
 
-/// Whether what is loaded last is there.
+/// `true` if the data that is loaded last exists.
 async fn is_whole(database: &Database, demo: &Demo) -> Result<bool> {
     let filled = Demo::plans().filter(|plan| demo.count(plan) > 0);
     let Some(last) = filled.last() else {

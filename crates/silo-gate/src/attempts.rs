@@ -18,25 +18,25 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::users::{Memory, Users};
 
-/// How many tries an address has at once.
+/// Tries that a network may use in a burst.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// How long until it has one more.
+/// Interval after which one more try is allowed.
 pub const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
-/// How many may wait for a password to be hashed.
+/// Most password checks that may be queued.
 const WAITING: usize = 8;
 /// Lifetime of a cached correct password after its last use. The cache has a digest of it and its network, keyed per process.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// How many are remembered.
+/// Most cached passwords.
 const MOST_REMEMBERED: usize = 64;
-/// How many addresses are remembered before those that have all their tries again are forgotten.
+/// Number of networks in the rate limiter above which unused ones are removed.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// What came of it.
+/// Result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is their password.
+    /// Name and password are right.
     Welcome,
-    /// It is not.
+    /// Name or password is wrong.
     Wrong,
     /// Too many tries from there, or too many at once.
     Slower,
@@ -73,7 +73,7 @@ pub struct Attempts {
     waiting: Semaphore,
     key: [u8; 32],
     fitted: Mutex<HashMap<[u8; 32], Instant>>,
-    /// Those that are being looked at: the same one again waits for what comes of it.
+    /// Password checks in progress, by digest: a second request with the same password waits for the first.
     under_way: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -201,7 +201,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What counts as one address: with IPv6 a household has a whole /64.
+/// Network of a client: the address for IPv4, the /64 for IPv6, because a household has a whole one.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

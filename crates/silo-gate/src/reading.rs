@@ -1,12 +1,12 @@
-//! Whether a request to mongo-express only reads.
+//! Allowlist of read-only requests to mongo-express.
 //!
-//! mongo-express compacts, reindexes and drops indexes by GET, hides with `readOnly` only its buttons, and reads a query string in a
-//! way of its own (`command[]=x` is `command=x` there). So nothing is looked for that is bad: a path has to be one of those that show
-//! something, and each name in the query one of those that such a page has.
+//! mongo-express compacts, reindexes and drops indexes by GET, hides only the buttons with `readOnly`, and parses query strings in its own way
+//! (`command[]=x` is `command=x`). So this is an allowlist, not a blocklist: the path must be one of a page that shows something, and every query
+//! parameter one that such a page uses.
 
 use percent_encoding::percent_decode_str;
 
-/// Where mongo-express is.
+/// Base path of mongo-express.
 const BASE: &str = "/db/";
 /// Words that mongo-express reads as something to do where a collection's name could stand; it does not tell letter case apart.
 const ACTIONS: [&str; 10] = [
@@ -31,26 +31,26 @@ const NAMES: [&str; 7] = [
     "type",
     "value",
 ];
-/// What a search may not hold: stages that write, and operators that run code.
+/// Forbidden in searches: stages that write, and operators that run code.
 const OPERATORS: [&str; 5] = ["$out", "$merge", "$where", "$function", "$accumulator"];
 /// The longest request that is looked at, in bytes.
 const LONGEST: usize = 4096;
 
-/// Why a request is refused.
+/// Reason for refusing a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Its method could change something.
+    /// The method is not GET or HEAD.
     Method,
-    /// Its path is not one that shows something.
+    /// The path is not on the list.
     Path,
     /// A name or a search in its query.
     Query,
 }
 
-/// Looks at a request as Caddy passes it on: nothing in `uri` has been decoded.
+/// Checks a request as Caddy forwards it; `uri` is not decoded.
 ///
 /// # Errors
-/// Why it may change something, or cannot be told not to.
+/// The part of the request that is not on the list.
 pub fn only_reads(method: &str, uri: &str) -> Result<(), Refusal> {
     if !matches!(method, "GET" | "HEAD") {
         return Err(Refusal::Method);
@@ -95,7 +95,7 @@ fn path_shows(path: &str) -> Result<(), Refusal> {
     }
 }
 
-/// What a segment means, when it can mean one thing only.
+/// Decoded path segment; `None` if it is ambiguous (empty, `.`, `..`, a separator, double encoding, control characters).
 fn name(segment: &str) -> Option<String> {
     let decoded = percent_decode_str(segment).decode_utf8().ok()?;
     let one_thing = !decoded.is_empty()

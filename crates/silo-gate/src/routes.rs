@@ -1,4 +1,4 @@
-//! What Caddy asks. It passes on the request's method, address (not decoded) and client in `X-Forwarded-*`, and its `Authorization`.
+//! Endpoints for Caddy's `forward_auth`. Caddy sends method, undecoded path and client address as `X-Forwarded-*`, and passes on `Authorization`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -23,7 +23,7 @@ pub fn routes(config: &mut ServiceConfig, attempts: Data<Attempts>) {
         .service(get("/gate/reading", get_reading));
 }
 
-/// Who it is: 204 with their name, 401, or 429.
+/// `GET /gate/sign-in`: 204 with the operator's name, 401, or 429.
 async fn get_sign_in(
     request: HttpRequest,
     attempts: Data<Attempts>,
@@ -56,7 +56,7 @@ async fn get_sign_in(
     }
 }
 
-/// Whether a request to `/db` only reads: 204, 403 or 405.
+/// `GET /gate/reading`: 204 if a request to `/db` only reads, else 403 or 405.
 async fn get_reading(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let forwarded =
         |name: &'static str| header(&request, &HeaderName::from_static(name)).unwrap_or_default();
@@ -99,7 +99,7 @@ fn credentials(header: &str) -> Option<(String, String)> {
     Some((name.to_owned(), password.to_owned()))
 }
 
-/// Whom Caddy says it is from: the last address is the one that Caddy saw.
+/// Client address: the last entry of `X-Forwarded-For`, which Caddy itself appended.
 fn client(request: &HttpRequest) -> IpAddr {
     let forwarded = header(request, &HeaderName::from_static("x-forwarded-for"));
     let last = forwarded.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());

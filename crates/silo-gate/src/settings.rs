@@ -1,4 +1,4 @@
-//! What silo-gate is told: who may come in.
+//! Settings of silo-gate.
 
 use silo_core::process::Process;
 use silo_core::settings::{Settings as Reader, SettingsError};
@@ -9,9 +9,9 @@ use crate::users::Users;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What every service is told.
+    /// Settings shared by all server processes.
     pub process: Process,
-    /// Who may come in.
+    /// Users who may sign in.
     pub users: Users,
 }
 

@@ -9,7 +9,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 /// The most memory that a hash may ask for, in KiB: one is checked at a time, in a process that may have 40 MiB.
 const MOST_MEMORY: u32 = 8 * 1024;
-/// What a new hash costs, in KiB and passes: of those that OWASP counts as equal the one that takes the least memory.
+/// Cost of a new hash, in KiB and passes. OWASP lists several equivalent settings; this one takes the least memory.
 const COST: (u32, u32) = (7 * 1024, 5);
 /// The shortest password that a line is made for.
 const SHORTEST: usize = 8;
@@ -29,10 +29,10 @@ impl fmt::Debug for Users {
 }
 
 impl Users {
-    /// Reads lines of a name, a blank, and an argon2id hash in its text form (`$argon2id$v=19$...`).
+    /// Reads lines of a name, a blank, and an argon2id hash in PHC format (`$argon2id$v=19$...`).
     ///
     /// # Errors
-    /// What is wrong with each line, by its number and without what is in it.
+    /// The problems by line number, without the content of the line.
     pub fn read(lines: &str) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut hashes = BTreeMap::new();
@@ -56,7 +56,7 @@ impl Users {
         }
     }
 
-    /// Whether it is their password. It takes as long for a name that nobody has.
+    /// Verifies a password. Takes equally long for unknown names.
     #[must_use]
     pub fn is_password(&self, name: &str, password: &str, memory: &mut Memory) -> bool {
         let known = self.hashes.get(name);
@@ -65,8 +65,7 @@ impl Users {
     }
 }
 
-/// What passwords are hashed in, one after the other. It is kept, because glibc does not give back, nor use again, what is taken anew for
-/// each.
+/// Work memory of argon2, reused between hashes: glibc would neither reuse nor return a new allocation of this size.
 pub struct Memory(Vec<Block>);
 
 impl Default for Memory {
@@ -76,7 +75,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Whether a password has this hash; `None` when the hash is none.
+    /// Verifies a password against a hash; `None` if the hash cannot be parsed.
     fn fits(&mut self, hash: &str, password: &[u8]) -> Option<bool> {
         let hash = PasswordHash::new(hash).ok()?;
         let (wanted, params) = (hash.hash?, Params::try_from(&hash).ok()?);
@@ -120,10 +119,10 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A line for a name and a password (OWASP's Password Storage Cheat Sheet: argon2id, 7 MiB, five passes).
+/// Formats a line for a name and a password (OWASP Password Storage Cheat Sheet: argon2id, 7 MiB, five passes).
 ///
 /// # Errors
-/// What is wrong with either.
+/// The problem with the name or the password.
 pub fn line(name: &str, password: &str) -> Result<String, String> {
     check_name(name)?;
     if password.chars().count() < SHORTEST {

@@ -1,11 +1,10 @@
-//! What Silo knows about AC's collections. The facts are data, in `catalogue.toml`; a collection that is not in it is shown as
-//! `other`, never hidden.
+//! Catalogue of AC's collections, from `catalogue.toml`. A collection that is not in it is shown as `other`, never hidden.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a collection is for. The first five are the seed report's groups.
+/// Category of a collection. The first five are the seed report's groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
@@ -13,7 +12,7 @@ pub enum Category {
     Logs,
     /// Chat messages and mutes.
     Chat,
-    /// What people made: kidlisp, paintings, pieces, moods, tapes, clocks.
+    /// Content that people made: kidlisp, paintings, pieces, moods, tapes, clocks.
     Content,
     /// Users, handles, verifications, secrets.
     Identity,
@@ -52,14 +51,14 @@ pub enum IdKind {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Entry {
-    /// Its name, verbatim.
+    /// Name of the collection, verbatim.
     pub name: String,
-    /// What it is for.
+    /// Category of the collection.
     pub category: Category,
-    /// Whether the seed report lists it as one to drop.
+    /// `true` if the seed report lists the collection as one to drop.
     #[serde(default)]
     pub disposable: bool,
-    /// What has been found since that speaks against dropping it.
+    /// Findings since the seed report that speak against dropping the collection.
     #[serde(default)]
     pub caution: Option<String>,
     /// The field that names the user a document belongs to.
@@ -74,10 +73,10 @@ pub struct Entry {
     /// Fields whose values hold secrets, e-mails or addresses and must never leave the service.
     #[serde(default)]
     pub redact: Vec<String>,
-    /// Whether even its field names are kept inside: collections that are secrets as a whole.
+    /// `true` if even the field names are not shown: for collections that are secrets as a whole.
     #[serde(default)]
     pub hidden: bool,
-    /// Whether it is one of the seed report's 38.
+    /// `true` if the collection is one of the seed report's 38.
     #[serde(default)]
     pub seed: bool,
 }
@@ -121,7 +120,7 @@ impl Catalogue {
         self
     }
 
-    /// What is known of a collection; `None` for one that nobody has described.
+    /// Entry of a collection; `None` if the catalogue has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.0.get(name)

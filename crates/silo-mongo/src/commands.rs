@@ -1,4 +1,4 @@
-//! How many commands this process has sent, by name, from the driver's own events.
+//! Number of commands that this process has sent, by name, from the driver's command events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

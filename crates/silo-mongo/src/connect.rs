@@ -11,10 +11,10 @@ use silo_core::secret::Secret;
 
 use crate::commands::Commands;
 
-/// What a connection string can be wrong in. Never holds the string.
+/// Error in a connection string. Never contains the string.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConnectError {
-    /// It cannot be parsed, or its `mongodb+srv` name cannot be looked up.
+    /// The string cannot be parsed, or its `mongodb+srv` name cannot be resolved.
     #[error("is not a usable mongodb:// or mongodb+srv:// connection string")]
     Unusable,
     /// The file that its `tlsCAFile` names is not there.
@@ -22,13 +22,12 @@ pub enum ConnectError {
     NoAuthorities,
 }
 
-/// How long the file with those whom the server's certificate is trusted from may take to be there: at a first start it is written by
-/// whoever obtains the certificate.
+/// Time to wait for the CA file at a first start, when the service that obtains the certificate has not written it yet.
 const AUTHORITIES_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a connection may take to open.
+/// Time limit for opening a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a command waits for a server to be there at all.
+/// Time limit for finding a server that can run a command.
 pub const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Opens a client. It connects when it is first used, so a server that is not there yet is no error here.

@@ -2,7 +2,7 @@
 
 use mongodb::error::{Error, ErrorKind};
 
-/// Why a command did not answer.
+/// Error of a database command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// No server could be reached in time.

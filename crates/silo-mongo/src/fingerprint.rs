@@ -1,4 +1,4 @@
-//! What tells two copies of a collection apart: how many documents, how many bytes, and two digests over their BSON.
+//! Fingerprint of a collection, to compare two copies: number of documents and bytes, and two digests over the BSON.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ pub struct Fingerprint {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sums {
-    /// How many documents.
+    /// Number of documents.
     pub documents: u64,
     /// The bytes of all of them as BSON.
     pub bytes: u64,
@@ -59,7 +59,7 @@ impl Fingerprint {
 }
 
 impl Sums {
-    /// Whether two collections hold the same documents, in whatever order.
+    /// Compares the documents, in any order.
     #[must_use]
     pub fn same_documents(&self, other: &Self) -> bool {
         (self.documents, self.bytes, &self.set) == (other.documents, other.bytes, &other.set)

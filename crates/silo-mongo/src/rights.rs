@@ -1,4 +1,4 @@
-//! What the account that Silo uses may do. It should be able to read and to watch, and nothing else.
+//! Privileges of the account that Silo uses. It should be able to read and to monitor, and nothing else.
 
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
@@ -21,21 +21,21 @@ const WRITES: &[&str] = &[
 /// MongoDB's own roles that change nothing in a database. A server that lists no privileges is judged by these.
 const READING_ROLES: &[&str] = &["read", "readAnyDatabase", "clusterMonitor"];
 
-/// What an account may do.
+/// Privileges of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rights {
     /// Signed in, and no right to write anywhere in the database.
     ReadOnly,
-    /// It can write: these are the actions, or the roles.
+    /// The account can write; with the actions or roles that allow it.
     CanWrite(Vec<String>),
     /// The server asks nobody to sign in, so everybody may do everything.
     Unauthenticated,
 }
 
-/// Asks the server what the account may do in `database`.
+/// Reads the account's privileges in `database`.
 ///
 /// # Errors
-/// Why the server did not answer.
+/// The error of the command.
 pub async fn rights(client: &Client, database: &str) -> Result<Rights, Fault> {
     let status = client
         .database("admin")
@@ -96,7 +96,7 @@ fn from_roles(roles: &[Bson], database: &str) -> Rights {
     }
 }
 
-/// Whether a privilege's resource includes collections of `database`.
+/// `true` if a privilege's resource includes collections of `database`.
 fn covers(privilege: &Document, database: &str) -> bool {
     let any = field::flag(privilege, "resource.anyResource") == Some(true);
     // An empty name stands for every database.

@@ -9,10 +9,10 @@ use mongodb::{Client, ClientSession, Collection};
 
 use crate::fault::Fault;
 
-/// Where the canary sits.
+/// Collection of the canaries.
 const COLLECTION: &str = "canaries";
 
-/// How far the documents that were read belong to one moment.
+/// Consistency of the documents that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
     /// All of one moment.
@@ -65,10 +65,10 @@ impl Snapshot {
         self.session.as_mut()
     }
 
-    /// Writes the canary and reads it in the session; once it has changed there, the session is not one moment.
+    /// Writes the canary and reads it in the session. When the session sees the new value, it is not isolated.
     ///
     /// # Errors
-    /// Why the canary cannot be written or read.
+    /// The error of writing or reading the canary.
     pub async fn check(&mut self) -> Result<(), Fault> {
         self.written += 1;
         self.write().await?;
@@ -77,10 +77,10 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Ends it: looks at the canary once more, and takes it away.
+    /// Ends the session: checks the canary once more and deletes it.
     ///
     /// # Errors
-    /// Why it could not be looked at.
+    /// The error of checking or deleting the canary.
     pub async fn end(mut self) -> Result<Consistency, Fault> {
         if self.session.is_some() {
             self.check().await?;
@@ -102,7 +102,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What the session sees.
+    /// Value of the canary as the session sees it.
     async fn seen(&mut self) -> Result<Option<i64>, Fault> {
         let Some(session) = self.session.as_mut() else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! How a database is built: its collections, views and time series with their options and indexes.
+//! Structure of a database: collections, views and time series with their options and indexes.
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
@@ -7,7 +7,7 @@ use mongodb::{ClientSession, Database};
 use crate::fault::Fault;
 use crate::field;
 
-/// What kind of collection.
+/// Kind of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Documents.
@@ -43,26 +43,26 @@ impl Kind {
 /// One collection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collection {
-    /// Its name.
+    /// Name of the collection.
     pub name: String,
-    /// What kind.
+    /// Kind of the collection.
     pub kind: Kind,
-    /// What it was created with.
+    /// Options that it was created with.
     pub options: Document,
-    /// Its UUID in hexadecimal, where the server tells it.
+    /// UUID in hexadecimal, if the server reports it.
     pub uuid: Option<String>,
-    /// Its indexes as `listIndexes` tells them, without those that a server makes for itself.
+    /// Indexes as `listIndexes` reports them, without the server's internal ones.
     pub indexes: Vec<Document>,
 }
 
 impl Collection {
-    /// Whether it is one that forgets its oldest documents. mongod reads those in no snapshot.
+    /// `true` if the collection is capped. mongod cannot read those in a snapshot.
     #[must_use]
     pub fn is_capped(&self) -> bool {
         field::flag(&self.options, "capped") == Some(true)
     }
 
-    /// Where its documents lie.
+    /// Name under which the documents are stored; for a time series the name of its buckets.
     #[must_use]
     pub fn data_name(&self) -> String {
         match self.kind {
@@ -72,12 +72,12 @@ impl Collection {
     }
 }
 
-/// Everything in a database but what the server keeps for itself (`system.*`, except `system.js`), by name.
+/// Lists everything in a database by name, except the server's own collections (`system.*`, but including `system.js`).
 ///
 /// Indexes cannot be read in a snapshot; a collection that is dropped meanwhile is an error.
 ///
 /// # Errors
-/// Why the server did not tell.
+/// The error of the command.
 pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
     let mut found = Vec::new();
     let mut cursor = database
@@ -116,10 +116,10 @@ pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
     Ok(found)
 }
 
-/// The indexes of a collection, as the server tells them without the namespace that older ones add.
+/// Indexes of a collection, without the namespace that older servers add.
 ///
 /// # Errors
-/// Why the server did not tell.
+/// The error of the command.
 pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, Fault> {
     let command = doc! { "listIndexes": name };
     let cursor = database.run_cursor_command(command).await?;
@@ -130,18 +130,18 @@ pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, F
     Ok(indexes)
 }
 
-/// Whether the database has nothing in it, views and the server's own collections included.
+/// `true` if the database is empty, views and the server's own collections included.
 ///
 /// # Errors
-/// Why the server did not tell.
+/// The error of the command.
 pub async fn is_empty(database: &Database) -> Result<bool, Fault> {
     Ok(database.list_collection_names().await?.is_empty())
 }
 
-/// All documents of a collection as they lie, batch by batch; through a session when there is one.
+/// Reads all documents of a collection in natural order, batch by batch; through a session if there is one.
 ///
 /// # Errors
-/// Why the server did not give them; `each`'s own error ends it.
+/// The error of the command, or the error of `each`, which stops the reading.
 pub async fn read_all<E: From<Fault>>(
     database: &Database,
     name: &str,

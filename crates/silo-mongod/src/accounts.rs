@@ -1,11 +1,11 @@
-//! Who uses mongod, and what each may do: no more than its work needs.
+//! Accounts of mongod, each with the least privileges for its work.
 
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 use silo_mongo::mongodb::options::ClientOptions;
 
 use crate::error::Error;
 
-/// What an account is for.
+/// Purpose of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// The administrator, whom the image makes when the data is new. Only `init` signs in as this one.
@@ -31,15 +31,15 @@ const CERTIFICATE_ROLE: &str = "siloCertificate";
 /// One account.
 #[derive(Clone)]
 pub struct Account {
-    /// What it is for.
+    /// Purpose of the account.
     pub job: Job,
-    /// Its name.
+    /// User name.
     pub name: String,
     /// The database that it signs in to.
     pub source: String,
-    /// Its password.
+    /// Password.
     pub password: String,
-    /// Its connection string, read.
+    /// Options parsed from the connection string.
     pub options: ClientOptions,
 }
 

@@ -22,25 +22,25 @@ use crate::settings::Certificate as Settings;
 const FILE: &str = "mongod.pem";
 /// The file that clients on this machine read.
 const AUTHORITIES: &str = "ca.pem";
-/// Whom everybody trusts, in Debian's and distroless's images.
+/// CA bundle of Debian's and distroless's images.
 const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// How long Caddy is waited for at the start, before mongod gets our own.
+/// Time to wait for Caddy's certificate at the start, before mongod gets a self-signed one.
 const CADDY_WITHIN: Duration = Duration::from_secs(8);
-/// How often is looked whether Caddy has a new one.
+/// Interval of checks for a new certificate.
 const EVERY: Duration = Duration::from_secs(30);
 /// With less of its life left something is wrong: Caddy renews a certificate when a third is left.
 const LITTLE: f64 = 1.0 / 6.0;
-/// How long mongod may take to answer.
+/// Time limit for an answer of mongod.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What one look came to.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// mongod has it already.
     Same,
-    /// It was put in place, and mongod answers with it.
+    /// The certificate was installed and mongod presents it.
     Rotated,
-    /// It was put in place, and mongod does not answer with it, for this reason; the next look tells it again.
+    /// The certificate was installed but mongod does not present it yet, with the reason; the next check retries.
     Waiting(String),
 }
 
@@ -135,7 +135,7 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
     })
 }
 
-/// Whether mongod has a certificate to start with, which is what the others wait for.
+/// Health check: mongod has a certificate to start with, which the other services wait for.
 #[must_use]
 pub fn is_well(settings: &Settings) -> bool {
     let left = present(settings)
@@ -180,7 +180,7 @@ fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
     Ok(newest.map(|(_, pair, folder)| (pair, folder)))
 }
 
-/// What mongod has now.
+/// Certificate and key that mongod uses now.
 fn present(settings: &Settings) -> Result<Option<Pair>, Error> {
     let path = settings.tls.join(FILE);
     match std::fs::read(&path) {

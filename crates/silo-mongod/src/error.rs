@@ -1,35 +1,35 @@
-//! What can go wrong, in words that say what to do.
+//! Errors, with messages that say what to do.
 
 use silo_mongo::fault::Fault;
 
-/// Why something was not done.
+/// Error of an action.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// mongod did not do it.
     #[error("{doing}: {}", .fault.detail())]
     Database {
-        /// What was to be done.
+        /// Attempted action.
         doing: String,
-        /// Why it was not.
+        /// Error of the command.
         fault: Fault,
     },
-    /// It must not be done.
+    /// The action is not allowed.
     #[error("{0}")]
     Refused(String),
     /// A file or a connection.
     #[error("{doing}: {error}")]
     Io {
-        /// What was to be done.
+        /// Attempted action.
         doing: String,
-        /// Why it was not.
+        /// Error of the operating system.
         error: std::io::Error,
     },
     /// A certificate or key that is none.
     #[error("{doing}: {error}")]
     Tls {
-        /// What was to be done.
+        /// Attempted action.
         doing: String,
-        /// What OpenSSL says.
+        /// Error of OpenSSL.
         error: openssl::error::ErrorStack,
     },
 }

@@ -15,24 +15,24 @@ use crate::error::Error;
 use crate::server::{self, code, run};
 use crate::settings::Init;
 
-/// How long mongod may take to come up, and then to take writes.
+/// Time limit for mongod to start, and then to accept writes.
 const UP_WITHIN: Duration = Duration::from_secs(120);
-/// How long between two looks.
+/// Interval between attempts.
 const BETWEEN: Duration = Duration::from_millis(300);
 
 /// mongod's numbers for errors that are answers here.
 const ALREADY_INITIALIZED: i32 = 23;
 const NOT_YET_INITIALIZED: i32 = 94;
 
-/// What happened to one thing.
+/// Result for one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
-    /// It was not there.
+    /// The item did not exist.
     Created,
-    /// It was there, and different.
+    /// The item existed and was different.
     Changed,
-    /// It is as it should be.
+    /// The item is as configured.
     Unchanged,
     /// Somebody should look at it; nothing was done.
     Noticed,
@@ -41,11 +41,11 @@ pub enum Done {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What.
+    /// Name of the item.
     pub what: String,
-    /// What happened to it.
+    /// Result for the item.
     pub done: Done,
-    /// What exactly, when that is not clear.
+    /// Explanation, if the result needs one.
     pub detail: String,
 }
 
@@ -288,7 +288,7 @@ impl Work<'_> {
         Ok(step(what, Done::Changed, &changes.join(", ")))
     }
 
-    /// Whether its password is the one that is there.
+    /// `true` if the account can sign in with its password.
     async fn signs_in(&self, account: &Account, root: &Account) -> Result<bool, Error> {
         let tried = server::admin(account, root)?
             .run_command(doc! { "ping": 1 })

@@ -33,7 +33,7 @@ enum Verb {
     },
     /// Give mongod the certificate that Caddy has obtained, now and whenever it is renewed; runs until it is stopped
     Certificate,
-    /// Whether mongod has a certificate to start with
+    /// Check that mongod has a certificate to start with
     Healthcheck,
 }
 

@@ -10,7 +10,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name, X509VerifyResult};
 
-/// How long a certificate is good that we sign ourselves, in days; Caddy's takes its place long before.
+/// Validity of a self-signed certificate in days; Caddy's replaces it long before.
 const OWN_DAYS: u32 = 365;
 
 /// A certificate with its chain, and its key.
@@ -84,10 +84,10 @@ impl Pair {
             .map_or(Ok(Vec::new()), |leaf| leaf.to_der())
     }
 
-    /// How much of its life is left: 1 when it has just been signed, 0 when it has expired.
+    /// Share of the validity that is left: 1 just after signing, 0 when expired.
     ///
     /// # Errors
-    /// When its time cannot be read.
+    /// When the validity cannot be read.
     pub fn life_left(&self) -> Result<f64, ErrorStack> {
         let Some(leaf) = self.chain.first() else {
             return Ok(0.0);
@@ -100,7 +100,7 @@ impl Pair {
         Ok((left / whole).clamp(0.0, 1.0))
     }
 
-    /// Whether it is its own authority.
+    /// `true` if the certificate is self-signed.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.chain
@@ -108,7 +108,7 @@ impl Pair {
             .is_some_and(|leaf| leaf.issued(leaf) == X509VerifyResult::OK)
     }
 
-    /// What whoever trusts it by itself has to read.
+    /// CA certificate to be trusted by clients.
     ///
     /// # Errors
     /// When OpenSSL cannot write it.

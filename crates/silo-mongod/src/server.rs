@@ -11,7 +11,7 @@ use silo_mongo::mongodb::{Client, Database};
 use crate::accounts::Account;
 use crate::error::Error;
 
-/// How long a server is looked for by one command.
+/// Time limit for finding the server, per command.
 const SELECTION: Duration = Duration::from_secs(2);
 
 /// The database `admin` of mongod, as an account.
@@ -46,7 +46,7 @@ pub fn code(error: &DriverError) -> Option<i32> {
 /// Runs a command.
 ///
 /// # Errors
-/// Why it was not done.
+/// The error of the command.
 pub async fn run(admin: &Database, command: Document, doing: &str) -> Result<Document, Error> {
     admin
         .run_command(command)
@@ -54,7 +54,7 @@ pub async fn run(admin: &Database, command: Document, doing: &str) -> Result<Doc
         .map_err(Error::database(doing))
 }
 
-/// Whether it takes writes.
+/// `true` if the server is the primary and accepts writes.
 pub async fn is_primary(admin: &Database) -> bool {
     let hello = admin.run_command(doc! { "hello": 1 }).await;
     hello.is_ok_and(|hello| field::flag(&hello, "isWritablePrimary") == Some(true))

@@ -1,4 +1,4 @@
-//! What silo-mongod is told.
+//! Settings of silo-mongod.
 
 use std::path::PathBuf;
 
@@ -10,23 +10,23 @@ use silo_core::variables::{
     MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG,
 };
 
-/// What both commands are told.
+/// Settings of both commands.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// How logs look.
+    /// Format of log lines.
     pub log_format: LogFormat,
     /// Which log lines there are.
     pub log_filter: String,
     /// The name by which mongod is reached, by others and by itself; its certificate is for this name.
     pub host: String,
-    /// Its port.
+    /// Port of mongod.
     pub port: u16,
 }
 
-/// What `init` is told.
+/// Settings of `init`.
 #[derive(Clone, Debug)]
 pub struct Init {
-    /// What both are.
+    /// Settings of both commands.
     pub common: Common,
     /// Everybody's connection strings, the administrator's among them.
     pub accounts: Secret,
@@ -36,18 +36,18 @@ pub struct Init {
     pub replica_set: String,
 }
 
-/// What `certificate` is told.
+/// Settings of `certificate`.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// What both are.
+    /// Settings of both commands.
     pub common: Common,
     /// The connection string of an account that may rotate certificates.
     pub mongo: Secret,
-    /// Where Caddy keeps its certificates.
+    /// Caddy's data folder.
     pub caddy: PathBuf,
-    /// Where mongod reads its own.
+    /// Folder of mongod's certificate and key.
     pub tls: PathBuf,
-    /// Where clients on this machine read whom they trust.
+    /// Folder of the CA file for clients on this machine.
     pub ca: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! How all services stand: takes what checks come to, keeps history, tells changes, and publishes the whole for readers.
+//! Status of all services: records results of checks, keeps history, broadcasts changes, and publishes the list for readers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,7 @@ mod entry;
 
 use self::entry::{Entry, tally, uptimes};
 
-/// How long a request waits for the first checks after start.
+/// Time that a request waits for the first checks after start.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The board.
@@ -42,13 +42,13 @@ struct Inner {
     history: History,
 }
 
-/// What one service's page is made of.
+/// Data of one service's page.
 pub struct Known {
     /// The same as in the list.
     pub view: ServiceView,
-    /// What its kind knows, and since when.
+    /// Facts that its kind reports, and the time of the check they come from.
     pub facts: Option<(Facts, Timestamp)>,
-    /// Its last changes, the newest first.
+    /// Latest changes, newest first.
     pub changes: Vec<Change>,
 }
 
@@ -140,7 +140,7 @@ impl Board {
         self.publish(&self.inner(), Duration::ZERO);
     }
 
-    /// What is known of one service; `None` when there is none of that name.
+    /// Data of one service; `None` if there is no service of that name.
     #[must_use]
     pub fn known(&self, name: &str) -> Option<Known> {
         let inner = self.inner();
@@ -180,7 +180,7 @@ impl Board {
         events(missed.unwrap_or_default(), live)
     }
 
-    /// How many services stand how, whenever that changes.
+    /// Number of services by status, whenever it changes.
     #[must_use]
     pub fn counts(&self) -> watch::Receiver<Counts> {
         self.counts.subscribe()

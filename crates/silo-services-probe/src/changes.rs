@@ -10,30 +10,30 @@ use utoipa::ToSchema;
 
 use crate::standing::Status;
 
-/// How many changes a slow listener may be behind.
+/// Most changes that a slow client may lag behind.
 const BEHIND: usize = 64;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 pub struct Change {
-    /// Its number; later ones have larger ones.
+    /// Id of the change; ids increase.
     pub id: u64,
     /// When it was noticed.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The service.
     pub name: String,
-    /// How it stood before.
+    /// Status before.
     pub from: Status,
-    /// How it stands.
+    /// Status after.
     pub to: Status,
-    /// Why, as a stable name; `null` when there is nothing to say against it.
+    /// Reason, as a stable code; `null` if the service is up.
     pub code: Option<String>,
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     pub detail: Option<String>,
 }
 
-/// Whoever listens.
+/// Broadcast to all connected clients.
 #[derive(Clone, Debug)]
 pub struct Listeners(broadcast::Sender<Change>);
 
@@ -57,8 +57,7 @@ impl Listeners {
     }
 }
 
-/// What a listener hears: first what they missed, then each change as it happens. When some were lost, `gap` says so: then one has to
-/// look at everything anew.
+/// Event stream of one client: first the missed changes, then new ones. If changes were lost, an event `gap` asks the client to reload everything.
 pub fn events(missed: Missed, live: Receiver<Change>) -> impl Stream<Item = Event> + 'static {
     let Missed { gap, changes } = missed;
     let known = changes.last().map_or(0, |change| change.id);
@@ -77,17 +76,17 @@ pub fn events(missed: Missed, live: Receiver<Change>) -> impl Stream<Item = Even
     stream::iter(first.chain(then)).chain(live)
 }
 
-/// What a listener who comes back has missed.
+/// Changes that a reconnecting client has missed.
 #[derive(Debug, Default)]
 pub struct Missed {
-    /// Whether there was more than is still known.
+    /// `true` if some of them are no longer available.
     pub gap: bool,
-    /// What is known of it, the oldest first.
+    /// Available missed changes, oldest first.
     pub changes: Vec<Change>,
 }
 
 impl Missed {
-    /// What came after the change with this number, of those that are kept.
+    /// Changes after the one with this id, from those that are kept.
     pub fn since<'a>(last: u64, kept: impl Iterator<Item = &'a Change>) -> Self {
         let kept: Vec<_> = kept.collect();
         let oldest = kept.first().map_or(1, |change| change.id);

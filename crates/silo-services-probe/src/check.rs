@@ -9,14 +9,14 @@ use crate::gateway::fetch::{Fetched, Fetcher, Steps};
 use crate::kinds::{Doubt, Facts};
 use crate::probe::Probe;
 
-/// What one check came to.
+/// Result of one check.
 #[derive(Debug)]
 pub struct Check {
-    /// What the service says and what is in doubt, or why it failed.
+    /// Facts and warnings, or the failure.
     pub outcome: Result<Well, Failure>,
-    /// How long it took.
+    /// Total duration.
     pub took: Duration,
-    /// How long each step took.
+    /// Duration of each step.
     pub steps: Steps,
     /// Days until the certificate expires.
     pub certificate_days: Option<i64>,
@@ -25,9 +25,9 @@ pub struct Check {
 /// A service that answered as it should.
 #[derive(Debug)]
 pub struct Well {
-    /// What it says.
+    /// Facts that the service reports.
     pub facts: Facts,
-    /// What is not as it should be; without any it is up, with one it is degraded.
+    /// Warnings; with any the service is degraded.
     pub doubts: Vec<Doubt>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a check failed, named by what it is.
+//! Failures of checks, by cause.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Phase {
     Body,
 }
 
-/// What is wrong with a certificate or with TLS.
+/// Problem with a certificate or with TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFault {
     /// The certificate has expired, or is not valid yet.
@@ -30,7 +30,7 @@ pub enum TlsFault {
     Handshake,
 }
 
-/// Why a redirect was not followed.
+/// Reason for not following a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedirectFault {
     /// More than three.
@@ -41,7 +41,7 @@ pub enum RedirectFault {
     Malformed,
 }
 
-/// Why a check failed.
+/// Cause of a failed check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Nobody has the name.
@@ -54,7 +54,7 @@ pub enum Failure {
     Reset,
     /// TLS.
     Tls(TlsFault),
-    /// It took too long, and in which step.
+    /// Timeout, with the step in which it happened.
     TimedOut(Phase),
     /// A status that is not well.
     Status(u16),
@@ -88,7 +88,7 @@ impl Failure {
         }
     }
 
-    /// Whether no HTTP answer came at all: then it may be the prober that is not connected.
+    /// `true` if no HTTP answer was received: the prober itself may be offline.
     #[must_use]
     pub fn is_of_the_network(&self) -> bool {
         match self {

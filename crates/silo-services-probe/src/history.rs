@@ -1,5 +1,5 @@
-//! What came of all checks: by minute for 48 hours, by hour for 90 days, and every change of state; in memory, and in a file that
-//! the next process begins with.
+//! History of all checks: by minute for 48 hours, by hour for 90 days, and every change of status; in memory, and in a file from which the next
+//! process continues.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -18,9 +18,9 @@ use log::Log;
 use record::Record;
 use series::{HOUR, MINUTE, Series, Tally};
 
-/// How many changes are kept.
+/// Most changes kept.
 const CHANGES: usize = 500;
-/// How many names are kept; there are no more probes than half of them.
+/// Most service names kept; at most half as many probes are allowed.
 const NAMES: usize = 200;
 
 /// All of it.
@@ -30,7 +30,7 @@ pub struct History {
     failure: Option<SourceError>,
 }
 
-/// What is in memory of it.
+/// In-memory part of the history.
 #[derive(Default)]
 struct Kept {
     series: BTreeMap<String, Series>,
@@ -39,7 +39,7 @@ struct Kept {
 }
 
 impl History {
-    /// What processes before this one left in a folder, which is made when it is not there.
+    /// Opens the history of a folder, which is created if missing.
     ///
     /// # Errors
     /// When the folder cannot be used.
@@ -69,7 +69,7 @@ impl History {
         change
     }
 
-    /// What is known of a service.
+    /// History of one service.
     #[must_use]
     pub fn series(&self, name: &str) -> Option<&Series> {
         self.known.series.get(name)
@@ -80,7 +80,7 @@ impl History {
         self.known.changes.iter()
     }
 
-    /// Why results are not kept on disk at present.
+    /// Error of the last attempt to write to disk.
     #[must_use]
     pub fn failure(&self) -> Option<&SourceError> {
         self.failure.as_ref()
@@ -166,7 +166,7 @@ pub(crate) fn minute_of(at: Timestamp) -> u32 {
     u32::try_from(at.as_second() / MINUTE).unwrap_or(0)
 }
 
-/// How many minutes an hour has.
+/// Minutes per hour.
 pub(crate) fn minutes_per_hour() -> u32 {
     u32::try_from(HOUR / MINUTE).unwrap_or(60)
 }

@@ -1,6 +1,7 @@
-//! What each kind of service is asked, what its answer means, and what is taken of it.
+//! Kinds of services: the path to request, the meaning of the answer, and the fields to read.
 //!
-//! Only named fields are taken, each checked; a missing or odd one is `null`. An answer that has none of them is not such a service's.
+//! Only listed fields are read, each validated; a missing or invalid one is `null`. An answer with none of them comes from something else and is a
+//! failure.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -18,7 +19,7 @@ pub mod oven;
 pub mod session;
 pub mod silo;
 
-/// What a kind knows of its service.
+/// Facts of a service, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Facts {
@@ -36,7 +37,7 @@ pub enum Facts {
     Http(http::Http),
 }
 
-/// What is not as it should be of a service that answers.
+/// Warning about a service that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// A stable name.
@@ -48,9 +49,9 @@ pub struct Doubt {
 /// A good answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
-    /// What it says.
+    /// Facts that the service reports.
     pub facts: Facts,
-    /// What is not as it should be.
+    /// Warnings.
     pub doubts: Vec<Doubt>,
 }
 
@@ -68,10 +69,10 @@ impl Kind {
         }
     }
 
-    /// What an answer means.
+    /// Evaluates an answer.
     ///
     /// # Errors
-    /// Why it is none of a service that is well.
+    /// The failure: a status, body or field that a healthy service would not send.
     pub fn judge(self, reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
         let judged = match self {
             Self::Silo => silo::judge(reply, expect)?,
@@ -120,7 +121,7 @@ fn json(reply: &Reply) -> Result<Value, Failure> {
     serde_json::from_slice(body).map_err(|_unsaid| Failure::Body("its answer is not JSON".into()))
 }
 
-/// That each JSON pointer has its value.
+/// Checks that each JSON pointer has its expected value.
 fn pointers(value: &Value, expect: &Expect) -> Result<(), Failure> {
     let differs = expect
         .json

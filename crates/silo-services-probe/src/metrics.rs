@@ -1,4 +1,4 @@
-//! What is counted of probes, for `/metrics`.
+//! Metrics of probes, for `/metrics`.
 
 use std::fmt::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is found out of the AT-protocol network more seldom than a check: how many accounts there are, and how much of AC is in it.
+//! Slow facts of the AT-protocol network, refreshed less often than checks: number of accounts, and share of AC's content in it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::gateway::siblings::ask;
 use crate::kinds::atproto::{ACCOUNTS, read_accounts};
 use crate::probe::{Expect, Probe};
 
-/// How often accounts are counted, and how soon again after that failed: it takes a page for each thousand.
+/// Interval between counts of accounts, also after a failure: a count takes one page per thousand accounts.
 const COUNT_EVERY: Duration = Duration::from_secs(3600);
 const COUNT_AGAIN: Duration = Duration::from_secs(300);
 /// The most pages, and the accounts on each.
 const PAGES: u64 = 100;
 const PAGE: u64 = 1000;
-/// How often silo-db-api is asked for what is synced; it counts every five minutes.
+/// Interval of requests to silo-db-api for the synced share; silo-db-api counts every five minutes.
 const SYNC_EVERY: Duration = Duration::from_secs(60);
 
 /// The accounts of an AT-protocol server.
@@ -29,14 +29,14 @@ const SYNC_EVERY: Duration = Duration::from_secs(60);
 pub struct Accounts {
     /// All of them.
     pub total: u64,
-    /// Those that are not deactivated or taken down.
+    /// Accounts that are not deactivated or taken down.
     pub active: u64,
     /// When they were counted.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
 }
 
-/// What of AC is in the AT-protocol network, as silo-db-api tells it.
+/// Share of AC's content in the AT-protocol network, from silo-db-api.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sync {
@@ -53,11 +53,11 @@ pub struct Sync {
 pub struct Synced {
     /// The collection.
     pub name: String,
-    /// Its documents.
+    /// Number of documents.
     pub documents: Option<u64>,
-    /// Those that should be synced and carry a record key.
+    /// Documents to be synced that have a record key.
     pub with_rkey: Option<u64>,
-    /// Those that should be and do not.
+    /// Documents to be synced that have none.
     pub without_rkey: Option<u64>,
     /// `withRkey` of both in percent.
     pub percent: Option<f64>,
@@ -71,11 +71,11 @@ struct Told {
 /// Both subjects of one AT-protocol server.
 #[derive(Clone)]
 pub struct Network {
-    /// Its name among the services.
+    /// Name of the service.
     pub name: String,
-    /// Its accounts.
+    /// Number of accounts.
     pub accounts: Arc<Snapshot<Accounts>>,
-    /// What is synced.
+    /// Synced share of AC's content.
     pub sync: Arc<Snapshot<Sync>>,
 }
 

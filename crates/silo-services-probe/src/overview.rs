@@ -14,15 +14,15 @@ use utoipa::ToSchema;
 use crate::gateway::siblings::ask;
 use crate::services::{Counts, Services};
 
-/// How long each sibling may take.
+/// Time limit for each service's answer.
 pub const LIMIT: Duration = Duration::from_millis(1500);
-/// How often all are asked, how long that may take, and how long a request waits for the first time.
+/// Refresh interval, time limit of a refresh, and time that a request waits for the first one.
 pub const PACE: Pace = Pace {
     every: Duration::from_secs(10),
     deadline: Duration::from_secs(3),
     patience: Duration::from_millis(1650),
 };
-/// How many of a sibling's own errors are passed on.
+/// Most errors of one service that are passed on.
 const PASSED_ON: usize = 8;
 
 /// All of it. A part that was never had is `null`.
@@ -56,11 +56,11 @@ pub struct Part<T> {
     /// When they were measured.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
-    /// How far they can be trusted; `stale` when the sibling did not answer this time.
+    /// Freshness of the part; `stale` if the service did not answer the last request.
     pub state: Freshness,
 }
 
-/// Who there is.
+/// Number of users.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Users {
@@ -70,14 +70,14 @@ pub struct Users {
     new: NewUsers,
 }
 
-/// Who is new.
+/// Number of new users.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewUsers {
     last_7_days: Option<u64>,
 }
 
-/// What the database holds.
+/// Contents of the database.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Collections {
     pub(crate) total: Total,
@@ -93,14 +93,14 @@ pub struct Total {
     pub(crate) data_bytes: Option<u64>,
 }
 
-/// What of it may be thrown away.
+/// Collections that the seed report lists as ones to drop.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Disposable {
     share_of_data_bytes: Option<f64>,
 }
 
-/// How the database server is.
+/// State of the database server.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Database {
@@ -109,7 +109,7 @@ pub struct Database {
     uptime_seconds: Option<u64>,
 }
 
-/// What was kept.
+/// Number of kept pieces.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Keeps {
     kept: Option<u64>,
@@ -117,7 +117,7 @@ pub struct Keeps {
     failed: Option<u64>,
 }
 
-/// What storage holds.
+/// Contents of object storage.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
@@ -127,20 +127,20 @@ pub struct Storage {
     scan: Scan,
 }
 
-/// How far storage is scanned.
+/// Progress of the scan.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Scan {
     scanning: bool,
     objects: Option<u64>,
 }
 
-/// How backups stand.
+/// Status of backups.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backup {
     pub(crate) last_good: Option<LastGood>,
     pub(crate) overdue: bool,
-    /// How many have vanished or were changed; silo-backup lists them.
+    /// Number of problems; silo-backup lists them.
     #[serde(deserialize_with = "counted")]
     pub(crate) problems: usize,
 }
@@ -157,12 +157,12 @@ pub struct LastGood {
     pub(crate) documents: u64,
 }
 
-/// How many a list has.
+/// Deserialises a list as its length.
 fn counted<'de, D: Deserializer<'de>>(list: D) -> Result<usize, D::Error> {
     Vec::<IgnoredAny>::deserialize(list).map(|list| list.len())
 }
 
-/// Who gathers it.
+/// Gatherer of the overview.
 pub struct Gatherer {
     /// The way to silo-db-api.
     pub db_api: Sibling,
@@ -170,9 +170,9 @@ pub struct Gatherer {
     pub storage_api: Sibling,
     /// The way to silo-backup.
     pub backup_api: Sibling,
-    /// How all services stand.
+    /// Status of all services.
     pub services: Arc<Snapshot<Services>>,
-    /// What was had the last time.
+    /// Last overview, for parts that fail this time.
     pub last: Mutex<Overview>,
 }
 
@@ -238,7 +238,7 @@ async fn part<T: DeserializeOwned>(sibling: &Sibling, path: &str) -> Told<T> {
     Ok((part, told.meta.errors))
 }
 
-/// What is to be said of the parts.
+/// Notes on the parts: errors and missing ones.
 #[derive(Default)]
 struct Notes {
     parts: usize,

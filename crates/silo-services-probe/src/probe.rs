@@ -1,4 +1,4 @@
-//! What is probed: a service's name, its kind, where it is, how often it is asked, and what is expected of its answers.
+//! Definition of a probe: name, kind, URL, interval, and expected answer.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
-/// What a service is, which decides what it is asked and what its answers mean.
+/// Kind of a service, which determines the path to request and the meaning of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -53,17 +53,17 @@ impl Kind {
 /// One probe. It comes from the settings and never from a request.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Its name: letters, digits and dashes.
+    /// Name of the service: letters, digits and dashes.
     pub name: String,
-    /// What it is.
+    /// Kind of the service.
     pub kind: Kind,
-    /// Where it is; a kind's own path is added to it.
+    /// Base URL, to which a kind's own path is added.
     pub url: Url,
     /// From the start of one check to the start of the next.
     pub interval: Duration,
-    /// How long a check may take, 3 s at the most.
+    /// Time limit of a check, at most 3 s.
     pub timeout: Duration,
-    /// What its answers must be like.
+    /// Conditions on the answer.
     pub expect: Expect,
 }
 
@@ -93,7 +93,7 @@ impl Default for Expect {
 }
 
 impl Expect {
-    /// Whether a status is well.
+    /// `true` if a status is expected.
     #[must_use]
     pub fn allows(&self, status: u16) -> bool {
         if self.status.is_empty() {
@@ -117,7 +117,7 @@ impl Probe {
         url
     }
 
-    /// Where it is, for people: without a query, which may hold a secret.
+    /// URL for display, without the query, which may contain a secret.
     #[must_use]
     pub fn target(&self) -> String {
         let mut url = self.url.clone();

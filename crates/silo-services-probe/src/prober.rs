@@ -14,22 +14,22 @@ use crate::gateway::connectivity::Connectivity;
 use crate::gateway::fetch::Fetcher;
 use crate::probe::Probe;
 
-/// How many checks run at once.
+/// Concurrent checks.
 pub const AT_ONCE: usize = 3;
 /// The first checks are spread over this.
 const SPREAD: Duration = Duration::from_millis(800);
-/// How often one looks whether this machine is connected again.
+/// Interval of connectivity checks while this machine is offline.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// What probing needs.
+/// Dependencies of the prober.
 pub struct Prober {
     /// The services.
     pub probes: Vec<Probe>,
-    /// Where results go.
+    /// Recipient of the results.
     pub board: Arc<Board>,
-    /// How services are asked.
+    /// HTTP client.
     pub fetcher: Fetcher,
-    /// How this machine finds out whether it is connected.
+    /// Check of this machine's own connectivity.
     pub connectivity: Connectivity,
 }
 

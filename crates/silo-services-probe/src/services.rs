@@ -1,4 +1,4 @@
-//! What is told of all services, and of one.
+//! Answers about all services, and about one.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,27 +14,27 @@ use crate::standing::Status;
 /// All services.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Services {
-    /// How many stand how.
+    /// Number of services by status.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Whether the prober itself is connected; when it is not, nothing is known of anybody.
+    /// `true` if the prober itself is online; while it is offline, every status is unknown.
     pub connected: bool,
     /// Each of them, in the order of the settings.
     pub services: Vec<ServiceView>,
 }
 
-/// How many services stand how.
+/// Number of services by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     /// All.
     pub total: u64,
-    /// Those that answer as they should.
+    /// Services that answer as expected.
     pub up: u64,
-    /// Those that answer, with something in doubt, or failed once.
+    /// Services that answer with warnings, or failed once.
     pub degraded: u64,
-    /// Those that failed twice or more in a row.
+    /// Services that failed at least twice in a row.
     pub down: u64,
-    /// Those of which nobody knows.
+    /// Services without a known status.
     pub unknown: u64,
 }
 
@@ -42,27 +42,27 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceView {
-    /// Its name.
+    /// Name of the service.
     pub name: String,
-    /// What it is.
+    /// Kind of the service.
     pub kind: Kind,
-    /// Where it is.
+    /// URL of the service.
     pub target: String,
-    /// How it stands.
+    /// Current status.
     pub status: Status,
     /// Since when it does; `null` before the first check.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Why it is not up; empty when it is.
+    /// Reasons for not being up; empty if it is.
     pub reasons: Vec<Reason>,
-    /// How long the last check took, in milliseconds.
+    /// Duration of the last check in milliseconds.
     pub response_ms: Option<u64>,
-    /// How long each of its steps took.
+    /// Duration of its steps.
     pub steps: StepsMs,
     /// When the last check ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub checked_at: Option<Timestamp>,
-    /// How often it is checked, in seconds.
+    /// Interval between checks in seconds.
     pub interval_seconds: u64,
     /// Days until its certificate expires; negative when it has; `null` without TLS, or when none was shown.
     pub certificate_days: Option<i64>,
@@ -72,7 +72,7 @@ pub struct ServiceView {
     pub last_failures: Vec<PastFailure>,
 }
 
-/// Why a service is not up.
+/// Reason why a service is not up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reason {
     /// A stable name: `refused`, `name_not_found`, `unreachable`, `reset`, `tls_expired`, `timed_out_answering`, `status`, `body`,
@@ -82,7 +82,7 @@ pub struct Reason {
     pub detail: String,
 }
 
-/// How long each step of a check took, in milliseconds; `null` when it was not reached, or there was no such step.
+/// Duration of each step of a check in milliseconds; `null` if the step was not reached or does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StepsMs {
     /// Looking up the name.
@@ -115,9 +115,9 @@ pub struct PastFailure {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Why, as a stable name.
+    /// Reason, as a stable code.
     pub code: String,
-    /// Why, in one sentence.
+    /// Reason, in one sentence.
     pub detail: String,
 }
 
@@ -128,14 +128,14 @@ pub struct ServiceDetail {
     /// The same as in the list.
     #[serde(flatten)]
     pub service: ServiceView,
-    /// What its kind knows; `null` before the first good answer.
+    /// Facts by kind; `null` before the first good answer.
     pub facts: Option<Facts>,
     /// When that was.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub facts_as_of: Option<Timestamp>,
     /// Accounts; only of an AT-protocol server, `null` when they could not be counted.
     pub accounts: Option<Accounts>,
-    /// How much of AC is in the AT-protocol network; only of an AT-protocol server, `null` when it is not known.
+    /// Share of AC's content in the AT-protocol network; only for AT-protocol servers, `null` if unknown.
     pub sync: Option<Sync>,
     /// The last 24 hours, by 15 minutes.
     pub last_day: Vec<Point>,

@@ -1,4 +1,4 @@
-//! What silo-services-probe is told: what to probe, how to find out whether it is connected, where its siblings are.
+//! Settings of silo-services-probe: probes, connectivity check, URLs of other services.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,21 +16,21 @@ mod probes;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What every service is told.
+    /// Settings shared by all server processes.
     pub process: Process,
-    /// What to probe, in the order in which it is shown.
+    /// Probes, in display order.
     pub probes: Vec<Probe>,
     /// Addresses that tell whether this machine is connected; none for no such check.
     pub connectivity: Vec<SocketAddr>,
-    /// Where results are kept.
+    /// Folder of the history.
     pub folder: PathBuf,
     /// The file that the overview is written to in a few lines, when there is to be one.
     pub status: Option<PathBuf>,
-    /// Where silo-db-api is.
+    /// URL of silo-db-api.
     pub db_api: String,
-    /// Where silo-storage-api is.
+    /// URL of silo-storage-api.
     pub storage_api: String,
-    /// Where silo-backup is.
+    /// URL of silo-backup.
     pub backup_api: String,
 }
 

@@ -1,5 +1,4 @@
-//! How a service stands, and how a check changes that: one failure degrades it, two in a row take it down, one good answer brings it
-//! back.
+//! Status of a service, and its transitions: one failure degrades it, two in a row take it down, one good answer restores it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,15 +6,15 @@ use utoipa::ToSchema;
 use crate::check::Well;
 use crate::failure::Failure;
 
-/// How a service stands.
+/// Status of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It answers as it should.
+    /// The service answers as expected.
     Up,
-    /// It answers, and something is not as it should be; or it failed once.
+    /// The service answers with warnings, or failed once.
     Degraded,
-    /// It failed twice or more in a row.
+    /// The service failed at least twice in a row.
     Down,
     /// Nobody knows: it was not checked yet, or the prober is not connected.
     #[default]
@@ -43,7 +42,7 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.word() == word)
     }
 
-    /// How a service stands after a check, when it stood like this before.
+    /// Status after a check, given this previous status.
     #[must_use]
     pub fn after(self, outcome: &Result<Well, Failure>, failed_before: bool) -> Self {
         match outcome {

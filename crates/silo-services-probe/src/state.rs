@@ -1,4 +1,4 @@
-//! What handlers may touch: the board, the overview, what is known of the AT-protocol network, and who listens.
+//! State shared by handlers: status of services, overview, AT-protocol facts, and connected clients.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -21,9 +21,9 @@ use crate::prober::Prober;
 use crate::settings::Settings;
 use crate::status;
 
-/// How many clients may listen for changes.
+/// Most clients of the event stream.
 const LISTENERS: usize = 50;
-/// How often they hear something at least.
+/// Interval of heartbeats on the event stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// A service that flaps lets the overview be gathered out of turn no more often than this.
@@ -32,13 +32,13 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// The subjects of this service.
 #[derive(Clone)]
 pub struct State {
-    /// How all services stand.
+    /// Status of all services.
     pub board: Arc<Board>,
     /// Everything in one answer.
     pub overview: Arc<Snapshot<Overview>>,
-    /// What is known of each AT-protocol server.
+    /// AT-protocol facts of each server.
     pub networks: Vec<Network>,
-    /// Who listens for changes.
+    /// Clients of the event stream.
     pub streams: Streams,
     probes: Vec<Probe>,
     gatherer: Arc<Gatherer>,

@@ -1,11 +1,11 @@
-//! Where storage is, who asks, and how hard.
+//! Endpoint of object storage: URL, credentials and limits.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use silo_core::secret::Secret;
 
-/// How a bucket is named in a URL.
+/// Addressing of a bucket: in the path or in the host name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Addressing {
     /// `https://endpoint/bucket/key`: every bucket, whatever its name.
@@ -18,7 +18,7 @@ pub enum Addressing {
 /// One S3-compatible service.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its address, such as `https://sfo3.digitaloceanspaces.com`; `http://` works too.
+    /// URL, such as `https://sfo3.digitaloceanspaces.com`; `http://` works too.
     pub url: String,
     /// The region that requests are signed for; `us-east-1` for most services that are not AWS.
     pub region: String,
@@ -26,16 +26,16 @@ pub struct Endpoint {
     pub key: Secret,
     /// The access key's secret.
     pub secret: Secret,
-    /// How buckets are named.
+    /// Addressing of buckets.
     pub addressing: Addressing,
 }
 
-/// How hard a service may be asked, and how long it may take.
+/// Rate limit, time limits and retries.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Requests a second, repeated ones included.
     pub requests_per_second: NonZeroU32,
-    /// How often a request is sent, at the most.
+    /// Most attempts for one request.
     pub attempts: u32,
     /// From the first byte sent to the first byte of the answer.
     pub first_byte: Duration,

@@ -1,11 +1,11 @@
-//! Why storage did not do what was asked.
+//! Error of a request to object storage.
 
 use std::fmt;
 use std::time::Duration;
 
 use rusoto_core::RusotoError;
 
-/// What kind of failure, with a stable name.
+/// Kind of an error, with a stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Nobody answers at the endpoint, or the connection broke.
@@ -30,7 +30,7 @@ pub enum Kind {
     NotSupported,
     /// Another refusal.
     Refused,
-    /// What was to be sent could not be read.
+    /// The data to be sent could not be read.
     Source,
 }
 
@@ -73,11 +73,11 @@ impl Kind {
 /// A failure, in words of ours: no key, no answer's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What kind.
+    /// Kind of the error.
     pub kind: Kind,
     /// One sentence for people.
     pub detail: String,
-    /// How long the service asked us to wait.
+    /// Delay that the service asked for (`Retry-After`).
     pub retry_after: Option<Duration>,
 }
 
@@ -96,7 +96,7 @@ impl Fault {
         }
     }
 
-    /// Whether the same request may succeed in a moment.
+    /// `true` if a retry may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! What stands between rusoto and the network: every request is addressed, signed, paced, sent, checked and repeated here.
+//! HTTP transport below rusoto: addresses, signs, rate-limits, sends, checks and retries every request.
 
 use std::future::Future;
 use std::io;
@@ -26,7 +26,7 @@ use crate::gate::Gate;
 use crate::request::Request;
 use crate::xml;
 
-/// How long connecting may take, name and TLS not counted.
+/// Time limit for opening a connection, without name resolution and TLS.
 const CONNECT: Duration = Duration::from_secs(3);
 /// The largest document that answers anything but a listing.
 const LARGEST_DOCUMENT: usize = 1024 * 1024;
@@ -35,16 +35,16 @@ const LARGEST_ERROR: usize = 64 * 1024;
 /// The first pause before a request is repeated; each later one is twice as long, and every one is a random part of that.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// What was sent and met so far.
+/// Counters of requests and errors.
 #[derive(Debug)]
 pub struct Traffic {
     /// Requests sent, repeated ones included.
     pub requests: AtomicU64,
-    /// How often the storage asked to slow down.
+    /// Number of "slow down" answers.
     pub throttles: AtomicU64,
     /// Requests that failed in another way and could be repeated.
     pub failures: AtomicU64,
-    /// How many seconds this machine's clock was ahead of the storage's in its last answer; [`UNKNOWN_CLOCK`] before there was one.
+    /// Seconds by which this machine's clock was ahead of the storage's in the last answer; [`UNKNOWN_CLOCK`] before the first.
     clock_ahead: AtomicI64,
 }
 
@@ -63,7 +63,7 @@ impl Default for Traffic {
 }
 
 impl Traffic {
-    /// How many seconds this machine's clock is ahead of the storage's, by its last answer; negative when it is behind.
+    /// Seconds by which this machine's clock is ahead of the storage's, from its last answer; negative if it is behind.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
         let ahead = self.clock_ahead.load(Ordering::Relaxed);
@@ -327,7 +327,7 @@ fn timed_out(limit: Duration) -> Fault {
     )
 }
 
-/// What broke while an answer was read.
+/// Error of reading the body of an answer.
 pub(crate) fn fault_of_read(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::TimedOut {
         Fault::new(
@@ -342,7 +342,7 @@ pub(crate) fn fault_of_read(error: &io::Error) -> Fault {
     }
 }
 
-/// How many seconds this machine's clock is ahead of an HTTP date.
+/// Seconds by which this machine's clock is ahead of an HTTP date.
 fn clock_ahead(date: &str) -> Option<i64> {
     let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
     Some(jiff::Timestamp::now().as_second() - theirs.as_second())

@@ -45,7 +45,7 @@ impl Spaces {
         Ok(Self { fence, s3 })
     }
 
-    /// What was sent and met so far.
+    /// Counters of requests and errors.
     #[must_use]
     pub fn traffic(&self) -> Arc<Traffic> {
         self.fence.traffic()

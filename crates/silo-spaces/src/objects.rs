@@ -14,7 +14,7 @@ use crate::Spaces;
 use crate::fault::{Fault, Kind};
 use crate::fence::fault_of_read;
 
-/// What is known of an object without reading it.
+/// Metadata of an object, from a HEAD request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The size in bytes; `None` when the storage does not tell.
@@ -77,16 +77,16 @@ impl Spaces {
     /// Writes a whole object.
     ///
     /// # Errors
-    /// Why it is not written, as far as is known.
+    /// The error of the request. The object may have been written all the same when the answer was lost.
     pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), Fault> {
         self.fence.put(bucket, key, &[], body).await?;
         Ok(())
     }
 
-    /// Deletes an object. That there is none is no error: S3 does not tell.
+    /// Deletes an object. Deleting a missing object succeeds: S3 does not report the difference.
     ///
     /// # Errors
-    /// Why it may still be there.
+    /// The error of the request; the object may still exist.
     pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), Fault> {
         let request = DeleteObjectRequest {
             bucket: bucket.to_owned(),
@@ -97,10 +97,10 @@ impl Spaces {
         Ok(())
     }
 
-    /// Makes a bucket; for local storage and tests.
+    /// Creates a bucket; for local storage and tests.
     ///
     /// # Errors
-    /// Why it is not there.
+    /// The error of the request.
     pub async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
         let request = CreateBucketRequest {
             bucket: bucket.to_owned(),

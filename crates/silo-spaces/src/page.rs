@@ -33,11 +33,11 @@ pub struct Object<'a> {
 pub struct Page {
     text: String,
     rows: Vec<Row>,
-    /// Whether there are keys after the last one here.
+    /// `true` if there are keys after the last one of the page.
     pub truncated: bool,
-    /// What keys go on with up to the delimiter, when the page was asked for with one.
+    /// Common prefixes up to the delimiter, if the page was requested with one.
     pub prefixes: Vec<String>,
-    /// Whether keys came percent-encoded, all of them.
+    /// `true` if all keys were percent-encoded.
     was_encoded: bool,
 }
 
@@ -91,10 +91,10 @@ impl Page {
         self.rows.last().map(|row| &self.text[row.key.clone()])
     }
 
-    /// Reads an answer to `list-type=2`.
+    /// Parses an answer to `list-type=2`.
     ///
     /// # Errors
-    /// Why it is none. A page that does not say whether there is more, or whose keys are out of order or not after `after`, is none.
+    /// The reason for rejecting the page, among them: it does not say whether it is truncated; keys are out of order or not after `after`.
     pub fn parse(document: &[u8], after: Option<&str>) -> Result<Self, String> {
         let encoded = is_url_encoded(document);
         let mut page = Self::default();
@@ -149,7 +149,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Whether any key has a control character, as far as can be seen.
+    /// `true` if a key contains a control character, or one that may have replaced it.
     fn has_controls(&self) -> bool {
         self.objects().any(|object| {
             object
@@ -237,7 +237,7 @@ fn decode(text: &[u8], encoded: bool) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_text| "the listing has a key that is not UTF-8".to_owned())
 }
 
-/// Whether the storage did as it was asked. A key cannot hold a `<` in XML, so the tag is nowhere else.
+/// `true` if the storage honoured `encoding-type=url`. A key cannot contain a `<` in XML, so the tag cannot occur elsewhere.
 fn is_url_encoded(document: &[u8]) -> bool {
     const TAG: &[u8] = b"<EncodingType>url</EncodingType>";
     // It stands before or after all objects; both are near an end.
@@ -249,18 +249,18 @@ fn is_url_encoded(document: &[u8]) -> bool {
 }
 
 impl Spaces {
-    /// One page of a bucket: the keys after `after`, at most [`MOST`].
+    /// Lists one page of a bucket: the keys after `after`, at most [`MOST`].
     ///
     /// # Errors
-    /// Why there is none, after as many tries as the limits allow.
+    /// The error of the last attempt.
     pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, Fault> {
         self.list(bucket, after, None).await
     }
 
-    /// The same with everything that shares a prefix up to `delimiter` told once, in [`Page::prefixes`].
+    /// Like [`Spaces::page`], with keys grouped up to `delimiter` in [`Page::prefixes`].
     ///
     /// # Errors
-    /// Why there is none.
+    /// The error of the last attempt.
     pub async fn prefixes(
         &self,
         bucket: &str,

@@ -47,7 +47,7 @@ impl Request {
         }
     }
 
-    /// What rusoto made. Streams cannot be sent twice, so this crate never gives it one.
+    /// Converts a request of rusoto. A streaming body cannot be retried, so this crate never passes one to rusoto.
     pub(crate) fn from_rusoto(request: SignedRequest) -> Result<Self, Fault> {
         let body = match request.payload {
             None => None,
@@ -68,7 +68,7 @@ impl Request {
         })
     }
 
-    /// Whether the answer is an object's bytes and not a document.
+    /// `true` if the answer is an object's content and not an XML document.
     pub(crate) fn reads_object(&self) -> bool {
         let has_key = self.path.trim_start_matches('/').contains('/');
         self.method == "GET" && has_key && !self.parameters.contains_key("uploadId")

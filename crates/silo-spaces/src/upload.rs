@@ -27,7 +27,7 @@ const MOST_PARTS: i64 = 10_000;
 pub struct Unfinished {
     /// The key it is for.
     pub key: String,
-    /// Its id.
+    /// Upload id.
     pub id: String,
     /// When it was begun.
     pub begun: Option<Timestamp>,
@@ -114,10 +114,10 @@ impl Spaces {
             .collect())
     }
 
-    /// How many bytes of an unfinished upload are stored, in its first thousand parts.
+    /// Stored bytes of an unfinished upload, in its first thousand parts.
     ///
     /// # Errors
-    /// Why nobody knows.
+    /// The error of the request.
     pub async fn stored(&self, bucket: &str, upload: &Unfinished) -> Result<u64, Fault> {
         let request = ListPartsRequest {
             bucket: bucket.to_owned(),
@@ -132,10 +132,10 @@ impl Spaces {
         Ok(sizes.sum())
     }
 
-    /// Gives up an upload, so that its parts are deleted.
+    /// Aborts an upload, so that its parts are deleted.
     ///
     /// # Errors
-    /// Why they may still be there.
+    /// The error of the request; the parts may still exist.
     pub async fn abort(&self, bucket: &str, key: &str, id: &str) -> Result<(), Fault> {
         let request = AbortMultipartUploadRequest {
             bucket: bucket.to_owned(),

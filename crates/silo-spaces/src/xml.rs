@@ -6,7 +6,7 @@ use quick_xml::events::{BytesRef, Event};
 /// The deepest nesting that any answer of S3 has, and some.
 const DEEPEST: usize = 16;
 
-/// What is met while reading. Text comes with its entities resolved and its pieces joined.
+/// Event of the XML reader. Text has its entities resolved and its pieces joined.
 pub(crate) enum Met<'a> {
     /// An element begins; the names of all that are open, the outermost first, this one last.
     Begin(&'a [Vec<u8>]),
@@ -17,7 +17,7 @@ pub(crate) enum Met<'a> {
 /// Reads a whole document with one of these roots.
 ///
 /// # Errors
-/// Why it is not a whole, well-formed document with this root.
+/// The reason why it is not a complete, well-formed document with this root.
 pub(crate) fn read(
     document: &[u8],
     roots: &[&str],
@@ -121,7 +121,7 @@ pub(crate) fn error_code(document: &[u8]) -> String {
     if read.is_ok() { code } else { String::new() }
 }
 
-/// Whether this is a whole document with one of these roots; what is in it does not matter.
+/// Checks that this is a complete document with one of these roots, whatever its content.
 pub(crate) fn check(document: &[u8], roots: &[&str]) -> Result<(), String> {
     read(document, roots, |_| Ok(()))
 }

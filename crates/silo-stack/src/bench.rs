@@ -10,22 +10,22 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-/// What to measure, and with what.
+/// Benchmarks
 #[derive(Args)]
 pub struct Bench {
     /// Only one of the services
     #[arg(long)]
     only: Option<Only>,
-    /// How much demo data for silo-db-api: 1 is 128 thousand documents
+    /// Scale of the demo data for silo-db-api: 1 is 128 thousand documents
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Seconds of load for each row
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// How many keys the scanned bucket has; the larger one has four times as many
+    /// Keys in the scanned bucket; the larger one has four times as many
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
-    /// How many megabytes the large set of the backup has; 0 leaves it out
+    /// Megabytes in the large set of the backup; 0 leaves it out
     #[arg(long, default_value_t = 2000)]
     megabytes: usize,
 }

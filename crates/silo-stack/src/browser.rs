@@ -11,14 +11,14 @@ use silo_testkit::tools::{Tool, workspace};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-/// What a script is told.
+/// Browser test script and its arguments.
 #[derive(Default)]
 pub(crate) struct Script<'a> {
-    /// Its file, below `browser`.
+    /// File of the script, below `browser`.
     pub(crate) file: &'a str,
-    /// Where the page is.
+    /// URL of the page.
     pub(crate) address: &'a str,
-    /// What is true of what it shows.
+    /// Expected contents of the page.
     pub(crate) truth: Value,
     /// Only the tests whose name contains this.
     pub(crate) only: &'a str,

@@ -13,7 +13,7 @@ use silo_testkit::say;
 use self::compose::Droplet;
 use self::engine::Engine;
 
-/// What to do with it.
+/// Arguments of `droplet`.
 #[derive(Args)]
 pub struct Options {
     /// Leave it running, whatever came of it, and print its address and how to end it

@@ -17,7 +17,7 @@ use crate::stack::{DATABASE, Plan, Stack};
 /// A collection's name that must stay text on the page.
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
-/// What to test.
+/// Arguments of `e2e`.
 #[derive(Args)]
 pub struct E2e {
     /// Only the tests whose name contains this
@@ -82,7 +82,7 @@ async fn add_hostile_collection(mongo: &MongoServer) -> Result<()> {
     Ok(database.create_collection(HOSTILE).await?)
 }
 
-/// What lies in storage, as it was put.
+/// Expected contents of storage.
 fn storage(demo: &Demo) -> Value {
     let (mut buckets, mut owners) = (BTreeMap::new(), BTreeMap::new());
     for object in demo.objects() {
@@ -100,7 +100,7 @@ fn storage(demo: &Demo) -> Value {
     })
 }
 
-/// What the page must show, from the generator and not from any API.
+/// Expected contents of the page, from the generator and not from an API.
 fn truth(demo: &Demo) -> Value {
     let mut rows = serde_json::Map::new();
     let mut bytes = 0;

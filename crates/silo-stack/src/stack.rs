@@ -28,29 +28,29 @@ use self::load::load;
 use self::part::Part;
 use crate::build::build;
 
-/// How long a part may take to come up.
+/// Time limit for a process to become ready.
 const UP_WITHIN: Duration = Duration::from_secs(20);
 /// AC's name of the database.
 pub const DATABASE: &str = "aesthetic";
 
-/// What kind of stack.
+/// Configuration of a stack.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whether to run optimised binaries.
+    /// `true` to run optimised binaries.
     pub release: bool,
     /// An existing server instead of our own with demo data.
     pub mongo: Option<String>,
-    /// How much demo data; 1 is the seed report's size.
+    /// Scale of the demo data; 1 is the seed report's size.
     pub scale: f64,
     /// The seed of the demo data.
     pub seed: u64,
     /// Caddy's port; 0 for any.
     pub port: u16,
-    /// Whether to print the parts' log lines.
+    /// `true` to print log lines.
     pub follow: bool,
-    /// Who may look: a user and their password; `None` for everybody.
+    /// User and password for signing in; `None` for open access.
     pub sign_in: Option<(String, String)>,
-    /// How often the services measure, when not as often as they would.
+    /// Refresh interval of the services, if not their default.
     pub refresh_seconds: Option<u64>,
 }
 
@@ -72,7 +72,7 @@ impl Default for Plan {
 
 /// A running stack. Dropping it kills all of it.
 pub struct Stack {
-    /// Where the dashboard is.
+    /// URL of the dashboard.
     pub address: String,
     /// The demo data in it; `None` when the server was given.
     pub demo: Option<Demo>,

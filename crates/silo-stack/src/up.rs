@@ -7,7 +7,7 @@ use silo_testkit::say;
 
 use crate::stack::{Plan, Stack};
 
-/// How to run it.
+/// Run the whole stack with demo data
 #[derive(Args)]
 pub struct Up {
     /// Build with optimisation, as for the droplet: slow to build
@@ -16,7 +16,7 @@ pub struct Up {
     /// Use this mongod instead of one with demo data; it is only read
     #[arg(long, value_name = "URI")]
     mongo: Option<String>,
-    /// How much demo data: 1 is 128 thousand documents
+    /// Scale of the demo data: 1 is 128 thousand documents
     #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f64,
     /// The seed of the demo data

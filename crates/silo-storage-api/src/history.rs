@@ -1,4 +1,4 @@
-//! How much there was on each day, by bucket and kind, for 400 days: what growth is told from.
+//! Objects and bytes of each day, by bucket and kind, for 400 days, from which growth is computed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::totals::{Kinds, Sum};
 
-/// How many days are kept.
+/// Days kept.
 const DAYS: i32 = 400;
 /// A day without a scan is told from one up to so many days before it.
 const GAP: i32 = 3;
@@ -20,7 +20,7 @@ pub struct History {
     days: BTreeMap<Date, BTreeMap<String, Kinds>>,
 }
 
-/// How much more there is than there was.
+/// Growth over a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 pub struct Growth {
     /// Bytes more; fewer when negative.

@@ -67,7 +67,7 @@ pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Resul
     })
 }
 
-/// Whether storage could be listed when it was last tried; before it was tried there is nothing to say against it.
+/// Readiness check: the last attempt to list storage succeeded, or there was none yet.
 async fn check(state: State) -> Result<(), SourceError> {
     match state.storage.failure() {
         Some(failure) if failure.code != "restored" => Err(failure),

@@ -1,4 +1,4 @@
-//! What is counted of scans, for `/metrics`.
+//! Metrics of scans, for `/metrics`.
 
 use std::fmt::Error;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::progress::Progress;
 /// Reads the counters when somebody asks. The roll-up's age is among what every service tells of its subjects.
 #[derive(Debug)]
 pub struct ScanMetrics {
-    /// How far the scan is.
+    /// Progress of the scan.
     pub progress: Arc<Progress>,
-    /// What was sent to each endpoint.
+    /// Request counters of each endpoint.
     pub traffic: Vec<Arc<Traffic>>,
 }
 

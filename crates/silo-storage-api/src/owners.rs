@@ -1,9 +1,9 @@
-//! What a key says: whose the object is and of what kind. The one place that knows how AC names things in Spaces (domain facts, 3.3).
+//! Owner and kind of an object, from its key. The one place that knows AC's key layouts in Spaces (domain facts, 3.3).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How a bucket's keys are made.
+/// Key layout of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
@@ -29,7 +29,7 @@ impl Layout {
         }
     }
 
-    /// Whose an object is and of what kind.
+    /// Owner and kind of an object, from its key.
     #[must_use]
     pub fn place<'a>(self, key: &'a str) -> Place<'a> {
         match self {
@@ -74,27 +74,27 @@ fn tape_code(key: &str) -> Option<&str> {
     plain.then_some(code)
 }
 
-/// What a key says.
+/// Owner and kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// Whose it is.
+    /// Owner of the object.
     pub owner: Owner<'a>,
-    /// What it is.
+    /// Kind of the object.
     pub kind: Kind,
 }
 
-/// Whose an object is, as far as its key tells.
+/// Owner of an object, as far as its key identifies one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner<'a> {
     /// The user with this sub, as it stands in the key.
     Sub(&'a str),
-    /// Who made the tape with this code.
+    /// The author of the tape with this code.
     Tape(&'a str),
     /// Nobody that a key names.
     Nobody,
 }
 
-/// What an object is.
+/// Kind of an object.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -134,7 +134,7 @@ impl Kind {
         Self::Other,
     ];
 
-    /// Its place in [`Kind::ALL`].
+    /// Index in [`Kind::ALL`].
     #[must_use]
     pub fn number(self) -> usize {
         Self::ALL

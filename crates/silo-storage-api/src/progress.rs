@@ -1,4 +1,4 @@
-//! How far a scan is, for whoever looks while it runs.
+//! Progress of a running scan.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use silo_core::units::{double, round};
 use utoipa::ToSchema;
 
-/// What is under way now.
+/// Scan in progress.
 #[derive(Debug, Default)]
 pub struct Progress {
     objects: AtomicU64,
@@ -34,21 +34,21 @@ struct UnderWay {
 #[derive(Clone, Debug, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanState {
-    /// Whether one runs now.
+    /// `true` while a scan is running.
     pub scanning: bool,
     /// When it began.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// The bucket it is in.
     pub bucket: Option<String>,
-    /// How many buckets it is through with.
+    /// Number of buckets that are completely listed.
     pub buckets_done: Option<usize>,
     /// Objects it has counted.
     pub objects: Option<u64>,
     /// Objects it counts a second.
     #[schema(value_type = Option<f64>)]
     pub objects_per_second: Option<u64>,
-    /// How much is done, in thousandths, if there are as many objects as last time; `null` for the first scan.
+    /// Progress in thousandths, assuming as many objects as in the last scan; `null` for the first scan.
     pub per_mille: Option<u64>,
     /// When the next begins.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -97,7 +97,7 @@ impl Progress {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
     }
 
-    /// Whether a scan runs.
+    /// `true` while a scan is running.
     pub fn is_scanning(&self) -> bool {
         self.lock().is_some()
     }

@@ -12,12 +12,12 @@ use self::middle::{Alphabet, past_first_mark};
 
 /// A range with fewer pages than this before it is not worth cutting.
 const WORTH: f64 = 2.0;
-/// How many cuts of a range may be tried at once for each page that it is known to have.
+/// Most concurrent attempts to split a range, for each page that it is known to have.
 const PROBES: u32 = 8;
 /// An estimate may be wrong: a range that has gone on for this many pages since somebody looked is cut all the same.
 const LOOK_AGAIN: u32 = 4;
 
-/// What is left of a range: the keys after one (from the first when `None`), up to and with another (to the last when `None`).
+/// Part of a bucket that is not listed yet: the keys after `after` (`None` for the beginning), up to and including `until` (`None` for the end).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rest {
     /// The last key that was counted.
@@ -26,21 +26,21 @@ pub struct Rest {
     pub until: Option<String>,
 }
 
-/// What a worker is to do.
+/// Next request of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// List this range from `after`.
     List {
         /// The range.
         range: u64,
-        /// Where it begins.
+        /// Lower end of the range.
         after: Option<String>,
     },
     /// Ask for the page after `middle`, to cut this range in two.
     Probe {
         /// The range.
         range: u64,
-        /// Where it may be cut.
+        /// Key at which the range may be split.
         middle: String,
     },
     /// Nothing now; ask again when something has changed.
@@ -49,7 +49,7 @@ pub enum Job {
     Done,
 }
 
-/// What came of a probe.
+/// Result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// The keys after the middle are a range of their own now, and the page that was asked for is its first.
@@ -58,12 +58,12 @@ pub enum Cut {
     Nothing,
 }
 
-/// How far a page counts, and what comes after it.
+/// Part of a page that counts, and where to continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The last key that belongs to the range; the rest of the page belongs to another.
     pub until: Option<String>,
-    /// Whether the range is listed to its end.
+    /// `true` if the range is completely listed.
     pub done: bool,
 }
 
@@ -75,10 +75,10 @@ struct Range {
     until: Option<String>,
     pages: u32,
     pages_since_look: u32,
-    /// How often the end of a range that has none was guessed.
+    /// Number of guesses at the end of an unbounded range.
     guesses: u32,
     held: bool,
-    /// Where others have asked for the page after, and have no answer yet.
+    /// Midpoints for which other workers await a page.
     probes: Vec<String>,
     /// There is no key that it could be cut at, until it has gone on.
     no_room: bool,
@@ -93,7 +93,7 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// What a scan that was broken off left; the whole bucket is one range without ends.
+    /// Restores the ranges of an interrupted scan; without any, the whole bucket is one unbounded range.
     #[must_use]
     pub fn of(rests: impl IntoIterator<Item = Rest>) -> Self {
         let mut ranges = Self::default();
@@ -124,7 +124,7 @@ impl Ranges {
         ranges
     }
 
-    /// What is not listed yet, to go on with after a break.
+    /// Ranges that are not listed yet, for the checkpoint.
     #[must_use]
     pub fn rests(&self) -> Vec<Rest> {
         let rest = |range: &Range| Rest {
@@ -134,7 +134,7 @@ impl Ranges {
         self.open.iter().map(rest).collect()
     }
 
-    /// What a worker with nothing to do is to do.
+    /// Next request of an idle worker.
     pub fn job(&mut self) -> Job {
         if let Some(range) = self.open.iter_mut().find(|range| !range.held) {
             range.held = true;
@@ -237,7 +237,7 @@ impl Ranges {
     }
 }
 
-/// How many pages a range probably has for each that would work on it, when it is worth cutting.
+/// Estimated pages per worker of a range; `None` if splitting is not worth it.
 fn worth_cutting(range: &Range, alphabet: &Alphabet) -> Option<f64> {
     let probes = u32::try_from(range.probes.len()).unwrap_or(u32::MAX);
     if range.no_room || probes >= PROBES.saturating_mul(range.pages) {
@@ -247,7 +247,7 @@ fn worth_cutting(range: &Range, alphabet: &Alphabet) -> Option<f64> {
     (left >= WORTH || range.pages_since_look >= LOOK_AGAIN).then_some(left)
 }
 
-/// How many pages a range has before it, if keys lie there as densely as where it was listed. More than any number when it has no end.
+/// Estimated pages left in a range, assuming the key density observed so far; infinite for an unbounded range.
 fn pages_left(range: &Range, alphabet: &Alphabet) -> f64 {
     let Some(until) = &range.until else {
         return f64::MAX;
@@ -260,7 +260,7 @@ fn pages_left(range: &Range, alphabet: &Alphabet) -> f64 {
     }
 }
 
-/// Where a range may be cut: in the middle of the widest gap between the cuts that are being tried.
+/// Key at which to split a range: the middle of the widest gap between the midpoints that are being probed.
 fn guess(range: &Range, alphabet: &Alphabet) -> Option<String> {
     let after = range.after.as_deref().unwrap_or_default();
     if range.until.is_none() && range.guesses == 0 {

@@ -17,15 +17,15 @@ pub struct Rollup {
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
-    /// Its name.
+    /// Name of the bucket.
     pub name: String,
-    /// What the last scan found that came to its end; `None` before the first.
+    /// Result of the last complete scan; `None` before the first.
     pub found: Option<Found>,
-    /// Why the last scan did not come to its end; `None` when it did.
+    /// Error of the last scan; `None` if it was complete.
     pub failure: Option<Failure>,
 }
 
-/// What a scan found.
+/// Result of a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// When the scan began: what was written later may be missing.
@@ -36,14 +36,14 @@ pub struct Found {
     pub totals: Totals,
     /// Uploads that nobody finished; `None` where the storage cannot tell.
     pub unfinished: Option<Unfinished>,
-    /// What could not be found out.
+    /// Parts of the result that are unknown, with the reason.
     pub gaps: Vec<Failure>,
 }
 
 /// Uploads that were begun and neither completed nor aborted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Unfinished {
-    /// How many; a thousand may stand for more.
+    /// Number of uploads; 1,000 means 1,000 or more.
     pub uploads: u64,
     /// The bytes of their parts; `null` when there are too many uploads to ask for each.
     pub bytes: Option<u64>,
@@ -52,7 +52,7 @@ pub struct Unfinished {
     pub oldest: Option<Timestamp>,
 }
 
-/// Why something is not known, since when.
+/// Error and the time since which it persists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// A stable name, in snake case.
@@ -91,7 +91,7 @@ impl Failure {
 }
 
 impl Rollup {
-    /// What is known of a bucket.
+    /// State of a bucket.
     #[must_use]
     pub fn bucket(&self, name: &str) -> Option<&Bucket> {
         self.buckets.iter().find(|bucket| bucket.name == name)

@@ -16,19 +16,19 @@ use crate::progress::Progress;
 use crate::ranges::{Cut, Job, Ranges, Rest};
 use crate::totals::Totals;
 
-/// How many tapes' owners are asked for at once.
+/// Tapes in one request for their owners.
 const TAPES: usize = 400;
 
-/// What a bucket is listed through.
+/// Listing of one bucket.
 pub trait List: Sync {
     /// The keys after `after`, a page of them.
     fn page(&self, after: Option<&str>) -> impl Future<Output = Result<Page, Fault>> + Send;
 
-    /// Where the bucket may be cut before anything is listed, in order; it need not know.
+    /// Keys at which to split the bucket before listing, in order; may be empty.
     fn cuts(&self) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
 }
 
-/// Who knows whose a tape is.
+/// Lookup of the owners of tapes.
 pub trait TapeOwners: Sync {
     /// The owners' subs of some tapes, by code; those that have none are left out.
     fn owners(
@@ -37,12 +37,12 @@ pub trait TapeOwners: Sync {
     ) -> impl Future<Output = Result<BTreeMap<String, String>, SourceError>> + Send;
 }
 
-/// What a scan has come to, at any moment between two pages: enough to go on from after a break.
+/// Checkpoint of a scan, consistent between any two pages, from which an interrupted scan resumes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// What is counted.
+    /// Totals so far.
     pub totals: Totals,
-    /// What is not listed yet.
+    /// Ranges that are not listed yet.
     pub rests: Vec<Rest>,
 }
 
@@ -117,7 +117,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         }
     }
 
-    /// What is counted and what is left.
+    /// Checkpoint: totals so far and ranges left.
     pub fn standing(&self) -> Standing {
         let state = self.lock();
         Standing {

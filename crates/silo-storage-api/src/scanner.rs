@@ -32,7 +32,7 @@ use self::under_way::UnderWay;
 const ROLLUP: &str = "rollup";
 const HISTORY: &str = "history";
 const UNDER_WAY: &str = "scan";
-/// How often the right to write is asked for while another process has it.
+/// Interval of attempts to take the lock while another process holds it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// The one who scans.
@@ -49,19 +49,19 @@ pub struct Scanner {
     asked: AtomicBool,
 }
 
-/// What a scanner works with.
+/// Dependencies of the scanner.
 pub struct Parts {
     /// The buckets with their layouts, in order.
     pub buckets: Vec<(Way, Layout)>,
-    /// Who knows whose tapes are.
+    /// Lookup of users and tape owners.
     pub people: People,
-    /// Where things are kept.
+    /// Files on disk.
     pub store: Store,
-    /// Where readers see how far it is.
+    /// Progress, for readers.
     pub progress: Arc<Progress>,
-    /// Where readers see what was found.
+    /// Result of the last scan, for readers.
     pub storage: Arc<Snapshot<Storage>>,
-    /// How many pages are waited for at once.
+    /// Concurrent listing requests.
     pub workers: usize,
     /// From the end of one scan to the start of the next.
     pub every: Duration,
@@ -105,7 +105,7 @@ impl Scanner {
         true
     }
 
-    /// How many buckets there are.
+    /// Number of buckets.
     #[must_use]
     pub fn buckets(&self) -> usize {
         self.buckets.len()

@@ -1,4 +1,4 @@
-//! What silo-storage-api is told: the buckets, how to reach them, how hard and how often to list them.
+//! Settings of silo-storage-api: buckets, endpoints, rate limits and scan interval.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -19,30 +19,30 @@ use crate::owners::Layout;
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What every service is told.
+    /// Settings shared by all server processes.
     pub process: Process,
     /// The buckets, in the order in which they are shown.
     pub buckets: Vec<BucketSettings>,
-    /// How hard an endpoint may be asked.
+    /// Rate limit and time limits of an endpoint.
     pub limits: Limits,
-    /// How many pages are waited for at once.
+    /// Concurrent listing requests.
     pub workers: usize,
     /// From the end of one scan to the start of the next.
     pub every: Duration,
-    /// Where the roll-up is kept.
+    /// Folder of the scan results.
     pub folder: PathBuf,
-    /// Where silo-db-api is.
+    /// URL of silo-db-api.
     pub db_api: String,
 }
 
 /// One bucket and the way to it.
 #[derive(Clone, Debug)]
 pub struct BucketSettings {
-    /// Its name.
+    /// Name of the bucket.
     pub name: String,
-    /// How its keys are made.
+    /// Key layout of the bucket.
     pub layout: Layout,
-    /// Where it is.
+    /// Endpoint of the bucket.
     pub endpoint: Endpoint,
 }
 

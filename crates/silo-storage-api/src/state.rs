@@ -1,4 +1,4 @@
-//! What handlers may touch: the last roll-up, how far the scan is, and who people are.
+//! State shared by handlers: the last scan, progress of the running one, and the lookup of users.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,21 +19,21 @@ use crate::store::Store;
 
 /// A scan that takes longer than this is told as overdue.
 const LONGEST_SCAN: Duration = Duration::from_secs(3 * 3600);
-/// How long a request waits for the first roll-up: a scan takes longer, and the answer says how far it is.
+/// Time that a request waits for the first scan result. A scan takes longer; the answer then reports its progress.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The subjects of this service.
 #[derive(Clone)]
 pub struct State {
-    /// What the last scan found.
+    /// Result of the last scan.
     pub storage: Arc<Snapshot<Storage>>,
-    /// How far the scan is.
+    /// Progress of the scan.
     pub progress: Arc<Progress>,
-    /// Who people are.
+    /// Lookup of users.
     pub people: People,
-    /// Who scans.
+    /// The scanner.
     pub scanner: Arc<Scanner>,
-    /// What was sent to each endpoint.
+    /// Request counters of each endpoint.
     pub traffic: Vec<Arc<Traffic>>,
 }
 

@@ -1,4 +1,4 @@
-//! What is published of a roll-up: sums over buckets, kinds and users, ranks and growth, computed once.
+//! Published result of a scan: sums by bucket, kind and user, rankings and growth, computed once.
 
 use std::collections::HashMap;
 
@@ -37,11 +37,11 @@ pub struct Storage {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketView {
-    /// Its name.
+    /// Name of the bucket.
     pub name: String,
-    /// How its keys are made.
+    /// Key layout of the bucket.
     pub layout: Layout,
-    /// Its objects; `null` when it was never listed to its end.
+    /// Number of objects; `null` if the bucket was never completely listed.
     pub objects: Option<u64>,
     /// Their bytes.
     pub bytes: Option<u64>,
@@ -52,16 +52,16 @@ pub struct BucketView {
     pub kinds: Vec<KindSum>,
     /// By storage class.
     pub classes: Vec<ClassSum>,
-    /// How many users own something here.
+    /// Number of users with objects here.
     pub owners: Option<u64>,
-    /// What is nobody's.
+    /// Objects without an owner.
     pub unattributed: Option<Sum>,
     /// Uploads that nobody finished, in none of the sums; `null` where the storage cannot tell.
     pub unfinished_uploads: Option<Unfinished>,
     /// When its listing began: the age of these figures.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
-    /// Why the last scan of it failed; its figures are those of the last that did not.
+    /// Error of the last scan; the figures are then those of the last complete one.
     pub error: Option<Failure>,
 }
 
@@ -70,7 +70,7 @@ pub struct BucketView {
 pub struct KindSum {
     /// The kind.
     pub kind: Kind,
-    /// How many.
+    /// Number of objects.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -81,7 +81,7 @@ pub struct KindSum {
 pub struct ClassSum {
     /// The class, as the storage calls it.
     pub class: String,
-    /// How many.
+    /// Number of objects.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -99,13 +99,13 @@ pub struct Usage {
     pub known_bytes: u64,
     /// The objects of the buckets that are known.
     pub known_objects: u64,
-    /// How many buckets there are.
+    /// Number of buckets.
     pub buckets: u64,
     /// By kind, over the buckets that are known, the largest first.
     pub kinds: Vec<KindSum>,
-    /// How many users own something.
+    /// Number of users with objects.
     pub owners: u64,
-    /// What is nobody's, in the buckets that are known.
+    /// Objects without an owner, in buckets with a result.
     pub unattributed: Sum,
     /// Growth.
     pub growth: GrowthView,

@@ -1,4 +1,4 @@
-//! What is kept on disk: each file is replaced whole, and read only when it is whole.
+//! Files on disk. Each is replaced atomically, and its checksum is verified on reading.
 //!
 //! A file is one line (`silo <name> <version> <sha-256 of the rest>`) and a JSON document.
 
@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 /// The version of all files; one of another is not read.
 const VERSION: u32 = 1;
 
-/// Why something is not on disk, or cannot be read.
+/// Error of writing or reading a file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The system refused: no right, no room.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::owners::{Kind, Layout, Owner};
 
-/// How many of an owner's largest objects are known by name.
+/// Largest objects of an owner that are kept by key.
 const LARGEST: usize = 5;
 /// Storage classes that are kept apart; a storage that invents more has the rest under one name.
 const CLASSES: usize = 16;
@@ -17,7 +17,7 @@ const CLASSES: usize = 16;
 /// Objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sum {
-    /// How many.
+    /// Number of objects.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -106,7 +106,7 @@ pub struct Totals {
     pub classes: BTreeMap<String, Sum>,
     /// By owner's sub.
     pub owners: HashMap<String, Share>,
-    /// What is nobody's.
+    /// Objects without an owner.
     pub unattributed: Sum,
     /// Tapes of owners that are being asked for; counted in everything above but the owners.
     pub tapes: Vec<Tape>,

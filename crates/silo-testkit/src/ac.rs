@@ -20,28 +20,28 @@ mod answers;
 
 pub use answers::Role;
 
-/// How a stand-in behaves.
+/// Behaviour of a simulated service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// As it should.
     Well,
-    /// It takes a question and never answers.
+    /// Accept the request and never answer.
     Hang,
-    /// It answers as it should, after a while.
+    /// Answer correctly after a delay.
     Slow(Duration),
-    /// It answers with this status and nothing of use.
+    /// Answer with this status and a useless body.
     Fail(u16),
-    /// It cuts the connection.
+    /// Reset the connection.
     Reset,
-    /// It answers 200 with this body, called by this type.
+    /// Answer 200 with this content type and body.
     Lie(&'static str, String),
-    /// It sends one elsewhere, with this status.
+    /// Redirect to this address.
     Redirect(String),
-    /// It answers 200 with a body that never ends.
+    /// Answer 200 with an endless body.
     Endless,
-    /// It answers 200, and nothing of the body that it promises comes.
+    /// Answer 200 and send nothing of the promised body.
     Stall,
-    /// It answers 200, and its body comes byte by byte.
+    /// Answer 200 and send the body byte by byte.
     Drip,
 }
 
@@ -60,7 +60,7 @@ impl Manner {
         Self::Lie("text/html", page.into())
     }
 
-    /// What a service of Silo says, fresh, as of the first of January 2026.
+    /// Answer of a Silo service, fresh, as of 2026-01-01.
     #[must_use]
     pub fn sibling(data: &serde_json::Value) -> Self {
         let meta = serde_json::json!({"asOf": "2026-01-01T00:00:00Z", "ttlMs": 1000, "state": "fresh", "errors": []});
@@ -68,7 +68,7 @@ impl Manner {
         Self::Lie("application/json", body.to_string())
     }
 
-    /// What a word means that somebody sends to a running stand-in.
+    /// Behaviour named by a word, as sent to a running simulator.
     fn from_word(word: &str) -> Option<Self> {
         match word {
             "well" => Some(Self::Well),
@@ -161,7 +161,7 @@ impl StandIn {
         })
     }
 
-    /// Its address.
+    /// URL of the simulator.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
@@ -182,7 +182,7 @@ impl StandIn {
             .clone()
     }
 
-    /// How many questions it was asked.
+    /// Number of requests received.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::SeqCst)

@@ -20,9 +20,9 @@ use sha2::{Digest, Sha256};
 pub use content::KeepsTruth;
 pub use objects::{BUCKETS, DemoObject};
 
-/// How many documents are sent at once.
+/// Documents per insert.
 const BATCH: usize = 1000;
-/// How many bytes are sent at once, at the most.
+/// Most bytes per insert.
 const BATCH_BYTES: usize = 8_000_000;
 
 /// The demo data of one seed, scale and time.
@@ -36,11 +36,11 @@ pub struct Demo {
 /// One collection of it.
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// Its name.
+    /// Name of the collection.
     pub name: &'static str,
-    /// How many documents at scale 1: the seed report's count, or a share of its group's.
+    /// Number of documents at scale 1: the seed report's count, or a share of its group's.
     documents: usize,
-    /// Its indexes besides `_id_`.
+    /// Indexes besides `_id_`.
     pub indexes: &'static [Index],
     make: fn(&mut Maker<'_>) -> Document,
 }
@@ -48,13 +48,13 @@ pub struct Plan {
 /// An index.
 #[derive(Clone, Copy, Debug)]
 pub struct Index {
-    /// Its name; by default MongoDB's own.
+    /// Name of the index; by default MongoDB's own.
     pub name: Option<&'static str>,
-    /// Its keys.
+    /// Keys of the index.
     pub keys: &'static [(&'static str, i32)],
-    /// Whether two documents may not share a key.
+    /// `true` for a unique index.
     pub unique: bool,
-    /// Whether it leaves out documents without the field.
+    /// `true` for a sparse index.
     pub sparse: bool,
 }
 
@@ -113,12 +113,12 @@ impl Index {
     }
 }
 
-/// What makes one document.
+/// Generator of one document.
 pub(crate) struct Maker<'a> {
     demo: &'a Demo,
-    /// Its place in the collection, from 0.
+    /// Index of the document in the collection, from 0.
     at: usize,
-    /// How many the collection has.
+    /// Number of documents in the collection.
     of: usize,
     rng: SmallRng,
 }
@@ -143,7 +143,7 @@ impl Demo {
         .flatten()
     }
 
-    /// How many documents a collection has.
+    /// Number of documents in a collection.
     #[must_use]
     pub fn count(&self, plan: &Plan) -> usize {
         scaled(plan.documents, self.scale)
@@ -163,7 +163,7 @@ impl Demo {
         })
     }
 
-    /// How many pieces of each kind of keep there are, as they are made and not as anybody counts them.
+    /// Number of pieces by keep status, as generated.
     #[must_use]
     pub fn keeps(&self) -> KeepsTruth {
         content::keeps(self)

@@ -20,11 +20,11 @@ const PAGE: u64 = 1000;
 /// A bucket that is not there.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing {
-    /// How many keys it has.
+    /// Number of keys.
     pub keys: u64,
-    /// How many users they belong to, each with as many.
+    /// Number of users, each with equally many keys.
     pub users: u64,
-    /// How long each page takes.
+    /// Delay of each page.
     pub latency: Duration,
 }
 
@@ -36,7 +36,7 @@ pub struct ListingServer {
 }
 
 impl Listing {
-    /// How many bytes all objects have.
+    /// Total size of all objects in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         (0..self.keys).map(size).sum()
@@ -189,13 +189,13 @@ impl Listing {
 }
 
 impl ListingServer {
-    /// Its address.
+    /// URL of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How many pages it was asked for.
+    /// Number of pages requested.
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.pages.load(Ordering::Relaxed)

@@ -10,33 +10,33 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-/// How many of its last lines are kept to explain a failure.
+/// Number of last output lines kept to explain a failure.
 const KEPT_LINES: usize = 60;
 
-/// What can go wrong with a child.
+/// Error of a child process.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// It could not be started.
+    /// The program could not be started.
     #[error("cannot start {program}: {source}")]
     Start {
         /// The program.
         program: String,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// It ended, or did not say what it should in time.
+    /// The process ended, or did not become ready in time.
     #[error("{name} did not come up: {reason}\n{output}")]
     NotUp {
-        /// What it is called here.
+        /// Name of the process in messages.
         name: String,
-        /// Why.
+        /// Reason.
         reason: String,
-        /// Its last lines.
+        /// Last lines of output.
         output: String,
     },
 }
 
-/// Where a child's lines go besides the last few that are kept.
+/// Receiver of the child's output lines.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A running child. Dropping it kills it.
@@ -108,7 +108,7 @@ impl Process {
         }
     }
 
-    /// How it ended, if it has.
+    /// Exit status, if the process has ended.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -121,7 +121,7 @@ impl Process {
         self.child.wait().await
     }
 
-    /// Its process id, while it runs.
+    /// Process id while the process is running.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.id()
@@ -167,7 +167,7 @@ impl Process {
         Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
     }
 
-    /// Its last lines, both streams.
+    /// Last lines of output, both streams.
     #[must_use]
     pub fn last_lines(&self) -> Vec<String> {
         self.lines

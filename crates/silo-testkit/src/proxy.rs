@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 /// The largest head of a request.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// What happens to one request.
+/// Fault injected into one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It goes through.
+    /// Forward the request.
     None,
-    /// It goes through after a pause.
+    /// Forward the request after a delay.
     Delay(Duration),
     /// This is the answer, whole: head and body.
     Answer(String),
@@ -28,7 +28,7 @@ pub enum Fault {
     Stall,
     /// The answer says that it is whole and ends in the middle.
     Truncate,
-    /// It reaches the server, and the answer is lost.
+    /// Forward the request and drop the answer.
     LoseAnswer,
     /// The answer comes with another entity tag than the server's.
     WrongTag,
@@ -44,7 +44,7 @@ impl Fault {
         ))
     }
 
-    /// What S3 says when it is asked too often.
+    /// S3's answer to too many requests.
     #[must_use]
     pub fn slow_down() -> Self {
         Self::answer(
@@ -54,7 +54,7 @@ impl Fault {
         )
     }
 
-    /// What S3 says when it fails after it has said that all is well.
+    /// S3's error answer with status 200.
     #[must_use]
     pub fn error_with_200() -> Self {
         Self::answer(
@@ -64,7 +64,7 @@ impl Fault {
         )
     }
 
-    /// What something on the way says: a page for people, with a status that calls it fine.
+    /// Answer of a captive portal: an HTML page with status 200.
     #[must_use]
     pub fn html() -> Self {
         Self::answer(
@@ -116,13 +116,13 @@ impl Proxy {
         })
     }
 
-    /// Its address.
+    /// URL of the proxy.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How many requests it has seen.
+    /// Number of requests seen.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)

@@ -21,7 +21,7 @@ use crate::wait::wait_for;
 pub struct Service {
     /// The process.
     pub process: Process,
-    /// Where it listens.
+    /// Address of the service.
     pub address: String,
     http: reqwest::Client,
     lines: Arc<Mutex<Vec<String>>>,
@@ -140,7 +140,7 @@ impl Service {
         })
     }
 
-    /// Its last lines without those of requests, to explain a failure.
+    /// Last lines of output without request logs, to explain a failure.
     fn last_words(&self) -> String {
         let lines = self.lines.lock().unwrap();
         let telling = lines.iter().filter(|line| !line.contains("silo::access"));
@@ -194,7 +194,7 @@ impl Reply {
         self.json()
     }
 
-    /// How far the answer can be trusted, in its own words.
+    /// Freshness of the answer, from `meta.state`.
     #[must_use]
     pub fn state(&self) -> String {
         self.json()["meta"]["state"]

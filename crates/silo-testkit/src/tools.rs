@@ -1,4 +1,4 @@
-//! Where the tools are that `cargo xtask` installs.
+//! Locations of the tools that `cargo xtask` installs.
 
 use std::path::{Path, PathBuf};
 

@@ -36,7 +36,7 @@ struct State {
     bytes: AtomicU64,
     /// Connections are cut at this number of bytes.
     cut_at: AtomicU64,
-    /// Whether the wire is cut.
+    /// `true` while the connection is cut.
     is_cut: watch::Sender<bool>,
 }
 

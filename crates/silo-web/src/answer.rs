@@ -16,27 +16,27 @@ use utoipa::ToSchema;
 use crate::problem::{Kind, Problem};
 use crate::snapshot::{Freshness, Reading, SourceError};
 
-/// How old and how whole an answer is.
+/// Age, completeness and errors of an answer.
 #[derive(Clone, Debug, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
     /// When the data was measured; `null` when it never was.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
-    /// How often it is measured, in milliseconds.
+    /// Interval between measurements, in milliseconds.
     pub ttl_ms: u64,
-    /// How far it can be trusted.
+    /// Freshness of the data.
     pub state: Freshness,
-    /// What went wrong at which source. A number that is `null` in `data` has its reason here.
+    /// Errors by source. A `null` in `data` has its reason here.
     pub errors: Vec<SourceError>,
 }
 
 /// The shape of every answer: for the API's description, and for whoever reads a sibling's.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {
-    /// What was asked for.
+    /// The requested data.
     pub data: T,
-    /// How old and how whole it is.
+    /// Age, completeness and errors of `data`.
     pub meta: Meta,
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::service::Service;
 use crate::snapshot::SourceError;
 
-/// That the process is alive, and what it is (AC's fleet contract).
+/// Answer of the liveness check: the process is running, with its version and commit (AC's fleet contract).
 #[derive(Serialize, ToSchema)]
 pub struct Alive {
     /// Always `ok`: a dead process does not answer.
@@ -21,11 +21,11 @@ pub struct Alive {
     service: &'static str,
     /// The git commit; `null` when unknown.
     sha: Option<String>,
-    /// Whether there were changes on top of it; `null` when unknown.
+    /// `true` if the commit had uncommitted changes; `null` when unknown.
     dirty: Option<bool>,
 }
 
-/// Whether the service can do its work.
+/// Answer of the readiness check: every source with its last result.
 #[derive(Serialize, ToSchema)]
 pub struct Ready {
     /// `ready` or `not ready`.
@@ -37,13 +37,13 @@ pub struct Ready {
 /// One outside system.
 #[derive(Serialize, ToSchema)]
 struct Check {
-    /// Whether it answers.
+    /// `true` if the last measurement succeeded.
     ok: bool,
-    /// Why not.
+    /// Error of the last measurement.
     error: Option<SourceError>,
 }
 
-/// What is running.
+/// Version, commit and build time of the running service.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
@@ -53,7 +53,7 @@ pub struct Version {
     version: &'static str,
     /// The git commit; `null` when unknown.
     sha: Option<String>,
-    /// Whether there were changes on top of it; `null` when unknown.
+    /// `true` if the commit had uncommitted changes; `null` when unknown.
     dirty: Option<bool>,
     /// When it was built.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -102,7 +102,7 @@ pub async fn get_readyz(service: Data<Service>) -> impl Responder {
     })
 }
 
-/// What is running.
+/// `GET /version`: version, commit and build time.
 #[utoipa::path(get, path = "/version", tag = "service", responses((status = 200, body = Version)))]
 pub async fn get_version(service: Data<Service>) -> impl Responder {
     let Build {

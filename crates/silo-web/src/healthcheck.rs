@@ -7,10 +7,10 @@ use std::time::Duration;
 
 /// The argument that asks for it.
 pub const VERB: &str = "healthcheck";
-/// How long it may take to connect, and to answer.
+/// Time limit for connecting, and for the answer.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// Whether the command line asks for it.
+/// `true` if the first command-line argument is `healthcheck`.
 #[must_use]
 pub fn is_asked() -> bool {
     std::env::args().nth(1).as_deref() == Some(VERB)

@@ -10,7 +10,7 @@ use crate::problem::{Kind, Problem};
 
 /// The longest name or id that any path takes, in bytes.
 pub const LONGEST_ID: usize = 255;
-/// How many ids one request may ask for.
+/// Most ids in one request.
 pub const MOST_IDS: usize = 500;
 
 /// A query string read into `T`; an unknown or malformed parameter is 422.
@@ -89,7 +89,7 @@ pub fn ids<'a>(parameter: &str, noun: &str, list: &'a str) -> Result<Vec<&'a str
     Ok(ids)
 }
 
-/// That every `%` begins a percent-encoded byte and the bytes are UTF-8.
+/// Checks that every `%` begins a percent-encoded byte and that the decoded bytes are UTF-8.
 pub(crate) fn check_encoding(what: &str, encoded: &str) -> Result<(), Problem> {
     let bytes = encoded.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

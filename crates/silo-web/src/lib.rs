@@ -1,8 +1,8 @@
-//! What every HTTP service of Silo shares.
+//! Code shared by all HTTP services of Silo.
 //!
-//! A service measures in the background ([`snapshot`]), answers from the last measurement ([`answer`]) or says what is wrong
-//! ([`problem`]), tells news as it happens ([`stream`]), asks its siblings ([`sibling`]), is built by [`app`], run by [`server`] for
-//! as long as its [`process`] lives, and watched by [`healthcheck`]. This crate knows no database and no bucket.
+//! A service measures in the background ([`snapshot`]) and answers from the last measurement ([`answer`]) or with an error ([`problem`]). It pushes
+//! events ([`stream`]), requests data from other services ([`sibling`]), is assembled by [`app`], run by [`server`] and [`process`], and checked by
+//! [`healthcheck`]. This crate does not depend on a database or on object storage.
 
 pub mod answer;
 pub mod app;

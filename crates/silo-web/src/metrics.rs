@@ -1,4 +1,4 @@
-//! What every service counts, in Prometheus' text format at `/metrics`.
+//! Metrics of every service in Prometheus' text format, at `/metrics`.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! What happens around every request, in this order: an id, a look at the request line, a time limit, one shape for every error,
-//! a line in the log and a count in the metrics.
+//! Middleware around every request, in this order: request id, check of the request line, time limit, one shape for all errors, log line, metrics.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use crate::input;
 use crate::problem::{Kind, Problem, REQUEST_ID};
 use crate::service::Service;
 
-/// How long a handler may take. Caddy waits 8 s, a database command takes at most 3 s.
+/// Time limit of a handler. It lies between that of a database command (3 s) and that of Caddy (8 s).
 const HANDLER_DEADLINE: Duration = Duration::from_secs(4);
 
 /// The whole of it.

@@ -7,32 +7,32 @@ use utoipa::openapi::OpenApi;
 
 use crate::problem::ProblemBody;
 
-/// What every path answers to a request that cannot be understood: a body on a GET, an encoding that is none.
+/// 400: the request is malformed, for example a GET with a body or an invalid percent-encoding.
 #[derive(IntoResponses)]
 #[response(status = 400, content_type = "application/problem+json")]
 pub struct Malformed(pub ProblemBody<'static>);
 
-/// What a path that reads a measurement answers when there is none yet; `Retry-After` says when to ask again.
+/// 503: nothing has been measured yet; `Retry-After` says when to retry.
 #[derive(IntoResponses)]
 #[response(status = 503, content_type = "application/problem+json")]
 pub struct Unavailable(pub ProblemBody<'static>);
 
-/// What a path answers when nothing has the id it names.
+/// 404: there is nothing with this id.
 #[derive(IntoResponses)]
 #[response(status = 404, content_type = "application/problem+json")]
 pub struct UnknownId(pub ProblemBody<'static>);
 
-/// What a path answers when a value is out of its range; the detail says the range.
+/// 400: a value is out of range; the detail names the range.
 #[derive(IntoResponses)]
 #[response(status = 422, content_type = "application/problem+json")]
 pub struct OutOfRange(pub ProblemBody<'static>);
 
-/// What a path that does something answers to whoever may not ask for it.
+/// 403: the client may not start this action.
 #[derive(IntoResponses)]
 #[response(status = 403, content_type = "application/problem+json")]
 pub struct Forbidden(pub ProblemBody<'static>);
 
-/// What a path that does something answers while it is being done already.
+/// 409: the action is already running.
 #[derive(IntoResponses)]
 #[response(status = 409, content_type = "application/problem+json")]
 pub struct Conflict(pub ProblemBody<'static>);

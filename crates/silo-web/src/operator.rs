@@ -1,4 +1,4 @@
-//! Who asks for something to be done: Caddy says so, and a page of another site may not.
+//! Name of the signed-in operator, from Caddy, and protection against requests that other sites' pages send (CSRF).
 
 use std::future::{Ready, ready};
 

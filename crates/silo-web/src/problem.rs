@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 /// The header that carries a request's id, in and out.
 pub const REQUEST_ID: &str = "X-Request-Id";
 
-/// Why a request got no answer. Each kind's doc begins with the status it becomes.
+/// Kind of an error. Each variant's comment begins with its HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// 400: the request cannot be understood.
@@ -89,7 +89,7 @@ pub struct Problem {
     instance: Option<String>,
 }
 
-/// What a client reads.
+/// Body of an error answer (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody<'a> {

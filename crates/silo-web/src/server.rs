@@ -20,14 +20,13 @@ const SHUTDOWN_SECONDS: u64 = 8;
 pub struct Running {
     /// Stops it.
     pub handle: ServerHandle,
-    /// Where it listens, with the port that was really taken.
+    /// Bound address, with the actual port.
     pub address: SocketAddr,
     server: actix_web::dev::Server,
     stopping: watch::Sender<bool>,
 }
 
-/// Whether the service is about to end: what answers for as long as somebody listens has to end by itself then, or it holds up
-/// the end of the process until that is forced.
+/// Shutdown signal. Long-lived responses (SSE) must end when it fires; otherwise they delay shutdown until the grace period is over.
 #[derive(Clone, Debug)]
 pub struct Stopping(watch::Receiver<bool>);
 

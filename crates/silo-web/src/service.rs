@@ -1,4 +1,4 @@
-//! What the scaffold knows of the service it carries.
+//! Name, build, sources and metrics of a service, as the shared routes need them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,13 +18,13 @@ pub type ReadyCheck =
 pub struct Service {
     /// The name, as in the process list: `silo-db-api`.
     pub name: &'static str,
-    /// What it was built from.
+    /// Version and commit.
     pub build: Build,
     /// The outside systems it needs, by name.
     pub checks: Vec<(&'static str, ReadyCheck)>,
-    /// What it measures in the background, for `/metrics`.
+    /// Subjects that are measured in the background, for `/metrics` and `/readyz`.
     pub sources: Vec<Arc<dyn Source>>,
-    /// What it counts.
+    /// Counters of requests.
     pub metrics: Arc<Metrics>,
 }
 

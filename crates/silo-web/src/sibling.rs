@@ -48,19 +48,19 @@ impl Sibling {
         self.name
     }
 
-    /// `data` of an answer; `None` for 404.
+    /// Requests `path` and returns `data` of the answer; `None` for 404.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// The error of the request, or of reading its answer.
     pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
         let answer = self.ask_whole(path).await?;
         Ok(answer.map(|answer| answer.data))
     }
 
-    /// A whole answer, which also says how old it is; `None` for 404. What is told with a 503 counts as an answer when it has data.
+    /// Requests `path` and returns the whole answer with its `meta`; `None` for 404. A 503 with data counts as an answer.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// The error of the request, or of reading its answer.
     pub async fn ask_whole<T: DeserializeOwned>(
         &self,
         path: &str,

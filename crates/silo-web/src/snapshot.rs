@@ -23,14 +23,14 @@ use reading::overdue_error;
 pub use reading::{Freshness, Measured, Reading, SourceError};
 pub use source::Source;
 
-/// How often a subject is measured and how long one measurement may take.
+/// Interval and time limits of the measurements of one subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// From the end of one measurement to the start of the next; also the `ttl` that clients are told.
     pub every: Duration,
     /// A measurement that takes longer has failed.
     pub deadline: Duration,
-    /// How long a request waits for the first measurement after start.
+    /// Time that a request waits for the first measurement after start.
     pub patience: Duration,
 }
 
@@ -43,9 +43,9 @@ pub struct Snapshot<T> {
     pace: Pace,
     state: watch::Sender<Arc<State<T>>>,
     wake: Notify,
-    /// How many changes of the subject were told with [`Snapshot::measure_soon`].
+    /// Number of changes reported with [`Snapshot::measure_soon`].
     changes: AtomicU64,
-    /// How many of them had been told when the last measurement began.
+    /// Number of changes that had been reported when the last measurement began.
     measured: AtomicU64,
     under_way: AtomicBool,
 }
@@ -63,7 +63,7 @@ struct Good<T> {
     json: Bytes,
     as_of: Timestamp,
     measured: Instant,
-    /// How old it was already when it came; only what was restored was.
+    /// Age of a restored value at the time of restoring; zero for measured values.
     older: Duration,
     errors: Vec<SourceError>,
 }
@@ -113,7 +113,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.name
     }
 
-    /// How often it is measured.
+    /// Interval between measurements.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.pace.every
@@ -209,10 +209,10 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         })
     }
 
-    /// The same for another measurement that builds on this one.
+    /// Like [`Snapshot::read`], for another measurement that builds on this one.
     ///
     /// # Errors
-    /// Why there is no value.
+    /// The error of the last measurement, when there is no value.
     pub async fn settled(&self) -> Result<Reading<T>, SourceError> {
         // In time or not, `peek` tells what there is.
         self.attempted().await;
@@ -230,10 +230,10 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         in_time.is_ok() || self.attempts() > 0
     }
 
-    /// Reads what there is without waiting.
+    /// Returns the current value without waiting.
     ///
     /// # Errors
-    /// Why there is nothing.
+    /// The error of the last measurement, when there is no value.
     pub fn peek(&self) -> Result<Reading<T>, SourceError> {
         let state = Arc::clone(&self.state.borrow());
         let Some(good) = &state.good else {
@@ -271,7 +271,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         })
     }
 
-    /// How often this was measured, failures included.
+    /// Number of measurements so far, failures included.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.state.borrow().attempts

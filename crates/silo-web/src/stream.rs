@@ -15,15 +15,15 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::problem::{Kind, Problem};
 use crate::server::Stopping;
 
-/// How long after a connection ends a client is to come back, in milliseconds.
+/// Delay before a client reconnects (`retry` of server-sent events), in milliseconds.
 const COME_BACK_MS: u32 = 3000;
 
 /// One piece of news.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its number, which a client that comes back sends as `Last-Event-ID`; `None` for what cannot be taken up again.
+    /// Event id, which a reconnecting client sends as `Last-Event-ID`; `None` for events that cannot be resumed.
     pub id: Option<u64>,
-    /// What it is: `change`.
+    /// Event type: `change`.
     pub name: &'static str,
     /// JSON on one line.
     pub data: String,

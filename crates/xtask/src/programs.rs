@@ -151,7 +151,7 @@ impl SharedStorage {
         })
     }
 
-    /// It ends with its standard input.
+    /// Closes the program's standard input, which ends it.
     fn stop(mut self) -> Result<()> {
         drop(self.process.stdin.take());
         self.process.wait()?;

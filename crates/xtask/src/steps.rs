@@ -12,10 +12,10 @@ use silo_testkit::say;
 pub struct Steps(Mutex<Vec<(String, Duration)>>);
 
 impl Steps {
-    /// Does something, and notes how long it took.
+    /// Runs a step and records its duration.
     ///
     /// # Errors
-    /// Its own.
+    /// The error of the step.
     pub fn time<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         say::step(name);
         let began = Instant::now();

@@ -13,7 +13,7 @@ use crate::programs;
 use crate::steps::Steps;
 use crate::tools;
 
-/// What to test.
+/// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
     /// Leave out the browser
@@ -131,7 +131,7 @@ fn caddyfile() -> Result<()> {
     )
 }
 
-/// What runs a droplet, read by those who know its language.
+/// Checks of the files for operations: shell scripts, Dockerfiles, Compose files, Caddyfile.
 fn ops() -> Result<()> {
     const SCRIPTS: [&str; 6] = [
         "ops/deploy",

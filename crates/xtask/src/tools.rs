@@ -17,7 +17,7 @@ pub struct Need {
     version: &'static str,
     /// Debian packages that it needs or is.
     packages: &'static [&'static str],
-    /// Whether it is installed, at this version.
+    /// Checks that the tool is installed at this version.
     there: fn(&Need) -> bool,
     /// Installs it.
     get: fn(&Need) -> Result<()>,
@@ -133,7 +133,7 @@ const LOAD: Need = Need {
     get: packages_only,
 };
 
-/// What everything in Docker needs.
+/// Tools for everything that runs in Docker.
 const DOCKER: Need = Need {
     name: "a Docker engine, Compose, and debootstrap for base images",
     version: "Debian's, or what is installed",
@@ -155,19 +155,19 @@ const COMPOSE: Need = Need {
 
 /// Tools for `up`.
 pub const FOR_UP: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD];
-/// What `up --mongo` needs.
+/// Tools for `up --mongo`.
 pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, CADDY, SEAWEEDFS];
 /// Tools for `e2e`.
 pub const FOR_E2E: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD, NODE, BROWSER];
-/// What `test` needs.
+/// Tools for `test`.
 pub const FOR_TEST: &[Need] = &[
     BUILD, CADDY, SEAWEEDFS, HADOLINT, MONGOD, CEPH, NODE, BROWSER, CHECKS,
 ];
-/// What `droplet` needs.
+/// Tools for `droplet`.
 pub const FOR_DROPLET: &[Need] = &[
     BUILD, CADDY, SEAWEEDFS, MONGOD, MONGOSH, NODE, BROWSER, DOCKER, COMPOSE,
 ];
-/// What `bench` needs.
+/// Tools for `bench`.
 pub const FOR_BENCH: &[Need] = &[BUILD, CADDY, SEAWEEDFS, RCLONE, MONGOD, CEPH, LOAD];
 /// All of it.
 pub const EVERYTHING: &[Need] = &[
@@ -388,12 +388,12 @@ fn succeeds(command: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Whether a tool was installed to the end. Its version is in the name of its folder.
+/// `true` if a tool is completely installed. The version is part of its folder's name.
 fn is_installed(tool: Tool) -> bool {
     tool.path().exists() && (tool.home().join(INSTALLED).exists() || is_own(tool))
 }
 
-/// Whether it is not ours to install, because the user named one.
+/// `true` if the user named an own copy of the tool, which is not to be installed.
 fn is_own(tool: Tool) -> bool {
     tool.path().strip_prefix(tool.home()).is_err()
 }

@@ -1,4 +1,4 @@
-//! How a collection is built, as an archive tells it: canonical Extended JSON with options and indexes.
+//! Metadata of a collection in an archive: canonical Extended JSON with options and indexes.
 
 use serde_json::{Value, json};
 use silo_mongo::mongodb::bson::{Bson, Document};

@@ -10,21 +10,21 @@ use silo_mongo::structure::Kind;
 
 use super::{LARGEST, MAGIC, Namespace, Prelude, TERMINATOR, VERSION};
 
-/// How deep documents may lie in one another. mongod takes 180 levels.
+/// Most nesting levels of a document. mongod accepts 180.
 const DEEPEST: usize = 200;
 
-/// Why an archive could not be read to its end.
+/// Error of reading an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not what an archive is; the text says what and where.
+    /// The archive is malformed; the text says how and where.
     #[error("{0}")]
     Corrupt(String),
-    /// Its bytes could not be had, or could not be decompressed or decrypted.
+    /// The archive could not be read, decompressed or decrypted.
     #[error(transparent)]
     Read(#[from] io::Error),
 }
 
-/// Who hears what is in an archive, in its order. What it gives back as an error ends the reading.
+/// Receives the archive's contents in order. Returning an error stops the reader.
 pub trait Visitor {
     /// The namespaces, before any document.
     fn prelude(&mut self, prelude: &Prelude) -> Result<(), Error>;
@@ -34,7 +34,7 @@ pub trait Visitor {
     fn end(&mut self, place: usize) -> Result<(), Error>;
 }
 
-/// What is known of a namespace while it is read.
+/// State of a namespace while it is read.
 #[derive(Default)]
 struct Seen {
     crc: Digest,
@@ -44,7 +44,7 @@ struct Seen {
 /// Reads a whole archive, to the last byte of `input`.
 ///
 /// # Errors
-/// What is wrong with it, or that it could not be read.
+/// [`Error::Corrupt`] for a malformed archive, [`Error::Read`] for an error of `input`.
 pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Error> {
     let mut input = Input {
         input,
@@ -225,7 +225,7 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// Whether everything in a document is what it says it is, down to the last level.
+/// Validates all elements of a document, at every level.
 fn is_valid(document: &RawDocument, depth: usize) -> bool {
     depth <= DEEPEST
         && document.iter().all(|element| match element {

@@ -81,7 +81,7 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&TERMINATOR)
     }
 
-    /// What was written to.
+    /// The underlying writer.
     pub fn into_inner(self) -> W {
         self.out
     }

@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 use crate::progress::Reporter;
 
-/// Where results go.
+/// Output of results.
 pub(super) struct Out {
-    /// Whether they are for a program.
+    /// `true` to print JSON.
     pub json: bool,
 }
 
@@ -29,7 +29,7 @@ impl Out {
         drop(writeln!(std::io::stdout(), "{told}"));
     }
 
-    /// Why there is none.
+    /// Prints an error instead of a result.
     pub(super) fn error(&self, error: &Error) {
         if self.json {
             let told = serde_json::json!({ "error": { "code": error.code(), "detail": error.to_string() } });

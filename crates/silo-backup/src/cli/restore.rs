@@ -17,7 +17,7 @@ use crate::verify;
 
 #[derive(Args)]
 pub(super) struct Restore {
-    /// Its id, the beginning of it, or latest
+    /// Id of the backup, the beginning of it, or latest
     backup: String,
     #[command(flatten)]
     to: At,

@@ -12,7 +12,7 @@ use crate::manifest::Manifest;
 use crate::prune::Plan;
 use crate::standing::{BackupView, Standing};
 
-/// What `verify` says.
+/// Result of `verify`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Verdict {
@@ -65,7 +65,7 @@ impl Verdict {
     }
 }
 
-/// What `restore` says.
+/// Result of `restore`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Restored {
@@ -74,11 +74,11 @@ pub(super) struct Restored {
     documents: u64,
     collections: usize,
     as_of: Timestamp,
-    /// How long it took; `null` when nothing was written.
+    /// Duration in milliseconds; `null` when nothing was written.
     pub(super) took_ms: Option<u64>,
     /// Accounts that were deleted since.
     pub(super) erasures: Option<Erasures>,
-    /// Why nobody knows of those.
+    /// Reason why deleted accounts could not be looked up.
     pub(super) erasures_unknown: Option<String>,
 }
 

@@ -25,7 +25,7 @@ use crate::manifest::Consistency;
 use crate::pipeline::{Chunk, Finished, Sink};
 use crate::progress::Reporter;
 
-/// How many of its last lines are kept to explain a failure.
+/// Number of last output lines kept to explain a failure.
 const LAST_LINES: usize = 3;
 
 pub(super) async fn run(
@@ -139,7 +139,7 @@ impl<R: Read> Read for Tee<R> {
     }
 }
 
-/// How many documents the server counts in each collection.
+/// Number of documents in each collection, counted by the server.
 async fn counts(order: &Order) -> Result<BTreeMap<String, u64>, Error> {
     let database = order.client.database(&order.database);
     let collections = structure::list(&database)

@@ -22,18 +22,18 @@ use crate::manifest::{CollectionFacts, Consistency};
 use crate::pipeline::{Chunk, Finished, Sink, Stored};
 use crate::progress::Reporter;
 
-/// How many batches wait for being written: each can have 16 MiB.
+/// Batches buffered for the writer: each can have 16 MiB.
 const AHEAD: usize = 1;
 
-/// What the reader tells the writer.
+/// Message from the reader to the writer.
 enum Step {
     /// The documents of this collection come next.
     Open(usize),
     /// Some of them.
     Batch(RawBatch),
-    /// That was all of them.
+    /// The collection is complete.
     Close,
-    /// That was everything.
+    /// The archive is complete.
     End,
 }
 

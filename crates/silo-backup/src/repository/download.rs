@@ -9,9 +9,9 @@ use silo_spaces::Spaces;
 use silo_spaces::fault::{Fault, Kind};
 use tokio::sync::mpsc;
 
-/// How many chunks wait for whoever reads them.
+/// Chunks buffered for the reader.
 const AHEAD: usize = 4;
-/// How often a broken download is gone on with without a byte having come.
+/// Attempts to resume an interrupted download without receiving a byte.
 const TRIES: u32 = 6;
 
 /// Starts it. What cannot be had ends it with an error that holds the [`Fault`].

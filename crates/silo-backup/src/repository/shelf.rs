@@ -1,4 +1,4 @@
-//! What a repository had in it when it was read, and what of that is good.
+//! Contents of a repository, as last read, and which backups of them are good.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::manifest::{Manifest, State};
 /// A manifest and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What was published.
+    /// Manifest of the backup.
     pub manifest: Manifest,
     /// The SHA-256 of its file.
     pub sha256: String,
@@ -20,14 +20,14 @@ pub struct Entry {
     pub file: Bytes,
     /// When it was restored the last time, and how that went.
     pub drill: Option<Drill>,
-    /// Why it counts as good although it was held.
+    /// Approval of a held backup, which makes it count as good.
     pub accepted: Option<Accepted>,
-    /// What is wrong with its archive, as far as a listing shows.
+    /// Problem with the archive, as far as a listing shows it.
     pub trouble: Option<String>,
 }
 
 impl Entry {
-    /// Whether it counts: verified and as expected, or accepted, and its archive is there.
+    /// `true` if the backup counts as good: verified, as expected or approved, and its archive exists.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let as_expected = self.manifest.state == State::Verified || self.accepted.is_some();
@@ -35,7 +35,7 @@ impl Entry {
         as_expected && restores && self.trouble.is_none()
     }
 
-    /// Whether it was restored, and came back whole.
+    /// `true` if a drill restored the backup identically.
     #[must_use]
     pub fn is_drilled(&self) -> bool {
         self.is_good() && self.drill.as_ref().is_some_and(|drill| drill.good)
@@ -48,27 +48,27 @@ impl Entry {
 pub struct Drill {
     /// When it ended.
     pub at: Timestamp,
-    /// Whether everything came back.
+    /// `true` if everything was restored identically.
     pub good: bool,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: u64,
-    /// How many documents came back.
+    /// Number of restored documents.
     pub documents: u64,
-    /// What did not, or was not looked at.
+    /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
 }
 
-/// That somebody looked at a held backup.
+/// Approval of a held backup by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
     /// When.
     pub at: Timestamp,
-    /// What they said.
+    /// Reason that the operator gave.
     pub why: String,
 }
 
-/// What is left of a backup that was deleted.
+/// Tombstone of a deleted backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pruned {
@@ -80,7 +80,7 @@ pub struct Pruned {
     pub sha256: String,
     /// The key of its archive, below the prefix.
     pub key: String,
-    /// Its manifest's file; gone when the archive is.
+    /// File of the manifest, until the archive is deleted.
     pub file: Option<String>,
 }
 
@@ -110,10 +110,10 @@ impl Shelf {
         self.entries.iter().rev().find(|entry| entry.is_good())
     }
 
-    /// A backup by its id, by `latest`, or by the beginning of its id when only one begins so.
+    /// Finds a backup by its id, by `latest`, or by an unambiguous beginning of its id.
     ///
     /// # Errors
-    /// That there is none, or more than one.
+    /// When none or several match.
     pub fn find(&self, name: &str) -> Result<&Entry, Error> {
         if name == "latest" {
             return self
@@ -173,8 +173,8 @@ impl Shelf {
             .collect()
     }
 
-    /// What has vanished or was changed behind our back: by the chain of manifests, by what the database remembers (`published`: id and
-    /// SHA-256), and by the archives that are there.
+    /// Backups that have vanished or were changed by somebody else, according to the chain of manifests, the database's index (`published`: id and
+    /// SHA-256) and the existing archives.
     #[must_use]
     pub fn problems(&self, published: &[(String, String)]) -> Vec<String> {
         let mut problems: Vec<String> = self

@@ -1,4 +1,4 @@
-//! Whether what was restored is what was backed up: every document read again, and how collections are built.
+//! Comparison of a restored database with its backup: every document is read again, and options and indexes are compared.
 
 use silo_mongo::fault::Fault;
 use silo_mongo::fingerprint::Fingerprint;
@@ -60,10 +60,10 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// How what another tool restored differs from the backup.
+/// Compares a database restored by another tool with the backup.
 ///
 /// # Errors
-/// Why it could not be read; [`Error::Corrupt`] when documents differ.
+/// The error of reading; [`Error::Corrupt`] when documents differ.
 pub async fn compare_all(
     manifest: &Manifest,
     database: &Database,
@@ -73,7 +73,7 @@ pub async fn compare_all(
     differences(manifest, database).await
 }
 
-/// How the build of what is there differs from what should be.
+/// Differences of options and indexes.
 pub(super) async fn differences(
     manifest: &Manifest,
     database: &Database,

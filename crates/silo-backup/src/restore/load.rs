@@ -16,13 +16,13 @@ use crate::pipeline::{self, Incoming, identity_of};
 use crate::progress::Reporter;
 use crate::repository::Repository;
 
-/// How many documents are inserted at once, and how many bytes.
+/// Most documents, and bytes, per insert.
 const BATCH: usize = 500;
 const BATCH_BYTES: usize = 1024 * 1024;
-/// How many batches are under way: while the server writes one, the next is read and sent.
+/// Concurrent inserts: while the server writes one batch, the next is read and sent.
 const UNDER_WAY: usize = 2;
 
-/// What the reader of an archive hands on.
+/// Message from the archive's reader.
 enum Step {
     Collections(Vec<Collection>),
     Documents(usize, Vec<RawDocumentBuf>),

@@ -27,13 +27,13 @@ pub struct Which {
 /// Backups.
 #[derive(Serialize, ToSchema)]
 pub struct Backups {
-    /// How many there are.
+    /// Number of backups.
     total: u64,
     /// The newest of them, the newest first.
     backups: Vec<BackupView>,
 }
 
-/// What is in the buckets, from manifests: a backup without one does not exist.
+/// Backups in the buckets, from their manifests: a backup without one does not exist.
 #[utoipa::path(get, path = "/api/backup/backups", tag = "backup", params(Which),
     responses((status = 200, body = Envelope<Backups>), Malformed, OutOfRange, Unavailable))]
 pub async fn list_backups(

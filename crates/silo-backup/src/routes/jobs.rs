@@ -45,7 +45,7 @@ pub async fn get_job(state: Data<State>, id: Path<String>) -> Result<impl Respon
         .insert_header((CACHE_CONTROL, "no-store")))
 }
 
-/// How a job goes on: server-sent events `progress`, whose data is the job, and `ended` when it has; then the stream ends.
+/// Progress of a job as server-sent events: `progress`, whose data is the job, and finally `ended`.
 #[utoipa::path(get, path = "/api/backup/jobs/{id}/events", tag = "backup",
     params(("id" = String, Path, description = "the job's id")),
     responses((status = 200, body = Job, content_type = "text/event-stream", description = "a stream of the job as it goes on"), Malformed, UnknownId, OutOfRange, Unavailable))]

@@ -13,21 +13,21 @@ use crate::jobs::Job;
 use crate::standing::Standing;
 use crate::state::State;
 
-/// How backups stand, and what is being done.
+/// Status of backups, and the running job.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// How they stand.
+    /// Status of backups.
     #[serde(flatten)]
     standing: Standing,
     /// When the next is due; `null` when nobody knows yet.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_run: Option<Timestamp>,
-    /// What is being done.
+    /// Running job.
     running: Option<Job>,
 }
 
-/// How backups stand: the last good one, how the last run ended, what is next, what is wrong.
+/// Status of backups: last good backup, last run, next run, problems.
 #[utoipa::path(get, path = "/api/backup/status", tag = "backup",
     responses((status = 200, body = Envelope<Status>), Malformed, Unavailable))]
 pub async fn get_status(state: Data<State>) -> Result<impl Responder, Problem> {

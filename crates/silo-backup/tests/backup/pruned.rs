@@ -1,4 +1,4 @@
-//! What retention lets go is deleted in two steps, and comes back between them.
+//! Expired backups are deleted in two steps, and can be restored between them.
 
 use jiff::{SignedDuration, Timestamp};
 use silo_backup::manifest::Manifest;

@@ -1,4 +1,4 @@
-//! What goes in comes out.
+//! A backup is made, verified, drilled, listed and restored.
 
 use silo_mongo::mongodb::bson::{Document, doc};
 

@@ -1,4 +1,4 @@
-//! What is secret gets nowhere: canaries in settings and data, looked for in everything that comes out.
+//! Secrets do not leak: canaries in settings and data are in no output.
 
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::service::Service;

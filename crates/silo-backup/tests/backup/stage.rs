@@ -36,7 +36,7 @@ pub(crate) struct Stage {
     pub(crate) folder: TempDir,
 }
 
-/// What a command came to.
+/// Result of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,

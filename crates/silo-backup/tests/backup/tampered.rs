@@ -1,4 +1,4 @@
-//! What is changed in what is stored is found, every time; what vanishes is missed.
+//! Every change to stored files is detected, and missing files are noticed.
 
 use bson::RawDocument;
 use jiff::{SignedDuration, Timestamp};

@@ -11,7 +11,7 @@ use silo_testkit::wire::Wire;
 use crate::stage::{BUCKET, PREFIX, Stage, ended};
 use crate::{AT_ONCE, ONE_AFTER_THE_OTHER};
 
-/// What is killed.
+/// Process to kill.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Victim {
     Us,

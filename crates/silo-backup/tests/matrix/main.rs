@@ -12,6 +12,6 @@ mod killed;
 #[path = "../backup/stage.rs"]
 mod stage;
 
-/// How many runs at once; and one matrix after the other.
+/// Concurrent runs, one matrix after the other.
 const AT_ONCE: usize = 8;
 static ONE_AFTER_THE_OTHER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

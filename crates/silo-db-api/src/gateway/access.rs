@@ -1,4 +1,4 @@
-//! What the server has done since it started: `serverStatus` and `top`.
+//! Counters of `serverStatus` and `top`, since the server started.
 
 use silo_mongo::fault::Fault;
 use silo_mongo::field;
@@ -6,21 +6,21 @@ use silo_mongo::mongodb::bson::{Document, doc};
 
 use super::Gateway;
 
-/// How often a command ran.
+/// Number of runs of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandCount {
     /// The command.
     pub name: String,
-    /// How often.
+    /// Number of runs.
     pub total: u64,
-    /// How often it failed.
+    /// Number of failures.
     pub failed: Option<u64>,
 }
 
 /// The server's counters since it started. `None` is what it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// How long it has been running, in milliseconds.
+    /// Uptime in milliseconds.
     pub uptime_ms: Option<u64>,
     /// Queries and fetches of more results.
     pub reads: Option<u64>,
@@ -50,10 +50,10 @@ pub struct CollectionTime {
 }
 
 impl Gateway {
-    /// The counters.
+    /// Reads the counters of `serverStatus`.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn counters(&self) -> Result<Counters, Fault> {
         let status = self
             .admin(
@@ -80,10 +80,10 @@ impl Gateway {
         })
     }
 
-    /// Time by collection of this database.
+    /// Reads the time spent on each collection of this database.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn time_by_collection(&self) -> Result<Vec<CollectionTime>, Fault> {
         let top = self.admin(doc! { "top": 1 }).await?;
         let prefix = format!("{}.", self.database);

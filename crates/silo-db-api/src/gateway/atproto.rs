@@ -1,4 +1,4 @@
-//! How many documents of a collection carry an AT-protocol record key.
+//! Number of documents of a collection with an AT-protocol record key.
 
 use jiff::Timestamp;
 use silo_mongo::fault::Fault;
@@ -12,22 +12,22 @@ use super::Gateway;
 pub struct SyncCounts {
     /// All documents.
     pub documents: u64,
-    /// Those that cannot or should not be synced.
+    /// Documents that cannot or must not be synced.
     pub excluded: u64,
-    /// Those of the rest that have a record key.
+    /// Other documents with a record key.
     pub synced: u64,
     /// The time of the newest of the rest without one.
     pub newest_unsynced: Option<Timestamp>,
 }
 
 impl Gateway {
-    /// Counts one collection in one pass over it.
+    /// Counts one collection in one pass.
     ///
-    /// Left out of the comparison (domain facts, section 1.5): nuked media, deleted moods, and news taken in from Bluesky, whose
-    /// record key belongs to somebody else's repository.
+    /// Excluded (domain facts, section 1.5): nuked media, deleted moods, and news imported from Bluesky, whose record key belongs to another
+    /// repository.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn count_synced(&self, collection: &str) -> Result<SyncCounts, Fault> {
         let excluded = doc! { "$or": [
             { "$eq": ["$nuked", true] }, { "$eq": ["$deleted", true] }, { "$eq": ["$external.source", "bsky"] },

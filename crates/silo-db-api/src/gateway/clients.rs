@@ -1,4 +1,4 @@
-//! Who is connected, from `$currentOp`.
+//! Client connections, from `$currentOp`.
 
 use futures_util::TryStreamExt;
 use silo_mongo::fault::Fault;
@@ -10,21 +10,21 @@ use super::{Gateway, MAX_TIME_MS};
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// What the client calls itself.
+    /// Application name that the client reports.
     pub app_name: Option<String>,
-    /// Its driver and the driver's version.
+    /// Name and version of the driver.
     pub driver: Option<String>,
-    /// Where it comes from, without the port.
+    /// Client address without the port.
     pub address: Option<String>,
-    /// Whether it is doing something right now.
+    /// `true` if an operation is running.
     pub active: bool,
 }
 
 impl Gateway {
-    /// Every client connection, idle ones too.
+    /// Lists client connections, idle ones included.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn connections(&self) -> Result<Vec<Connection>, Fault> {
         let fields = doc! { "appName": 1, "clientMetadata.driver": 1, "clientMetadata.application": 1, "client": 1, "active": 1 };
         let pipeline = vec![

@@ -15,14 +15,14 @@ use crate::collections::Index;
 pub struct Listed {
     /// The name, verbatim.
     pub name: String,
-    /// Whether it is a view, which stores nothing.
+    /// `true` for a view, which stores no documents.
     pub view: bool,
 }
 
-/// What the server says of one collection. `None` is what it does not say.
+/// Sizes and indexes of one collection. `None` is a value that the server does not report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measures {
-    /// How many documents.
+    /// Number of documents.
     pub documents: Option<u64>,
     /// Their bytes, uncompressed.
     pub data_bytes: Option<u64>,
@@ -35,10 +35,10 @@ pub struct Measures {
 }
 
 impl Gateway {
-    /// The collections and views of the database, without the server's own `system.*`.
+    /// Lists collections and views of the database, without the server's own `system.*`.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn list_collections(&self) -> Result<Vec<Listed>, Fault> {
         let command = doc! { "listCollections": 1, "nameOnly": true, "cursor": { "batchSize": 10_000 }, "maxTimeMS": MAX_TIME_MS };
         let cursor = self.database().run_cursor_command(command).await?;
@@ -51,10 +51,10 @@ impl Gateway {
         Ok(listed.collect())
     }
 
-    /// Sizes and indexes of one collection, in one command.
+    /// Reads sizes and indexes of one collection, in one command.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn measure_collection(&self, name: &str) -> Result<Measures, Fault> {
         let stats = vec![
             doc! { "$collStats": { "storageStats": {} } },

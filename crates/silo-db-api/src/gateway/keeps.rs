@@ -29,7 +29,7 @@ pub struct Record {
 pub struct Legacy {
     /// `tezos.minted`.
     pub minted: Option<bool>,
-    /// Whether `tezos.error` is there.
+    /// `true` if `tezos.error` exists.
     pub error: bool,
     /// The token.
     pub record: Record,
@@ -52,11 +52,11 @@ pub struct Piece {
     pub legacy: Option<Legacy>,
     /// The map shape: `tezos.contracts`.
     pub contracts: Vec<Contract>,
-    /// Whether `pendingKeep` is there.
+    /// `true` if `pendingKeep` exists.
     pub pending: bool,
-    /// Whether `pendingRebake` is there.
+    /// `true` if `pendingRebake` exists.
     pub rebake: bool,
-    /// Whether `ipfsMedia` is there.
+    /// `true` if `ipfsMedia` exists.
     pub media: bool,
 }
 
@@ -65,17 +65,17 @@ pub struct Piece {
 pub struct Played {
     /// The piece's code.
     pub code: String,
-    /// How often.
+    /// Number of plays.
     pub hits: u64,
     /// The sub of who made it.
     pub user: Option<String>,
 }
 
 impl Gateway {
-    /// Every piece that has anything about keeping in it.
+    /// Reads the pieces with any field about keeping.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn pieces_with_keeps(&self) -> Result<Vec<Piece>, Fault> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let fields = ["kept", "tezos", "pendingKeep", "pendingRebake", "ipfsMedia"];
@@ -95,10 +95,10 @@ impl Gateway {
         Ok(pieces)
     }
 
-    /// The most played pieces.
+    /// Reads the most played pieces.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn most_played(&self, limit: i64) -> Result<Vec<Played>, Fault> {
         let mut played = Vec::new();
         let projection = doc! { "code": 1, "hits": 1, "user": 1 };
@@ -119,10 +119,10 @@ impl Gateway {
         Ok(played)
     }
 
-    /// How many pieces there are, from the collection's metadata.
+    /// Reads the number of pieces from the collection's metadata.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn count_pieces(&self) -> Result<Option<u64>, Fault> {
         let answer = self
             .aggregate("kidlisp", vec![doc! { "$collStats": { "count": {} } }])
@@ -137,10 +137,10 @@ impl Gateway {
         }
     }
 
-    /// How many pieces were made since each of these times, by the index on `when`.
+    /// Counts the pieces made since each of these times, by the index on `when`.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn count_pieces_since<const N: usize>(
         &self,
         times: [Timestamp; N],
@@ -158,10 +158,10 @@ impl Gateway {
         Ok(counts)
     }
 
-    /// Live keep jobs by their status. They expire after 30 minutes, so this is now and not history.
+    /// Counts live keep jobs by status. They expire after 30 minutes, so this is the present and not a history.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn keep_jobs(&self) -> Result<BTreeMap<String, u64>, Fault> {
         let group = doc! { "$group": { "_id": "$status", "count": { "$sum": 1 } } };
         let groups = self.aggregate("keep-jobs", vec![group]).await?;

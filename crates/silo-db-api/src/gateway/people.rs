@@ -27,15 +27,15 @@ pub struct HandleRow {
 
 /// A row of `verifications`.
 pub struct VerificationRow {
-    /// How often the address was verified.
+    /// Number of verifications of the address.
     pub count: Option<u64>,
 }
 
 impl Gateway {
-    /// All users.
+    /// Reads all users.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn users(&self) -> Result<Vec<UserRow>, Fault> {
         let mut rows = Vec::new();
         let find = doc! { "find": "users", "projection": { "code": 1, "when": 1 } };
@@ -53,10 +53,10 @@ impl Gateway {
         Ok(rows)
     }
 
-    /// All handles.
+    /// Reads all handles.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn handles(&self) -> Result<Vec<HandleRow>, Fault> {
         let mut rows = Vec::new();
         self.each(
@@ -76,10 +76,10 @@ impl Gateway {
         Ok(rows)
     }
 
-    /// All verifications.
+    /// Reads all verifications.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn verifications(&self) -> Result<Vec<VerificationRow>, Fault> {
         let mut rows = Vec::new();
         let find = doc! { "find": "verifications", "projection": { "_id": 0, "count": 1 } };

@@ -29,10 +29,10 @@ pub struct Newest {
 }
 
 impl Gateway {
-    /// The top-level fields of a random sample, with the number of documents looked at.
+    /// Reads the top-level fields of a random sample, and the number of documents sampled.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn sample_fields(
         &self,
         collection: &str,
@@ -50,10 +50,10 @@ impl Gateway {
         Ok((silo_core::units::count_from_usize(sample.len()), fields))
     }
 
-    /// The newest document: by the date field when there is one, else by `_id` when that holds a time.
+    /// Reads the time of the newest document: by the date field if there is one, else by `_id` if that holds a time.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn newest(
         &self,
         collection: &str,

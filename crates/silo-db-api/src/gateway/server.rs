@@ -1,4 +1,4 @@
-//! What mongod says of itself, in one `serverStatus`.
+//! State of mongod from one `serverStatus`.
 
 use silo_mongo::fault::Fault;
 use silo_mongo::field;
@@ -12,7 +12,7 @@ use crate::server::{Cache, Connections, Opcounters, ReplicaSet};
 pub struct Status {
     /// The server's version.
     pub version: Option<String>,
-    /// How long it has been running, in milliseconds.
+    /// Uptime in milliseconds.
     pub uptime_ms: Option<u64>,
     /// Connections.
     pub connections: Connections,
@@ -29,20 +29,20 @@ pub struct Status {
 }
 
 impl Gateway {
-    /// Asks the server how it is.
+    /// Runs `serverStatus`.
     ///
     /// # Errors
-    /// Why it did not answer.
+    /// The error of the command.
     pub async fn server_status(&self) -> Result<Status, Fault> {
         // Leaving out `metrics` would leave out `mem` too.
         let command = doc! { "serverStatus": 1, "repl": 1, "oplog": 1, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
         Ok(from_status(&self.admin(command).await?))
     }
 
-    /// That somebody answers, when the account may not ask more.
+    /// Runs `ping`, which needs no privileges.
     ///
     /// # Errors
-    /// Why nobody did.
+    /// The error of the command.
     pub async fn ping(&self) -> Result<(), Fault> {
         self.admin(doc! { "ping": 1 }).await.map(drop)
     }

@@ -15,10 +15,10 @@ pub struct TapeRow {
 }
 
 impl Gateway {
-    /// All tapes that have a code.
+    /// Reads all tapes that have a code.
     ///
     /// # Errors
-    /// Why the server did not answer.
+    /// The error of the command.
     pub async fn tapes(&self) -> Result<Vec<TapeRow>, Fault> {
         let mut rows = Vec::new();
         let find = doc! { "find": "tapes", "projection": { "_id": 0, "code": 1, "user": 1 } };

@@ -9,7 +9,7 @@ use silo_web::problem::Problem;
 use crate::access::Access;
 use crate::state::State;
 
-/// How the database is used since mongod started.
+/// Use of the database since mongod started.
 #[utoipa::path(get, path = "/api/db/access", tag = "database",
     responses((status = 200, body = Envelope<Access>), Malformed, Unavailable))]
 pub async fn get_access(state: Data<State>) -> Result<impl Responder, Problem> {

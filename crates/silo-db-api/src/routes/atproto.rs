@@ -9,7 +9,7 @@ use silo_web::problem::Problem;
 use crate::atproto::Atproto;
 use crate::state::State;
 
-/// How much of each synced collection carries an AT-protocol record key.
+/// Share of each synced collection that has an AT-protocol record key.
 #[utoipa::path(get, path = "/api/db/atproto", tag = "database",
     responses((status = 200, body = Envelope<Atproto>), Malformed, Unavailable))]
 pub async fn get_atproto(state: Data<State>) -> Result<impl Responder, Problem> {

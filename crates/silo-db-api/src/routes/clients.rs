@@ -9,7 +9,7 @@ use silo_web::problem::Problem;
 use crate::clients::Clients;
 use crate::state::State;
 
-/// Who is connected to mongod, and who should be.
+/// Clients connected to mongod, and expected clients.
 #[utoipa::path(get, path = "/api/db/clients", tag = "database",
     responses((status = 200, body = Envelope<Clients>), Malformed, Unavailable))]
 pub async fn list_clients(state: Data<State>) -> Result<impl Responder, Problem> {

@@ -17,7 +17,7 @@ use crate::state::State;
 /// The longest list.
 const MOST: usize = 500;
 
-/// How the list is wanted.
+/// Query parameters of the list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,7 +25,7 @@ pub struct ListParameters {
     /// The order: `documents`, `dataBytes` (default) or `name`.
     #[param(inline)]
     sort: Option<Sort>,
-    /// How many at most; the sums stay those of all.
+    /// Most collections in the list; sums still include all.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
 }

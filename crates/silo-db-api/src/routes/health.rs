@@ -14,17 +14,17 @@ use utoipa::ToSchema;
 use crate::server::{Condition, Server};
 use crate::state::State;
 
-/// How mongod is.
+/// State of mongod.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// Up, degraded or down.
     status: Condition,
-    /// What it said of itself; when it is down, what it said last.
+    /// State from the last successful measurement, also while the server is down.
     #[serde(flatten)]
     server: Server,
 }
 
-/// How mongod is: 200 when it answers, 503 when not, always with the body.
+/// State of mongod: 200 when it answers, 503 when not, always with the body.
 #[utoipa::path(get, path = "/api/db/health", tag = "database",
     responses((status = 200, body = Envelope<Health>), Malformed,
         (status = 503, body = Envelope<Health>, description = "mongod does not answer")))]
@@ -65,10 +65,10 @@ pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
     Ok(Answer::part(&reading, &health)?.with_status(code))
 }
 
-/// Whether mongod answers, for `/readyz`.
+/// Readiness check: mongod answers.
 ///
 /// # Errors
-/// Why it does not.
+/// The error of the last measurement.
 pub async fn check(state: State) -> Result<(), silo_web::snapshot::SourceError> {
     // Waits for the first look; what it found is asked below.
     drop(state.server.read().await);

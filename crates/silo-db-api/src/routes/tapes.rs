@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::state::State;
 use crate::tapes::TapeOwner;
 
-/// Whose tapes are wanted.
+/// Query parameters: codes of tapes.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

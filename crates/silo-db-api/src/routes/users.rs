@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::people::{People, Person};
 use crate::state::State;
 
-/// Whose handles are wanted.
+/// Query parameters: subs of users.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -31,14 +31,14 @@ pub struct Handles {
     handles: BTreeMap<String, Option<String>>,
 }
 
-/// How many users.
+/// Number of users.
 #[utoipa::path(get, path = "/api/db/users/count", tag = "database",
     responses((status = 200, body = Envelope<People>), Malformed, Unavailable))]
 pub async fn count_users(state: Data<State>) -> Result<impl Responder, Problem> {
     Ok(Answer::whole(&state.people.read().await?))
 }
 
-/// Whom a sub, an `@handle` or a user code means.
+/// User of a sub, an `@handle` or a user code.
 #[utoipa::path(get, path = "/api/db/users/{id}", tag = "database",
     params(("id" = String, Path, description = "a sub, an @handle or a user code, percent-encoded")),
     responses((status = 200, body = Envelope<Person>), UnknownId, OutOfRange, Malformed, Unavailable))]

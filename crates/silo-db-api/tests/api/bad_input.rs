@@ -1,4 +1,4 @@
-//! What is not understood is told, by problem+json, and is nobody's error.
+//! Bad requests get a problem document and are not logged as errors.
 
 use reqwest::Method;
 

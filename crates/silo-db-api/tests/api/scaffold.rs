@@ -1,4 +1,4 @@
-//! What every service does: entity tags, ages, request ids, metrics, one refresh for many requests, an orderly end.
+//! Behaviour shared by all services: entity tags, ages, request ids, metrics, one refresh for many requests, graceful shutdown.
 
 use std::time::Duration;
 

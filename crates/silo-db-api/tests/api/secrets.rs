@@ -1,4 +1,4 @@
-//! What must never leave the service, looked for in every answer and every log line.
+//! Secrets and personal data are in no answer and no log line.
 
 use silo_testkit::demo::Demo;
 

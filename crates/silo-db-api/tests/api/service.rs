@@ -37,7 +37,7 @@ pub(crate) async fn start_with(uri: &str, more: &[(&str, &str)]) -> Service {
     Service::start("silo-db-api", command).await
 }
 
-/// How often a service has sent a command to mongod, by its own count of the driver's events.
+/// Number of commands of a name that a service has sent to mongod, from the driver's command events.
 pub(crate) async fn commands(service: &Service, name: &str) -> u64 {
     let metrics = service.get("/metrics").await.text;
     let line = format!("silo_mongo_commands_total{{command=\"{name}\"}} ");

@@ -15,16 +15,16 @@ use crate::probe::Probe;
 use crate::services::{PastFailure, Reason, ServiceView, StepsMs, Uptimes};
 use crate::standing::Status;
 
-/// How many failures are told of each service.
+/// Most recent failures kept per service.
 const FAILURES: usize = 5;
 /// A service whose last check before a restart is no older than this, or two intervals, still stands as it did then.
 const REMEMBERED_MINUTES: u32 = 15;
 
-/// What is known of it.
+/// State of one service.
 pub(super) struct Entry {
     pub(super) probe: Probe,
     pub(super) view: ServiceView,
-    /// How it stood when the last process ended, until this one knows.
+    /// Last status of the previous process, until the first check of this one.
     before: Option<(Status, Timestamp)>,
     pub(super) failed_before: bool,
     pub(super) facts: Option<(Facts, Timestamp)>,
@@ -76,7 +76,7 @@ impl Entry {
         }
     }
 
-    /// How it stands, or stood when the last process ended.
+    /// Current status, or the last one of the previous process.
     pub(super) fn standing(&self) -> Status {
         self.before.map_or(self.view.status, |(status, _)| status)
     }
@@ -183,7 +183,7 @@ pub(super) fn uptimes(history: &History, probe: &Probe, now: Timestamp) -> Uptim
     })
 }
 
-/// How many minutes the checks of a service are apart, and one at the least.
+/// Interval between checks in minutes, at least one.
 fn apart(probe: &Probe) -> u32 {
     u32::try_from(probe.interval.as_secs().div_ceil(60)).unwrap_or(60)
 }

@@ -1,4 +1,4 @@
-//! Whether this machine is connected at all: when it is not, nothing is known of anybody.
+//! Check of this machine's own connectivity: while it is offline, the status of every service is unknown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::network::CONNECT;
 
-/// How long a finding is believed.
+/// Lifetime of a cached result.
 const BELIEVED: Duration = Duration::from_secs(4);
 
 /// Addresses of which at least one takes connections when this machine is connected. None: it always is.
@@ -31,7 +31,7 @@ impl Connectivity {
         }
     }
 
-    /// Whether this machine is connected; asked once for all who want to know within four seconds.
+    /// `true` if this machine is online. The result is cached for four seconds.
     pub async fn is_there(&self) -> bool {
         if self.addresses.is_empty() {
             return true;

@@ -25,7 +25,7 @@ use crate::probe::Expect;
 
 /// The most of a body that is read, in bytes.
 pub const LARGEST_BODY: usize = 1024 * 1024;
-/// How many redirects are followed.
+/// Most redirects that are followed.
 const REDIRECTS: usize = 3;
 
 /// Asks services.
@@ -34,20 +34,20 @@ pub struct Fetcher {
     tls: SslConnector,
 }
 
-/// What came of asking.
+/// Result of a request.
 #[derive(Debug)]
 pub struct Fetched {
     /// The answer, or why there is none.
     pub answer: Result<Reply, Failure>,
-    /// How long it took, from looking up the name to the end of the body.
+    /// Total duration, from name resolution to the end of the body.
     pub took: Duration,
-    /// How long each step took, redirects together.
+    /// Duration of each step, summed over redirects.
     pub steps: Steps,
     /// Days until the certificate expires; negative when it has; `None` without TLS or when none was shown.
     pub certificate_days: Option<i64>,
 }
 
-/// How long each step took; `None` when it was not reached.
+/// Duration of each step; `None` if it was not reached.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steps {
     /// Looking up the name.
@@ -71,7 +71,7 @@ pub struct Reply {
     pub body: Option<Bytes>,
 }
 
-/// What one connection came to.
+/// Result of one connection.
 enum Hop {
     Reply(Reply),
     Redirect(String),
@@ -157,7 +157,7 @@ impl Fetcher {
     }
 }
 
-/// How far one question has come.
+/// State of a request across redirects: deadline, durations and certificate expiry.
 struct Course {
     deadline: Instant,
     steps: Steps,
@@ -234,7 +234,7 @@ async fn read(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
     Ok(Some(read.into()))
 }
 
-/// What an error of HTTP is.
+/// Maps an error of hyper to a failure.
 fn broken(error: &hyper_1::Error) -> Failure {
     if error.is_parse() {
         return Failure::Body("its answer is not HTTP".into());

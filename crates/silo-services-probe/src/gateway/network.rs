@@ -11,9 +11,9 @@ use url::{Host, Url};
 
 use crate::failure::{Failure, Phase, RedirectFault};
 
-/// How long connecting may take, all addresses of a name together.
+/// Time limit for connecting, for all addresses of a name together.
 pub(crate) const CONNECT: Duration = Duration::from_secs(1);
-/// How many addresses of one name are tried.
+/// Most addresses of one name that are tried.
 const TRIED: usize = 4;
 
 /// The addresses behind a URL.
@@ -57,7 +57,7 @@ pub(super) async fn connect(
     }
 }
 
-/// What an error of a socket is.
+/// Maps a socket error to a failure.
 pub(super) fn failure_of(error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::ConnectionRefused => Failure::Refused,
@@ -70,7 +70,7 @@ pub(super) fn failure_of(error: &Error) -> Failure {
     }
 }
 
-/// Whether the addresses of a URL are public or private.
+/// Reachability of a URL's addresses: public or private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// To the internet.
@@ -119,8 +119,7 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// Whether an address is inside a private network or means this machine: what a redirect must not lead to (RFC 6890, without what
-/// is set aside for documentation).
+/// `true` for an address in a private network or of this machine, which a redirect must not lead to (RFC 6890, without the documentation ranges).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_private_v4(v4),

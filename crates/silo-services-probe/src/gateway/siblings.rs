@@ -5,10 +5,10 @@ use silo_web::answer::Envelope;
 use silo_web::sibling::Sibling;
 use silo_web::snapshot::SourceError;
 
-/// One question.
+/// Sends one request to another service.
 ///
 /// # Errors
-/// Why there is no answer; a path that a sibling does not have is one.
+/// The error of the request; a 404 is an error too.
 pub async fn ask<T: DeserializeOwned>(
     sibling: &Sibling,
     path: &str,

@@ -13,13 +13,13 @@ use tokio_openssl::SslStream;
 use super::network::failure_of;
 use crate::failure::{Failure, Phase, TlsFault};
 
-/// What TLS came to: the connection or why there is none, and the days until the certificate expires as far as one was shown.
+/// Result of the TLS handshake: the connection or the failure, and the days until the certificate expires if one was received.
 pub(super) struct Secured {
     pub(super) stream: Result<SslStream<TcpStream>, Failure>,
     pub(super) certificate_days: Option<i64>,
 }
 
-/// What is seen of the certificates while they are verified.
+/// Certificate details recorded during verification.
 #[derive(Default)]
 struct Seen {
     days: Option<i64>,

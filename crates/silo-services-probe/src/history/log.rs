@@ -11,7 +11,7 @@ use super::record::Record;
 
 /// The file's name.
 const FILE: &str = "history.log";
-/// It is replaced when it has grown by this and to twice of what it was.
+/// Growth after which the file is compacted, if it has also doubled in size.
 const SLACK: u64 = 1024 * 1024;
 
 /// The file, open for appending.
@@ -20,7 +20,7 @@ pub struct Log {
     folder: PathBuf,
     file: File,
     length: u64,
-    /// Its length when it was last as short as it can be.
+    /// File size after the last compaction.
     shortest: u64,
     lock: Option<File>,
 }

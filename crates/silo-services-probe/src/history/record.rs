@@ -23,7 +23,7 @@ pub enum Record {
         name: String,
         /// The minute since 1970.
         at: u32,
-        /// What they came to.
+        /// Counted results.
         tally: Tally,
     },
     /// Checks of an hour.
@@ -32,7 +32,7 @@ pub enum Record {
         name: String,
         /// The hour since 1970.
         at: u32,
-        /// What they came to.
+        /// Counted results.
         tally: Tally,
     },
     /// A change of state.

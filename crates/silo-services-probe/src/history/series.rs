@@ -1,4 +1,4 @@
-//! What is known of one service over time, and what is told of it: uptime over a period, points of a line.
+//! Time series of one service, and its views: uptime over a period, points of a chart.
 
 use std::collections::VecDeque;
 
@@ -14,23 +14,23 @@ use crate::standing::Status;
 pub const MINUTE: i64 = 60;
 /// Seconds of an hour.
 pub const HOUR: i64 = 3600;
-/// How many hours are kept by the minute.
+/// Hours for which minutes are kept.
 const HOURS_OF_MINUTES: u32 = 48;
-/// How many minutes with checks are kept, and how many hours. The oldest go by number and not by age: a clock that is wrong for a while
-/// must not make anybody forget.
+/// Most minutes with checks, and most hours, that are kept. The oldest are removed by count and not by age, so that a clock that is wrong for a while
+/// removes nothing.
 const MINUTES: usize = 49 * 60;
 const HOURS: usize = 90 * 24 + 1;
 
-/// What checks came to, counted.
+/// Number of checks by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that were answered well.
+    /// Checks with a good answer.
     pub up: u16,
-    /// Those that were answered, with something in doubt.
+    /// Checks with an answer and warnings.
     pub degraded: u16,
-    /// Those that failed for the first time in a row.
+    /// First failures in a row.
     pub failed: u16,
-    /// Those that failed again.
+    /// Further failures in a row.
     pub down: u16,
     /// The milliseconds of all that were answered.
     pub answered_ms: u32,
@@ -111,7 +111,7 @@ pub enum Range {
 }
 
 impl Range {
-    /// How many minutes a point covers, and how many points there are.
+    /// Minutes per point, and number of points.
     fn shape(self) -> (u32, u32) {
         match self {
             Self::Hour => (1, 60),
@@ -123,14 +123,14 @@ impl Range {
         }
     }
 
-    /// How many seconds a point covers.
+    /// Seconds per point.
     #[must_use]
     pub fn step_seconds(self) -> u32 {
         self.shape().0 * 60
     }
 }
 
-/// What is told of a part of a period.
+/// Point of a chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Point {
@@ -139,24 +139,24 @@ pub struct Point {
     pub at: Timestamp,
     /// The worst it was; unknown when nobody checked.
     pub status: Status,
-    /// How long answers took in the mean, in milliseconds; `null` when there was none.
+    /// Mean response time in milliseconds; `null` without answers.
     pub response_ms: Option<u32>,
-    /// How many checks there were.
+    /// Number of checks.
     pub checks: u32,
-    /// How many of them failed.
+    /// Number of failed checks.
     pub failures: u32,
 }
 
-/// How much of a period a service answered.
+/// Uptime of a service over a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Uptime {
     /// Checks that were answered, of all there were, in percent; rounded down, so that it is 100 only when every one was. `null` when there was
     /// none.
     pub percent: Option<f64>,
-    /// How much of the period is known, in percent: the rest counts neither way.
+    /// Share of the period covered by checks, in percent; the rest counts neither as up nor as down.
     pub known_percent: f64,
-    /// How many checks that is.
+    /// Number of checks.
     pub checks: u64,
 }
 
@@ -290,8 +290,8 @@ impl Series {
     }
 }
 
-/// How much of a period minutes with checks cover, in percent. What lies between two checks is known when they are no further from one
-/// another than twice what they should be.
+/// Share of a period covered by minutes with checks, in percent. The time between two checks counts as covered if the gap is at most twice the
+/// expected interval.
 fn covered(minutes: &[u32], period: u32, apart: u32) -> f64 {
     let gaps = minutes.windows(2).map(|pair| pair[1] - pair[0]);
     let known: u32 = gaps.map(|gap| if gap <= 2 * apart { gap } else { 1 }).sum();

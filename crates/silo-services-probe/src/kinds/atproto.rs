@@ -13,10 +13,10 @@ pub(super) const PATH: &str = "/xrpc/_health";
 /// The list of accounts, page by page (`com.atproto.sync.listRepos` of the AT protocol's lexicon).
 pub(crate) const ACCOUNTS: &str = "/xrpc/com.atproto.sync.listRepos";
 
-/// What the server says of itself.
+/// Facts that the server reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Atproto {
-    /// Its version.
+    /// Version of the server.
     pub version: Option<String>,
 }
 

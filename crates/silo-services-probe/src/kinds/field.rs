@@ -53,7 +53,7 @@ pub(super) fn list(value: &Value) -> Option<&[Value]> {
     Some(&list[..list.len().min(MOST)])
 }
 
-/// How many elements a list has.
+/// Length of a list.
 pub(super) fn length(value: &Value) -> Option<u64> {
     Some(silo_core::units::count_from_usize(value.as_array()?.len()))
 }

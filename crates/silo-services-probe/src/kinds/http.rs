@@ -11,7 +11,7 @@ use crate::probe::Expect;
 /// The URL itself is asked.
 pub(super) const PATH: &str = "";
 
-/// What is known of it.
+/// Facts of a plain HTTP service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Http {
     /// The status of its last good answer.

@@ -10,14 +10,14 @@ use super::nothing_known;
 use crate::failure::Failure;
 
 pub(super) const PATH: &str = "/lith/stats";
-/// How many functions are named.
+/// Most functions in the list.
 const NAMED: usize = 5;
 
-/// What the site says of itself, since it last started.
+/// Facts that the site reports, since its last start.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lith {
-    /// How long it has run, in seconds.
+    /// Uptime in seconds.
     pub uptime_seconds: Option<u64>,
     /// Functions it has loaded.
     pub functions: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Lith {
 /// A function of the site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Function {
-    /// Its name.
+    /// Name of the function.
     pub name: String,
     /// Calls.
     pub calls: Option<u64>,

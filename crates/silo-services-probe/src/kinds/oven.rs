@@ -11,13 +11,13 @@ use crate::failure::Failure;
 
 pub(super) const PATH: &str = "/status";
 
-/// What oven says of itself. A tape's address holds its owner's id, so it is not taken.
+/// Facts that oven reports. A tape's address contains its owner's id, so it is not read.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Oven {
     /// The version that runs, or a commit.
     pub version: Option<String>,
-    /// How long it has run, in seconds.
+    /// Uptime in seconds.
     pub uptime_seconds: Option<u64>,
     /// Tapes that wait.
     pub queued: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Oven {
 pub struct ActiveBake {
     /// The tape's code.
     pub code: Option<String>,
-    /// How far it is: `downloading`, `extracting`, `processing`, `uploading`...
+    /// Stage of the job: `downloading`, `extracting`, `processing`, `uploading`...
     pub status: Option<String>,
     /// When it began.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -50,12 +50,12 @@ pub struct ActiveBake {
 pub struct RecentBake {
     /// The tape's code.
     pub code: Option<String>,
-    /// Whether there is a video.
+    /// `true` if a video was made.
     pub success: Option<bool>,
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub completed_at: Option<Timestamp>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: Option<u64>,
 }
 

@@ -11,11 +11,11 @@ use crate::failure::Failure;
 
 pub(super) const PATH: &str = "/status";
 
-/// What the session server says of itself.
+/// Facts that the session server reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// How long it has run, in seconds.
+    /// Uptime in seconds.
     pub uptime_seconds: Option<u64>,
     /// Web sockets, those of dashboards among them.
     pub websockets: Option<u64>,

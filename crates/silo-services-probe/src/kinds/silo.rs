@@ -13,12 +13,12 @@ use crate::probe::Expect;
 
 pub(super) const PATH: &str = "/readyz";
 
-/// What the service says of itself.
+/// Facts that the service reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Silo {
-    /// Whether all it needs answers.
+    /// `true` if all its sources answer.
     pub ready: bool,
-    /// What of it does not, by name.
+    /// Names of the sources that do not answer.
     pub missing: Vec<String>,
 }
 

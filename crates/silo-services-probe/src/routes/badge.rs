@@ -13,10 +13,10 @@ use crate::badge::badge;
 use crate::standing::Status;
 use crate::state::State;
 
-/// How long a badge may be kept, in seconds.
+/// Cache lifetime of a badge, in seconds.
 const KEPT: u32 = 30;
 
-/// How a service stands, as a small picture for a README. A state that nobody has looked at for too long is unknown.
+/// Status badge of a service as SVG, for a README. A status that is too old is shown as unknown.
 #[utoipa::path(get, path = "/api/services/{name}/badge.svg", tag = "services",
     params(("name" = String, Path, description = "the service's name in the settings")),
     responses((status = 200, body = String, content_type = "image/svg+xml"), Malformed, UnknownId, OutOfRange))]

@@ -32,7 +32,7 @@ pub struct ServiceHistory {
     name: String,
     /// The period.
     range: Range,
-    /// How many seconds a point covers.
+    /// Seconds per point.
     step_seconds: u32,
     /// The points, the oldest first; the last covers now.
     points: Vec<Point>,

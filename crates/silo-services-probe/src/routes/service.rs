@@ -47,7 +47,7 @@ pub async fn get_service(
     Answer::part(&reading.noting(errors), &detail)
 }
 
-/// What takes longer to find out, and why it is not known.
+/// Slow facts of the AT-protocol network, and their errors.
 fn of_network(network: &Network) -> (Option<Accounts>, Option<Sync>, Vec<SourceError>) {
     let (accounts, mut errors) = taken(network.accounts.peek());
     let (sync, more) = taken(network.sync.peek());
@@ -62,7 +62,7 @@ fn taken<T: Clone>(reading: Result<Reading<T>, SourceError>) -> (Option<T>, Vec<
     }
 }
 
-/// That there is no service of this name.
+/// 404: there is no service of this name.
 pub(super) fn unknown() -> Problem {
     let detail = "no service of this name is probed; /api/services lists those that are";
     Problem::with_code(Kind::NotFound, "unknown_service", detail)

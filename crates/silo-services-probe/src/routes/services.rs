@@ -9,7 +9,7 @@ use silo_web::problem::Problem;
 use crate::services::Services;
 use crate::state::State;
 
-/// How all services stand, in the order of the settings.
+/// Status of all services, in the order of the settings.
 #[utoipa::path(get, path = "/api/services", tag = "services",
     responses((status = 200, body = Envelope<Services>), Malformed, Unavailable))]
 pub async fn list_services(state: Data<State>) -> Result<impl Responder, Problem> {

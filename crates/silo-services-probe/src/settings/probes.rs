@@ -14,7 +14,7 @@ use crate::probe::{Expect, Kind, Probe};
 const INTERVALS: RangeInclusive<u64> = 5..=3600;
 /// The longest time a check may take, and the shortest that makes sense, in milliseconds.
 const TIMEOUTS: RangeInclusive<u64> = 100..=3000;
-/// How many probes there may be.
+/// Most probes.
 const MOST: usize = 100;
 /// The longest name.
 const LONGEST_NAME: usize = 40;

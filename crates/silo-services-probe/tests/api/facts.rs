@@ -1,4 +1,4 @@
-//! What each kind knows of its service, and what is never taken.
+//! Facts of each kind, and fields that are never read.
 
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use silo_testkit::certificates::Authority;
 
 use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, named, nobody};
 
-/// What goes wrong.
+/// Injected fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Refused,
@@ -30,7 +30,7 @@ use Fault::{
 /// The state, the reason, and between how many milliseconds and how many a check takes. A busy machine adds to them.
 type Expected = (Fault, &'static str, &'static str, (u64, u64));
 
-/// What holds for all kinds.
+/// Expectations for all kinds.
 const COMMON: [Expected; 8] = [
     (Refused, "down", "refused", (0, 1000)),
     (Hang, "down", "timed_out_answering", (3000, 3900)),

@@ -1,4 +1,4 @@
-//! What a test stands on: the service, told by a `silo.toml` what to probe.
+//! Test fixture: the service with a `silo.toml` of probes.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,10 +9,10 @@ pub(crate) use silo_testkit::service::{Reply, Service};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// How long a change may take to be seen: two intervals and what a busy machine adds.
+/// Time limit for a change to become visible: two intervals, and a margin for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// What the service is to probe, and where it keeps what it finds.
+/// Probes and folder of the service under test.
 pub(crate) struct Stage {
     toml: String,
     pub(crate) folder: TempDir,

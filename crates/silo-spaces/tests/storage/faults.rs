@@ -1,4 +1,4 @@
-//! What breaks on the way is repeated, named, and never taken for an empty bucket.
+//! Temporary errors are retried, every error is named, and none is taken for an empty bucket.
 
 use std::time::{Duration, Instant};
 

@@ -28,10 +28,10 @@ use crate::stack::DATABASE;
 /// Number of runs; the median is reported.
 const TIMES: usize = 3;
 const BUCKET: &str = "backups";
-/// How much is in one document of the large set.
+/// Size of one document of the large set, in bytes.
 const LARGE_DOCUMENT: usize = 4096;
 
-/// What something cost.
+/// Cost of one run.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     wall: Duration,

@@ -1,4 +1,4 @@
-//! How small and how quick silo-db-api is.
+//! Memory, start time and request rate of silo-db-api.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use super::{mib, resident, row};
 use crate::stack::{Plan, Stack};
 
 const SERVICE: &str = "silo-db-api";
-/// How often start and refresh are measured.
+/// Number of starts and refreshes measured.
 const STARTS: usize = 10;
-/// How many mixed requests before memory is read again.
+/// Number of mixed requests before memory is read again.
 const MIXED: usize = 2_000;
-/// What they ask.
+/// Paths of the mixed requests.
 const PATHS: [&str; 10] = [
     "/api/db/health",
     "/api/db/collections",

@@ -1,5 +1,4 @@
-//! How small silo-services-probe is with twenty probes, also when it remembers a day or ninety of them, and what a round of checks
-//! costs.
+//! Memory of silo-services-probe with twenty probes, with a history of a day and of ninety, and CPU time per round of checks.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -19,12 +18,12 @@ use tokio::process::Command;
 use super::{mib, resident, row, spent};
 use crate::build::build;
 
-/// How many services are probed, and how often.
+/// Number of probes, and their interval.
 const PROBES: usize = 20;
 const EVERY: Duration = Duration::from_secs(5);
-/// How many rounds are measured.
+/// Number of rounds measured.
 const ROUNDS: u32 = 12;
-/// How many answers are timed, and how far apart they are asked for: 20 a second.
+/// Number of timed requests, and the interval between them: 20 a second.
 const ASKED: usize = 400;
 const APART: Duration = Duration::from_millis(50);
 
@@ -62,7 +61,7 @@ pub(super) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// What twenty probes every 30 s leave of so many days, as the service itself would have written it.
+/// Writes a history of so many days with twenty probes every 30 s, in the service's own format.
 fn remember(folder: &Path, days: u32) -> Result<()> {
     let kept = folder.join("kept");
     std::fs::create_dir_all(&kept)?;
@@ -153,7 +152,7 @@ async fn all_checked(service: &Service) -> Result<()> {
     up.await.context("not all services are up")
 }
 
-/// What a round of checks costs the processor; nobody asks meanwhile.
+/// Measures CPU time per round of checks, without other requests.
 async fn rounds(id: u32) -> Result<()> {
     say::step(&format!(
         "{ROUNDS} rounds of {PROBES} checks, {} s",

@@ -1,4 +1,4 @@
-//! How quickly silo-storage-api scans a large bucket, and what that costs, beside `rclone size --fast-list` on the same listing.
+//! Speed and cost of scanning a large bucket with silo-storage-api, compared with `rclone size --fast-list` on the same listing.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,16 +15,16 @@ use tokio::process::Command;
 use super::{mib, row, spent};
 use crate::build::build;
 
-/// How long a page of the slow storage takes.
+/// Delay of a page of the slow storage.
 const LATENCY: Duration = Duration::from_millis(100);
-/// How many users the keys belong to: memory must grow with these and not with keys.
+/// Number of users that own the keys: memory must grow with users and not with keys.
 const USERS: u64 = 5_000;
-/// How many answers are timed while a scan runs.
+/// Number of timed requests during a scan.
 const ASKED: usize = 300;
-/// How long one run may take.
+/// Time limit of one run.
 const WITHIN: Duration = Duration::from_secs(900);
 
-/// What a run cost.
+/// Cost of one run.
 struct Cost {
     wall: Duration,
     cpu: Duration,
@@ -262,7 +262,7 @@ async fn rclone(listing: Listing) -> Result<Cost> {
     })
 }
 
-/// How quickly it answers from the roll-up while it makes the next one.
+/// Measures response times while a scan is running.
 async fn answers(program: &std::path::Path, listing: Listing) -> Result<()> {
     let scanning = start(
         program,

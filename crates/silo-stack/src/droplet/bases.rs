@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::engine::{Engine, command};
 
-/// What all are made from.
+/// Base image of all others.
 const DEBIAN: &str = "silo-local/debian:bookworm";
 /// The label of an image that holds something of this workspace.
 const OWN: &str = "silo.made-of";
@@ -124,7 +124,7 @@ async fn debian(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// What an image is made from besides Debian's packages.
+/// Build context of an image: the files it needs besides Debian's packages.
 async fn context(name: &str) -> Result<TempDir> {
     let folder = TempDir::with_prefix("silo-image-")?;
     let put = |from: PathBuf, as_name: &str| {

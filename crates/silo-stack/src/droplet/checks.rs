@@ -1,4 +1,4 @@
-//! What has to hold of the whole, looked at from outside. They run one after the other on one project, and leave it as they found it.
+//! Checks of the whole system from outside. They run one after the other on one Compose project, and leave it as they found it.
 
 mod access;
 mod browsing;

@@ -18,7 +18,7 @@ use super::engine::Engine;
 
 /// The name of the site; a browser and a resolver know that it is this machine.
 pub(super) const SITE: &str = "silo.localhost";
-/// Who may sign in to the demo, and the password.
+/// User and password of the demo.
 pub(super) const SIGN_IN: (&str, &str) = ("demo", "demo-demo");
 /// Silo's own processes.
 pub(super) const SERVICES: [&str; 4] = [
@@ -42,7 +42,7 @@ pub(super) const ALL: [&str; 11] = [
     "demo-services",
 ];
 
-/// It.
+/// Compose project under test.
 pub(super) struct Droplet<'a> {
     pub(super) engine: &'a Engine,
     pub(super) https: u16,
@@ -50,11 +50,11 @@ pub(super) struct Droplet<'a> {
     pub(super) mongo: u16,
     environment: BTreeMap<&'static str, String>,
     project: String,
-    /// Where its `docker-compose.yml` is.
+    /// Folder of its `docker-compose.yml`.
     place: PathBuf,
-    /// What is read from containers.
+    /// Folder for files copied from containers.
     pub(super) folder: TempDir,
-    /// Where pictures are kept, when they are.
+    /// Folder of screenshots, if they are kept.
     pub(super) pictures: Option<String>,
 }
 
@@ -102,12 +102,12 @@ impl<'a> Droplet<'a> {
         })
     }
 
-    /// Where its `docker-compose.yml` is.
+    /// Folder of its `docker-compose.yml`.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
 
-    /// What Compose is told, as lines of a `.env`.
+    /// Settings of the Compose project, as lines of a `.env`.
     pub(super) fn settings(&self) -> String {
         let lines = self.environment.iter();
         lines
@@ -218,7 +218,7 @@ impl<'a> Droplet<'a> {
         ))
     }
 
-    /// What a service has logged, of all its lives.
+    /// Logs of a service, from all its containers.
     pub(super) async fn log(&self, service: &str) -> Result<String> {
         let mut command = self.command();
         let output = command
@@ -254,7 +254,7 @@ impl<'a> Droplet<'a> {
         client.request(method, format!("https://{SITE}:{}{path}", self.https))
     }
 
-    /// What the site says at a path to whoever has signed in.
+    /// JSON answer of the site, requested by a signed-in user.
     pub(super) async fn get(&self, client: &Client, path: &str) -> Result<Value> {
         let (user, password) = SIGN_IN;
         let answer = self
@@ -270,7 +270,7 @@ impl<'a> Droplet<'a> {
         serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))
     }
 
-    /// What one of the demo's accounts connects with, from outside.
+    /// Client options of one of the demo's accounts, to connect from outside.
     pub(super) async fn mongo_options(&self, account: &str) -> Result<ClientOptions> {
         let file = workspace().join("ops/demo/secrets").join(account);
         let text = std::fs::read_to_string(&file)?;

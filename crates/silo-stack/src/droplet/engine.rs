@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 /// Builds by the engine itself, which needs no plugin that may not be there.
 pub(super) const CLASSIC: [(&str, &str); 2] =
     [("COMPOSE_DOCKER_CLI_BUILD", "0"), ("DOCKER_BUILDKIT", "0")];
-/// How long an engine may take to come up.
+/// Time limit for a Docker engine to start.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// An engine that answers.
@@ -106,12 +106,12 @@ impl Engine {
         &self.compose
     }
 
-    /// Whether it runs only for us, so that what it makes of this machine's firewall is ours.
+    /// `true` if this run started the engine, so that its firewall rules are ours.
     pub(super) fn is_own(&self) -> bool {
         self.own.is_some()
     }
 
-    /// Whether an image is there.
+    /// `true` if an image exists.
     pub(super) async fn has(&self, image: &str) -> bool {
         succeeds(&["docker", "image", "inspect", image]).await
     }

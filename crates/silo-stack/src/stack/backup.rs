@@ -13,7 +13,7 @@ use super::{DATABASE, Stack};
 
 /// The bucket; not one of those that are measured.
 const BUCKET: &str = "silo-backups";
-/// How long the first backup may take.
+/// Time limit for the first backup.
 const FIRST_WITHIN: Duration = Duration::from_secs(120);
 
 impl Stack {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use silo_testkit::process::{LineSink, Process};
 use tokio::process::Command;
 
-/// How long a part may take to end; services give themselves 8 s.
+/// Time limit for a process to end; services allow themselves 8 s.
 const DOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A process that can be started again.

@@ -8,7 +8,7 @@ use silo_spaces::page::Page;
 use crate::rollup::Unfinished;
 use crate::scan::List;
 
-/// How many pieces a bucket is cut into before anything is listed, when it shows where.
+/// Ranges that a bucket is split into before listing, when its folders show where.
 const PIECES: usize = 16;
 /// Unfinished uploads whose bytes are asked for, each by a request of its own.
 const ASKED: usize = 50;
@@ -16,7 +16,7 @@ const ASKED: usize = 50;
 /// A bucket and the way to it.
 #[derive(Clone)]
 pub struct Bucket {
-    /// Its name.
+    /// Name of the bucket.
     pub name: String,
     /// The client of its endpoint.
     pub spaces: Spaces,
@@ -39,7 +39,7 @@ impl List for Bucket {
     }
 }
 
-/// Where to cut a bucket that has these folders, and more when `truncated`.
+/// Keys at which to split a bucket with these folders; `truncated` if it has more of them.
 fn cuts(prefixes: &[String], truncated: bool) -> Vec<String> {
     let Some(last) = prefixes.last() else {
         return Vec::new();
@@ -59,10 +59,10 @@ fn cuts(prefixes: &[String], truncated: bool) -> Vec<String> {
 }
 
 impl Bucket {
-    /// Uploads that nobody finished.
+    /// Lists unfinished multipart uploads.
     ///
     /// # Errors
-    /// Why they are not known; [`Kind::NotSupported`] where the storage cannot tell.
+    /// The error of the request; [`Kind::NotSupported`] if the storage cannot list them.
     pub async fn unfinished(&self) -> Result<Unfinished, Fault> {
         let uploads = self.spaces.unfinished(&self.name).await?;
         let mut bytes = (uploads.len() <= ASKED).then_some(0);

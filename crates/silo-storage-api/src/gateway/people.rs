@@ -1,4 +1,4 @@
-//! Who people are: asked of silo-db-api, and remembered for a while.
+//! Handles of users, requested from silo-db-api and cached.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use crate::scan::TapeOwners;
 
 /// The name of the sibling, in errors.
 const SOURCE: &str = "silo-db-api";
-/// How long an answer may take; a handler has 4 s.
+/// Time limit for an answer of silo-db-api; a handler has 4 s.
 const ANSWER: Duration = Duration::from_millis(2500);
-/// How long a handle is believed.
+/// Lifetime of a cached handle.
 const KEPT: Duration = Duration::from_secs(300);
-/// How many handles are remembered; when there are more, all are forgotten.
+/// Most cached handles; the cache is cleared when it is full.
 const REMEMBERED: usize = 10_000;
-/// How many ids one question may have.
+/// Most ids in one request.
 const AT_ONCE: usize = 400;
 
 /// One person.
@@ -72,10 +72,10 @@ impl People {
         })
     }
 
-    /// Whom a sub, `@handle` or user code means; `None` when it is nobody.
+    /// Finds the user of a sub, `@handle` or user code; `None` if there is no such user.
     ///
     /// # Errors
-    /// Why nobody knows.
+    /// The error of the request to silo-db-api.
     pub async fn find(&self, id: &str) -> Result<Option<Person>, SourceError> {
         let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
         let found: Option<Person> = self.db_api.ask(&format!("/api/db/users/{id}")).await?;

@@ -2,9 +2,9 @@
 
 /// The longest part of a key that is weighed, in characters. More would not fit a double.
 const DIGITS: usize = 8;
-/// How many characters of a key are looked at by their place; later ones count as this one.
+/// Positions of a key that are modelled separately; later positions count as the last one.
 const PLACES: usize = 96;
-/// Where one letter of these is seen, the others are expected.
+/// Character classes: where one character of a class occurs, the others are expected too.
 const CLASSES: [&str; 4] = [
     "0123456789",
     "abcdef",
@@ -46,7 +46,7 @@ impl Alphabet {
         self.places.get(place.min(last)).map_or(&[], Vec::as_slice)
     }
 
-    /// Where a key lies between the empty one (0) and the last (1), when only what comes from a place on counts.
+    /// Position of a key between the empty key (0) and the last one (1), considering only the characters from `place` on.
     fn weigh(&self, place: usize, text: &str) -> f64 {
         let mut scale = 1.0;
         let mut weight = 0.0;
@@ -59,7 +59,7 @@ impl Alphabet {
         weight.min(1.0)
     }
 
-    /// How much of the way from `start` to `until` lies behind `after`, from 0 to 1; `None` where that cannot be told.
+    /// Share of the way from `start` to `until` that lies before `after`, from 0 to 1; `None` if it cannot be estimated.
     pub(super) fn progress(&self, start: &str, after: &str, until: &str) -> Option<f64> {
         let frame = Frame::of(self, start, Some(until));
         let (from, at, to) = (frame.weigh(start), frame.weigh(after), frame.weigh(until));
@@ -112,7 +112,7 @@ impl Alphabet {
     }
 }
 
-/// What two keys share at their beginning says nothing about what lies between them; only the rest is weighed.
+/// Common prefix of two keys; only the remainder is weighed.
 struct Frame<'a> {
     alphabet: &'a Alphabet,
     bytes: usize,

@@ -9,7 +9,7 @@ use silo_web::problem::Problem;
 use crate::state::State;
 use crate::storage::Storage;
 
-/// What each bucket holds.
+/// Objects and bytes of each bucket.
 #[utoipa::path(get, path = "/api/storage/buckets", tag = "storage",
     responses((status = 200, body = Envelope<Storage>), Malformed, Unavailable))]
 pub async fn list_buckets(state: Data<State>) -> Result<impl Responder, Problem> {

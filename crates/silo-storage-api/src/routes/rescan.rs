@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::state::State;
 
-/// That a scan begins.
+/// Confirmation that a scan starts.
 #[derive(Serialize, ToSchema)]
 pub struct Rescan {
     /// Always `scanning`; `/api/storage/usage` tells how far it is.

@@ -16,12 +16,12 @@ use crate::state::State;
 const MOST: usize = 500;
 const USUAL: usize = 20;
 
-/// How many are wanted.
+/// Query parameters of the list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TopParameters {
-    /// How many at most; 20 when not given.
+    /// Most users in the list; default 20.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
 }
@@ -29,7 +29,7 @@ pub struct TopParameters {
 /// The users with the most bytes.
 #[derive(Serialize, ToSchema)]
 pub struct TopUsers {
-    /// How many users own something.
+    /// Number of users with objects.
     of: u64,
     /// The first of them.
     users: Vec<TopUser>,
@@ -44,7 +44,7 @@ pub struct TopUser {
     sub: String,
     /// The handle, without `@`; `null` when there is none or silo-db-api does not tell.
     handle: Option<String>,
-    /// How many objects.
+    /// Number of objects.
     objects: u64,
     /// Their bytes.
     bytes: u64,

@@ -14,17 +14,17 @@ use crate::progress::ScanState;
 use crate::state::State;
 use crate::storage::Usage;
 
-/// What all buckets hold, and how far the scan is.
+/// Totals of all buckets, and progress of the scan.
 #[derive(Serialize, ToSchema)]
 pub struct UsageNow {
-    /// What the last scan found; every number `null` before the first has ended.
+    /// Result of the last scan; every number is `null` before the first is complete.
     #[serde(flatten)]
     usage: Usage,
     /// The scan.
     scan: ScanState,
 }
 
-/// What all buckets hold, and how far the scan is: 200 also before the first scan has ended, so that it can be watched.
+/// Totals of all buckets, and progress of the scan: 200 also before the first scan is complete, so that clients can show the progress.
 #[utoipa::path(get, path = "/api/storage/usage", tag = "storage",
     responses((status = 200, body = Envelope<UsageNow>), Malformed))]
 pub async fn get_usage(state: Data<State>) -> Result<impl Responder, Problem> {

@@ -15,7 +15,7 @@ use crate::gateway::people::Person;
 use crate::state::State;
 use crate::storage::{KindSum, OwnerView, Storage, kind_sums};
 
-/// What a user keeps.
+/// Storage used by one user.
 #[derive(Serialize, ToSchema)]
 pub struct UserUsage {
     /// The sub.
@@ -24,9 +24,9 @@ pub struct UserUsage {
     handle: Option<String>,
     /// The user code; `null` when there is none or silo-db-api does not tell.
     code: Option<String>,
-    /// Whether AC has this user; `false` where objects outlived their user; `null` when silo-db-api does not tell.
+    /// `true` if AC has this user; `false` if only the objects remain; `null` if silo-db-api does not answer.
     known: Option<bool>,
-    /// How many objects.
+    /// Number of objects.
     objects: u64,
     /// Their bytes.
     bytes: u64,
@@ -34,7 +34,7 @@ pub struct UserUsage {
     share: Option<f64>,
     /// The place among users by bytes, from 1; `null` for a user without objects.
     rank: Option<u64>,
-    /// How many users own something.
+    /// Number of users with objects.
     of: u64,
     /// By bucket, where there is anything.
     buckets: Vec<BucketSum>,
@@ -49,7 +49,7 @@ pub struct UserUsage {
 pub struct BucketSum {
     /// The bucket.
     bucket: String,
-    /// How many objects.
+    /// Number of objects.
     objects: u64,
     /// Their bytes.
     bytes: u64,
@@ -60,13 +60,13 @@ pub struct BucketSum {
 pub struct LargeObject {
     /// The bucket it is in.
     bucket: String,
-    /// Its key.
+    /// Key of the object.
     key: String,
-    /// Its bytes.
+    /// Size in bytes.
     bytes: u64,
 }
 
-/// What a user keeps.
+/// Storage used by one user.
 #[utoipa::path(get, path = "/api/storage/user/{id}", tag = "storage",
     params(("id" = String, Path, description = "a sub, an @handle or a user code, percent-encoded")),
     responses((status = 200, body = Envelope<UserUsage>), UnknownId, OutOfRange, Malformed, Unavailable))]

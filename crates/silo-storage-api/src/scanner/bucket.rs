@@ -15,7 +15,7 @@ use crate::rollup::{Bucket, Failure, Found};
 use crate::scan::Scan;
 use crate::totals::Totals;
 
-/// How often a scan's standing is written down.
+/// Interval between checkpoints.
 const WRITTEN_EVERY: Duration = Duration::from_secs(3);
 
 impl Scanner {
@@ -96,7 +96,7 @@ impl Scanner {
         }
     }
 
-    /// What a listing alone does not tell.
+    /// Adds facts that a listing does not contain: owners of tapes, unfinished uploads.
     async fn complete(
         &self,
         way: &Way,

@@ -17,7 +17,7 @@ pub(super) enum Due {
 }
 
 impl Due {
-    /// Whether a bucket is among them.
+    /// `true` if the selection includes the bucket.
     pub(super) fn includes(&self, bucket: &str) -> bool {
         match self {
             Self::All => true,
@@ -45,7 +45,7 @@ impl Cadence {
         }
     }
 
-    /// What comes after a scan that ended at `now`: the pause, and the buckets to list then. `retry` are those that failed in a way that may pass.
+    /// Pause after a scan that ended at `now`, and the buckets to list then. `retry` are those whose error may be temporary.
     pub(super) fn after(
         &mut self,
         ended: &Due,

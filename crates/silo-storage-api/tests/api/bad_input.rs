@@ -1,4 +1,4 @@
-//! What a client sends wrongly is told, and never logged as an error.
+//! Bad requests get a problem document and are not logged as errors.
 
 use reqwest::Method;
 

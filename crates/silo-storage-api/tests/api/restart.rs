@@ -1,4 +1,4 @@
-//! What is on disk outlives the process: killed at any moment, it is served again or made anew, and never wrong.
+//! Results on disk survive the process: after a kill at any moment they are served again or computed again, and never wrong.
 
 use std::time::Duration;
 

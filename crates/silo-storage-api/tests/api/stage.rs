@@ -1,4 +1,4 @@
-//! What a test stands on: storage with demo objects in it, a database with the demo users, silo-db-api, and the service.
+//! Test fixture: storage with demo objects, a database with demo users, silo-db-api and the service.
 
 use std::time::Duration;
 
@@ -159,7 +159,7 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// How many objects and bytes.
+/// Number of objects and bytes.
 pub(crate) fn sum<'a>(objects: impl Iterator<Item = &'a DemoObject>) -> (u64, u64) {
     objects.fold((0, 0), |(count, bytes), object| {
         (count + 1, bytes + object.bytes as u64)

@@ -1,15 +1,15 @@
-//! What AC's services say when they are well: the fields of the real ones, also those that Silo must not take.
+//! Answers of AC's services in normal operation: the fields of the real ones, including those that Silo must not read.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// How many accounts the AT-protocol server has, and how many of them are deactivated.
+/// Accounts of the AT-protocol server, and how many of them are deactivated.
 const ACCOUNTS: u64 = 978;
 const DEACTIVATED: u64 = 6;
 /// The most accounts on a page.
 const PAGE: u64 = 500;
 
-/// Whom one stands in for.
+/// Simulated service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The machine that bakes tapes.

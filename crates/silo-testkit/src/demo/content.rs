@@ -1,4 +1,4 @@
-//! What people made: kidlisp, paintings, pieces, moods, tapes, clocks.
+//! Content that people made: kidlisp, paintings, pieces, moods, tapes, clocks.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ pub(super) const PLANS: &[Plan] = &[
     },
 ];
 
-/// What a piece is to keeping. Pieces of each kind stand next to each other, counted from the newest back.
+/// Keep status of a piece. Pieces of one status are adjacent, counted from the newest back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
     /// The current shape on mainnet.
@@ -114,7 +114,7 @@ const KEEPS: &[(Keep, usize)] = &[
 const MAINNET: &str = "KT1DemoMainnetContractAddress0000000";
 const GHOSTNET: &str = "KT1DemoGhostnetContractAddress000000";
 
-/// What there is to count, by how it was made.
+/// Expected counts of keeps, as generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeepsTruth {
     /// Pieces with a token.

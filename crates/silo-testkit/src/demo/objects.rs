@@ -1,4 +1,4 @@
-//! What lies in storage beside the demo documents: media of users and guests, videos of tapes, what the oven makes, the site's files.
+//! Objects in storage that belong to the demo documents: media of users and guests, videos of tapes, output of oven, files of the site.
 
 use mongodb::bson::Document;
 use rand::rngs::SmallRng;
@@ -20,9 +20,9 @@ const WAND: &str = "wand-aesthetic-computer";
 pub struct DemoObject {
     /// The bucket it lies in.
     pub bucket: &'static str,
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub bytes: usize,
     /// The sub of whose it is; `None` for guests' and the site's.
     pub owner: Option<String>,
@@ -73,7 +73,7 @@ impl Demo {
     }
 }
 
-/// How much larger than others' a user's things are: a few draw most of what there is.
+/// Factor for the size of a user's objects: a few users own most of the bytes.
 fn weight(document: &Document) -> usize {
     let Ok(sub) = document.get_str("user") else {
         return 1;

@@ -18,7 +18,7 @@ const WORDS: [&str; 32] = [
 ];
 
 impl Demo {
-    /// How many users there are, the guest account among them.
+    /// Number of users, including the guest account.
     pub(super) fn users(&self) -> usize {
         scaled(4_217, self.scale)
     }
@@ -68,7 +68,7 @@ impl Maker<'_> {
         (document, self.demo.ago(minutes))
     }
 
-    /// How long ago this document was made: places are spread over `days`, the last is the newest.
+    /// Age of this document in minutes: documents are spread over `days`, the last is the newest.
     pub(super) fn minutes_ago(&mut self, days: i64) -> i64 {
         let span = days * 24 * 60;
         let at = i64::try_from(self.at).unwrap_or_default();

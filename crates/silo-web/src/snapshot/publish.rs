@@ -1,4 +1,4 @@
-//! How a snapshot takes what was measured, or that measuring failed, and what it says of that in the log.
+//! Publishing of a measurement or its failure, and the log lines about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a snapshot gives: a value, its age, how far it can be trusted, and what went wrong.
+//! Result of reading a snapshot: value, age, freshness and errors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What went wrong at a source, for people and programs; never a driver's text.
+/// Error of a source, for people and programs; never the text of a driver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceError {
-    /// What was asked: `mongod`, `collection boots`...
+    /// Source that was queried: `mongod`, `collection boots`...
     pub source: String,
     /// A stable name, in snake case: `unreachable`, `not_authorized`, `timed_out`...
     pub code: String,
@@ -44,7 +44,7 @@ impl SourceError {
 pub struct Measured<T> {
     /// The value; parts that could not be measured are `None` in it.
     pub value: T,
-    /// Why they are.
+    /// Reasons of the missing parts.
     pub errors: Vec<SourceError>,
 }
 
@@ -57,7 +57,7 @@ impl<T> From<T> for Measured<T> {
     }
 }
 
-/// How far a value can be trusted.
+/// Freshness of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
@@ -71,7 +71,7 @@ pub enum Freshness {
     Error,
 }
 
-/// What a reader gets: the value with its age and trust.
+/// Value of a snapshot with its age and freshness.
 #[derive(Debug)]
 pub struct Reading<T> {
     /// The value.
@@ -80,13 +80,13 @@ pub struct Reading<T> {
     pub json: Bytes,
     /// When it was measured.
     pub as_of: Timestamp,
-    /// How long ago that is, by a clock that nobody can set.
+    /// Age, by a monotonic clock.
     pub age: Duration,
-    /// How often it is measured.
+    /// Interval between measurements.
     pub ttl: Duration,
-    /// How far it can be trusted.
+    /// Freshness of the value.
     pub state: Freshness,
-    /// What went wrong, if anything did.
+    /// Errors of the measurement; empty when it is complete.
     pub errors: Vec<SourceError>,
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{Good, Snapshot, SourceError};
 
-/// What `/metrics` and `/readyz` ask of a subject, whatever its value is.
+/// View of a snapshot for `/metrics` and `/readyz`, independent of the type of its value.
 pub trait Source: Send + Sync {
     /// The subject's name.
     fn name(&self) -> &'static str;
     /// The age of the last good value; `None` when there is none.
     fn age(&self) -> Option<Duration>;
-    /// Why the last measurement failed; `None` when it succeeded or there was none yet.
+    /// Error of the last measurement; `None` when it succeeded or there was none yet.
     fn failure(&self) -> Option<SourceError>;
 }
 

@@ -1,4 +1,4 @@
-//! Who gets in.
+//! Access control.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ fn paths() -> Vec<String> {
     paths
 }
 
-/// How many paths are tried at once.
+/// Paths tried concurrently.
 const AT_ONCE: usize = 8;
 
 pub(super) async fn is_refused(droplet: &Droplet<'_>) -> Result<()> {
@@ -122,7 +122,7 @@ pub(super) async fn is_refused(droplet: &Droplet<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path means one of the two that anybody may read, once dots and doubled slashes are resolved.
+/// `true` if a path resolves to one of the two public paths, after dots and doubled slashes.
 fn is_open(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     let decoded = percent_encoding::percent_decode_str(path)
@@ -239,7 +239,7 @@ pub(super) async fn is_safe(droplet: &Droplet<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a port speaks this version of TLS, with every cipher that OpenSSL still has.
+/// `true` if a port accepts this version of TLS, with any cipher that OpenSSL still has.
 pub(super) async fn handshake(port: u16, version: &str) -> Result<bool> {
     let address = format!("127.0.0.1:{port}");
     let spoken = crate::droplet::engine::command(&[

@@ -14,9 +14,9 @@ use crate::droplet::engine::{CLASSIC, command};
 
 /// Before the names of images, so that nobody's own are touched.
 const REGISTRY: &str = "silo-deploy-test/";
-/// What ssh does: a shell over there, with nothing of this one's environment.
+/// Replacement for ssh: a local shell with a clean environment.
 const SSH: &str = "#!/bin/sh\nshift\nexec env -i PATH=\"$PATH\" HOME=\"$HOME\" bash -c \"$*\"\n";
-/// What the gateway's image is made from, and what is shipped.
+/// Files that the gateway's image is made from, or that are shipped with it.
 const OF_THE_GATEWAY: [&str; 8] = [
     ".dockerignore",
     ".env.example",
@@ -204,7 +204,7 @@ async fn containers(target: &Droplet<'_>) -> Result<BTreeMap<&'static str, Strin
     Ok(containers)
 }
 
-/// What is at `/`.
+/// Content of `/`.
 async fn page(target: &Droplet<'_>) -> Result<String> {
     let client = target.client().await?;
     let (user, password) = SIGN_IN;

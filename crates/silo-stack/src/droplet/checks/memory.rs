@@ -1,4 +1,4 @@
-//! What everything takes, while somebody looks, a backup is made and storage is scanned.
+//! Memory of all containers while a browser shows the page, a backup is made and storage is scanned.
 
 use std::time::Duration;
 
@@ -71,9 +71,9 @@ async fn work(droplet: &Droplet<'_>) -> Result<()> {
 /// Memory of all processes of a container, in MiB.
 #[derive(Default)]
 struct Taken {
-    /// What it has now.
+    /// Resident memory.
     now: f64,
-    /// What of it is not pages of the program's file, which the kernel may drop.
+    /// Resident memory without pages of the program's file, which the kernel may drop.
     own: f64,
     /// The most it ever had.
     peak: f64,
@@ -94,7 +94,7 @@ async fn taken(droplet: &Droplet<'_>, service: &str) -> Result<Taken> {
     Ok(taken)
 }
 
-/// What each has now, and had at most.
+/// Reports current and peak memory of each service, and compares them with the limits.
 async fn measure(droplet: &Droplet<'_>) -> Result<()> {
     let (mut sum, mut sum_own, mut over) = (0.0, 0.0, Vec::new());
     for service in ALL {

@@ -21,7 +21,7 @@ const ACCOUNTS: [&str; 6] = [
     "silo_certificate",
     "demo",
 ];
-/// What mongod says to somebody who may not.
+/// Error code of mongod for a missing privilege.
 const UNAUTHORIZED: i32 = 13;
 
 pub(super) async fn is_initialised(droplet: &Droplet<'_>) -> Result<()> {

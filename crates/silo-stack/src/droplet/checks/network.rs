@@ -1,4 +1,4 @@
-//! What is open to whom.
+//! Open ports, and connections between networks.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -78,7 +78,7 @@ async fn only_who_may(droplet: &Droplet<'_>, address: Ipv4Addr) -> Result<()> {
     Ok(())
 }
 
-/// Whether a container gets an answer from there, by a program that it has.
+/// `true` if a container can connect to an address, tried with a program of its image.
 async fn reach(
     droplet: &Droplet<'_>,
     service: &str,
@@ -196,7 +196,7 @@ async fn run_firewall(allow: &str, port: &str) -> Result<(Option<i32>, String)> 
 
 /// A network namespace beyond this machine, with somebody listening in it.
 struct Internet {
-    /// Its own.
+    /// Own address.
     address: Ipv4Addr,
     /// This machine's, as it sees it.
     ours: Ipv4Addr,

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::browser::Script;
 use crate::droplet::compose::{Droplet, SITE};
 
-/// How long until everything is back after mongod was away.
+/// Time limit for everything to recover after mongod was down.
 const BACK_WITHIN: Duration = Duration::from_secs(90);
 
 pub(super) async fn is_true(droplet: &Droplet<'_>) -> Result<()> {

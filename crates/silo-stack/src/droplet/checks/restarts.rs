@@ -10,7 +10,7 @@ use silo_testkit::say;
 
 use crate::droplet::compose::{Droplet, SIGN_IN};
 
-/// What each service answers.
+/// Path requested from each service.
 const ASKED: [(&str, &str); 5] = [
     ("silo-db-api", "/api/db/users/count"),
     ("silo-storage-api", "/api/storage/usage"),

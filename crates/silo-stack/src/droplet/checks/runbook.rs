@@ -8,7 +8,7 @@ use silo_testkit::tools::workspace;
 use crate::droplet::compose::Droplet;
 use crate::droplet::engine::{CLASSIC, command};
 
-/// How a command is tried.
+/// Way to test a command of the runbook.
 enum Tried {
     /// As it is written.
     Written,
@@ -131,7 +131,7 @@ const COMMANDS: &[(&str, Tried)] = &[
         By(DEPLOY, "--rollback"),
     ),
 ];
-/// What a command begins with.
+/// Programs that a command may begin with.
 const PROGRAMS: [&str; 14] = [
     "docker ",
     "ops/deploy",
@@ -148,7 +148,7 @@ const PROGRAMS: [&str; 14] = [
     "ufw ",
     "age-keygen ",
 ];
-/// What it is run with: Compose's words, and a shell that has no terminal.
+/// Shell prelude of a command: Compose's arguments, and a shell without a terminal.
 const SHELL: &str = r#"
 set -o pipefail
 docker() {

@@ -12,7 +12,7 @@ use silo_testkit::wait::wait_for;
 
 use crate::droplet::compose::{ALL, Droplet, SERVICES, SIGN_IN};
 
-/// How long until all are healthy, and until the demo is filled and everything measured.
+/// Time limits until all services are healthy, and until the demo is loaded and everything is measured.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 const FULL_WITHIN: Duration = Duration::from_secs(180);
 /// The largest image of Silo's own.
@@ -182,7 +182,7 @@ pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How many documents each of AC's collections has, counted by mongod.
+/// Number of documents in each of AC's collections, counted by mongod.
 async fn documents(droplet: &Droplet<'_>) -> Result<BTreeMap<String, u64>> {
     let client = super::mongod::client(droplet, "mongo_reader").await?;
     let database = client.database("aesthetic");
