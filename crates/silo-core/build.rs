@@ -1,4 +1,4 @@
-//! Stamps the git commit into the build, so that a running service can say what it is.
+//! Stamps the git commit into the build, for the running service's version.
 
 use std::process::Command;
 

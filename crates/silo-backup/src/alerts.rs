@@ -1,4 +1,4 @@
-//! Telling somebody: pings that say that a run began and how it ended, and a webhook when somebody must look.
+//! Alerts: pings at the start and end of a run, and a webhook when an operator must act.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const AGAIN: usize = 3;
 pub enum Event {
     /// A run begins.
     Started,
-    /// A backup was made and counts; what it is.
+    /// A good backup was made; with its description.
     Succeeded(String),
     /// A run failed, a backup is held, something has vanished, or the newest good backup is too old: a stable name, and why.
     MustLook(&'static str, String),
@@ -58,7 +58,7 @@ impl Alerts {
         }
     }
 
-    /// Tells, and waits until everybody was told or could not be.
+    /// Sends an alert, and waits until every receiver has it or all attempts have failed.
     pub async fn tell(&self, event: &Event) {
         if let Event::MustLook(code, why) = event {
             error!(code = *code; "somebody must look: {why}");
@@ -104,7 +104,7 @@ impl Alerts {
             .clone()
     }
 
-    /// With a client of its own: a few are told in a night, and one that is kept holds every certificate authority in memory.
+    /// Uses a client of its own: alerts are rare, and a long-lived client keeps all certificate authorities in memory.
     async fn send(
         &self,
         way: &'static str,

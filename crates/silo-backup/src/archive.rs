@@ -1,8 +1,8 @@
-//! mongodump's archive format, version 0.1: what `mongorestore --archive` reads.
+//! mongodump's archive format, version 0.1, which `mongorestore --archive` reads.
 //!
-//! A magic number; a header; one document for each namespace, with its options and indexes as canonical Extended JSON; a terminator.
-//! Then blocks: a header that names the namespace, documents, a terminator. A namespace ends with a block whose header says so and
-//! carries the CRC-64/XZ of its documents. Source: `common/archive/spec.md` of mongodb/mongo-tools, and its reader and writer.
+//! A magic number; a header; one document per namespace with its options and indexes as canonical Extended JSON; a terminator. Then blocks: a header
+//! that names the namespace, documents, a terminator. A namespace ends with a block whose header says so and carries the CRC-64/XZ of its documents.
+//! Source: `common/archive/spec.md` of mongodb/mongo-tools, and its reader and writer.
 
 pub mod metadata;
 pub mod reader;
@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = [0x6d, 0xe2, 0x99, 0x81];
 pub const TERMINATOR: [u8; 4] = [0xff; 4];
 /// The version of the format.
 pub const VERSION: &str = "0.1";
-/// The largest document that a server keeps for itself: 16 MiB, and 16 KiB for what it adds.
+/// Size limit of a document in bytes: a server stores 16 MiB, and adds up to 16 KiB to internal documents.
 pub const LARGEST: usize = 16 * 1024 * 1024 + 16 * 1024;
 
 /// Header of an archive, before its documents.

@@ -213,7 +213,7 @@ fn failed(repository: &Repository, error: &Error, context: &Context) -> Result<A
     }
 }
 
-/// Looks at a destination, clears what broken runs left, and finds what has vanished.
+/// Reads a destination, removes orphans of interrupted runs, and finds vanished backups.
 async fn prepare(
     context: &Context,
     repository: &Repository,
@@ -275,7 +275,7 @@ async fn write(
         return Err(Error::Engine("no destination can be written to".into()));
     }
     let sharing = tokio::spawn(share(chunks, ways));
-    // What is encrypted cannot be read back without the private key: it is read before it is encrypted.
+    // An encrypted archive cannot be verified in storage without the private key, so it is verified while it is written, before encryption.
     let blind = settings.recipe.recipient.is_some() && settings.identity.is_none();
     let (along, reading) = blind
         .then(|| read_along(settings.recipe.compression, &settings.folder))
@@ -297,7 +297,7 @@ async fn write(
                 context,
             )?),
             (_, Err(error)) => {
-                // Why nobody took the archive says more than that nobody did.
+                // The upload's own error explains more than "no destination took the archive".
                 last = Some(error.clone());
                 destinations.push(At {
                     name: place.repository.name,
@@ -348,7 +348,7 @@ fn key(context: &Context, id: &str) -> String {
     )
 }
 
-/// Gives every destination everything; one that fails is left out, and when none is left nothing more is taken.
+/// Sends every chunk to every destination. A failed destination is dropped; without any left, reading stops.
 async fn share(mut chunks: mpsc::Receiver<Chunk>, mut ways: Vec<mpsc::Sender<Chunk>>) {
     while let Some(chunk) = chunks.recv().await {
         let mut left = Vec::with_capacity(ways.len());

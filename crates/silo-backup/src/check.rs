@@ -44,7 +44,7 @@ pub struct Findings {
 }
 
 impl Checker {
-    /// Keys that do not fit into memory go to `folder`; documents that were read are told to `report`.
+    /// Keys that do not fit into memory are stored in `folder`; the number of documents is reported to `report`.
     #[must_use]
     pub fn new(folder: &Path, report: Reporter) -> Self {
         Self {
@@ -207,8 +207,8 @@ pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> 
     differences
 }
 
-/// JSON as text that is the same when the top level's fields come in another order, as servers do; what is inside keeps its order, which
-/// in an index's keys means something.
+/// JSON as text with the top-level fields sorted, because servers return them in different orders. Nested fields keep their order, which is
+/// significant in an index's keys.
 fn text(value: &Value) -> String {
     let Value::Object(object) = value else {
         return value.to_string();

@@ -1,4 +1,4 @@
-//! The command line: results to standard output, talk and progress to standard error, and an exit code that says how it ended.
+//! Command line: results on standard output, progress and messages on standard error, and an exit code by kind of error.
 
 mod print;
 mod restore;
@@ -48,7 +48,7 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Serve /api/backup/* and make backups by the schedule (what it does without a command)
+    /// Serve /api/backup/* and run scheduled backups (default command)
     Serve,
     /// Make a backup now
     Run,
@@ -87,7 +87,7 @@ enum Verb {
         #[command(flatten)]
         to: At,
     },
-    /// Go back to what was there before the last swap
+    /// Undo the last swap
     Unswap {
         /// The database that was swapped
         #[arg(long)]
@@ -98,16 +98,16 @@ enum Verb {
         #[command(flatten)]
         to: At,
     },
-    /// Delete what retention lets go
+    /// Delete expired backups
     Prune {
-        /// Only say what would go, and why everything else stays
+        /// Show which backups would be deleted, and why the others are kept
         #[arg(long)]
         dry_run: bool,
         /// Bring this pruned backup back, whose archive is deleted seven days later
         #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
         undo: Option<String>,
     },
-    /// Say that a held backup is good although it is not what was expected
+    /// Count a held backup as good although it did not meet the expectations
     Accept {
         /// Id of the backup, or the beginning of it
         backup: String,
@@ -124,10 +124,10 @@ enum Verb {
 /// A server.
 #[derive(Args)]
 struct At {
-    /// The server, when it is not the one of the settings. Others on this machine can read a password given here
+    /// Connection string of the server; default: the one in the settings. Other users of this machine can see a password given here
     #[arg(long, value_name = "URI")]
     to: Option<String>,
-    /// A file that holds it, which nobody else can read
+    /// File with the connection string, readable only by you
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     to_file: Option<PathBuf>,
 }
@@ -178,7 +178,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command that somebody watches says what it does itself; its log has what is wrong.
+/// Log filter: an interactive command prints its progress itself, so only warnings are logged.
 fn filter<'a>(arguments: &Arguments, process: &'a Process) -> &'a str {
     let served = matches!(arguments.command, None | Some(Verb::Serve));
     if served || process.log_filter != "info" {
@@ -188,7 +188,7 @@ fn filter<'a>(arguments: &Arguments, process: &'a Process) -> &'a str {
     }
 }
 
-/// SIGTERM and SIGINT end what is under way cleanly.
+/// Stops jobs cleanly on SIGTERM and SIGINT.
 fn end_when_told(context: &Context) -> Result<(), Error> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -210,7 +210,7 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
         listen(context.settings.process.bind).map_err(|error| Error::Engine(error.to_string()))?;
     let (running, state) = crate::start(listener, context)?;
     running.wait().await?;
-    // What was under way has been told to end, and cleans up.
+    // Running jobs have been asked to stop, and clean up.
     state.jobs.idle().await;
     log::info!("{} has stopped", crate::NAME);
     Ok(ExitCode::SUCCESS)
@@ -388,7 +388,7 @@ async fn open(uri: &Secret) -> Result<Client, Error> {
     client.map_err(|error| Error::Refused(format!("the target {error}")))
 }
 
-/// Confirms an action by the database's name, given as an argument or typed at the terminal.
+/// Confirms an action by the database's name, from the argument or typed at the terminal.
 fn confirmed(database: &str, given: Option<String>, what: &str) -> Result<(), Error> {
     let typed = match given {
         Some(typed) => typed,

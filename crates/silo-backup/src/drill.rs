@@ -103,7 +103,7 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
             notes.extend(more);
             true
         }
-        // Only what is wrong with the backup is written down of it.
+        // Only faults of the backup are recorded with it.
         Err(
             error @ (Error::Corrupt(_)
             | Error::Database {
@@ -146,7 +146,7 @@ async fn client(context: &Context) -> Result<Client, Error> {
     client.map_err(|error| Error::Refused(format!("DRILL_CONNECTION_STRING {error}")))
 }
 
-/// Verifies, restores and compares; with the stock tool too, where that is installed. Gives what was not looked at.
+/// Verifies, restores and compares, also with mongorestore if it is installed. Returns the parts that were not compared.
 async fn scratch(
     context: &Context,
     repository: &Repository,
@@ -233,7 +233,7 @@ fn stock_tool(context: &Context) -> Option<std::path::PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Lets mongorestore restore the archive, which it is given decrypted and decompressed.
+/// Runs mongorestore on the decrypted and decompressed archive.
 async fn with_stock_tool(
     context: &Context,
     repository: &Repository,
@@ -297,7 +297,7 @@ async fn with_stock_tool(
     });
     if let Some(mut stdin) = child.stdin.take() {
         while let Some(piece) = pieces.recv().await {
-            // It says by its exit status why it takes no more.
+            // mongorestore closed its stdin; its exit status, checked below, has the reason.
             if stdin.write_all(&piece).await.is_err() {
                 break;
             }

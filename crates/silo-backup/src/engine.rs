@@ -34,7 +34,7 @@ pub struct Order {
     pub recipe: Recipe,
     /// On disk, for what does not fit into memory.
     pub folder: PathBuf,
-    /// The version that the archive says it was written by.
+    /// Tool version for the archive's header.
     pub version: String,
     /// Receiver of progress.
     pub report: Reporter,

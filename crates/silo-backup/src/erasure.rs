@@ -1,7 +1,7 @@
-//! Accounts that were deleted after a backup was made: they must not come back with it.
+//! Accounts that were deleted after a backup was made, and must not come back with a restore.
 //!
-//! AC leaves a tombstone for each (`account-tombstones`: the SHA-256 of the sub as `_id`, `completedAt`). Those newer than the backup
-//! are looked for in what was restored, and what belongs to them is removed again.
+//! AC writes a tombstone for each (`account-tombstones`: the SHA-256 of the sub as `_id`, `completedAt`). For those newer than the backup, the
+//! documents of the account are removed from the restored database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub struct Erasures {
     pub accounts: usize,
     /// Documents of theirs by collection: those found, or those removed.
     pub documents: BTreeMap<String, u64>,
-    /// Collections of which nobody knows whose documents are.
+    /// Collections whose owner field is unknown, so that they were not searched.
     pub not_looked_at: Vec<String>,
     /// `true` if the documents were removed.
     pub applied: bool,
@@ -116,7 +116,7 @@ async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error
         .try_collect()
         .await
         .map_err(|error| Error::database(doing)(&error))?;
-    // One that does not say when counts as newer.
+    // A tombstone without a time counts as newer.
     Ok(all
         .into_iter()
         .filter(|tombstone| field::time(tombstone, "completedAt").is_none_or(|at| at >= since))

@@ -6,9 +6,9 @@ use silo_core::settings::EXIT_CONFIG;
 
 /// Exit code: something failed; nothing was published, and the same may succeed later.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit code: what is stored is not what was written.
+/// Exit code: the stored data differs from what was written.
 pub const EXIT_CORRUPT: u8 = 2;
-/// Exit code: nobody can say, because the storage did not answer well enough.
+/// Exit code: no verdict, because the storage did not answer reliably.
 pub const EXIT_INCONCLUSIVE: u8 = 3;
 /// Exit code: a backup was made and is kept, and is not counted as good.
 pub const EXIT_HELD: u8 = 4;
@@ -41,10 +41,10 @@ pub enum Error {
     /// 500: the engine failed: the child's exit, its stream, a disk.
     #[error("{0}")]
     Engine(String),
-    /// 500: what is stored is not what was written.
+    /// 500: the stored data differs from what was written.
     #[error("{0}")]
     Corrupt(String),
-    /// 503: nobody can say.
+    /// 503: no verdict is possible.
     #[error("{0}")]
     Inconclusive(String),
     /// 409: another run has the lease.
@@ -56,7 +56,7 @@ pub enum Error {
     /// 404: there is no such backup.
     #[error("{0}")]
     NotFound(String),
-    /// 503: it was told to end.
+    /// 503: the process was asked to stop.
     #[error("interrupted")]
     Interrupted,
 }

@@ -1,4 +1,4 @@
-//! Work that somebody or the schedule asked for: one at a time in this process, with its progress, and the last few for looking at.
+//! Job queue: runs one job at a time, started by an operator or the schedule, with progress, and keeps the last few for display.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub enum Kind {
     Run,
     /// A drill of the newest good one.
     Drill,
-    /// Deleting what retention lets go.
+    /// Deletion of expired backups.
     Prune,
 }
 
@@ -157,7 +157,7 @@ impl Jobs {
         Some(job)
     }
 
-    /// Does what is asked for, one after the other, until the process ends. Not on the server's own thread, which ends before its work.
+    /// Runs queued jobs one after the other until the process ends. Runs on a thread of its own, because the server's thread ends first.
     pub async fn keep_working(self, mut begun: Begun) {
         while let Some((id, kind, report)) = begun.recv().await {
             let outcome = self.work(kind, &report).await;
@@ -252,7 +252,7 @@ impl Jobs {
                     job.error = Some((&error).into());
                 }
             }
-            // Whoever watches looks at the job once more.
+            // Sent so that watchers read the job's final state.
             known.report.begin("ended", None, "documents");
         }
         drop(known);

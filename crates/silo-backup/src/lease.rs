@@ -1,8 +1,8 @@
-//! One run at a time, whoever asks and wherever: a lease in the database `silo`.
+//! Lease for one run at a time on any machine, stored in the database `silo`.
 //!
-//! No clocks are compared. Whoever holds the lease beats; whoever wants it takes it over when it has not beaten for as long as a lease
-//! lasts by its own watch, or when the holder was a process of this machine that is gone. Each taking over counts up, and everything
-//! the holder says later names its count: what a stale holder says matches nothing.
+//! No clocks are compared. The holder renews the lease; another process takes it over when it has seen no renewal for the lease's lifetime by its own
+//! monotonic clock, or when the holder was a process of the same machine that has ended. Every takeover increments a fencing token. All later writes
+//! of the holder are conditional on its token, so those of a stale holder match nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The one lease of backups.
 const NAME: &str = "backup";
 
-/// A lease that is held. Dropping it lets it end by itself; [`Lease::release`] is quicker.
+/// A held lease. Dropping it lets it expire; [`Lease::release`] frees it at once.
 pub struct Lease {
     held: Held,
     /// Cancelled when the lease is lost.
@@ -61,7 +61,7 @@ impl Lease {
             let found = match found {
                 Some(found) => found,
                 None => {
-                    // Somebody else may be quicker.
+                    // Another process may create it first.
                     let first = doc! { "_id": NAME, "token": 0_i64, "beat": 0_i64, "holder": "", "host": "" };
                     drop(leases.insert_one(first).await);
                     leases
@@ -137,10 +137,10 @@ impl Lease {
         self.held.token.cast_unsigned()
     }
 
-    /// Makes sure that the lease is still held, as the database sees it.
+    /// Confirms in the database that the lease is still held.
     ///
     /// # Errors
-    /// [`Error::Busy`] when it was taken over.
+    /// [`Error::Busy`] when another process has taken it over.
     pub async fn confirm(&self) -> Result<(), Error> {
         match self.held.beat().await {
             Ok(true) => Ok(()),
@@ -155,7 +155,7 @@ impl Lease {
     pub async fn release(self) {
         self.beating.abort();
         let mine = doc! { "_id": NAME, "token": self.held.token, "holder": &*self.held.holder };
-        // Nobody beats any more: it ends by itself.
+        // Renewals have stopped, so the lease expires by itself.
         drop(
             self.held
                 .leases
@@ -221,7 +221,7 @@ fn is_dead(of_host: &str, holder: &str) -> bool {
     let (Some(id), Some(then)) = (id, parts.next()) else {
         return false;
     };
-    // A machine that tells nothing of itself proves nothing.
+    // Without a host identity, nothing can be concluded.
     of_host.len() > 36 && of_host == host() && started(id).is_none_or(|now| now != then)
 }
 

@@ -1,10 +1,10 @@
-//! silo-backup: every night a backup that is proven to restore.
+//! silo-backup: nightly backups that are proven to restore.
 //!
-//! `cli` is the command line; `routes` are the same for a browser, of what `standing` measures and `jobs` do when the `scheduler` or
-//! somebody asks. A run (`backup`) holds the `lease`, lets an `engine` read the database into an `archive`, sends that through the
-//! `pipeline` into each `repository`, reads it back (`verify`, `check`, `unique`), compares it with `expectations`, and publishes a
-//! `manifest`, last. `drill` restores one to see, `restore` for good, `swap` goes live with it, `erasure` forgets who was to be
-//! forgotten. `retention` decides what `prune` deletes. `alerts` tells somebody.
+//! `cli` is the command line, `routes` the HTTP API. `standing` measures the status; `scheduler` and operators queue `jobs`. A run (`backup`) holds
+//! the `lease`; an `engine` dumps the database into an `archive`, which is encoded by the `pipeline`, stored in each `repository`, read back
+//! (`verify`, `check`, `unique`) and compared with `expectations`. Its `manifest` is written last. `drill` restores a backup into a scratch database,
+//! `restore` into a new one, `swap` puts that in place, and `erasure` removes accounts deleted since. `retention` decides what `prune` deletes.
+//! `alerts` notifies the operator.
 
 pub mod cli;
 pub mod routes;
@@ -62,8 +62,8 @@ use crate::state::State;
 /// The name of this service: its process, its log lines.
 pub const NAME: &str = "silo-backup";
 
-/// Starts the service on a listener: looking into the buckets and waiting for what is due in the background, answering at once. Neither
-/// the database nor storage need be there.
+/// Starts the service on a listener. Answers requests at once and reads the buckets in the background; neither the database nor the storage has to be
+/// available.
 ///
 /// # Errors
 /// When the listener fails.

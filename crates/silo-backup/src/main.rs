@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A backup takes some 30 MiB for minutes, and this process lives for months: what is freed has to go back to the system.
+/// jemalloc, because it returns freed memory to the system: a backup takes about 30 MiB for minutes, in a process that runs for months.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

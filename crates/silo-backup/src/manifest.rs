@@ -11,7 +11,7 @@ use silo_mongo::fingerprint::Sums;
 
 use crate::pipeline::Compression;
 
-/// The version of what is written here.
+/// Version of the manifest's format.
 pub const FORMAT: u32 = 1;
 
 /// One backup.
@@ -60,9 +60,9 @@ pub struct Manifest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Read back whole, and what was expected.
+    /// Read back completely, and as expected.
     Verified,
-    /// Read back whole, and not what was expected.
+    /// Read back completely, but not as expected.
     Held,
 }
 
@@ -104,7 +104,7 @@ pub struct ArchiveFacts {
     pub archive_bytes: u64,
     /// Compression.
     pub compression: Compression,
-    /// To whom it is encrypted with age.
+    /// Public key that the archive is encrypted for with age.
     pub recipient: Option<String>,
 }
 
@@ -132,7 +132,7 @@ pub struct Verification {
     /// `decoded`: read back and read as a restore would. `bytes`: read back byte for byte, and read as a restore would while it was
     /// written, because the private key is not here.
     pub how: String,
-    /// Unique indexes that were looked at.
+    /// Number of unique indexes checked.
     pub unique_indexes: u64,
     /// Unique indexes that only a server can check, with the reason.
     pub not_looked_at: Vec<String>,

@@ -14,7 +14,7 @@ use silo_web::snapshot::Snapshot;
 use crate::jobs::Jobs;
 use crate::standing::Standing;
 
-/// Reads them when somebody asks.
+/// Collector that reads the values on every scrape.
 pub struct BackupMetrics {
     /// Status of backups.
     pub standing: Arc<Snapshot<Standing>>,

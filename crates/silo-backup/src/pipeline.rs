@@ -42,7 +42,7 @@ impl Compression {
 pub struct Recipe {
     /// Compression.
     pub compression: Compression,
-    /// To whom it is encrypted (`age1...`); to nobody when there is none.
+    /// Public key to encrypt for (`age1...`); `None` for no encryption.
     pub recipient: Option<String>,
 }
 
@@ -57,7 +57,7 @@ pub struct Stored {
     pub archive_bytes: u64,
 }
 
-/// A part of what is stored.
+/// Piece of the stored bytes.
 #[derive(Clone, Debug)]
 pub enum Chunk {
     /// Bytes.
@@ -66,7 +66,7 @@ pub enum Chunk {
     End,
 }
 
-/// Takes an archive and sends what is to be stored. Dropping it before [`Sink::finish`] breaks the stream off.
+/// Encodes an archive and sends the stored bytes. Dropping it before [`Sink::finish`] aborts the stream.
 pub struct Sink {
     compressor: Compressor,
     archive_bytes: u64,
@@ -109,10 +109,10 @@ struct Sender {
 }
 
 impl Sink {
-    /// Sends to `out`, and what is compressed and not yet encrypted `along`.
+    /// Sends encoded bytes to `out`, and compressed but unencrypted bytes to `along`.
     ///
     /// # Errors
-    /// When the recipient is none, or nobody takes what is sent.
+    /// When the recipient is invalid, or a receiver has gone away.
     pub fn new(
         recipe: &Recipe,
         out: mpsc::Sender<Chunk>,
@@ -155,10 +155,10 @@ impl Sink {
         })
     }
 
-    /// Sends what is left, and tells what was sent; the stream itself ends with [`Finished::end`].
+    /// Flushes everything, and returns size and checksum. The stream itself ends with [`Finished::end`].
     ///
     /// # Errors
-    /// When nobody takes it.
+    /// When the receiver has gone away.
     pub fn finish(self) -> io::Result<Finished> {
         let mut encryptor = match self.compressor {
             Compressor::Gzip(gzip) => gzip.finish()?,
@@ -184,7 +184,7 @@ impl Sink {
     }
 }
 
-/// Everything was sent, and nobody knows yet.
+/// All bytes were sent; the receiver still waits for the end marker.
 pub struct Finished {
     /// Size and checksum of the bytes sent.
     pub stored: Stored,
@@ -192,10 +192,10 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Ends the stream: only now is it whole.
+    /// Sends the end marker, which makes the stream complete.
     ///
     /// # Errors
-    /// When nobody takes it any more.
+    /// When the receiver has gone away.
     pub fn end(self) -> io::Result<Stored> {
         self.out.blocking_send(Chunk::End).map_err(|_gone| gone())?;
         Ok(self.stored)
@@ -300,7 +300,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Reads what is sent.
+    /// Reader of the chunks of a channel.
     #[must_use]
     pub fn new(from: mpsc::Receiver<io::Result<Bytes>>) -> Self {
         Self {
@@ -312,10 +312,10 @@ impl Incoming {
         }
     }
 
-    /// Reads what nobody read, and tells how many bytes came and their SHA-256 in hexadecimal.
+    /// Reads the remaining bytes, and returns the total number of bytes and their SHA-256 in hexadecimal.
     ///
     /// # Errors
-    /// When they could not be had to the end.
+    /// When the download was interrupted.
     pub fn rest(&mut self) -> io::Result<(u64, String)> {
         io::copy(self, &mut io::sink())?;
         Ok((self.bytes, format!("{:x}", self.sha256.clone().finalize())))

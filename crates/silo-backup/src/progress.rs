@@ -14,7 +14,7 @@ pub struct Progress {
     pub collection: Option<String>,
     /// Documents or bytes completed in this phase.
     pub done: u64,
-    /// Of how many; `null` when nobody knows.
+    /// Total of this phase; `null` if unknown.
     pub total: Option<u64>,
     /// `documents` or `bytes`.
     pub unit: &'static str,

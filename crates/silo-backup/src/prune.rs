@@ -1,4 +1,4 @@
-//! Deleting what retention lets go: the manifest first, the archive seven days later.
+//! Deletion of expired backups: the manifest first, the archive seven days later.
 
 use jiff::{SignedDuration, Timestamp};
 use log::info;
@@ -111,7 +111,7 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
             key: entry.manifest.archive.key.clone(),
             file: Some(String::from_utf8_lossy(&entry.file).into_owned()),
         };
-        // What is left of it is there before it goes: broken off in between, it has both, and goes the next time.
+        // Write the tombstone before deleting the manifest. After a crash in between both exist, and the next prune completes the deletion.
         repository
             .write_json(&format!("pruned/{id}.json"), &pruned)
             .await?;

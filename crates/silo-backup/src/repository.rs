@@ -178,7 +178,7 @@ impl Repository {
         )))
     }
 
-    /// The bytes of an archive as they come, gone on with where a connection broke.
+    /// Downloads an archive, resuming after interruptions.
     #[must_use]
     pub fn download(&self, key: &str, bytes: u64) -> mpsc::Receiver<io::Result<Bytes>> {
         download::start(
@@ -360,8 +360,8 @@ impl Repository {
         files.retain(|key, _| listed.iter().any(|(there, _)| there == key));
     }
 
-    /// A small file as a whole; `None` when there is none. All of them are JSON: what is none is asked for again, because something on
-    /// the way may have answered, and given back when it stays so.
+    /// Reads a small JSON file. `None` if the key does not exist. A body that is not JSON may come from a proxy, so it is fetched up to three times
+    /// and returned as it is after that.
     async fn fetch(&self, key: &str) -> Result<Option<Bytes>, Error> {
         let mut tries = 0;
         loop {

@@ -129,9 +129,9 @@ pub async fn restore(
     };
     if restored.is_err() {
         report.begin("cleaning", None, "documents");
-        // An insert that arrives after its collection was dropped would make it anew.
+        // An insert that arrives after its collection was dropped would recreate it.
         made.inserts.finish().await;
-        // Only what was made here.
+        // Only collections that this restore created.
         for name in made.names.iter().rev() {
             if let Err(error) = target.database.run_command(doc! { "drop": name }).await {
                 log::warn!(collection = name.as_str(), code = Fault::from(&error).code(); "a collection that was half restored stays behind");

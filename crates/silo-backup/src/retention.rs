@@ -339,7 +339,7 @@ mod tests {
                 newest.first().is_none_or(|newest| newest.good) || gone.is_empty(),
                 "seed {seed}"
             );
-            // What stays is what stays when the same is asked again: an interrupted prune goes on to the same end.
+            // A second prune keeps the same backups: an interrupted prune can be resumed.
             let left: Vec<Backup> = backups
                 .iter()
                 .filter(|backup| !gone.contains(backup))

@@ -46,7 +46,7 @@ pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
                 detail: made.held.join("; "),
             }),
         ),
-        // Another run goes on, and says itself how it ends.
+        // The run that holds the lease records its own result.
         Err(Error::Busy(_)) => return,
         Err(error) => ("failed", None, Some(error.into())),
     };

@@ -4,7 +4,7 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-/// After a failed run the next try comes so much later; after the last of these, when the schedule says.
+/// Delays of retries after failed runs; after the last one, the schedule applies.
 const RETRIES: [SignedDuration; 3] = [
     SignedDuration::from_mins(5),
     SignedDuration::from_mins(30),
@@ -65,7 +65,7 @@ impl Schedule {
         Timestamp::from_second(found.timestamp().as_second()).ok()
     }
 
-    /// When the next run is due: at once when one was missed, later after a failure, else when the schedule says.
+    /// Time of the next run: now if one was missed, later after a failure, otherwise by the schedule.
     #[must_use]
     pub fn next(&self, past: Past, now: Timestamp) -> Option<Timestamp> {
         if let Some((tries, ended)) = past.failed {
@@ -73,7 +73,7 @@ impl Schedule {
         }
         let due = self.before(now)?;
         let made = past.last_made.is_some_and(|made| made >= due);
-        // A backup that seems to come from the future says nothing of the past.
+        // Ignore a backup with a time in the future.
         let made = made
             && past
                 .last_made

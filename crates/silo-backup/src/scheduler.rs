@@ -1,4 +1,4 @@
-//! Runs that nobody has to ask for: backups by the schedule, then what is to be pruned, then drills; and an alarm when nothing comes.
+//! Scheduled jobs: backups, then pruning, then drills; and an alarm when backups stay out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::standing::Standing;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const LOOK: Duration = Duration::from_secs(20);
-/// An alarm that goes on is told again after this.
+/// Interval between repetitions of a persisting alarm.
 const AGAIN: SignedDuration = SignedDuration::from_hours(12);
 
 /// Number of failures in a row, and the end of the last one.
@@ -37,7 +37,7 @@ pub struct Scheduler {
     pub jobs: Jobs,
     /// Status of backups.
     pub standing: Arc<Snapshot<Standing>>,
-    /// When the next backup is due, for whoever asks.
+    /// Time of the next backup.
     pub next: watch::Sender<Option<Timestamp>>,
 }
 
@@ -71,7 +71,7 @@ impl Scheduler {
             tokio::select! {
                 () = self.context.stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
-                // Somebody asked for a backup: what is due may be another now.
+                // An operator started a backup, which may change the time of the next one.
                 _ = ends.changed() => self.measured_again().await,
             }
         }
@@ -131,7 +131,7 @@ impl Scheduler {
         Some(self.jobs.get(&job.id)?.state)
     }
 
-    /// Waits until what is known is newer than now.
+    /// Waits for a measurement that began after this call.
     async fn measured_again(&self) {
         let attempts = self.standing.attempts();
         self.standing.measure_soon();
@@ -147,7 +147,7 @@ impl Scheduler {
         }
     }
 
-    /// Tells that the newest backup is too old, or that something has vanished; again when that goes on.
+    /// Sends an alarm when the newest backup is too old or one has vanished, and repeats it while that persists.
     async fn alarm(
         &self,
         standing: &Standing,

@@ -135,7 +135,7 @@ impl Settings {
             webhook: alert(&mut from, BACKUP_WEBHOOK_URL),
             schedule: match schedule {
                 Some(schedule) => schedule,
-                // It has been told.
+                // The problem has already been recorded.
                 None => return from.finish().and(Err(SettingsError(Vec::new()))),
             },
         };

@@ -36,7 +36,7 @@ pub struct Standing {
     pub oldest_allowed_seconds: u64,
     /// Each destination.
     pub destinations: Vec<DestinationView>,
-    /// Backups that have vanished or were changed by somebody else.
+    /// Backups that have vanished or were changed.
     pub problems: Vec<String>,
     /// Receivers of alerts.
     pub alerts: AlertsView,
@@ -177,7 +177,7 @@ pub struct Found {
     pub repository: Repository,
     /// Files of the repository.
     pub shelf: Shelf,
-    /// Backups that have vanished or were changed by somebody else.
+    /// Backups that have vanished or were changed.
     pub problems: Vec<String>,
 }
 
@@ -188,7 +188,7 @@ pub struct Found {
 pub async fn look(context: &Context, repository: &Repository) -> Result<Found, Error> {
     let shelf = repository.shelf().await?;
     let id = repository.identity().await?;
-    // Without the database the chain of manifests still tells.
+    // Without the database, the chain of manifests is still checked.
     let published = Journal::new(&context.client, &id)
         .published()
         .await
@@ -204,10 +204,10 @@ pub async fn look(context: &Context, repository: &Repository) -> Result<Found, E
     })
 }
 
-/// Looks at everything.
+/// Measures the status.
 ///
 /// # Errors
-/// When no destination could be looked into.
+/// When no destination could be read.
 pub async fn measure(context: &Context) -> Result<Measured<Standing>, SourceError> {
     let (mut found, mut errors, mut destinations) = (Vec::new(), Vec::new(), Vec::new());
     for repository in context.repositories() {

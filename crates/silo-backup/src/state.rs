@@ -67,7 +67,7 @@ impl State {
         )
     }
 
-    /// Starts looking, working and waiting for what is due, on this thread, until the process ends.
+    /// Starts measuring, the job queue and the scheduler on this thread, until the process ends.
     pub fn start(&self, work: Work) {
         let (standing, context) = (Arc::clone(&self.standing), self.context.clone());
         actix_web::rt::spawn(async move {

@@ -1,7 +1,7 @@
-//! Going live: what was restored takes the place of a database, which is kept under another name; and back.
+//! Swap of a restored database with the live one, which is kept under another name; and the way back.
 //!
-//! A server renames collections, not databases. So each collection is moved aside, and the restored one moved in its place; what is done
-//! is written down in the database `silo` first, so that a swap that is broken off can be gone on with, or back from.
+//! A server renames collections, not databases. So each live collection is moved aside, and the restored one into its place. Every step is recorded
+//! in the database `silo` first, so that an interrupted swap can be resumed or undone.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,10 +31,10 @@ pub struct Swap {
     pub moved: usize,
 }
 
-/// Puts `restored` in the place of `database`.
+/// Puts `restored` in the place of `database`. Running it again resumes an interrupted swap.
 ///
 /// # Errors
-/// [`Error::Refused`] when there is nothing to put there or a swap is open, or why the server did not do it; running it again goes on.
+/// [`Error::Refused`] when `restored` is empty or another swap is open; otherwise the error of the server.
 pub async fn swap(
     client: &Client,
     database: &str,
@@ -93,7 +93,7 @@ pub async fn swap(
             }
         }
     };
-    // Going on: what was moved in already must not be moved aside.
+    // When resuming: restored collections already in place must not be moved aside again.
     let aside = moved(&swaps, database, "aside").await?;
     if !aside {
         move_all(client, &swap.database, &swap.kept, report).await?;
@@ -104,10 +104,10 @@ pub async fn swap(
     Ok(Swap { moved, ..swap })
 }
 
-/// Goes back to what was there before the last swap; what was restored goes back under its own name.
+/// Undoes the last swap; the restored collections return to their own database. Running it again resumes an interrupted one.
 ///
 /// # Errors
-/// [`Error::Refused`] when there was none, or why the server did not do it; running it again goes on.
+/// [`Error::Refused`] when there is no swap; otherwise the error of the server.
 pub async fn unswap(client: &Client, database: &str, report: &Reporter) -> Result<Swap, Error> {
     let swaps = client.database(SILO).collection::<Document>(COLLECTION);
     let Some(entry) = open(&swaps, database).await? else {

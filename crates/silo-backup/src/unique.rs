@@ -17,11 +17,11 @@ type Key = [u8; 16];
 /// Most digests kept in memory: 4 MiB.
 const KEPT: usize = 256 * 1024;
 
-/// One index that is looked at.
+/// A unique index to check.
 #[derive(Clone, Debug)]
 pub struct UniqueIndex {
     number: u16,
-    /// The collection and the name, for whoever reads of it.
+    /// Label for messages: index name and collection.
     pub told: String,
     paths: Vec<String>,
     sparse: bool,
@@ -207,7 +207,7 @@ fn encode(value: RawBsonRef<'_>) -> Vec<u8> {
     wrapped.as_bytes()[4..].to_vec()
 }
 
-/// A double that is a whole number which a double tells exactly.
+/// The double is an integer that it represents exactly.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the range is checked in the same line"
@@ -269,10 +269,10 @@ impl UniqueKeys {
         }
     }
 
-    /// The first index that two documents have the same key in, if there is one.
+    /// First index in which two documents have the same key, if any.
     ///
     /// # Errors
-    /// When what was put on disk cannot be read.
+    /// When the sorted keys on disk cannot be read.
     pub fn duplicate(mut self) -> io::Result<Option<String>> {
         if !self.runs.is_empty() {
             self.spill()?;

@@ -23,10 +23,10 @@ pub struct Read {
     pub findings: Option<Findings>,
 }
 
-/// Reads an archive back, and finds every byte as it was written.
+/// Reads an archive back and compares it with the written bytes.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when it is something else, [`Error::Inconclusive`] when the storage did not answer well enough to say.
+/// [`Error::Corrupt`] when it differs, [`Error::Inconclusive`] when the storage did not answer reliably.
 pub async fn read_back(
     repository: &Repository,
     archive: &ArchiveFacts,
@@ -131,7 +131,7 @@ fn walk(
     Ok(checker.findings()?)
 }
 
-/// Reads along while an archive is written, before it is encrypted. Gives what is in it when all of it was.
+/// Summarises an archive while it is written, before encryption. Returns the summary when all of it was written.
 pub fn read_along(
     compression: Compression,
     folder: &Path,
@@ -176,7 +176,7 @@ pub async fn verify(
     Ok(read)
 }
 
-/// Compares a summary with what was written, and checks that it can be restored.
+/// Compares a summary with the one made while writing, and checks that the archive can be restored.
 ///
 /// # Errors
 /// [`Error::Corrupt`] with every difference.

@@ -1,4 +1,4 @@
-//! Reading settings: defaults, then `silo.toml`, then the environment, each later one winning; every problem told at once.
+//! Settings: defaults, then `silo.toml`, then the environment, each overriding the one before. All problems are reported at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,8 +33,7 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// The settings of one process while they are being read. Each getter notes a problem and goes on, so that [`Settings::finish`]
-/// can tell all of them.
+/// Settings of one process while they are being read. Each getter records a problem and goes on, so that [`Settings::finish`] reports all of them.
 #[derive(Debug)]
 pub struct Settings {
     config: Config,
@@ -52,7 +51,7 @@ impl Settings {
         )
     }
 
-    /// Reads a given environment; what tests call.
+    /// Reads a given environment, for tests.
     #[must_use]
     pub fn from_map(environment: &BTreeMap<String, String>) -> Self {
         let mut problems = Vec::new();
@@ -158,7 +157,7 @@ impl Settings {
             .strip_prefix("https://")
             .or_else(|| url.strip_prefix("http://"));
         let plain = |rest: &str| !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
-        // What is missing has been told.
+        // A missing value has already been recorded.
         if !url.is_empty() && !rest.is_some_and(plain) {
             // Not repeated: it may hold a password.
             self.problem(format!(
@@ -203,7 +202,7 @@ impl Settings {
     /// Ends the reading.
     ///
     /// # Errors
-    /// Every problem met, in the order of reading.
+    /// All problems, in the order of reading.
     pub fn finish(self) -> Result<(), SettingsError> {
         if self.problems.is_empty() {
             Ok(())

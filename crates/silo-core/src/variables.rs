@@ -567,5 +567,5 @@ pub const VARIABLES: &[Variable] = &[
     },
 ];
 
-/// Sections of `silo.toml` that are lists or tables; the service that reads one checks what is inside.
+/// Sections of `silo.toml` that are lists or tables. The service that reads one validates its contents.
 pub const SECTIONS: &[&str] = &["buckets", "clients", "collections", "probes"];

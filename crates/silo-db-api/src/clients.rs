@@ -62,7 +62,7 @@ pub struct Clients {
 
 type Who = (Option<String>, Option<String>, Option<String>);
 
-/// Looks at connections and remembers when each client was last active.
+/// Watcher of connections, which remembers when each client was last active.
 #[derive(Clone)]
 pub struct Watcher {
     gateway: Gateway,
@@ -71,7 +71,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher that has seen nobody yet.
+    /// A watcher that has seen no connection yet.
     #[must_use]
     pub fn new(gateway: Gateway, expected: Vec<ExpectedClient>) -> Self {
         Self {
@@ -109,7 +109,7 @@ fn group(
             seen.insert(who, now);
         }
     }
-    // Who is gone is forgotten: memory is bounded by those who are here.
+    // Disconnected clients are removed, so that memory is bounded by the connected ones.
     seen.retain(|who, _| groups.contains_key(who));
     let expected = expected.iter().map(|expected| {
         let here = groups

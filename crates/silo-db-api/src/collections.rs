@@ -1,4 +1,4 @@
-//! Every collection with its size, by category and in total: what is in the database, and how much of it is disposable?
+//! All collections with their sizes, by category and in total, and the share that is disposable.
 
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ pub async fn measure(
                 rows.push(describe(&catalogue, name, measures));
             }
             Err(Fault::NotThere) => {}
-            // Without the server there is nothing to say of any of them.
+            // Without the server, no collection can be measured.
             Err(fault @ (Fault::Unreachable | Fault::AuthenticationFailed)) => {
                 return Err(source_error("mongod", fault));
             }

@@ -1,4 +1,4 @@
-//! One collection looked at closely: its fields and its newest document. Measured when somebody asks, and kept a while.
+//! Details of one collection: its fields and its newest document. Measured on demand and cached.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,7 +61,7 @@ pub struct CollectionDetails {
     pub details: Details,
 }
 
-/// The details of the collections that somebody asked for.
+/// Cache of details of requested collections.
 pub struct Shelf {
     gateway: Gateway,
     catalogue: Arc<Catalogue>,

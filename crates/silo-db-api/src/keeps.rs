@@ -1,7 +1,7 @@
-//! KidLisp keeps: which pieces were minted, where, and which are on the way.
+//! KidLisp keeps: minted pieces by network and contract, and pending ones.
 //!
-//! AC has written keeps in three shapes over time (`kept`, `tezos` with `minted`, `tezos.contracts`). One piece may have the same
-//! token in more than one; a token is told by its contract, number and network.
+//! AC has written keeps in three formats over time (`kept`, `tezos` with `minted`, `tezos.contracts`). A piece may have the same token in more than
+//! one; a token is identified by contract, number and network.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ pub struct Keeps {
     pub rebake_pending: u64,
     /// Pieces whose media is ready, and no more.
     pub baked_not_kept: u64,
-    /// Pieces whose keep failed, as far as the legacy shape tells: failures since then leave no record.
+    /// Pieces whose keep failed, recorded in the oldest format only: later failures leave no record.
     pub failed: u64,
-    /// Tokens by network; a token whose network nobody wrote down is under `null`.
+    /// Tokens by network; a token without a recorded network is under `null`.
     pub by_network: Vec<NetworkTokens>,
     /// Tokens by contract and network.
     pub by_contract: Vec<ContractTokens>,

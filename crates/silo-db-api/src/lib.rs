@@ -1,7 +1,7 @@
-//! silo-db-api: what aesthetic.computer's database holds, and how mongod is.
+//! silo-db-api: contents of aesthetic.computer's database, and state of mongod.
 //!
-//! `routes` take requests and give answers; a module for each subject (`collections`, `people`, `keeps`...) says what is measured
-//! and what it means; `gateway` is the one way to mongod. Requests read the last measurement; tasks in `state` keep measuring.
+//! `routes` are the HTTP API; a module for each subject (`collections`, `people`, `keeps`...) measures and evaluates it; `gateway` sends all commands
+//! to mongod. Requests read the last measurement; tasks in `state` refresh it.
 
 pub mod routes;
 

@@ -163,7 +163,7 @@ impl Directory {
         self.people.get(sub)?.0.as_deref()
     }
 
-    /// The handles of some subs; `None` for a sub that has none or is nobody's.
+    /// Handles by sub; `None` for a sub without a handle, or of no user.
     #[must_use]
     pub fn handles<'a>(
         &self,

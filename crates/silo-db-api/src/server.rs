@@ -31,7 +31,7 @@ pub enum Condition {
     Down,
 }
 
-/// The server, as it said itself. `null` is what it did not say.
+/// State of the server. `null` is a value that the server does not report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
@@ -141,7 +141,7 @@ pub struct ReplicaSet {
     pub members: Option<u64>,
 }
 
-/// Looks at the server again and again and remembers what rates need.
+/// Watcher of the server, which remembers the counters that rates are computed from.
 #[derive(Clone)]
 pub struct Watcher {
     gateway: Gateway,
@@ -174,7 +174,7 @@ impl Watcher {
         let at = |fault| source_error("mongod", fault);
         let (status, refused) = match self.gateway.server_status().await {
             Ok(status) => (status, None),
-            // It is up, but the account may not ask how it is.
+            // The server is up, but the account may not read its state.
             Err(fault @ (Fault::NotAuthorized | Fault::NotSupported)) => {
                 self.gateway.ping().await.map_err(at)?;
                 (Status::default(), Some(source_error("serverStatus", fault)))

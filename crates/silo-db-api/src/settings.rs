@@ -42,7 +42,7 @@ pub struct Paces {
 }
 
 impl Paces {
-    /// `refresh` is the interval of what is neither the server's own state nor read whole.
+    /// Intervals of all subjects, from `refresh`: the server's state is read more often, subjects that read whole collections less often.
     #[must_use]
     pub fn every(refresh: Duration) -> Self {
         let pace = |every, deadline| Pace {

@@ -25,7 +25,7 @@ pub struct State {
     pub server: Arc<Snapshot<Server>>,
     /// Collections of the database.
     pub collections: Arc<Snapshot<Collections>>,
-    /// One collection looked at closely.
+    /// Details of single collections.
     pub details: Arc<Shelf>,
     /// Users and handles.
     pub people: Arc<Snapshot<People>>,
@@ -43,7 +43,7 @@ pub struct State {
 }
 
 impl State {
-    /// Subjects that nobody has measured yet.
+    /// State without any measurement.
     #[must_use]
     pub fn new(gateway: Gateway, settings: &Settings) -> Self {
         let paces = settings.paces;

@@ -60,7 +60,7 @@ struct Fill {
     /// A bucket for backups
     #[arg(long, env = "BACKUP_BUCKET")]
     backups: String,
-    /// The address of silo-storage-api, which is asked to scan what was put
+    /// URL of silo-storage-api, to start a scan after uploading
     #[arg(long, env = "STORAGE_API_URL")]
     storage_api: Option<String>,
     /// Size of the demo data, as a share of AC's own
@@ -107,7 +107,7 @@ impl Fill {
             say::done("the database is filled already");
         } else {
             say::step("loading demo documents");
-            // What an earlier try left half done.
+            // Leftovers of an interrupted attempt.
             for plan in Demo::plans() {
                 database.collection::<Document>(plan.name).drop().await?;
             }
@@ -124,7 +124,7 @@ impl Fill {
         let Some(storage_api) = &self.storage_api else {
             return Ok(());
         };
-        // It may have looked before there was any bucket, and looks again in six hours.
+        // The service may have scanned before the buckets existed; its next scan is in six hours.
         until("silo-storage-api does not scan", async || {
             let answer = reqwest::Client::new()
                 .post(format!("{storage_api}/api/storage/rescan"))
@@ -148,7 +148,7 @@ async fn is_whole(database: &Database, demo: &Demo) -> Result<bool> {
     Ok(last.find_one(doc! {}).await?.is_some())
 }
 
-/// Tries until it goes well, and says what it waits for.
+/// Retries until success, and logs the reason for waiting.
 async fn until<T>(what: &str, mut tried: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     let mut said = String::new();

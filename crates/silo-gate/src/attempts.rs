@@ -1,6 +1,6 @@
-//! Password checks with a rate limit per client network: ten tries, then one every ten seconds. Passwords are hashed one at a time, with a
-//! bounded queue. A password that fitted is cached for the network it came from, so that a page costs one hash; a network without tries left gets
-//! 429 for the right password too, or the cache would tell it from wrong ones.
+//! Password checks with a rate limit per client network: a burst of ten tries, then one every ten seconds. Passwords are hashed one at a time, with a
+//! bounded queue. A correct password is cached for the network it came from, so that a page costs one hash. A network without tries left gets 429 for
+//! the correct password too; otherwise the cache would reveal which one is correct.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -42,18 +42,18 @@ pub enum Outcome {
     Slower,
 }
 
-/// A password to be looked at.
+/// A password check in the queue.
 struct Job {
     name: String,
     password: String,
     answer: oneshot::Sender<bool>,
 }
 
-/// Looks at one password after the other.
+/// Checks queued passwords, one at a time.
 fn hash(users: &Users, mut jobs: mpsc::Receiver<Job>) {
     let mut memory = Memory::default();
     while let Some(job) = jobs.blocking_recv() {
-        // Whoever does not wait any more does not want to know.
+        // The client may have disconnected.
         let _ = job
             .answer
             .send(users.is_password(&job.name, &job.password, &mut memory));
@@ -142,7 +142,7 @@ impl Attempts {
             password: password.to_owned(),
             answer,
         };
-        // It ends with this process.
+        // The thread ends with the process only.
         let asked = self.hashing.send(job).await.is_ok();
         if asked && fits.await.unwrap_or(false) {
             self.remember(digest);

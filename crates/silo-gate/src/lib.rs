@@ -1,7 +1,7 @@
-//! silo-gate: who may come in, and what they may do to `/db`. Caddy asks it before it passes a request on.
+//! silo-gate: sign-in, and read-only access to `/db`, for Caddy's `forward_auth`.
 //!
-//! `routes` answer Caddy. `users` knows the passwords, as argon2id hashes; `attempts` slows down who guesses them. `reading` decides
-//! whether a request to mongo-express can change anything, by what is allowed and not by what is forbidden.
+//! `routes` answer Caddy. `users` verifies passwords by their argon2id hashes; `attempts` limits the rate of guesses. `reading` is an allowlist of
+//! requests to mongo-express that only read.
 
 pub mod routes;
 

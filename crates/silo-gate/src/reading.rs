@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 /// Base path of mongo-express.
 const BASE: &str = "/db/";
-/// Words that mongo-express reads as something to do where a collection's name could stand; it does not tell letter case apart.
+/// Actions of mongo-express in the place of a collection's name, case-insensitive.
 const ACTIONS: [&str; 10] = [
     "addIndex",
     "compact",
@@ -33,7 +33,7 @@ const NAMES: [&str; 7] = [
 ];
 /// Forbidden in searches: stages that write, and operators that run code.
 const OPERATORS: [&str; 5] = ["$out", "$merge", "$where", "$function", "$accumulator"];
-/// The longest request that is looked at, in bytes.
+/// Longest request target that is accepted, in bytes.
 const LONGEST: usize = 4096;
 
 /// Reason for refusing a request.
@@ -127,7 +127,7 @@ fn query_searches(query: &str) -> Result<(), Refusal> {
             .strip_prefix("sort[")
             .and_then(|rest| rest.strip_suffix(']'));
         let sorts = field.is_some_and(|field| !field.contains(['[', ']', '%', '$']));
-        // Its form always sends this one; without a value it means no.
+        // The search form always sends this parameter; an empty value means no aggregation.
         let no_aggregation = name == "runAggregate" && value.is_empty();
         if !(NAMES.contains(&&*name) || sorts || no_aggregation) {
             return Err(Refusal::Query);

@@ -18,7 +18,7 @@ const SHORTEST: usize = 8;
 #[derive(Clone, Default)]
 pub struct Users {
     hashes: BTreeMap<String, String>,
-    /// Checked for a name that nobody has, so that it takes as long.
+    /// Hash that is checked for unknown names, so that they take equally long.
     nobody: String,
 }
 

@@ -60,7 +60,7 @@ async fn who_signs_in_is_named_and_who_does_not_is_told_how() {
 async fn guesses_are_counted_by_the_address_that_the_gateway_saw() {
     let service = start().await;
     for guess in 0..10 {
-        // What the client says of itself stands before what Caddy saw.
+        // The client's own header values come before the address that Caddy appends.
         let from = format!("10.0.0.{guess}, 203.0.113.9");
         let wrong = sign_in(&service, &from, Some("wrong password")).await;
         assert_eq!(wrong.status(), 401, "{guess}");
@@ -154,7 +154,7 @@ async fn without_anybody_it_does_not_start_and_a_health_check_tells() {
     assert_eq!(run(&["healthcheck"], &check).await.status.code(), Some(1));
 }
 
-/// Hashing costs the same for every length; what is too long for a header is refused before anything is hashed.
+/// Hashing takes equally long for every length; a password too long for a header is refused before hashing.
 #[tokio::test]
 async fn a_password_of_any_length_is_wrong_and_the_gate_goes_on() {
     let service = start().await;

@@ -75,7 +75,7 @@ impl From<&Error> for Fault {
         match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => Self::AuthenticationFailed,
             ErrorKind::Command(command) => Self::from_server_code(command.code),
-            // Whoever asked first is told so; the others only that their connection is gone, and why.
+            // Only the first waiting command gets the authentication error; the others get a closed connection with that error in its text.
             ErrorKind::ServerSelection { message, .. }
             | ErrorKind::ConnectionPoolCleared { message, .. }
                 if message.contains("SCRAM failure") || message.contains("uthentication") =>

@@ -1,4 +1,4 @@
-//! Reading values out of BSON by dotted path, without casting: what is not of the kind asked for is `None`.
+//! Access to BSON values by dotted path without casting: a value of another type is `None`.
 
 use jiff::Timestamp;
 use mongodb::bson::{Bson, DateTime, Document};

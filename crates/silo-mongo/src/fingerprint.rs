@@ -20,7 +20,7 @@ pub struct Sums {
     pub documents: u64,
     /// The bytes of all of them as BSON.
     pub bytes: u64,
-    /// SHA-256 over all documents one after the other, in hexadecimal: what `sha256sum` says of the `.bson` file that mongodump writes.
+    /// SHA-256 over all documents in their order, in hexadecimal; equal to `sha256sum` of the `.bson` file that mongodump writes.
     pub sha256: String,
     /// The sum modulo 2^256 of each document's SHA-256, in hexadecimal: the same whatever the order.
     pub set: String,
@@ -45,7 +45,7 @@ impl Fingerprint {
         }
     }
 
-    /// The fingerprint of what was added.
+    /// Fingerprint of the added documents.
     #[must_use]
     pub fn sums(&self) -> Sums {
         let words = self.set.iter().flat_map(|word| word.to_le_bytes());

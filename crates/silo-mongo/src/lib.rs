@@ -1,8 +1,8 @@
-//! The only crate that makes a MongoDB client.
+//! MongoDB client: the only crate that creates one.
 //!
-//! [`connect`] opens the client with every limit set, [`fault`] turns the driver's errors into ours, [`field`] reads values out of
-//! BSON without casting, and [`catalogue`] is what Silo knows about AC's collections. For whoever copies a database, [`structure`] is
-//! how it is built, [`snapshot`] one moment of it, and [`fingerprint`] what tells two copies apart. [`versions`] has the known faults of mongod.
+//! [`connect`] opens the client with all limits set, [`fault`] maps the driver's errors, [`field`] reads values from BSON without casting,
+//! [`catalogue`] describes AC's collections, and [`versions`] lists known faults of mongod. For copies of a database, [`structure`] reads collections
+//! and indexes, [`snapshot`] is a consistent view, and [`fingerprint`] compares two copies.
 
 pub mod catalogue;
 pub mod commands;

@@ -28,7 +28,7 @@ pub enum Rights {
     ReadOnly,
     /// The account can write; with the actions or roles that allow it.
     CanWrite(Vec<String>),
-    /// The server asks nobody to sign in, so everybody may do everything.
+    /// The server requires no authentication, so every client has all privileges.
     Unauthenticated,
 }
 

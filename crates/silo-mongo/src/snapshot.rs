@@ -21,7 +21,7 @@ pub enum Consistency {
     Fuzzy,
 }
 
-/// A session for reading, and whether it is one moment so far.
+/// Session for reading, with the result of its isolation checks so far.
 pub struct Snapshot {
     session: Option<ClientSession>,
     canaries: Collection<Document>,

@@ -29,7 +29,7 @@ impl Kind {
         }
     }
 
-    /// The kind of a word of the server's; a word that nobody knows counts as a collection, so that its documents are not left out.
+    /// Kind by the server's word. An unknown word counts as a collection, so that its documents are not left out.
     #[must_use]
     pub fn of_word(word: &str) -> Self {
         match word {

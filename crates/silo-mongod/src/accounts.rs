@@ -8,13 +8,13 @@ use crate::error::Error;
 /// Purpose of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// The administrator, whom the image makes when the data is new. Only `init` signs in as this one.
+    /// The administrator, created by the image when the data folder is new. Only `init` uses it.
     Root,
     /// silo-db-api: reads, and watches the server.
     Reader,
     /// silo-backup: reads everything in the database, and writes in Silo's own.
     Backup,
-    /// silo-backup's drills: make and drop databases whose names nobody can know before.
+    /// silo-backup's drills: create and drop databases with unpredictable names.
     Drill,
     /// mongo-express: reads.
     Browser,
@@ -44,10 +44,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// Reads lines of a job, a blank, and a connection string.
+    /// Parses lines of a job, a blank, and a connection string.
     ///
     /// # Errors
-    /// Every line that is wrong, by its number and without what is in it.
+    /// All invalid lines by number, without their content.
     pub async fn read_all(lines: &str) -> Result<Vec<Self>, Error> {
         let (mut accounts, mut problems) = (Vec::<Self>::new(), Vec::new());
         for (at, line) in lines.lines().map(str::trim).enumerate() {
@@ -154,7 +154,7 @@ pub fn own_roles(database: &str) -> Vec<(&'static str, Vec<Document>)> {
         doc! { "resource": resource, "actions": actions }
     };
     let cluster = || doc! { "cluster": true };
-    // What a dump of one database asks for, and what tells a moment of it: no more, and nothing that writes.
+    // Privileges for dumping one database in a snapshot: the necessary ones, none of which writes.
     let reads = [
         "find",
         "listCollections",

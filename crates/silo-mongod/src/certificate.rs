@@ -1,7 +1,7 @@
-//! `silo-mongod certificate`: mongod gets the certificate that Caddy has obtained, now and whenever Caddy renews it.
+//! `silo-mongod certificate`: installs the certificate that Caddy has obtained for mongod, now and after every renewal.
 //!
-//! mongod wants key and chain in one file, and reads it again under the same name when it is told to (`rotateCertificates`);
-//! connections that are open stay open. Until Caddy has one, mongod has one that we signed ourselves, or it would not start.
+//! mongod needs key and chain in one file, and reloads it on `rotateCertificates`; open connections stay open. Until Caddy has a certificate, mongod
+//! gets a self-signed one, because it would not start without any.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -44,7 +44,7 @@ pub enum Look {
     Waiting(String),
 }
 
-/// Looks, until it is told to stop.
+/// Checks for new certificates until `stop`.
 ///
 /// # Errors
 /// When mongod cannot get any certificate.
@@ -67,7 +67,7 @@ pub async fn keep(settings: &Settings, stop: impl Future<Output = ()>) -> Result
     }
 }
 
-/// Sees to it that there is a certificate for mongod to start with, and that clients can read whom to trust.
+/// Provides a certificate for mongod's start, and the CA file for its clients.
 ///
 /// # Errors
 /// When the folders cannot be written to.
@@ -184,14 +184,14 @@ fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
 fn present(settings: &Settings) -> Result<Option<Pair>, Error> {
     let path = settings.tls.join(FILE);
     match std::fs::read(&path) {
-        // Something else in its place is replaced.
+        // A file that is not a certificate is replaced.
         Ok(file) => Ok(Pair::read(&file, &file).ok().flatten()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(format!("reading {}", path.display()))(error)),
     }
 }
 
-/// Puts it in mongod's place, and writes whom clients here have to trust.
+/// Installs a certificate for mongod, and writes the CA file for its clients.
 fn put(settings: &Settings, pair: &Pair) -> Result<(), Error> {
     let file = pair.file().map_err(Error::tls("writing the certificate"))?;
     write(&settings.tls.join(FILE), &file, 0o640)?;
@@ -233,7 +233,7 @@ async fn answered_with(settings: &Settings) -> Result<Vec<u8>, String> {
     let handshake = async {
         let mut connector =
             SslConnector::builder(SslMethod::tls_client()).map_err(|error| error.to_string())?;
-        // It is looked at, not trusted: one that has expired or is our own has to be seen too.
+        // Verification is off, because expired and self-signed certificates must be seen too.
         connector.set_verify(SslVerifyMode::NONE);
         let ssl = connector
             .build()

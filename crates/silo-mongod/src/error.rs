@@ -24,7 +24,7 @@ pub enum Error {
         /// Error of the operating system.
         error: std::io::Error,
     },
-    /// A certificate or key that is none.
+    /// A certificate or key is invalid.
     #[error("{doing}: {error}")]
     Tls {
         /// Attempted action.

@@ -34,11 +34,11 @@ pub enum Done {
     Changed,
     /// The item is as configured.
     Unchanged,
-    /// Somebody should look at it; nothing was done.
+    /// Nothing was done, but an operator should check it.
     Noticed,
 }
 
-/// One thing that was looked at.
+/// Item of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// Name of the item.
@@ -49,10 +49,10 @@ pub struct Step {
     pub detail: String,
 }
 
-/// Does all of it, or only says what it would do.
+/// Applies the configuration, or only lists the changes.
 ///
 /// # Errors
-/// The first thing that could not be done, after what was done before it.
+/// The first change that failed; earlier ones are applied.
 pub async fn init(
     settings: &Init,
     dry_run: bool,
@@ -138,7 +138,7 @@ impl Work<'_> {
                         .admin
                         .run_command(doc! { "replSetInitiate": new })
                         .await;
-                    // Somebody else was quicker.
+                    // Another process was faster.
                     if let Err(error) = initiated
                         && code(&error) != Some(ALREADY_INITIALIZED)
                     {
@@ -182,7 +182,7 @@ impl Work<'_> {
                 &format!("it has {members} members, the first of them {before}; change it by hand"),
             ));
         }
-        // Under its old name it may not find itself, and then takes no writes until it is told the new one.
+        // Under its old name the server may not find itself, and then accepts no writes until its name is changed.
         first.insert("host", &member);
         let version = field::count(&config, "version").unwrap_or_default();
         config.insert("version", i64::try_from(version).unwrap_or_default() + 1);
@@ -303,7 +303,7 @@ impl Work<'_> {
         }
     }
 
-    /// Accounts that nobody named: they are not touched, and told of.
+    /// Accounts that are not in the configuration: reported, not changed.
     async fn strangers(&self, accounts: &[Account]) -> Result<Vec<Step>, Error> {
         let all = doc! { "usersInfo": { "forAllDBs": true } };
         let told = run(self.admin, all, "reading the accounts").await?;
@@ -354,7 +354,7 @@ fn named(roles: &[Document]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// The same resources with the same actions, in whatever order the server tells them.
+/// Compares resources and actions in any order.
 fn same_privileges(there: &[Bson], wanted: &[Document]) -> bool {
     let flat = |privilege: &Document| {
         let resource = field::document(privilege, "resource")

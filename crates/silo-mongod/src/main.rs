@@ -22,9 +22,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make the replica set, the roles and the accounts of `MONGO_ACCOUNTS`, or change what is different; safe to run again
+    /// Create or update the replica set, the roles and the accounts of `MONGO_ACCOUNTS`; safe to run again
     Init {
-        /// Only say what would be done
+        /// Only list the changes
         #[arg(long)]
         dry_run: bool,
         /// One line of JSON for each thing
@@ -102,6 +102,6 @@ fn tell(step: &Step, json: bool) {
         };
         format!("{done} {}{detail}", step.what)
     };
-    // Whoever stopped listening does not want to know.
+    // A closed standard output is ignored.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

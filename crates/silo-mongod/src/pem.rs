@@ -36,10 +36,10 @@ impl Pair {
         Ok(fits.then_some(Self { chain, key }))
     }
 
-    /// One that is signed by itself, for a name: what mongod begins with until Caddy has obtained one.
+    /// Self-signed certificate for a name, for mongod until Caddy has obtained one.
     ///
     /// # Errors
-    /// When OpenSSL cannot make it.
+    /// When OpenSSL cannot create it.
     pub fn own(name: &str) -> Result<Self, ErrorStack> {
         let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
         let key = PKey::from_ec_key(EcKey::generate(&curve)?)?;

@@ -34,7 +34,7 @@ pub fn admin(of: &Account, to: &Account) -> Result<Database, Error> {
     Ok(client.database("admin"))
 }
 
-/// The number of a server's error, when it is one.
+/// Error code of the server, if the error comes from it.
 #[must_use]
 pub fn code(error: &DriverError) -> Option<i32> {
     match error.kind.as_ref() {

@@ -17,7 +17,7 @@ pub struct Common {
     pub log_format: LogFormat,
     /// Which log lines there are.
     pub log_filter: String,
-    /// The name by which mongod is reached, by others and by itself; its certificate is for this name.
+    /// Host name of mongod, for its clients, its replica set and its certificate.
     pub host: String,
     /// Port of mongod.
     pub port: u16,

@@ -1,4 +1,4 @@
-//! `silo-mongod init` against a real server: what it makes, that it makes it once, and what it changes.
+//! `silo-mongod init` against a real server: creates, is idempotent, and applies changes.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let server = MongoServer::start_with_accounts("aesthetic").await.unwrap();
-        // They are what is to be made here.
+        // `init` is to create the accounts itself.
         let admin = server.client().await.unwrap().database("admin");
         let drop = doc! { "dropAllRolesFromDatabase": 1 };
         admin.run_command(drop).await.unwrap();
@@ -53,7 +53,7 @@ impl Stage {
         }
     }
 
-    /// The exit code, what was said of each thing, and the log.
+    /// Exit code, result of each item, and log.
     async fn init(&self, arguments: &[&str]) -> (Option<i32>, BTreeMap<String, Value>, String) {
         let lines: Vec<String> = self
             .accounts
@@ -92,7 +92,7 @@ impl Stage {
     }
 }
 
-/// The things that are made, without what was there before.
+/// Items with this result, without those that existed before.
 fn made<'a>(steps: &'a BTreeMap<String, Value>, done: &str) -> Vec<&'a str> {
     let steps = steps.iter().filter(|(_, found)| *found == done);
     steps.map(|(what, _)| &**what).collect()
@@ -121,7 +121,7 @@ async fn everything_is_made_once_and_changed_when_it_differs() {
         (Some(0), all.to_vec()),
         "a dry run made nothing; {log}"
     );
-    // The server had accounts of its own, which nobody named here: they are told of, and stay.
+    // Accounts that are not in the configuration are reported, and stay.
     assert!(
         made(&steps, "noticed").contains(&"account silo_reader in admin"),
         "{steps:?}"
@@ -169,7 +169,7 @@ async fn everything_is_made_once_and_changed_when_it_differs() {
         .await
         .unwrap();
 
-    // A password that was changed in the list is changed on the server; somebody who may too much loses it.
+    // A changed password is applied; extra privileges are removed.
     let changed = stage.accounts["client"].replace("lith-password", "another-password");
     stage.accounts.insert("client", changed);
     let admin = stage.server.client().await.unwrap().database("admin");

@@ -1,4 +1,4 @@
-//! A badge: a small picture that says a service's name and how it stands, in shape and word.
+//! Status badge: a small SVG with a service's name and status, distinguished by shape and word.
 
 use crate::standing::Status;
 

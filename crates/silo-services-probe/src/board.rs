@@ -53,14 +53,14 @@ pub struct Known {
 }
 
 impl Board {
-    /// A board of these probes, with what is known from before.
+    /// A store for these probes, starting from a history.
     #[must_use]
     pub fn new(probes: &[Probe], history: History) -> Self {
         let quickest = probes.iter().map(|probe| probe.interval).min();
         let longest = probes.iter().map(|probe| probe.timeout).max();
         let pace = Pace {
             every: quickest.unwrap_or(Duration::from_secs(30)),
-            // All of them may have to wait for one another, three at a time.
+            // In the worst case all checks wait for each other, three at a time.
             deadline: longest.unwrap_or_default()
                 * u32::try_from(probes.len().div_ceil(AT_ONCE)).unwrap_or(1),
             patience: PATIENCE,
@@ -81,7 +81,7 @@ impl Board {
         }
     }
 
-    /// Takes what a check came to; the probe is told by its place in the settings.
+    /// Records a check's result. `place` is the probe's index in the settings.
     pub fn note(&self, place: usize, check: &Check) {
         let mut inner = self.inner();
         let now = now();
@@ -103,7 +103,7 @@ impl Board {
         self.publish(&inner, check.took);
     }
 
-    /// The prober is not connected: nothing is known of anybody.
+    /// Records that the prober is offline: the status of every service becomes unknown.
     pub fn lose_connection(&self) {
         let mut inner = self.inner();
         if !inner.connected {
@@ -135,7 +135,7 @@ impl Board {
         self.publish(&inner, Duration::ZERO);
     }
 
-    /// Publishes the whole again without a new check, so that its age tells that somebody still looks.
+    /// Publishes the list again without a new check, so that its age shows that the prober is running.
     pub fn refresh(&self) {
         self.publish(&self.inner(), Duration::ZERO);
     }
@@ -173,7 +173,7 @@ impl Board {
         Some(series.points(range, minute_of(now())))
     }
 
-    /// Changes as they happen, after those that somebody has missed since the one with this number.
+    /// Changes as they happen, preceded by those after `last` that the client has missed.
     pub fn listen(&self, last: Option<u64>) -> impl Stream<Item = Event> + use<> {
         let live = self.listeners.subscribe();
         let missed = last.map(|last| Missed::since(last, self.inner().history.changes()));

@@ -1,4 +1,4 @@
-//! Changes of state: what happened to whom, when, and why; numbered, so that whoever listens can take up where they were.
+//! Changes of status, numbered so that a client can resume after a reconnect.
 
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
@@ -44,13 +44,13 @@ impl Default for Listeners {
 }
 
 impl Listeners {
-    /// Tells all of them.
+    /// Sends a change to all clients.
     pub fn tell(&self, change: Change) {
-        // Without listeners there is nobody to tell.
+        // An error means that there are no clients.
         drop(self.0.send(change));
     }
 
-    /// Begins to hear. What was missed is to be looked up after this, so that nothing falls between.
+    /// Subscribes to changes. Missed ones must be read after this call, so that none is lost in between.
     #[must_use]
     pub fn subscribe(&self) -> Receiver<Change> {
         self.0.subscribe()
@@ -91,7 +91,7 @@ impl Missed {
         let kept: Vec<_> = kept.collect();
         let oldest = kept.first().map_or(1, |change| change.id);
         let newest = kept.last().map_or(0, |change| change.id);
-        // A number that was never given is of another file.
+        // An unknown id comes from another history.
         let gap = last.saturating_add(1) < oldest || last > newest;
         let changes = kept
             .into_iter()

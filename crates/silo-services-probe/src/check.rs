@@ -1,4 +1,4 @@
-//! One check of one service: asked, judged, and held against what is expected.
+//! One check of one service: request, evaluation, comparison with the expectations.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A step of a check, in the order in which they are taken.
+/// Step of a check, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Looking up the name.
@@ -24,7 +24,7 @@ pub enum TlsFault {
     Expired,
     /// The certificate is for another name.
     WrongName,
-    /// Nobody that this machine trusts has signed it.
+    /// The certificate is not signed by a trusted authority.
     Untrusted,
     /// The other side does not speak TLS, or no version that is still allowed.
     Handshake,
@@ -44,9 +44,9 @@ pub enum RedirectFault {
 /// Cause of a failed check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody has the name.
+    /// The name does not exist.
     NameNotFound,
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused,
     /// There is no way there.
     Unreachable,
@@ -60,7 +60,7 @@ pub enum Failure {
     Status(u16),
     /// A redirect that is not followed.
     Redirect(RedirectFault),
-    /// An answer that is not what such a service says.
+    /// The answer is not one of this kind of service.
     Body(String),
 }
 

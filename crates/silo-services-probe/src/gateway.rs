@@ -1,4 +1,4 @@
-//! The ways out: to the services that are probed, to what tells whether this machine is connected, and to Silo's other services.
+//! Outgoing connections: to probed services, for the connectivity check, and to Silo's other services.
 
 pub mod connectivity;
 pub mod fetch;

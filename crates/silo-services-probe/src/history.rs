@@ -222,7 +222,7 @@ mod tests {
         let mut again = History::open(folder.path()).unwrap();
         assert_eq!(told(&again), before);
         assert_eq!(again.note_change(change).id, 2, "numbers go on");
-        // Growing, it is made shorter by itself.
+        // The file is compacted as it grows.
         for _ in 0..60_000 {
             again.note("new", now, tally);
         }

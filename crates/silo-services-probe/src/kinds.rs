@@ -56,7 +56,7 @@ pub struct Judged {
 }
 
 impl Kind {
-    /// The path below a probe's URL that tells how the service is.
+    /// Path below the probe's URL to request.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -129,14 +129,14 @@ fn pointers(value: &Value, expect: &Expect) -> Result<(), Failure> {
         .find(|(pointer, wanted)| value.pointer(pointer) != Some(wanted));
     match differs {
         None => Ok(()),
-        // What is there instead is not repeated: it is foreign text.
+        // The actual value is foreign text, so it is not repeated.
         Some((pointer, wanted)) => Err(Failure::Body(format!(
             "{pointer} in its answer is not {wanted}"
         ))),
     }
 }
 
-/// An answer of which nothing could be taken.
+/// Failure: the answer has none of the expected fields.
 fn nothing_known(of: &str) -> Failure {
     Failure::Body(format!("its answer has nothing of what {of} says"))
 }

@@ -1,9 +1,8 @@
-//! silo-services-probe: whether aesthetic.computer's services are well, and everything a visitor asks first in one call.
+//! silo-services-probe: health of aesthetic.computer's services, and an overview of everything in one answer.
 //!
-//! `routes` take requests and give answers. The `prober` decides when each `probe` is due; a `check` asks it and lets its kind
-//! (`kinds`) judge the answer; the `board` takes what came of it, decides how the service stands (`standing`), keeps `history` and
-//! tells `changes`. `overview` gathers a few figures of each sibling. `network` finds out what takes longer. `gateway` has the ways
-//! out.
+//! `routes` are the HTTP API. The `prober` starts a `check` when a `probe` is due; the service's kind (`kinds`) evaluates the answer; the `board`
+//! records the result, determines the status (`standing`), keeps `history` and broadcasts `changes`. `overview` gathers figures from the other
+//! services. `network` refreshes slow facts. `gateway` has the outgoing connections.
 
 pub mod routes;
 

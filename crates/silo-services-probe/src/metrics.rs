@@ -13,7 +13,7 @@ use silo_web::snapshot::Snapshot;
 use crate::services::{ServiceView, Services};
 use crate::standing::Status;
 
-/// Reads the last results when somebody asks.
+/// Collector that reads the last results on every scrape.
 #[derive(Clone)]
 pub struct ProbeMetrics(pub Arc<Snapshot<Services>>);
 
@@ -23,7 +23,7 @@ impl std::fmt::Debug for ProbeMetrics {
     }
 }
 
-/// A metric of a service; `None` where there is nothing to tell.
+/// Value of a metric for a service; `None` if it has none.
 type Value = fn(&ServiceView) -> Option<f64>;
 
 /// Name, help, unit, and how it is read.

@@ -1,5 +1,5 @@
-//! Everything a visitor asks first, in one answer: a few figures of each sibling, gathered all at once, each with its own age. A
-//! sibling that does not answer leaves what it said last, dated, or `null`.
+//! Overview: figures of every Silo service in one answer, gathered concurrently, each with its own age. For a service that does not answer, its last
+//! figures remain with their date, or `null`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -247,7 +247,7 @@ struct Notes {
 }
 
 impl Notes {
-    /// Takes a part, or keeps the last one and says that it is stale.
+    /// Sets a part, or keeps the last one marked as stale.
     fn take<T>(&mut self, name: &'static str, told: Told<T>, last: &mut Option<Part<T>>) {
         self.parts += 1;
         match told {

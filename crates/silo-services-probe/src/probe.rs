@@ -67,7 +67,7 @@ pub struct Probe {
     pub expect: Expect,
 }
 
-/// Conditions: what is not met is a failure, except for slowness and certificates, which degrade.
+/// Conditions. An unmet one is a failure, except for slowness and certificate expiry, which degrade.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expect {

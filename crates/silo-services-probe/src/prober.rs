@@ -52,7 +52,7 @@ impl Prober {
         shared.watch_connection().await;
     }
 
-    /// Without services there is still something to say: that there are none, as of now.
+    /// Publishes an empty list when no services are configured.
     async fn say_nothing(&self) {
         loop {
             self.board.refresh();

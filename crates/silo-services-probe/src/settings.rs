@@ -20,7 +20,7 @@ pub struct Settings {
     pub process: Process,
     /// Probes, in display order.
     pub probes: Vec<Probe>,
-    /// Addresses that tell whether this machine is connected; none for no such check.
+    /// Addresses for the connectivity check; empty for no check.
     pub connectivity: Vec<SocketAddr>,
     /// Folder of the history.
     pub folder: PathBuf,

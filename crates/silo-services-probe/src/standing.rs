@@ -16,7 +16,7 @@ pub enum Status {
     Degraded,
     /// The service failed at least twice in a row.
     Down,
-    /// Nobody knows: it was not checked yet, or the prober is not connected.
+    /// Unknown: not checked yet, or the prober is offline.
     #[default]
     Unknown,
 }

@@ -1,5 +1,5 @@
-//! `status.txt`: the overview in a few lines of text, kept in a file that the gateway serves by itself. It can be read by anybody, and while
-//! every service is stopped; so it has no name of a person or a service, and says when it was written.
+//! `status.txt`: the overview in a few lines of text, in a file that Caddy serves while every service is stopped. It is public, so it contains no
+//! names of people or services; and it contains the time of writing.
 
 use std::fmt::Write;
 use std::io;

@@ -8,7 +8,7 @@ use rusoto_core::RusotoError;
 /// Kind of an error, with a stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Nobody answers at the endpoint, or the connection broke.
+    /// The endpoint does not answer, or the connection was interrupted.
     Unreachable,
     /// No answer, or no more of it, in time.
     TimedOut,
@@ -82,7 +82,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A failure that whoever uses this crate found.
+    /// An error found by a user of this crate.
     #[must_use]
     pub fn other(kind: Kind, detail: &str) -> Self {
         Self::new(kind, detail)
@@ -155,7 +155,7 @@ impl Fault {
     }
 }
 
-/// S3's codes are letters; anything else is somebody's text and stays out.
+/// S3's error codes are letters only; anything else is foreign text and is dropped.
 fn known(code: &str) -> String {
     let plain = (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
     if plain {

@@ -48,7 +48,7 @@ pub struct Traffic {
     clock_ahead: AtomicI64,
 }
 
-/// No answer has told the time yet.
+/// Clock difference before the first answer.
 const UNKNOWN_CLOCK: i64 = i64::MIN;
 
 impl Default for Traffic {
@@ -218,7 +218,7 @@ impl Fence {
         let answer = tokio::time::timeout(inner.limits.first_byte, answer)
             .await
             .map_err(|_text| timed_out(inner.limits.first_byte))?
-            // rusoto's text names the endpoint and what the system said.
+            // rusoto's text contains the endpoint and the system's error.
             .map_err(|_text| {
                 Fault::new(
                     Kind::Unreachable,
@@ -306,7 +306,7 @@ impl DispatchSignedRequest for Fence {
     }
 }
 
-/// A document with one of these roots, or S3's way of failing after it has said 200.
+/// Accepts a document with one of these roots, and recognises S3's error document with status 200.
 fn check_document(body: Bytes, roots: &[&str]) -> Result<Bytes, Fault> {
     let code = xml::error_code(&body);
     match code.as_str() {

@@ -25,7 +25,7 @@ impl Gate {
         sleep_until(self.take(Instant::now())).await;
     }
 
-    /// Takes the next free moment from `now` on. Time that nobody used is not saved up.
+    /// Reserves the next free slot from `now` on. Unused slots do not accumulate.
     fn take(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = next.map_or(now, |next| next.max(now));

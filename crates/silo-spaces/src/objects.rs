@@ -17,17 +17,17 @@ use crate::fence::fault_of_read;
 /// Metadata of an object, from a HEAD request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The size in bytes; `None` when the storage does not tell.
+    /// Size in bytes; `None` if the storage does not report it.
     pub bytes: Option<u64>,
     /// The entity tag, with its quotes.
     pub tag: Option<String>,
 }
 
 impl Spaces {
-    /// Looks at an object.
+    /// Reads the metadata of an object.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is none, or why it cannot be looked at.
+    /// [`Kind::NotFound`] if it does not exist; otherwise the error of the request.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<Head, Fault> {
         let request = HeadObjectRequest {
             bucket: bucket.to_owned(),

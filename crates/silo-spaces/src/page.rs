@@ -15,16 +15,16 @@ pub const MOST: u32 = 1000;
 /// A page of a thousand keys of 1,024 bytes, each byte percent-encoded, with room for the rest.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// One object, as a listing tells it.
+/// Object in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object<'a> {
     /// The key.
     pub key: &'a str,
     /// The size in bytes.
     pub bytes: u64,
-    /// When it was last written; `None` when the storage says nothing that is a time.
+    /// Time of the last write; `None` if the storage reports none, or an invalid one.
     pub modified: Option<Timestamp>,
-    /// The storage class; empty when the storage says none.
+    /// Storage class; empty if the storage reports none.
     pub class: &'a str,
 }
 
@@ -50,7 +50,7 @@ struct Row {
 }
 
 impl Page {
-    /// A page as a listing would tell it, for what stands in for a storage.
+    /// A page with these objects, for simulated storage.
     pub fn of(objects: impl IntoIterator<Item = (String, u64)>, truncated: bool) -> Self {
         let mut page = Self {
             truncated,
@@ -100,7 +100,7 @@ impl Page {
         let mut page = Self::default();
         let mut truncated = None;
         let mut row = Partial::default();
-        // Whether a key has a byte that encoding would have replaced.
+        // `true` if a key contains a byte that encoding would have replaced.
         let mut raw = false;
         read(document, &["ListBucketResult"], |met| match met {
             Met::Begin([_, item]) if item == b"Contents" => {
@@ -174,7 +174,7 @@ impl Page {
     }
 }
 
-/// An object of which not every field was met yet.
+/// Object whose fields are not complete yet.
 #[derive(Default)]
 struct Partial {
     key: Option<Range<usize>>,
@@ -240,7 +240,7 @@ fn decode(text: &[u8], encoded: bool) -> Result<String, String> {
 /// `true` if the storage honoured `encoding-type=url`. A key cannot contain a `<` in XML, so the tag cannot occur elsewhere.
 fn is_url_encoded(document: &[u8]) -> bool {
     const TAG: &[u8] = b"<EncodingType>url</EncodingType>";
-    // It stands before or after all objects; both are near an end.
+    // The tag comes before or after all objects, near the beginning or the end.
     let head = &document[..document.len().min(2048)];
     let tail = &document[document.len().saturating_sub(2048)..];
     [head, tail]
@@ -287,7 +287,7 @@ impl Spaces {
         // XML has no way to write a control character that every server and reader agrees on; percent-encoding has.
         parameters.push(("encoding-type", "url"));
         let encoded = self.ask(bucket, &parameters, after).await?;
-        // Some servers say that they encoded and did not: then the keys were right before.
+        // Some servers claim to encode and do not: then the unencoded answer has the correct keys.
         Ok(if encoded.was_encoded { encoded } else { plain })
     }
 

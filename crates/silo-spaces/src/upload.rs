@@ -1,4 +1,4 @@
-//! Writing an object from a stream of unknown length, in parts; and the uploads that somebody began and never finished.
+//! Multipart upload of a stream of unknown length; and unfinished uploads.
 
 use std::io;
 
@@ -56,8 +56,8 @@ impl Spaces {
         let sent = async {
             let mut part = first;
             while !part.is_empty() {
-                // The next part is gathered while this one is sent: two of them are in memory. When the stream fails, sending stops at once: whoever
-                // broke it off may be about to end.
+                // The next part is collected while this one is sent, so two are in memory. When the stream fails, sending stops at once, because the
+                // process may be about to end.
                 ((), part) = tokio::try_join!(upload.send(part), parts.next())?;
             }
             upload.complete().await
@@ -89,10 +89,10 @@ impl Spaces {
         })
     }
 
-    /// The uploads to a bucket that nobody finished, at most a thousand.
+    /// Lists unfinished uploads to a bucket, at most a thousand.
     ///
     /// # Errors
-    /// [`Kind::NotSupported`] where the storage cannot tell, or why it did not.
+    /// [`Kind::NotSupported`] if the storage cannot list them; otherwise the error of the request.
     pub async fn unfinished(&self, bucket: &str) -> Result<Vec<Unfinished>, Fault> {
         let request = ListMultipartUploadsRequest {
             bucket: bucket.to_owned(),

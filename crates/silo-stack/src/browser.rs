@@ -27,7 +27,7 @@ pub(crate) struct Script<'a> {
 }
 
 impl Script<'_> {
-    /// Runs it; `obey` gets a verb and what it is said of.
+    /// Runs the script; `obey` executes its commands (a verb and an object).
     pub(crate) async fn run(
         &self,
         mut obey: impl AsyncFnMut(&str, &str) -> Result<()>,

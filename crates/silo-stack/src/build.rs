@@ -16,8 +16,8 @@ const SERVICES: &[&str] = &[
     "silo-backup",
 ];
 
-/// Compiles the services and returns the folder they are in. Without `release` they are built together with everything else in the workspace, as
-/// `cargo xtask` and the tests have built them already; with it, each package by itself has only the features it asks for, as on the droplet.
+/// Compiles the services and returns the folder of the binaries. Without `release` the whole workspace is compiled, as `cargo xtask` and the tests
+/// have done already; with it, each package is compiled with only its own features, as on the droplet.
 pub fn build(release: bool) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--locked"]).current_dir(workspace());

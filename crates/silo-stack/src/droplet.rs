@@ -1,5 +1,5 @@
-//! `cargo xtask droplet`: the images built and the whole of `docker-compose.yml` run in Docker here, with demo data, and looked at from
-//! outside. Where no registry can be reached, images that it builds upon are put together on this machine first.
+//! `cargo xtask droplet`: builds the images, runs all of `docker-compose.yml` in Docker with demo data, and checks it from outside. Base images that
+//! cannot be pulled are built locally first.
 
 mod bases;
 mod checks;
@@ -16,7 +16,7 @@ use self::engine::Engine;
 /// Arguments of `droplet`.
 #[derive(Args)]
 pub struct Options {
-    /// Leave it running, whatever came of it, and print its address and how to end it
+    /// Leave it running afterwards, and print its address and how to stop it
     #[arg(long)]
     keep: bool,
     /// Only the checks whose names contain one of these

@@ -121,7 +121,7 @@ fn truth(demo: &Demo) -> Value {
     json!({
         "documents": documents,
         "dataBytes": bytes,
-        // The guest that every visitor shares is nobody.
+        // The guest account, which all visitors share, is not counted.
         "users": count("users") - 1,
         "handles": count("@handles"),
         "pieces": count("kidlisp"),

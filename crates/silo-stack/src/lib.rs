@@ -1,5 +1,5 @@
-//! Silo's real processes run together on this machine: to look at (`up`), to test (`e2e`), to measure (`bench`); and in
-//! containers, as on a droplet (`droplet`).
+//! Silo's real processes together on this machine: to run (`up`), to test (`e2e`), to measure (`bench`); and in containers, as on a droplet
+//! (`droplet`).
 
 pub mod stack;
 

@@ -21,7 +21,7 @@ enum Verb {
     Up(up::Up),
     /// Test the dashboard in a browser, on a stack of its own
     E2e(e2e::E2e),
-    /// Build the images, run everything in Docker, and look at it from outside
+    /// Build the images, run everything in Docker, and check it from outside
     Droplet(droplet::Options),
     /// Measure size and speed of the optimised binaries
     Bench(bench::Bench),
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
 async fn storage() -> anyhow::Result<()> {
     let rgw = Rgw::start().await?;
     println!("{}", rgw.address());
-    // Whoever started this keeps the other end open.
+    // The parent process keeps the other end open.
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     drop(rgw);
     Ok(())

@@ -74,7 +74,7 @@ impl Default for Plan {
 pub struct Stack {
     /// URL of the dashboard.
     pub address: String,
-    /// The demo data in it; `None` when the server was given.
+    /// Demo data in the stack; `None` if it uses an existing server.
     pub demo: Option<Demo>,
     parts: Vec<Part>,
     mongo: Option<MongoServer>,
@@ -131,7 +131,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Starts who knows the passwords; with an open door it still says what /db may be asked.
+    /// Starts silo-gate; with open access it still restricts /db.
     async fn start_gate(&mut self, binaries: &Path) -> Result<String> {
         let nobody = || ("nobody".to_owned(), "nobody's password".to_owned());
         let (user, password) = self.plan.sign_in.clone().unwrap_or_else(nobody);
@@ -170,7 +170,7 @@ impl Stack {
         }
     }
 
-    /// Waits until a part ends by itself, and says which and how.
+    /// Waits until a process ends by itself; returns its name and exit status.
     pub async fn first_to_end(&mut self) -> String {
         loop {
             for part in &mut self.parts {
@@ -202,7 +202,7 @@ impl Stack {
         }
     }
 
-    /// The mongod, unless one was given.
+    /// The mongod, unless the stack uses an existing server.
     pub fn mongo(&mut self) -> Option<&mut MongoServer> {
         self.mongo.as_mut()
     }
@@ -325,7 +325,7 @@ impl Stack {
     }
 }
 
-/// A port on the loopback interface that nobody listens on.
+/// A free port on the loopback interface.
 fn free_port(wanted: u16) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", wanted)).with_context(|| {
         format!("port {wanted} is in use; choose another with --port, or end what listens there")

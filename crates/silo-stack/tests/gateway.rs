@@ -132,7 +132,7 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
     stack.stop().await.unwrap();
 }
 
-/// Each service with a path that it answers, and how it is told that it is back.
+/// Each service with one of its paths, and the text by which its restart is noticed.
 const SERVICES: [(&str, &str); 4] = [
     ("silo-db-api", "/api/db/users/count"),
     ("silo-storage-api", "/api/storage/usage"),
@@ -274,7 +274,7 @@ async fn in_production_nobody_looks_without_signing_in() {
     let health = format!("{}/healthz", stack.address);
     assert_eq!(http.get(health).send().await.unwrap().status(), 200);
 
-    // Whoever changes something is named by the gateway, whatever the client says.
+    // Actions are logged with the operator's name from the gateway, whatever name the client sends.
     let rescan = format!("{}/api/storage/rescan", stack.address);
     let forged = || {
         http.post(&rescan)

@@ -1,5 +1,5 @@
-//! The scripts of `ops` that need no engine: `ops/secrets`, `ops/provision --check`, `ops/firewall --dry-run`. What needs one is
-//! looked at by `cargo xtask droplet`.
+//! Scripts of `ops` that need no Docker: `ops/secrets`, `ops/provision --check`, `ops/firewall --dry-run`. The others are tested by `cargo xtask
+//! droplet`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -61,7 +61,7 @@ async fn secrets_are_made_once_and_none_is_printed() {
     wanted.insert("mongo_clients");
     assert_eq!(wanted, made.keys().map(String::as_str).collect());
 
-    // silo-mongod reads what was made, and every account has a password of its own.
+    // silo-mongod can parse the generated accounts, and every account has a password of its own.
     let accounts = Account::read_all(&made["mongo_accounts"]).await.unwrap();
     assert_eq!(accounts.len(), 8, "root, five of Silo's and two of AC's");
     let mut passwords = BTreeSet::new();
@@ -74,12 +74,12 @@ async fn secrets_are_made_once_and_none_is_printed() {
         passwords.insert(password);
     }
     assert_eq!(passwords.len(), 8);
-    // AC's strings say what AC's code expects.
+    // The connection strings have the options that AC's code expects.
     assert!(made["mongo_clients"].lines().all(|line| {
         line.ends_with("@silo.example:27017/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true")
     }));
 
-    // Others on the machine cannot enter; what nobody can make is asked for.
+    // Other users cannot read the folder; secrets that cannot be generated are asked for.
     let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     for name in [
@@ -93,7 +93,7 @@ async fn secrets_are_made_once_and_none_is_printed() {
         assert_eq!(made[name], "", "{name}");
     }
 
-    // Again, with one more: nothing that is there changes, and what was filled in stays.
+    // A second run with one more account: existing secrets stay.
     std::fs::write(folder.join("spaces_key"), "a key").unwrap();
     let (code, said) = secrets(&folder, &["silo.example", "lith", "session", "oven"]);
     assert_eq!(code, 0, "{said}");
@@ -126,7 +126,7 @@ async fn secrets_are_made_once_and_none_is_printed() {
     assert_eq!(code, 0);
     assert_eq!(files(&folder)["mongo_accounts"], again["mongo_accounts"]);
 
-    // One that leaked: its file is removed, and only it is made anew.
+    // A leaked secret: its file is removed, and only it is generated again.
     std::fs::remove_file(folder.join("mongo_reader")).unwrap();
     let (code, _) = secrets(&folder, &["silo.example"]);
     assert_eq!(code, 0);
@@ -166,7 +166,7 @@ fn provision_only_looks_when_told_to() {
         assert_eq!((code, said.trim()), (77, "run it as root"));
         return;
     }
-    // Without settings and secrets something is missing wherever this runs, and every step says how it stands.
+    // Without settings and secrets some steps fail everywhere, and every step is reported.
     assert_eq!(code, 1, "{said}");
     for (at, step) in [
         "the processor has AVX",
@@ -237,7 +237,7 @@ fn the_firewall_says_what_it_would_do() {
     assert!(rules[3].ends_with("-j DROP"));
     let (code, said) = firewall("", "27017");
     assert!(code == 0 && chain(&said).is_empty(), "{said}");
-    // What cannot be read lets nobody in, rather than everybody.
+    // Unreadable input closes the firewall rather than opening it.
     for (allow, port) in [
         ("everybody", "27017"),
         ("10.0.0.300", "27017"),

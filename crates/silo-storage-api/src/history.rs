@@ -11,7 +11,7 @@ use crate::totals::{Kinds, Sum};
 
 /// Days kept.
 const DAYS: i32 = 400;
-/// A day without a scan is told from one up to so many days before it.
+/// For a day without a scan, the last one up to this many days earlier is used.
 const GAP: i32 = 3;
 
 /// The days.
@@ -27,7 +27,7 @@ pub struct Growth {
     pub bytes: i64,
     /// Objects more; fewer when negative.
     pub objects: i64,
-    /// The day it is told from.
+    /// Day of the earlier figures.
     #[schema(value_type = String, format = Date)]
     pub since: Date,
 }

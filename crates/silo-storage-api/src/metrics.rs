@@ -12,7 +12,7 @@ use silo_spaces::Traffic;
 
 use crate::progress::Progress;
 
-/// Reads the counters when somebody asks. The roll-up's age is among what every service tells of its subjects.
+/// Collector that reads the counters on every scrape. The age of the result is among the metrics that all services have.
 #[derive(Debug)]
 pub struct ScanMetrics {
     /// Progress of the scan.

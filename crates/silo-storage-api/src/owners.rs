@@ -11,9 +11,9 @@ pub enum Layout {
     Users,
     /// `tapes/{code}.mp4`: videos and stills by tape code.
     Tapes,
-    /// Guests' media and what the oven makes; nobody's.
+    /// Media of guests and output of oven; without an owner.
     Guests,
-    /// Anything else; nobody's.
+    /// Anything else; without an owner.
     Plain,
 }
 
@@ -36,7 +36,7 @@ impl Layout {
             Self::Users => {
                 let (first, rest) = key.split_once('/').unwrap_or(("", key));
                 Place {
-                    // A sub has its provider before a bar; what else lies at the root is nobody's.
+                    // A sub has its provider before a bar; other keys at the root have no owner.
                     owner: if first.contains('|') || first.contains("%7C") {
                         Owner::Sub(first)
                     } else {
@@ -90,7 +90,7 @@ pub enum Owner<'a> {
     Sub(&'a str),
     /// The author of the tape with this code.
     Tape(&'a str),
-    /// Nobody that a key names.
+    /// No owner in the key.
     Nobody,
 }
 

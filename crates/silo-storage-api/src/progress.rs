@@ -70,7 +70,7 @@ impl Progress {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The scan goes on with a bucket, of which `counted` objects are known from before.
+    /// Starts or resumes a bucket, with `counted` objects from before.
     pub fn enter(&self, bucket: &str, done: usize, counted: u64) {
         self.objects.fetch_add(counted, Ordering::Relaxed);
         if let Some(under_way) = self.lock().as_mut() {

@@ -1,8 +1,8 @@
-//! A bucket's keys cut into ranges that overlap nowhere and miss nothing, so that several workers can list at once.
+//! Key ranges of a bucket that neither overlap nor leave gaps, so that several workers can list concurrently.
 //!
-//! A range holds the keys after one key up to and with another. Nobody knows beforehand where keys lie, so ranges are cut while they
-//! are listed: a worker with nothing to do asks for the page that begins half-way through what another has before it. When there
-//! are keys, the two share; when there are none, the other's range ends earlier, and the next guess is better.
+//! A range has the keys after one key, up to and including another. The distribution of keys is unknown, so ranges are split while they are listed:
+//! an idle worker requests the page after the midpoint of another worker's range. If it has keys, the two share the range; if not, the range ends at
+//! the midpoint, and the next guess is better.
 
 mod middle;
 
@@ -14,7 +14,7 @@ use self::middle::{Alphabet, past_first_mark};
 const WORTH: f64 = 2.0;
 /// Most concurrent attempts to split a range, for each page that it is known to have.
 const PROBES: u32 = 8;
-/// An estimate may be wrong: a range that has gone on for this many pages since somebody looked is cut all the same.
+/// Estimates may be wrong: after this many pages since the last probe, a range is split in any case.
 const LOOK_AGAIN: u32 = 4;
 
 /// Part of a bucket that is not listed yet: the keys after `after` (`None` for the beginning), up to and including `until` (`None` for the end).
@@ -54,7 +54,7 @@ pub enum Job {
 pub enum Cut {
     /// The keys after the middle are a range of their own now, and the page that was asked for is its first.
     Taken(u64),
-    /// There are none, or somebody had passed the middle meanwhile; the page is of no use.
+    /// There are no keys after the midpoint, or another worker has passed it; the page is discarded.
     Nothing,
 }
 
@@ -80,7 +80,7 @@ struct Range {
     held: bool,
     /// Midpoints for which other workers await a page.
     probes: Vec<String>,
-    /// There is no key that it could be cut at, until it has gone on.
+    /// No key to split the range at, until more of it is listed.
     no_room: bool,
 }
 
@@ -196,7 +196,7 @@ impl Ranges {
         if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
             range.probes.retain(|probe| probe != middle);
         }
-        // It may have been cut meanwhile, and the middle lie in what another has taken over: any range may be cut there.
+        // Another worker may have split this range since the midpoint was computed. That is harmless: a range may be split at any key.
         let holds = |range: &&mut Range| {
             let begun = range.after.as_deref().is_none_or(|after| after < middle);
             begun && range.until.as_deref().is_none_or(|until| middle < until)
@@ -267,7 +267,7 @@ fn guess(range: &Range, alphabet: &Alphabet) -> Option<String> {
         let past = past_first_mark(after).filter(|past| past.as_str() > after);
         return past.or_else(|| alphabet.middle(after, None));
     }
-    // Those that were asked for before the range became smaller say nothing any more.
+    // Midpoints outside the range, which was shortened meanwhile, are ignored.
     let inside =
         |probe: &&str| *probe > after && range.until.as_deref().is_none_or(|until| *probe < until);
     let mut tried: Vec<&str> = range

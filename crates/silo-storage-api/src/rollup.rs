@@ -1,4 +1,4 @@
-//! The roll-up: what the last scan of each bucket found. It is what is kept on disk, and what everything published is made of.
+//! Result of the last scan of each bucket. It is stored on disk, and everything published is computed from it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,13 +28,13 @@ pub struct Bucket {
 /// Result of a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
-    /// When the scan began: what was written later may be missing.
+    /// Start of the scan: objects written later may be missing.
     pub begun: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
     /// The sums.
     pub totals: Totals,
-    /// Uploads that nobody finished; `None` where the storage cannot tell.
+    /// Unfinished uploads; `None` if the storage cannot list them.
     pub unfinished: Option<Unfinished>,
     /// Parts of the result that are unknown, with the reason.
     pub gaps: Vec<Failure>,
@@ -65,7 +65,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure; one that goes on keeps the time it began.
+    /// An error; if `before` is the same error, its start time is kept.
     pub fn new(code: impl Into<String>, detail: impl Into<String>, before: Option<&Self>) -> Self {
         let code = code.into();
         let began = before

@@ -66,7 +66,7 @@ struct State {
 }
 
 impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
-    /// A scan that begins, or goes on from where another stood.
+    /// A new scan, or one resumed from a checkpoint.
     pub fn new(
         list: &'a L,
         tapes: &'a T,
@@ -104,10 +104,10 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         Ok(())
     }
 
-    /// Lists everything, with so many workers.
+    /// Lists everything with this many workers.
     ///
     /// # Errors
-    /// The first fault that did not go away. What was counted until then stays in [`Scan::standing`].
+    /// The first error that retries did not resolve. The state until then is in [`Scan::standing`].
     pub async fn run(&self, workers: usize) -> Result<(), Fault> {
         join_all((0..workers).map(|_| self.work())).await;
         self.ask_for_tapes(1).await;
@@ -126,7 +126,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         }
     }
 
-    /// The sums, and why tapes are nobody's if they are.
+    /// Totals, and the error of looking up owners of tapes, if any.
     pub fn finish(self) -> (Totals, Option<SourceError>) {
         let state = self
             .state
@@ -217,7 +217,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         step.done
     }
 
-    /// Asks whose the tapes are that were met, when there are at least so many.
+    /// Looks up the owners of tapes found so far, when there are at least so many.
     async fn ask_for_tapes(&self, least: usize) {
         if self.lock().totals.tapes.len() < least {
             return;

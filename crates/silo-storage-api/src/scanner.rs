@@ -1,4 +1,4 @@
-//! The background work: lists every bucket now and then, publishes what it found, and keeps it on disk.
+//! Background scans: list every bucket periodically, publish the result, and store it on disk.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub struct Parts {
 }
 
 impl Scanner {
-    /// A scanner that does nothing yet. What was published before this process began is published again, as what it is.
+    /// A scanner that is not running yet. The result of an earlier process is published with its age.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let layouts = parts
@@ -151,7 +151,7 @@ impl Scanner {
         }
     }
 
-    /// One process writes; another that was started beside it waits, and serves what it has.
+    /// One process writes; a second one beside it waits for the lock, and serves the stored result.
     async fn wait_for_lock(&self) -> Option<Lock> {
         let mut told = false;
         loop {
@@ -173,8 +173,8 @@ impl Scanner {
         }
     }
 
-    /// One scan: every bucket that is due, then publication with what is known of the others. Also returns the buckets that failed in a way that may
-    /// pass.
+    /// One scan of all due buckets, and publication together with the last results of the others. Also returns the buckets whose error may be
+    /// temporary.
     async fn scan(&self, before: &Rollup, due: &Due) -> (Rollup, BTreeSet<String>) {
         let started = Instant::now();
         let mut under_way = self.load::<UnderWay>(UNDER_WAY).unwrap_or_default();
@@ -205,7 +205,7 @@ impl Scanner {
         let rollup = self.in_order(&Rollup {
             buckets: [under_way.done, kept].concat(),
         });
-        // What a failed bucket had come to is kept for the next try.
+        // The progress of a failed bucket is kept for the next attempt.
         let left = UnderWay {
             done: Vec::new(),
             open: under_way.open,

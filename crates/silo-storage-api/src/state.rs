@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::store::Store;
 
-/// A scan that takes longer than this is told as overdue.
+/// Duration after which a running scan makes the result overdue.
 const LONGEST_SCAN: Duration = Duration::from_secs(3 * 3600);
 /// Time that a request waits for the first scan result. A scan takes longer; the answer then reports its progress.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -92,7 +92,7 @@ impl State {
     }
 }
 
-/// The way to each bucket, and what is counted of each endpoint.
+/// Client of each bucket, and request counters of each endpoint.
 struct Ways {
     buckets: Vec<(Bucket, Layout)>,
     traffic: Vec<Arc<Traffic>>,

@@ -56,7 +56,7 @@ pub struct BucketView {
     pub owners: Option<u64>,
     /// Objects without an owner.
     pub unattributed: Option<Sum>,
-    /// Uploads that nobody finished, in none of the sums; `null` where the storage cannot tell.
+    /// Unfinished uploads, in none of the sums; `null` if the storage cannot list them.
     pub unfinished_uploads: Option<Unfinished>,
     /// When its listing began: the age of these figures.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -76,10 +76,10 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a file; `None` when there is none.
+    /// Reads a file; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`StoreError::NotWhole`] when it is not what was saved.
+    /// [`StoreError::NotWhole`] when the checksum does not match.
     pub fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let bytes = match fs::read(self.path(name)) {
             Ok(bytes) => bytes,

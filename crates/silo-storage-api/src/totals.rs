@@ -83,7 +83,7 @@ impl Share {
     }
 }
 
-/// A tape's object whose owner nobody has told yet.
+/// Object of a tape whose owner is not looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tape {
     /// The tape's code.
@@ -102,7 +102,7 @@ pub struct Totals {
     pub newest: Option<Timestamp>,
     /// By kind.
     pub kinds: Kinds,
-    /// By storage class; `unknown` where the storage tells none.
+    /// Sums by storage class; `unknown` if the storage reports none.
     pub classes: BTreeMap<String, Sum>,
     /// By owner's sub.
     pub owners: HashMap<String, Share>,
@@ -134,7 +134,7 @@ impl Totals {
         }
     }
 
-    /// Gives the first `count` tapes to their owners; those that have none are nobody's.
+    /// Attributes the first `count` tapes to their owners; tapes of unknown owners stay without one.
     pub fn attribute(&mut self, count: usize, owner: impl Fn(&str) -> Option<String>) {
         let count = count.min(self.tapes.len());
         for tape in self.tapes.drain(..count).collect::<Vec<_>>() {
@@ -149,7 +149,7 @@ impl Totals {
     }
 
     fn owned(&mut self, sub: &str, kind: Kind, bytes: u64, key: &str) {
-        // Somebody's key was encoded twice; it is the same user.
+        // Some keys were percent-encoded twice; they belong to the same user.
         let plain = sub.contains("%7C").then(|| sub.replace("%7C", "|"));
         let sub = plain.as_deref().unwrap_or(sub);
         if let Some(share) = self.owners.get_mut(sub) {

@@ -1,5 +1,5 @@
-//! Stand-ins for aesthetic.computer's own services, which nobody can run here. They answer like the real ones, with made-up figures,
-//! can be told to hang, to fail and to lie, and keep what they were sent.
+//! Simulators of aesthetic.computer's own services, which cannot run here. They answer like the real ones with made-up figures, can be made to hang,
+//! fail or lie, and record the requests.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -149,7 +149,7 @@ impl StandIn {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (shared, tls) = (Arc::clone(&serving), tls.clone());
-                // A client that hangs up has what it wanted.
+                // A client may disconnect early.
                 tokio::spawn(async move { drop(shared.welcome(client, tls).await) });
             }
         });

@@ -64,7 +64,7 @@ impl Authority {
     /// # Errors
     /// When OpenSSL cannot make it.
     pub fn valid_for_days(&self, days: i64) -> Result<SslAcceptor, ErrorStack> {
-        // An hour more, so that whole days are what is asked for.
+        // One more hour, so that the certificate is valid for full days.
         self.acceptor(&here(), days * DAY + 3600)
     }
 
@@ -125,7 +125,7 @@ fn name(text: &str) -> Result<X509Name, ErrorStack> {
     Ok(name.build())
 }
 
-/// A certificate to be signed, valid between two times told in seconds from now.
+/// Builder of a certificate valid between two times, in seconds from now.
 fn builder(
     subject: &str,
     key: &PKey<Private>,

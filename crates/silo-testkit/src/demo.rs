@@ -1,6 +1,6 @@
 //! Documents shaped like aesthetic.computer's: the seed report's 38 collections with its document counts and roughly its sizes.
 //!
-//! The same seed, scale and time make the same documents, so a test can make them again and count. Nobody in them is real.
+//! The same seed, scale and time generate the same documents, so that a test can generate them again and count. All people are fictional.
 
 mod chat;
 mod content;

@@ -1,9 +1,8 @@
-//! The real servers that Silo's tests and local stack run against, and the demo data in them. Never shipped.
+//! Real servers for Silo's tests and local stack, and their demo data. Never shipped.
 //!
-//! Hardly anything here is a mock: `mongo` starts servers that speak MongoDB's protocol over a real socket, `process` keeps them from
-//! outliving us, `s3` starts storage, `proxy` and `wire` break what is between, `demo` makes documents shaped like aesthetic.computer's. What
-//! nobody can run here has a stand-in: `ac` for aesthetic.computer's own services, with `certificates` for its TLS, `listing` for a
-//! bucket of millions.
+//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `process` ends them with the test, `proxy` and `wire` inject faults in between, and
+//! `demo` generates documents shaped like aesthetic.computer's. Only what cannot run here is simulated: `ac` for aesthetic.computer's own services,
+//! with `certificates` for their TLS, and `listing` for a bucket of millions of objects.
 
 #[cfg(feature = "servers")]
 pub mod ac;

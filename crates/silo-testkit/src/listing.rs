@@ -1,5 +1,5 @@
-//! A fake storage that lists a bucket of any size, each page after a given time: what a scan is measured against. Nothing is stored;
-//! the keys are computed, shaped like AC's: `auth0|{24 digits}/painting/{number}.png`.
+//! Simulated storage that lists a bucket of any size with a fixed delay per page, for measuring scans. Nothing is stored; keys are computed in AC's
+//! layout: `auth0|{24 digits}/painting/{number}.png`.
 
 use std::fmt::Write;
 use std::io;
@@ -54,7 +54,7 @@ impl Listing {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let counter = Arc::clone(&counter);
-                // A client that hangs up has what it wanted.
+                // A client may disconnect early.
                 tokio::spawn(async move { drop(self.talk(client, &counter).await) });
             }
         });

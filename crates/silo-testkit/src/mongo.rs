@@ -150,7 +150,7 @@ pub struct MongoServer {
     /// The replica set is initiated and the accounts are created.
     initialised: bool,
     data: PathBuf,
-    /// Keyfile, certificate and, unless a folder was given, the data.
+    /// Keyfile, certificate and, unless a folder was passed, the data.
     folder: TempDir,
 }
 
@@ -355,7 +355,7 @@ impl MongoServer {
         primary.await.map(drop).ok_or(MongoError::NoPrimary)
     }
 
-    /// Connection string of the administrator, or of nobody when the server has no accounts.
+    /// Connection string of the administrator; without credentials if the server has no accounts.
     #[must_use]
     pub fn uri(&self) -> String {
         self.uri_for(Some(OWNER))

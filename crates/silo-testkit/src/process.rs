@@ -1,4 +1,4 @@
-//! A child process that says where it listens and does not outlive us.
+//! Child process that reports its address and ends with this process.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -81,10 +81,10 @@ impl Process {
         })
     }
 
-    /// Waits until one of its lines gives a value.
+    /// Waits until an output line yields a value.
     ///
     /// # Errors
-    /// When it ends first or says nothing of the kind within `limit`.
+    /// When the process ends first, or prints no such line within `limit`.
     pub async fn wait_for_line<T>(
         &mut self,
         limit: Duration,
@@ -133,7 +133,7 @@ impl Process {
     /// When it cannot be waited for.
     pub async fn stop(&mut self, limit: Duration) -> std::io::Result<std::process::ExitStatus> {
         if let Some(pid) = self.pid() {
-            // It may have ended a moment ago: then there is nobody to tell.
+            // The process may have ended already.
             let _told = kill_process(pid, Signal::TERM).is_ok();
         }
         match tokio::time::timeout(limit, self.child.wait()).await {
@@ -187,13 +187,13 @@ impl Process {
     }
 }
 
-/// A process that hears nothing; it goes on when this is dropped.
+/// A stopped process (SIGSTOP); it continues when this is dropped.
 #[must_use]
 pub struct Frozen(Pid);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // When it has ended meanwhile there is nobody to wake.
+        // The process may have ended already.
         let _woken = kill_process(self.0, Signal::CONT).is_ok();
     }
 }

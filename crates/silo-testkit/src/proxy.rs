@@ -1,4 +1,4 @@
-//! A proxy between a client and a server that breaks what it is told to break.
+//! Proxy between a client and a server that injects faults.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub enum Fault {
     Reset,
     /// The answer's head and the first bytes of its body come, then nothing for as long as the client waits.
     Stall,
-    /// The answer says that it is whole and ends in the middle.
+    /// Cut the answer in the middle, with the complete length in its header.
     Truncate,
     /// Forward the request and drop the answer.
     LoseAnswer,
@@ -167,7 +167,7 @@ async fn serve(
         Fault::LoseAnswer => Ok(()),
         // An answer without a body, as to HEAD, has nothing to be cut.
         Fault::Truncate if body_start(&answer) < answer.len() => {
-            // The length that the head tells is made to fit what is sent, so that only the document is cut.
+            // The length in the head is adjusted to the body sent, so that only the document is cut.
             client.write_all(&cut(&answer, middle)).await?;
             client.shutdown().await
         }

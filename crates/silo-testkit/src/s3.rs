@@ -1,7 +1,7 @@
 //! S3 storage for tests and the local stack.
 //!
-//! Tests use Ceph RGW, the software that DigitalOcean Spaces runs on: one cluster for all of them, and an account of its own for each test, whose
-//! bucket names nobody else sees. The local stack uses SeaweedFS, which needs no root and is one program.
+//! Tests use Ceph RGW, the software that DigitalOcean Spaces runs on: one cluster for all of them, and an account per test, so that bucket names do
+//! not collide. The local stack uses SeaweedFS, which needs no root and is one program.
 
 mod account;
 mod rgw;
@@ -85,10 +85,10 @@ impl Storage {
         }
     }
 
-    /// Makes the endpoint answer again.
+    /// Makes the endpoint available again.
     ///
     /// # Errors
-    /// When its port was taken meanwhile.
+    /// When another process has taken its port.
     pub async fn switch_on(&self) -> std::io::Result<()> {
         match &self.switch {
             Some(wire) => wire.open().await,

@@ -27,7 +27,7 @@ pub struct Service {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-/// An answer, with what is needed to explain a failure.
+/// Answer with its request, to explain a failure.
 #[derive(Debug)]
 pub struct Reply {
     /// Method and URL.
@@ -41,10 +41,10 @@ pub struct Reply {
 }
 
 impl Service {
-    /// Starts a service and waits until it listens; what it depends on need not be there. The command has its settings, except `BIND`.
+    /// Starts a service and waits until it listens; its dependencies need not be available. The command has all settings except `BIND`.
     ///
     /// # Panics
-    /// When it does not come up.
+    /// When it does not start.
     pub async fn start(name: &str, mut command: Command) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
@@ -237,7 +237,7 @@ pub async fn assert_described(service: &Service, description: &str, table: &str)
         let content = &paths[path]["get"]["responses"]["200"]["content"];
         content["text/event-stream"].is_object()
     };
-    // An answer that goes on for ever has tests of its own.
+    // Endless answers have tests of their own.
     for path in described.into_iter().filter(|path| !goes_on(path)) {
         let reply = service
             .get(&path.replace("{name}", "x").replace("{id}", "x"))

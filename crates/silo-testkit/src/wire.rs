@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// An address of the loopback interface that refuses connections for as long as this process runs: its port is taken, and nothing listens on it.
+/// An address of the loopback interface that refuses connections as long as this process runs: its port is bound, but not listening.
 ///
 /// # Errors
 /// When no port is free.
@@ -18,7 +18,7 @@ pub fn refusing_address() -> io::Result<SocketAddr> {
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
     let address = socket.local_addr()?;
-    // Closing it would give the port to whoever asks next.
+    // Closing the socket would free the port.
     std::mem::forget(socket);
     Ok(address)
 }
@@ -104,7 +104,7 @@ impl Wire {
     /// Listens again, on the same port.
     ///
     /// # Errors
-    /// When the port was taken meanwhile.
+    /// When another process has taken the port.
     pub async fn open(&self) -> io::Result<()> {
         let listener = TcpListener::bind(self.address).await?;
         self.mend();

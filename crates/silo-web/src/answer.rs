@@ -31,7 +31,7 @@ pub struct Meta {
     pub errors: Vec<SourceError>,
 }
 
-/// The shape of every answer: for the API's description, and for whoever reads a sibling's.
+/// Shape of every answer, for the OpenAPI description and for clients in other services.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {
     /// The requested data.
@@ -160,7 +160,7 @@ fn body(data: &Bytes, meta: &Meta) -> Bytes {
         .into()
 }
 
-/// A weak entity tag over everything the body says. Weak, because Caddy compresses on the way.
+/// Weak entity tag over the whole body. Weak, because Caddy compresses answers.
 fn entity_tag(data: &Bytes, meta: &Meta) -> String {
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);

@@ -49,7 +49,7 @@ pub fn app(
         .wrap(from_fn(around))
 }
 
-/// A path for doing something: POST; any other method is a 405 that says so.
+/// A route for an action: POST; any other method gets 405.
 pub fn post<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
@@ -61,7 +61,7 @@ where
         .default_service(not_allowed("POST"))
 }
 
-/// A path for reading: GET, and HEAD with the same headers; any other method is a 405 that says so.
+/// A route for reading: GET, and HEAD with the same headers; any other method gets 405.
 pub fn get<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/version`: is the process alive, can it do its work, and what is it?
+//! Health endpoints: `/healthz` (liveness), `/readyz` (readiness) and `/version`.
 
 use std::collections::BTreeMap;
 

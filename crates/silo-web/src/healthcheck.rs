@@ -16,7 +16,7 @@ pub fn is_asked() -> bool {
     std::env::args().nth(1).as_deref() == Some(VERB)
 }
 
-/// Asks `/healthz` of the service that was told to listen at `bind`; on this machine, whatever addresses that is.
+/// Requests `/healthz` of the service with the setting `bind`, over the loopback interface if that means all addresses.
 #[must_use]
 pub fn ask(bind: SocketAddr) -> ExitCode {
     if answers(bind).unwrap_or(false) {

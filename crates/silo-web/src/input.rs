@@ -1,4 +1,4 @@
-//! Reading what a client sent, strictly: what is not understood is said, never guessed.
+//! Strict parsing of request parameters: an invalid one is an error, never ignored.
 
 use std::future::{Ready, ready};
 
@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let read = web::Query::<T>::from_query(request.query_string());
         ready(read.map(|query| Self(query.into_inner())).map_err(|error| {
-            // The text comes from serde and names the parameter and what was expected.
+            // The text comes from serde and names the parameter and the expected type.
             let detail = error.to_string().replace("Query deserialize error: ", "");
             Problem::new(
                 Kind::OutOfRange,
@@ -34,10 +34,10 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
-/// A `limit` within a list's range.
+/// Validates `limit`.
 ///
 /// # Errors
-/// 422 that says the range.
+/// 422 with the allowed range.
 pub fn limit(given: Option<u64>, default: usize, most: usize) -> Result<usize, Problem> {
     let Some(given) = given else {
         return Ok(default);
@@ -69,10 +69,10 @@ pub fn id(text: String) -> Result<String, Problem> {
     }
 }
 
-/// Ids separated by commas, [`MOST_IDS`] at the most.
+/// Parses ids separated by commas, at most [`MOST_IDS`].
 ///
 /// # Errors
-/// 422 that says how many there may be, or that one is too long.
+/// 422 when there are too many, or one is too long.
 pub fn ids<'a>(parameter: &str, noun: &str, list: &'a str) -> Result<Vec<&'a str>, Problem> {
     let ids: Vec<&str> = list
         .split(',')

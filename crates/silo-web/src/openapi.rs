@@ -12,7 +12,7 @@ use crate::problem::ProblemBody;
 #[response(status = 400, content_type = "application/problem+json")]
 pub struct Malformed(pub ProblemBody<'static>);
 
-/// 503: nothing has been measured yet; `Retry-After` says when to retry.
+/// 503: nothing has been measured yet; retry after `Retry-After`.
 #[derive(IntoResponses)]
 #[response(status = 503, content_type = "application/problem+json")]
 pub struct Unavailable(pub ProblemBody<'static>);

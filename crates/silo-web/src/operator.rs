@@ -38,7 +38,7 @@ fn operator(headers: &HeaderMap) -> Result<Operator, Problem> {
     }
 }
 
-/// Browsers tell where a request comes from; programs need not.
+/// Browsers send the origin of a request; other programs may not.
 fn is_cross_site(headers: &HeaderMap) -> bool {
     let elsewhere = match text(headers, "Sec-Fetch-Site") {
         Some(site) => !matches!(site, "same-origin" | "none"),

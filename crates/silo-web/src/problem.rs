@@ -19,9 +19,9 @@ pub enum Kind {
     Malformed,
     /// 400: a body where none belongs.
     UnexpectedBody,
-    /// 401: nobody has signed in, or not with what is known here.
+    /// 401: the request has no valid credentials.
     Unauthorized,
-    /// 403: whoever asks may not do this.
+    /// 403: the client may not do this.
     Forbidden,
     /// 404: the path or the thing it names does not exist.
     NotFound,
@@ -35,7 +35,7 @@ pub enum Kind {
     OutOfRange,
     /// 429: too often.
     TooMany,
-    /// 503: nothing has been measured yet, and the source says why.
+    /// 503: nothing has been measured yet; the detail has the source's error.
     Unavailable,
     /// 504: the answer took longer than a handler may.
     TimedOut,
@@ -93,13 +93,13 @@ pub struct Problem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody<'a> {
-    /// Always `about:blank`: `code` tells what happened.
+    /// Always `about:blank`: `code` identifies the problem.
     r#type: &'static str,
     /// The status in words.
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// One sentence for people: what was expected.
+    /// One sentence for people.
     detail: &'a str,
     /// A stable name for programs, in snake case.
     code: &'a str,
@@ -113,7 +113,7 @@ impl Problem {
         Self::with_code(kind, kind.code(), detail)
     }
 
-    /// A problem with a code that says more than its kind.
+    /// A problem with a more specific code than its kind's.
     pub fn with_code(kind: Kind, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,

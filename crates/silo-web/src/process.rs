@@ -42,16 +42,16 @@ pub fn live<S>(
     }
 }
 
-/// Listens at an address.
+/// Binds a listener.
 ///
 /// # Errors
-/// Names the address when it is taken or not this machine's.
+/// When the address is in use or does not belong to this machine; the text contains the address.
 pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(at)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {at}: {error}")))
 }
 
-/// Tells on standard error why a service does not start, with the exit code for it.
+/// Prints on standard error why a service does not start, and returns the exit code.
 #[must_use]
 #[expect(
     clippy::print_stderr,

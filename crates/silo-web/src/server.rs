@@ -1,4 +1,4 @@
-//! Running an application on a listener until it is told to stop.
+//! HTTP server of a service, with graceful shutdown.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -31,7 +31,7 @@ pub struct Running {
 pub struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
-    /// Waits until the service is told to stop.
+    /// Waits for the shutdown signal.
     pub async fn told(&mut self) {
         // A sender that is gone is a service that has ended.
         drop(self.0.wait_for(|stopping| *stopping).await);

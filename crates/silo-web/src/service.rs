@@ -13,7 +13,7 @@ use crate::snapshot::{Source, SourceError};
 pub type ReadyCheck =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>> + Send + Sync>;
 
-/// One service: its name, what it was built from, what it depends on, and its metrics.
+/// A service: name, version, sources, readiness checks and metrics.
 #[derive(Clone)]
 pub struct Service {
     /// The name, as in the process list: `silo-db-api`.
@@ -49,7 +49,7 @@ impl Service {
         self
     }
 
-    /// The same service, ready only when `check` says so too.
+    /// Adds a readiness check.
     #[must_use]
     pub fn needs<F, Fut>(mut self, name: &'static str, check: F) -> Self
     where

@@ -26,7 +26,7 @@ pub use source::Source;
 /// Interval and time limits of the measurements of one subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// From the end of one measurement to the start of the next; also the `ttl` that clients are told.
+    /// Time from the end of one measurement to the start of the next; clients see it as `ttl`.
     pub every: Duration,
     /// A measurement that takes longer has failed.
     pub deadline: Duration,
@@ -88,7 +88,7 @@ impl<T> Clone for Good<T> {
 }
 
 impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
-    /// A subject that nobody has measured yet.
+    /// A subject without any measurement.
     #[must_use]
     pub fn new(name: &'static str, pace: Pace) -> Self {
         let empty = State {
@@ -142,15 +142,15 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
     }
 
-    /// Lets [`Snapshot::keep_measuring`] measure now instead of later, because something has changed. Who reads meanwhile
-    /// waits for that, within a request's patience: a page that was told of the change asks at once.
+    /// Starts the next measurement now, because the subject has changed. Readers wait for it within their patience: a client that learned of the
+    /// change reads at once.
     pub fn measure_soon(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.wake.notify_one();
     }
 
-    /// Reads a subject that is measured only when somebody asks: measures it first when it is older than its pace, once for all
-    /// who ask meanwhile, and waits for that within a request's patience.
+    /// Reads a subject that is measured on demand: when the value is older than its interval, measures it first, once for all waiting readers, who
+    /// wait within their patience.
     ///
     /// # Errors
     /// 503 when there is no value.
@@ -178,7 +178,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
                 snapshot.under_way.store(false, Ordering::Release);
             });
         }
-        // Whether it came in time or not, `read` tells what there is.
+        // After a timeout, `read` returns the current value.
         let news = changes.wait_for(|state| state.attempts > attempts);
         let _in_time = tokio::time::timeout(self.pace.patience, news).await.is_ok();
         self.read().await
@@ -214,13 +214,13 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// # Errors
     /// The error of the last measurement, when there is no value.
     pub async fn settled(&self) -> Result<Reading<T>, SourceError> {
-        // In time or not, `peek` tells what there is.
+        // After a timeout, `peek` returns the current value.
         self.attempted().await;
         self.peek()
     }
 
-    /// Waits for the first measurement, and for one that began after the last change that was told, good or bad, within a
-    /// request's patience; whether there was any measurement.
+    /// Waits for the first measurement, and for one that began after the last reported change, within a reader's patience. Returns whether there was
+    /// any measurement.
     async fn attempted(&self) -> bool {
         let told = self.changes.load(Ordering::Acquire);
         let mut states = self.state.subscribe();

@@ -38,7 +38,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// At most so many clients, each of whom hears something at least this often.
+    /// At most `most` clients, each with an event at least every `heartbeat`.
     #[must_use]
     pub fn new(most: usize, heartbeat: Duration) -> Self {
         let free = Arc::new(Semaphore::new(most));
@@ -49,10 +49,10 @@ impl Streams {
         }
     }
 
-    /// An answer that goes on for as long as there are events, the client listens, and the service runs.
+    /// An answer that lasts as long as the events, the client and the service do.
     ///
     /// # Errors
-    /// 503 when there are as many clients as there may be.
+    /// 503 when there are too many clients.
     pub fn answer(
         &self,
         stopping: &Stopping,

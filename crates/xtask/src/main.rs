@@ -1,7 +1,7 @@
-//! `cargo xtask`: the workspace's own commands.
+//! `cargo xtask`: commands of the workspace.
 //!
-//! This program is small and builds first. It installs what is missing, then hands `up`, `bench` and `e2e` to `silo-stack`, which
-//! runs the real processes.
+//! This program is small and is built first. It installs missing tools, then passes `up`, `bench` and `e2e` to `silo-stack`, which runs the real
+//! processes.
 
 mod programs;
 mod steps;
@@ -36,7 +36,7 @@ enum Verb {
     /// Run only the browser test
     #[command(disable_help_flag = true)]
     E2e(Rest),
-    /// Build the images, run everything in Docker here, and look at it from outside
+    /// Build the images, run everything in Docker, and check it from outside
     #[command(disable_help_flag = true)]
     Droplet(Rest),
     /// Measure size and speed, and print tables

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use silo_testkit::say;
 use silo_testkit::tools::{MONGOD_VARIABLE, Tool, folder};
 
-/// A file in a tool's folder that says that it was installed to the end.
+/// File in a tool's folder that marks a complete installation.
 const INSTALLED: &str = "installed";
 
 /// Something that can be missing.
@@ -175,7 +175,7 @@ pub const EVERYTHING: &[Need] = &[
     DOCKER, COMPOSE,
 ];
 
-/// Gets what is missing, and says so.
+/// Installs missing tools, with progress.
 pub fn install(needs: &[Need]) -> Result<()> {
     let missing: Vec<_> = needs.iter().filter(|need| !(need.there)(need)).collect();
     for (at, need) in missing.iter().enumerate() {
@@ -210,7 +210,7 @@ fn get_mongod(need: &Need) -> Result<()> {
     pip_install(&home, &arguments).with_context(|| {
         format!("there is a mongod for x86-64 Linux only; elsewhere set {MONGOD_VARIABLE} to the path of your own")
     })?;
-    // It lies among the modules of whatever Python this is.
+    // The program is among the modules of the virtual environment's Python.
     let modules = std::fs::read_dir(home.join("lib"))?;
     for version in modules {
         let found = version?.path().join("site-packages/fiftyone/db/bin/mongod");
@@ -279,7 +279,7 @@ fn packages_only(need: &Need) -> Result<()> {
     packages(need)
 }
 
-/// Installs a need's Debian packages, or says the command for it.
+/// Installs a need's Debian packages, or prints the command for it.
 fn packages(need: &Need) -> Result<()> {
     install_packages(need.packages)
 }
@@ -309,7 +309,7 @@ fn install_packages(wanted: &[&str]) -> Result<()> {
 }
 
 fn packages_there(need: &Need) -> bool {
-    // Elsewhere than on Debian nobody can be asked; the build says what it misses.
+    // Without dpkg, packages cannot be queried; the build reports missing ones.
     !on_path("dpkg-query") || need.packages.iter().all(|name| package_there(name))
 }
 

@@ -1,4 +1,4 @@
-//! Reading an archive as a restore would, believing nothing: every length, every document, every checksum is looked at.
+//! Strict reader of archives: validates every length, document and checksum.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -16,7 +16,7 @@ const DEEPEST: usize = 200;
 /// Error of reading an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The archive is malformed; the text says how and where.
+    /// The archive is malformed; with the problem and its position.
     #[error("{0}")]
     Corrupt(String),
     /// The archive could not be read, decompressed or decrypted.

@@ -18,14 +18,14 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// A result, for whoever asked.
+    /// Prints a result.
     pub(super) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         let told = if self.json {
             serde_json::to_string(value).unwrap_or_default()
         } else {
             text()
         };
-        // Nobody listens any more: the exit code still tells.
+        // A closed standard output is ignored: the exit code remains.
         drop(writeln!(std::io::stdout(), "{told}"));
     }
 
@@ -39,7 +39,7 @@ impl Out {
     }
 }
 
-/// Somebody who is shown how far it is.
+/// Progress bar.
 pub(super) struct Bar(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 impl Bar {

@@ -79,7 +79,7 @@ impl Restore {
             )
             .await?;
             restored.took_ms = Some(whole_millis(began.elapsed()));
-            // Without the database that was backed up there are no tombstones to look at: that is said, and is no failure of the restore.
+            // Without the source database there are no tombstones to apply. This is reported, and does not fail the restore.
             match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await
             {
                 Ok(erasures) => restored.erasures = Some(erasures),

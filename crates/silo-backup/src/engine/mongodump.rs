@@ -1,7 +1,7 @@
-//! The archive, read by the real tool as a child process: its exit status, what it says, and the structure of its stream all count.
+//! Engine that runs mongodump as a child process and checks its exit status and its stream.
 //!
-//! mongodump that dies half-way leaves a stream that looks whole, and one that cannot write the end of it says that all is well. So the
-//! stream is read as it comes, the exit status is waited for before anything is called whole, and documents are counted before and after.
+//! A mongodump that dies half-way leaves a stream that looks complete, and one that cannot write its end exits with 0. So the stream is validated as
+//! it arrives, success requires exit status 0, and documents are counted before and after.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -81,7 +81,7 @@ pub(super) async fn run(
         .map_err(|_panic| Error::Engine("reading mongodump's stream broke off".into()))?;
     let status = match &copied {
         Ok(_) => child.wait().await?,
-        // It would wait for a reader for ever.
+        // The child would wait for a reader forever.
         Err(_) => {
             let ended = child.try_wait()?;
             child.kill().await?;
@@ -112,7 +112,7 @@ pub(super) async fn run(
     })
 }
 
-/// Reads the stream to its end, hands it on, and looks at what is in it.
+/// Copies the stream to its end, and validates and summarises it.
 fn copy(
     stream: impl Read,
     sink: Sink,
@@ -187,7 +187,7 @@ fn compare(
     Ok(())
 }
 
-/// The last lines of what it says, to explain a failure. It never says a password.
+/// Last output lines, to explain a failure. mongodump does not print passwords.
 async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
     let mut lines = BufReader::new(stderr).lines();
     let mut last = std::collections::VecDeque::new();

@@ -73,7 +73,7 @@ pub(super) async fn run(
 
     let read = read(order, &collections, &mut snapshot, &steps).await;
     if read.is_ok() {
-        // A writer that is gone says why below.
+        // If the writer has ended, its error is returned below.
         drop(steps.send(Step::End).await);
     }
     drop(steps);
@@ -117,7 +117,7 @@ fn announce(database: &str, collection: &Collection) -> Namespace {
     }
 }
 
-/// About how many documents there are; `None` when the server does not tell.
+/// Estimated number of documents; `None` if the server does not report it.
 async fn estimate(order: &Order, collections: &[Collection]) -> Option<u64> {
     let database = order.client.database(&order.database);
     let mut total = 0;
@@ -148,7 +148,7 @@ async fn read(
         steps.send(Step::Open(place)).await.map_err(gone)?;
         if collection.kind != Kind::View {
             let name = collection.data_name();
-            // A server refuses to read a capped one in a snapshot: it is read beside it, and said not to be of that moment.
+            // mongod cannot read a capped collection in a snapshot, so it is read outside, and listed as not of that moment.
             let session = snapshot.session().filter(|_| !collection.is_capped());
             let read = structure::read_all(&database, &name, session, async |batch| {
                 steps.send(Step::Batch(batch)).await.map_err(gone)
@@ -166,7 +166,7 @@ async fn read(
     Ok(())
 }
 
-/// Writes what is handed on, until everything was.
+/// Writes received batches to the archive until the end.
 fn write(
     sink: Sink,
     prelude: Prelude,

@@ -1,4 +1,4 @@
-//! Reading an archive back, range after range, gone on with where a connection broke.
+//! Download of an archive in ranges, resumed after interruptions.
 
 use std::io;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) fn start(
                 Err(fault) => {
                     tries = if at > before { 0 } else { tries + 1 };
                     if !fault.is_transient() || tries >= TRIES {
-                        // Whoever does not listen any more does not want to know.
+                        // If the reader has gone away, the error is not needed.
                         drop(out.send(Err(io::Error::other(fault))).await);
                         return;
                     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::manifest::{Manifest, State};
 
-/// A manifest and what is known of it.
+/// A manifest, and the facts about its backup.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Manifest of the backup.
@@ -135,8 +135,8 @@ impl Shelf {
         }
     }
 
-    /// Keys of archives that no manifest names and that were never published, as far as anybody knows: neither the database (`published`: id and
-    /// checksum), nor another manifest's `previous`, nor a record of pruning. Younger ones may belong to a run that still writes.
+    /// Keys of archives without a manifest that were never published: not according to the database (`published`: id and checksum), nor another
+    /// manifest's `previous`, nor a tombstone. Young ones are excluded, because a run may still be writing them.
     #[must_use]
     pub fn orphans(&self, published: &[(String, String)], now: Timestamp) -> Vec<&str> {
         let day = jiff::SignedDuration::from_hours(24);
@@ -173,8 +173,8 @@ impl Shelf {
             .collect()
     }
 
-    /// Backups that have vanished or were changed by somebody else, according to the chain of manifests, the database's index (`published`: id and
-    /// SHA-256) and the existing archives.
+    /// Backups that have vanished or were changed, according to the chain of manifests, the database's index (`published`: id and SHA-256) and the
+    /// existing archives.
     #[must_use]
     pub fn problems(&self, published: &[(String, String)]) -> Vec<String> {
         let mut problems: Vec<String> = self

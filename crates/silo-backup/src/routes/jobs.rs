@@ -20,7 +20,7 @@ use crate::jobs::{Job, JobState, Jobs};
 use crate::progress::Progress;
 use crate::state::State;
 
-/// Progress is told no more often than this.
+/// Shortest interval between progress events.
 const APART: Duration = Duration::from_millis(200);
 
 /// A job, as it is now.
@@ -79,7 +79,7 @@ fn events(
         let (jobs, id, mut progress, first) = open?;
         if !first {
             tokio::time::sleep(APART).await;
-            // A sender that is gone has told everything.
+            // The sender has gone away after the last event.
             drop(progress.changed().await);
         }
         progress.mark_unchanged();

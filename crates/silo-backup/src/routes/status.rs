@@ -20,7 +20,7 @@ pub struct Status {
     /// Status of backups.
     #[serde(flatten)]
     standing: Standing,
-    /// When the next is due; `null` when nobody knows yet.
+    /// Time of the next run; `null` if not yet known.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_run: Option<Timestamp>,
     /// Running job.

@@ -82,7 +82,7 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
     };
     wait_for(Duration::from_secs(20), held).await.unwrap();
     kill_process(pid, Signal::STOP).unwrap();
-    // Its successor is on another machine, as far as anybody can tell: it takes over when the lease has not beaten for long enough.
+    // The successor seems to be on another machine, so it has to wait until the lease expires.
     leases
         .update_one(
             doc! {},

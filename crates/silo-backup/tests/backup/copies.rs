@@ -1,4 +1,4 @@
-//! Two destinations, encryption, and what is held.
+//! Two destinations, encryption, and held backups.
 
 use silo_backup::error::{EXIT_HELD, EXIT_REFUSED};
 use silo_mongo::mongodb::bson::{Document, doc};

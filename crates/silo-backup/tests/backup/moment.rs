@@ -1,4 +1,4 @@
-//! A backup is of one moment, or says that it is not.
+//! A backup is of one moment, or is marked as fuzzy.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -81,7 +81,7 @@ async fn value_that_moves_between_collections_during_a_backup_is_counted_once() 
     assert_eq!(total(&stage.client.database("back")).await, TOTAL);
 }
 
-/// A server without snapshots is read collection by collection, and the backup says so.
+/// A server without snapshots is read collection by collection, and the backup is marked as fuzzy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standalone_server_makes_a_fuzzy_backup() {
     let stage = Stage::with(Setup::default().standalone()).await;

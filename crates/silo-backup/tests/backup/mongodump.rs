@@ -38,7 +38,7 @@ async fn a_missing_mongodump_fails_cleanly_and_a_real_one_makes_a_backup() {
     stage.json(&["drill"]).await;
 }
 
-/// The real one cannot be made to end in these ways at a given byte, so one that is played copies an archive and ends.
+/// The real mongodump cannot be made to end at a given byte, so a script copies an archive and ends like it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_is_killed_or_lies_makes_no_backup() {
     let mut stage = Stage::filled().await;

@@ -1,4 +1,4 @@
-//! Restoring never harms what is there, and going live can be undone.
+//! A restore never changes existing data, and a swap can be undone.
 
 use jiff::Timestamp;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED, EXIT_USAGE};
@@ -18,7 +18,7 @@ async fn count(stage: &Stage, database: &str, name: &str) -> u64 {
         .unwrap()
 }
 
-/// Arguments of `swap`, with what was restored into `back`.
+/// Arguments of `swap`, with the restored database `back`.
 fn swap(to: &str) -> [&str; 7] {
     [
         "swap",
@@ -212,7 +212,7 @@ async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
         lengths.push(wire.bytes());
         assert_eq!(live().await, there);
     }
-    // As when it breaks off after a view was made anew and before the old one was dropped.
+    // As after an interruption between creating a view in its new place and dropping the old one.
     stage.run(&swap).await.ends_with(0);
     let made = doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "_id": { "$gt": 0 } } }] };
     stage
@@ -233,7 +233,7 @@ async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
             wire.cut_at(length * point / (POINTS + 1));
             broken += usize::from(stage.run(command).await.code != Some(0));
             wire.mend();
-            // What was cut in its last words has been done, and is not done twice.
+            // An interruption after the last step leaves a completed swap, which is not repeated.
             if live().await != there {
                 stage.run(command).await.ends_with(0);
             }

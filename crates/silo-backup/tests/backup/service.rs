@@ -14,7 +14,7 @@ use silo_testkit::wait::wait_for;
 
 use crate::stage::{BUCKET, Stage};
 
-/// A run and what is measured after it take this long only when something hangs.
+/// Time limit for a run and the measurement after it.
 const LIMIT: Duration = Duration::from_secs(30);
 
 async fn serve(stage: &Stage) -> Service {
@@ -121,7 +121,7 @@ async fn a_run_is_asked_for_watched_and_done_once() {
         (409, Some("already_running")),
         "{twice:#?}"
     );
-    // The stream goes on until the job has ended, and ends by itself.
+    // The stream ends when the job has ended.
     let events = service
         .get(&format!("/api/backup/jobs/{id}/events"))
         .await
@@ -173,7 +173,7 @@ async fn without_storage_the_last_good_backup_is_stale_and_comes_back() {
         .until(LIMIT, "/api/backup/status", |reply| reply.status == 200)
         .await;
     stage.s3.switch_off();
-    // What is asked for fails, is told, and is measured again.
+    // A failed job is reported and measured.
     ask(&service, "/api/backup/run").await;
     let stale = service
         .until(LIMIT + LIMIT, "/api/backup/status", |reply| {
@@ -250,7 +250,7 @@ async fn pings_say_that_a_run_began_and_how_it_ended_and_the_webhook_says_what_i
         "{told}"
     );
 
-    // Nobody takes it any more: that is in the log, without the address, which is a secret.
+    // The failed delivery is logged without the URL, which is a secret.
     ping.behave(Manner::Fail(500));
     webhook.behave(Manner::Fail(500));
     let failed = stage.run(&["run"]).await;
@@ -281,7 +281,7 @@ async fn without_a_drill_account_no_drill_is_scheduled() {
         })
         .await;
     assert_eq!(data(&made)["drillOverdue"], Value::Null);
-    // What the schedule does after a backup has been done when another one has been made.
+    // The scheduler's work after the first backup is done when the second one is made.
     run_to_its_end(&service).await;
     assert_eq!(webhook.received(), []);
     assert!(
@@ -350,12 +350,12 @@ async fn run_to_its_end(service: &Service) {
         .await;
 }
 
-/// SIGTERM while parts of an upload are on their way: the upload is aborted, nothing is published, the lease is given back.
+/// SIGTERM during a multipart upload: the upload is aborted, nothing is published, the lease is released.
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_in_the_middle_of_an_upload_leaves_nothing() {
     let mut stage = Stage::filled().await;
     stage.fill_incompressible(20).await;
-    // The third part is not answered until the service has been told to end.
+    // The answer to the third part is delayed until the service was asked to stop.
     let (sent, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     let proxy = Proxy::start(&stage.s3.url(), move |_, line| {
         if line.starts_with("PUT ") && line.contains("partNumber=3") {

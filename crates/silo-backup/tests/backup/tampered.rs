@@ -20,7 +20,7 @@ use std::io::{Read, Write};
 
 use crate::stage::{BUCKET, PREFIX, Stage};
 
-/// An archive taken apart.
+/// An archive split into its parts.
 #[derive(Clone, Default)]
 struct Parts {
     prelude: Option<Prelude>,
@@ -160,8 +160,8 @@ async fn a_thousand_changes_are_found() {
     stage.write(&key, whole).await;
     check(&again).await.unwrap();
 
-    // Size and checksum find whatever happens to the stored bytes: a few of those. The rest is changed by somebody thorough, whose manifest has the
-    // right size and checksum, so that only reading the archive finds it.
+    // Changes to stored bytes are caught by size and checksum: a few of those. All others come with a manifest of matching size and checksum, so that
+    // only the reader can find them.
     for seed in 0..1000 {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut manifest = published.clone();
@@ -181,7 +181,7 @@ async fn a_thousand_changes_are_found() {
                 let mut parts = parts.clone();
                 let what = parts.change(&mut random);
                 let bytes = parts.stored();
-                // Whoever did it was thorough: what the manifest says of the archive's bytes is right too.
+                // The manifest gets the size and checksum of the changed bytes.
                 (manifest.archive.bytes, manifest.archive.sha256) =
                     (bytes.len() as u64, sha256(&bytes));
                 (bytes, what)
@@ -252,7 +252,7 @@ async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
             .stdout
             .contains("PROBLEM")
     );
-    // A manifest that was written anew is another one.
+    // A rewritten manifest has another checksum.
     let fourth = made["id"].as_str().unwrap();
     let key = format!("{PREFIX}manifests/{fourth}.json");
     let mut manifest = Manifest::from_file(&stage.read(&key).await).unwrap();

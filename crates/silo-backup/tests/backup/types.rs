@@ -23,7 +23,7 @@ fn every_type() -> Document {
         code: "return x".into(),
         scope: doc! { "x": 1 },
     };
-    // Only old documents have one, and nobody makes one any more but in Extended JSON.
+    // A deprecated type, which the driver creates only from Extended JSON.
     let pointer = json!({ "pointer": { "$dbPointer": { "$ref": "db.c", "$id": { "$oid": "00000000000000000000000a" } } } });
     let pointer = silo_backup::archive::metadata::document(&pointer)
         .unwrap()

@@ -8,7 +8,7 @@ use silo_testkit::proxy::{Fault, Proxy};
 use crate::stage::{Ended, Stage};
 use crate::{AT_ONCE, ONE_AFTER_THE_OTHER};
 
-/// A stage whose storage is asked through a proxy that does what it is told.
+/// Stage with a proxy in front of the storage that injects faults.
 struct Broken {
     stage: Stage,
     proxy: Proxy,
@@ -62,7 +62,7 @@ impl Broken {
         ended
     }
 
-    /// One run with one fault: what it says is true.
+    /// One run with one fault: its report is true.
     async fn case(&self, name: &str, plan: Plan) {
         let before = self.stage.manifests().await;
         let (at, goes_on) = (plan.at, plan.goes_on);
@@ -77,7 +77,7 @@ impl Broken {
             // One request that fails in a way that passes is made again, and the backup is good all the same.
             Some(_) if !goes_on && PASSING.contains(&name) => panic!("{said}"),
             Some(1) => assert_eq!(new, 0, "{said}"),
-            // Nobody could say whether it is good, so it is not published; and never is a fault of storage called corruption.
+            // Without a verdict nothing is published, and a fault of the storage is never reported as corruption.
             Some(3) => assert_eq!(new, 0, "{said}"),
             _ => panic!("{said}"),
         }

@@ -1,4 +1,4 @@
-//! Killed anywhere: nothing is published, and the next run clears what was left.
+//! A run killed at any point publishes nothing, and the next run removes its leftovers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,9 +90,9 @@ impl Wired {
             .filter(|key| !before.contains(key))
             .collect();
         match ended.code {
-            // The last bytes of a run tell the lease and the webhook what is published already.
+            // Only the release of the lease and the webhook come after publishing.
             Some(0) => assert_eq!(new.len(), 1, "{victim:?} at {point}: {ended:#?}"),
-            // Published, and killed before it could say so: whole, or it would not be there.
+            // Published, and killed before it could report that.
             _ if new.len() == 1 && point > 0.9 => {
                 let id = new[0].rsplit('/').next().unwrap().trim_end_matches(".json");
                 self.stage
@@ -151,7 +151,7 @@ async fn killed_at_200_points_nothing_is_published_and_the_next_run_clears_up() 
     }
 }
 
-/// The next run leaves no unfinished upload at once, and no orphan a day later; and what was published stays.
+/// The next run removes unfinished uploads at once and orphans a day later, and keeps published backups.
 async fn cleared(wired: &Wired) {
     wired.whole().await;
     let spaces = &wired.stage.spaces;

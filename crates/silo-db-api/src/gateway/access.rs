@@ -17,7 +17,7 @@ pub struct CommandCount {
     pub failed: Option<u64>,
 }
 
-/// The server's counters since it started. `None` is what it does not say.
+/// Counters since the server started. `None` is a value that the server does not report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Uptime in milliseconds.

@@ -1,4 +1,4 @@
-//! Which collections there are, and what `$collStats` and `$indexStats` say of each.
+//! List of collections, and their `$collStats` and `$indexStats`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `kidlisp` and `keep-jobs`: what was kept, in all the shapes that AC has written over time.
+//! Keeps in `kidlisp` and `keep-jobs`, in all formats that AC has written over time.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::Gateway;
 pub struct Record {
     /// The token's number; `None` when it is missing or `null`.
     pub token: Option<u64>,
-    /// `mainnet`, `ghostnet`...; `None` when nobody wrote it down.
+    /// `mainnet`, `ghostnet`...; `None` if it was not recorded.
     pub network: Option<String>,
     /// The contract's address.
     pub contract: Option<String>,

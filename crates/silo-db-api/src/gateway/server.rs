@@ -7,7 +7,7 @@ use silo_mongo::mongodb::bson::{Bson, Document, doc};
 use super::Gateway;
 use crate::server::{Cache, Connections, Opcounters, ReplicaSet};
 
-/// One look at the server. `None` is what it does not say.
+/// State of the server. `None` is a value that the server does not report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
     /// The server's version.

@@ -70,7 +70,7 @@ pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
 /// # Errors
 /// The error of the last measurement.
 pub async fn check(state: State) -> Result<(), silo_web::snapshot::SourceError> {
-    // Waits for the first look; what it found is asked below.
+    // Wait for the first measurement; its result is read below.
     drop(state.server.read().await);
     match state.server.failure() {
         Some(failure) => Err(failure),

@@ -1,10 +1,10 @@
-//! `/api/db/atproto`, compared with what was generated.
+//! `/api/db/atproto`, compared with the generated data.
 
 use mongodb::bson::{DateTime, Document, doc};
 
 use crate::service::{database, demo_server, documents, start};
 
-/// News taken in from Bluesky have a record key in somebody else's repository (`external.source`, as AC's importer writes it).
+/// News imported from Bluesky have a record key of another repository (`external.source`, as AC's importer writes it).
 fn excluded(document: &Document) -> bool {
     let marked = |field| document.get_bool(field).unwrap_or(false);
     let external = document.get_document("external");

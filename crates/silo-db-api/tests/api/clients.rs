@@ -55,7 +55,7 @@ async fn expected_clients_are_seen_or_missing() {
     assert_eq!(states, [("silo", "seen"), ("session server", "missing")]);
 }
 
-/// The row of a client by what it calls itself.
+/// Row of a client by its application name.
 fn named<'a>(data: &'a Value, app_name: &str) -> &'a Value {
     let clients = data["clients"].as_array().unwrap();
     let mut rows = clients

@@ -1,4 +1,4 @@
-//! `/api/db/collections` and `/api/db/collections/{name}`, compared with what was generated.
+//! `/api/db/collections` and `/api/db/collections/{name}`, compared with the generated data.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! `/api/db/health` and what the service says of its account.
+//! `/api/db/health` and the reported privileges of the account.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -33,7 +33,7 @@ fn the_example_of_settings_names_every_variable_and_no_other() {
     let known: BTreeSet<&str> = VARIABLES
         .iter()
         .map(|variable| variable.name)
-        // Docker's own, and whoever reads no file.
+        // Docker's own variables, and those that are not read from a file.
         .chain(["SILO_CONFIG", "COMPOSE_PROFILES", "MONGO_ALLOW"])
         .chain(gateway.iter().chain(&compose).map(String::as_str))
         .collect();

@@ -1,4 +1,4 @@
-//! mongod stopped, absent, and back: what is known stays, says its age, and recovers by itself.
+//! mongod stopped, absent and back: the last values stay with their age, and the service recovers by itself.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Everything the service says of a real server that is reached as on the droplet: over TLS, as an account that signs in with SCRAM.
+//! All answers, of a server that is reached as on the droplet: over TLS, with an account that signs in with SCRAM.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn every_path_is_fresh_and_right_over_tls_for_the_administrator_and_the_re
         let keeps = service.data("/api/kidlisp/stats").await;
         assert_eq!(keeps["kept"], demo.keeps().kept as u64);
         let users = service.data("/api/db/users/count").await;
-        // The guest that every visitor shares is nobody.
+        // The guest account, which all visitors share, is not counted.
         assert_eq!(users["users"], documents(&demo, "users").len() as u64 - 1);
         let health = service.data("/api/db/health").await;
         for path in [

@@ -68,7 +68,7 @@ pub(crate) async fn fill(server: &MongoServer) -> Demo {
     demo
 }
 
-/// The database, for somebody who may do everything.
+/// The database, with the administrator's account.
 pub(crate) async fn database(server: &MongoServer) -> Database {
     server.client().await.unwrap().database(DATABASE)
 }

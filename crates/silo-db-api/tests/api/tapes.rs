@@ -1,4 +1,4 @@
-//! `/api/db/tapes`, compared with what was generated.
+//! `/api/db/tapes`, compared with the generated data.
 
 use serde_json::json;
 

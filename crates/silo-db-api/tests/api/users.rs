@@ -1,4 +1,4 @@
-//! `/api/db/users/count`, `/api/db/users/{id}` and `/api/db/handles`, compared with what was generated.
+//! `/api/db/users/count`, `/api/db/users/{id}` and `/api/db/handles`, compared with the generated data.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! One service on the board: what its last check said, and how it turns from one state to another.
+//! State of one service: its last check, and transitions of its status.
 
 use jiff::Timestamp;
 use silo_core::units::whole_millis;
@@ -81,7 +81,7 @@ impl Entry {
         self.before.map_or(self.view.status, |(status, _)| status)
     }
 
-    /// Takes what a check says, except for how it makes the service stand.
+    /// Records a check's result, except for the status.
     pub(super) fn take(&mut self, check: &Check, now: Timestamp) {
         self.failed_before = check.outcome.is_err();
         self.view.checked_at = Some(now);
@@ -111,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// Turns to a status; the change, when it is one.
+    /// Sets the status, and returns the change if there is one.
     pub(super) fn turn(&mut self, status: Status, now: Timestamp) -> Option<Change> {
         let from = self.standing();
         let known_since = self.before.take().map(|(_, since)| since);

@@ -1,7 +1,7 @@
-//! One question to a service: a connection of its own, step by step, so that a failure tells where it was.
+//! HTTP client for checks: one connection per request, with the duration and failure of each step.
 //!
-//! Not by reqwest: that keeps connections, follows redirects wherever they lead, and tells neither the step that failed nor what a
-//! refused certificate said.
+//! Not reqwest, which pools connections, follows redirects to any address, and reports neither the failed step nor the details of a refused
+//! certificate.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ enum Hop {
 }
 
 impl Fetcher {
-    /// One that trusts whom this machine trusts.
+    /// Client with the machine's trusted certificate authorities.
     ///
     /// # Errors
     /// When TLS cannot be set up.

@@ -48,7 +48,7 @@ pub(super) async fn connect(
         .map(|address| Box::pin(TcpStream::connect(*address)));
     match timeout_at(deadline, select_ok(tries)).await {
         Ok(Ok((stream, _others))) => {
-            // Small requests are not to wait for one another.
+            // Without Nagle's algorithm, which delays small requests.
             drop(stream.set_nodelay(true));
             Ok(stream)
         }

@@ -1,4 +1,4 @@
-//! TLS to a service, and what its certificate says, also when it is refused.
+//! TLS handshake, and the certificate's expiry, also for a refused certificate.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ struct Seen {
     fault: Option<TlsFault>,
 }
 
-/// A connector that trusts whom this machine trusts, and speaks TLS 1.2 or later.
+/// Connector with the machine's trusted certificate authorities, for TLS 1.2 or later.
 pub(super) fn connector() -> Result<SslConnector, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;

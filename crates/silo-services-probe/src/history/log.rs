@@ -1,5 +1,5 @@
-//! The file of records: only ever appended to, and now and then replaced by a shorter one that says the same. A process that is killed
-//! leaves whole lines and at most a torn last one, which the next cuts off.
+//! Log file of records: append-only, and compacted from time to time. A process that is killed leaves complete lines and at most one torn last line,
+//! which the next process removes.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -85,7 +85,7 @@ impl Log {
             self.length = self.file.metadata()?.len();
         }
         if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // What came of the line would spoil the next one.
+            // Remove the incomplete line, which would corrupt the next one.
             self.file.set_len(self.length)?;
             return Err(error);
         }

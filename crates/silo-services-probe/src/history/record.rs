@@ -1,12 +1,12 @@
-//! One line of the file: a checksum and what it is of.
+//! One line of the log file: a checksum and a record.
 //!
 //! ```text
 //! 1a2b3c4d m 29400000 oven 1 0 0 0 123       checks of a minute since 1970: up, degraded, failed, down, milliseconds
-//! 1a2b3c4d h 490000 oven 58 1 1 0 7140       the same of an hour whose minutes are not kept any more
+//! 1a2b3c4d h 490000 oven 58 1 1 0 7140       the same for an hour whose minutes are no longer kept
 //! 1a2b3c4d e 12 1764000000123 oven up degraded reset it cut the connection
 //! ```
 //!
-//! The checksum is CRC-32 (IEEE) of what follows it and a blank, in hexadecimal.
+//! The checksum is CRC-32 (IEEE) of the record, without the blank before it, in hexadecimal.
 
 use jiff::Timestamp;
 

@@ -137,7 +137,7 @@ pub struct Point {
     /// When it begins.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// The worst it was; unknown when nobody checked.
+    /// Worst status; unknown without checks.
     pub status: Status,
     /// Mean response time in milliseconds; `null` without answers.
     pub response_ms: Option<u32>,
@@ -239,7 +239,7 @@ impl Series {
             .collect()
     }
 
-    /// Uptime over the last so many hours, this one included, of a service whose checks are `apart` minutes from one another.
+    /// Uptime over the last `hours`, the current one included, of a service that is checked every `apart` minutes.
     #[must_use]
     pub fn uptime(&self, hours: u32, now: u32, apart: u32) -> Uptime {
         let per_hour = minutes_per_hour();

@@ -1,5 +1,4 @@
-//! The AT-protocol personal data server: `/xrpc/_health` tells its version. How many accounts it has and how much of AC is in it are
-//! found out more seldom, by `crate::network`.
+//! AT-protocol personal data server: `/xrpc/_health` reports its version. Slower facts are in `crate::network`.
 
 use serde::Serialize;
 use serde_json::Value;

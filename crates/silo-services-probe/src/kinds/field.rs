@@ -1,12 +1,12 @@
-//! Reading fields of a foreign answer: each is what it should be, or `None`.
+//! Validated access to fields of a foreign answer: a missing or invalid one is `None`.
 
 use jiff::Timestamp;
 use serde_json::Value;
 use silo_core::units::{count_from_f64, double, round};
 
-/// The longest text that is taken, in characters.
+/// Longest accepted text, in characters.
 const LONGEST: usize = 64;
-/// The most elements of a list that are taken.
+/// Most elements read from a list.
 pub(super) const MOST: usize = 20;
 
 /// A short text without control characters.

@@ -1,4 +1,4 @@
-//! Anything that answers HTTP: well when its status is, and, where the settings say so, what stands at places of its JSON.
+//! Any HTTP service: up if its status is expected and, if configured, values in its JSON body are.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ pub struct Http {
     pub status: u16,
 }
 
-/// A status that is well; the body is looked at only for conditions.
+/// Evaluates the status; the body is read for conditions only.
 pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
     status(reply, expect)?;
     Ok(well(Facts::Http(Http {

@@ -1,4 +1,4 @@
-//! lith, the site itself and its API: `/lith/stats` has its counters, which begin anew when it restarts.
+//! lith, the site itself and its API: `/lith/stats` reports counters, which restart from zero with it.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub struct Lith {
     pub errors: Option<u64>,
     /// `errors` of `calls` in percent.
     pub error_percent: Option<f64>,
-    /// Memory of the process, in bytes; the site tells whole MiB.
+    /// Memory of the process in bytes, from a value in whole MiB.
     pub memory_bytes: Option<u64>,
     /// The functions with the most errors, five at the most.
     pub failing: Option<Vec<Function>>,

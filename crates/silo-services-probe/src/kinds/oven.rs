@@ -23,7 +23,7 @@ pub struct Oven {
     pub queued: Option<u64>,
     /// Tapes being baked.
     pub baking: Option<u64>,
-    /// Pictures being taken.
+    /// Screenshots in progress.
     pub grabbing: Option<u64>,
     /// The first 20 of the tapes being baked.
     pub active: Option<Vec<ActiveBake>>,

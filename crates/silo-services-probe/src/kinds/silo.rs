@@ -1,5 +1,4 @@
-//! A service of Silo: `/readyz` tells whether the outside systems it needs answer it. One that runs and lacks some of them is
-//! degraded, not down.
+//! Service of Silo: `/readyz` reports the outside systems that answer it. A running service without some of them is degraded, not down.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -24,7 +23,7 @@ pub struct Silo {
 
 pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
     let not_ready = reply.status == 503;
-    // Whatever else says 503, a gateway before it for one, has no such body.
+    // A 503 of something else, such as a gateway, has no such body.
     let value = if not_ready {
         json(reply).map_err(|_unsaid| Failure::Status(503))?
     } else {

@@ -10,8 +10,8 @@ use silo_web::stream::last_event_id;
 use crate::changes::Change;
 use crate::state::State;
 
-/// Changes of state as they happen: server-sent events `change`, whose data is a change, and `gap` when some were lost and one has to
-/// look at everything anew. `end` is the last when the service stops.
+/// Changes of status as server-sent events: `change` with its data, `gap` when some were lost and the client must reload, and `end` when the service
+/// stops.
 #[utoipa::path(get, path = "/api/services/events", tag = "services",
     params(("Last-Event-ID" = Option<u64>, Header, description = "the number of the last change that one has: those after it come first")),
     responses((status = 200, body = Change, content_type = "text/event-stream", description = "a stream of changes"), Malformed, Unavailable))]

@@ -9,7 +9,7 @@ use silo_web::problem::Problem;
 use crate::overview::Overview;
 use crate::state::State;
 
-/// Everything a visitor asks first, gathered from Silo's services every ten seconds, whoever asks.
+/// Overview of everything, gathered from Silo's services every ten seconds.
 #[utoipa::path(get, path = "/api/overview", tag = "overview",
     responses((status = 200, body = Envelope<Overview>), Malformed, Unavailable))]
 pub async fn get_overview(state: Data<State>) -> Result<impl Responder, Problem> {

@@ -144,7 +144,7 @@ fn probe(
         check_url(from, &place, &url);
     }
     let parsed = Url::parse(&url).ok();
-    // A probe never goes without a word. What has not even the form of a URL has been told already.
+    // Every rejected probe is reported. A value that does not look like a URL has been reported already.
     if parsed.is_none() && entry.url.is_none() && url.starts_with("http") {
         from.problem(format!("{name}: its URL cannot be read"));
     }
@@ -169,7 +169,7 @@ fn kind(from: &mut Reader, place: &str, entry: &Entry) -> Option<Kind> {
     kind
 }
 
-/// The URL is not repeated in what is said of it: it may hold a password.
+/// The URL is left out of messages: it may contain a password.
 fn check_url(from: &mut Reader, place: &str, text: &str) {
     let url = Url::parse(text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());

@@ -1,4 +1,4 @@
-//! Whatever is asked, the answer says what was expected, and nothing is probed that the settings do not name.
+//! Bad requests get a problem document, and cannot make the service probe anything else.
 
 use reqwest::Method;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Changes of state: told as they happen, kept over a restart, taken up where one was.
+//! Changes of status: broadcast, kept over a restart, resumable.
 
 use std::time::Duration;
 
@@ -105,11 +105,11 @@ async fn a_service_that_fails_and_recovers_is_told_as_it_happens() {
     let percent = detail["uptime"]["last24h"]["percent"].as_f64().unwrap();
     assert!(percent > 0.0 && percent < 100.0, "{detail}");
 
-    // Somebody who comes back hears what they missed, and no more.
+    // A reconnecting client gets the missed changes, and no others.
     let mut again = Listener::start(&service, Some(ids[0])).await;
     assert_eq!(again.change("down").await["id"], ids[1]);
     assert_eq!(again.change("up").await["id"], ids[2]);
-    // A number that nobody gave is of another time: everything that is known, and a gap.
+    // An unknown id comes from another history: all known changes, and a gap.
     let mut lost = Listener::start(&service, Some(u64::MAX)).await;
     assert!(lost.until("event: gap").await.is_some());
     assert_eq!(lost.change("up").await["from"], "unknown");
@@ -148,7 +148,7 @@ async fn a_restart_forgets_nothing_and_ends_what_listens() {
             > before["uptime"]["last24h"]["checks"].as_u64()
     );
 
-    // Killed while it writes: the next one goes on with what is whole.
+    // Killed while writing: the next process continues with the complete lines.
     let mut service = service;
     service.process.kill().await.unwrap();
     let log = stage.folder.path().join("kept/history.log");

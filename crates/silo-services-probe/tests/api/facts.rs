@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody, until_status};
 
-/// silo-db-api, as far as it tells what is synced.
+/// silo-db-api, reduced to its answer about synced content.
 fn synced() -> Manner {
     Manner::sibling(
         &json!({"collections": [{"name": "paintings", "documents": 100, "excluded": 0, "withRkey": 80, "withoutRkey": 20, "percent": 80.0, "newestUnsynced": null}]}),
@@ -197,7 +197,7 @@ async fn what_cannot_be_found_out_is_null_and_says_why() {
     );
     assert_eq!(detail["meta"]["state"], "partial");
 
-    // What was known stays, dated, when the service fails.
+    // After a failure the last facts remain, with their time.
     let known = detail["data"]["factsAsOf"].clone();
     atproto.behave(Manner::Hang);
     let down = until_status(&service, "pds", "down").await;
@@ -309,8 +309,8 @@ async fn conditions_of_the_settings_decide_what_is_well() {
     );
 }
 
-/// Bodies that do not come to an end: within the time limit the check has failed in its body; one that only grows is not read to its end, and the
-/// status alone says that the service is up.
+/// Endless bodies: a stalled or dripping one fails the check within its time limit; a growing one is not read to its end, and the status alone
+/// determines that the service is up.
 #[tokio::test]
 async fn a_body_that_does_not_end_holds_up_no_check() {
     let mut stage = Stage::new();

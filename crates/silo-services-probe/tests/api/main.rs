@@ -1,4 +1,4 @@
-//! The silo-services-probe binary over HTTP, against stand-ins for what it probes and the real services of Silo beside it.
+//! The silo-services-probe binary over HTTP, with simulators of AC's services and real Silo services.
 
 #![expect(
     clippy::unwrap_used,

@@ -42,7 +42,7 @@ const COMMON: [Expected; 8] = [
     (WrongName, "down", "tls_wrong_name", (0, 1000)),
 ];
 
-/// Kinds that read what is answered: another answer is not theirs.
+/// Kinds that evaluate the body: another kind's answer is a failure.
 const READING: [Expected; 4] = [
     (Html, "down", "body", (0, 1000)),
     (BrokenJson, "down", "body", (0, 1000)),
@@ -60,7 +60,7 @@ const BARE: [Expected; 4] = [
 
 const WANTS_OK: &str = "expect = { json = { \"/status\" = \"ok\" } }";
 
-/// Kind, what it is told of, what is expected of its answers, and the rest of the table.
+/// Kind, simulated role, conditions, and expectations of this kind.
 const KINDS: [(&str, Role, &str, [Expected; 4]); 7] = [
     ("http", Role::Http, "", BARE),
     ("http", Role::Http, WANTS_OK, READING),

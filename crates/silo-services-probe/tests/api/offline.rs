@@ -48,7 +48,7 @@ async fn nothing_is_called_down_while_the_prober_is_not_connected() {
     let badge = service.get("/api/services/help/badge.svg").await;
     assert!(badge.text.contains("? unknown"), "{}", badge.text);
 
-    // Connected again, on the same port: everything is looked at at once.
+    // Online again, on the same port: all services are checked at once.
     let _reachable = TcpListener::bind(address).await.unwrap();
     feed.behave(Manner::Well);
     let feed_now = until_status(&service, "feed", "up").await;

@@ -266,7 +266,7 @@ async fn a_hundred_at_once_cost_one_fan_out() {
         assert_eq!(answer.ok()["data"]["storage"]["bytes"], 1234);
     }
     assert_eq!(proxy.requests(), 1);
-    // And the next one comes by itself, when it is time.
+    // The next refresh happens on schedule.
     let again = wait_for(SOON, || async { (proxy.requests() > 1).then_some(()) });
     assert!(again.await.is_some());
 }

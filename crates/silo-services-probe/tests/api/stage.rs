@@ -57,7 +57,7 @@ impl Stage {
         self
     }
 
-    /// The service; what it kept before is still there.
+    /// Starts the service; files of an earlier start remain.
     pub(crate) async fn service(&self) -> Service {
         let file = self.folder.path().join("silo.toml");
         std::fs::write(&file, &self.toml).unwrap();
@@ -77,7 +77,7 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// An address at which nobody listens.
+/// An address that refuses connections.
 pub(crate) fn nobody() -> String {
     format!("http://{}", silo_testkit::wire::refusing_address().unwrap())
 }

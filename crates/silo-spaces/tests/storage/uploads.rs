@@ -83,7 +83,7 @@ async fn an_upload_that_fails_or_is_dropped_leaves_no_parts() {
 #[tokio::test]
 async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
     let (server, spaces) = server().await;
-    // Whoever asks to abort is cut off: the upload stays.
+    // The request to abort is cut off, so the upload stays.
     let proxy = Proxy::start(&server.url(), |_, line| {
         if line.starts_with("DELETE ") {
             Fault::Reset
@@ -93,7 +93,7 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
     })
     .await
     .unwrap();
-    // It breaks off when its first part is stored.
+    // Interrupt the upload when its first part is stored.
     let breaks_off = async {
         wait_for(Duration::from_secs(20), || async {
             let uploads = spaces.unfinished(BUCKET).await.ok()?;

@@ -181,7 +181,7 @@ impl Bench {
         Ok(client.database(database).drop().await?)
     }
 
-    /// One command of silo-backup, and what it said.
+    /// Runs a command of silo-backup; returns its cost and output.
     async fn silo(&self, arguments: &[&str]) -> Result<(Cost, Value)> {
         let mut command = Command::new(&self.program);
         command
@@ -311,7 +311,7 @@ fn ratios(name: &str, silo: &Cost, peer: &Cost) {
     );
 }
 
-/// Looks at processes until all have ended, and adds up what they cost.
+/// Polls processes until all have ended, and sums their cost.
 async fn watch(children: &mut [&mut Child], began: Instant) -> Result<Cost> {
     let ids: Vec<u32> = children.iter().filter_map(|child| child.id()).collect();
     let mut last = vec![(Duration::ZERO, 0); ids.len()];
@@ -321,7 +321,7 @@ async fn watch(children: &mut [&mut Child], began: Instant) -> Result<Cost> {
                 last[at] = (cpu, peak);
             }
         }
-        // A process that has ended and was not waited for tells no memory any more.
+        // A zombie process reports no memory.
         if ids.iter().all(|id| spent(*id).is_none()) {
             let cpu = last.iter().map(|(cpu, _)| *cpu).sum();
             return Ok(Cost {

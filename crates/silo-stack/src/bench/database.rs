@@ -94,7 +94,7 @@ async fn measure(stack: &mut Stack, scale: f64, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-/// One restart: milliseconds until it is ready, and how long its first look at the collections took.
+/// One restart: milliseconds until ready, and duration of the first measurement of the collections.
 async fn start_once(stack: &mut Stack) -> Result<(f64, Option<f64>)> {
     stack.stop_part(SERVICE).await?;
     let ready = format!("{}/readyz", stack.direct(SERVICE).context("an address")?);

@@ -161,7 +161,7 @@ impl Scanning {
         answer.json().await.ok()
     }
 
-    /// Waits until what was found is published, and checks it.
+    /// Waits for the published result, and checks it.
     async fn ended(&self, listing: Listing) -> Result<()> {
         let found = wait_for(WITHIN, || async {
             let usage = self.usage().await?;

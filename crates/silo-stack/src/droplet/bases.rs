@@ -1,5 +1,5 @@
-//! The images that Silo's are built upon, put together on this machine where they cannot be pulled: of Debian's packages, of the tools
-//! that `cargo xtask` installs, and of this machine's own Rust. `silo-testkit/images` says what each is.
+//! Local replacements for base images that cannot be pulled: made of Debian's packages, the tools that `cargo xtask` installs, and this machine's
+//! Rust. `silo-testkit/images` describes each.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use super::engine::{Engine, command};
 const DEBIAN: &str = "silo-local/debian:bookworm";
 /// The label of an image that holds something of this workspace.
 const OWN: &str = "silo.made-of";
-/// Each image by the name that the Dockerfile or Compose uses, and what it is made by.
+/// Image name in the Dockerfile or Compose file, and the local Dockerfile.
 const IMAGES: [(&str, &str); 6] = [
     ("rust:1.95-bookworm", "rust"),
     ("gcr.io/distroless/cc-debian12:nonroot", "runtime"),

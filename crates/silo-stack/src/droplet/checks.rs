@@ -113,7 +113,7 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
     droplet.compose(&["up", "--detach", "--no-build"]).await?;
     let mut failed = Vec::new();
     for (name, check) in CHECKS {
-        // Without the first there is nothing to look at.
+        // The remaining checks need the first one.
         let begins = name.ends_with("within 60 s");
         let meant = filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
         if !begins && !meant {

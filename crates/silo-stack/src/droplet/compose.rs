@@ -62,7 +62,7 @@ impl<'a> Droplet<'a> {
     pub(super) fn new(engine: &'a Engine, pictures: Option<String>) -> Result<Self> {
         let mut droplet = Self::at(engine, "silo-droplet", workspace())?;
         droplet.pictures = pictures;
-        // As `ops/deploy` builds them, so that what is built is built for both.
+        // Built like `ops/deploy` does, so that the images can be reused.
         let dirty = u8::from(!git(&["status", "--porcelain"]).is_empty());
         droplet.environment.extend([
             ("AC_GIT_SHA", git(&["rev-parse", "HEAD"])),
@@ -128,7 +128,7 @@ impl<'a> Droplet<'a> {
         Ok(())
     }
 
-    /// Runs a command of Compose and gives what it printed.
+    /// Runs a Compose command and returns its output.
     pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.command();
         command.args(arguments);
@@ -168,7 +168,7 @@ impl<'a> Droplet<'a> {
 
     fn command_of(&self, mut command: Command) -> Command {
         command.envs(&self.environment).current_dir(&self.place);
-        // Settings of whoever runs this must not leak in.
+        // The caller's environment must not affect the test.
         for name in [
             "SILO_SITE",
             "SILO_ACCESS",
@@ -200,7 +200,7 @@ impl<'a> Droplet<'a> {
         Ok(told.trim().to_owned())
     }
 
-    /// Runs a program in a service's container, and gives its exit code and what it printed.
+    /// Runs a program in a service's container; returns its exit code and output.
     pub(super) async fn exec(
         &self,
         service: &str,
@@ -286,12 +286,12 @@ impl<'a> Droplet<'a> {
             .build();
         options.tls = Some(Tls::Enabled(tls));
         options.server_selection_timeout = Some(Duration::from_secs(10));
-        // What fails is to be seen, and not tried again.
+        // Errors must be visible, so commands are not retried.
         options.retry_writes = Some(false);
         Ok(options)
     }
 
-    /// Waits until every container is healthy, and says how long that took; or which are not.
+    /// Waits until all containers are healthy; returns the duration, or the containers that are not healthy.
     pub(super) async fn until_healthy(&self, within: Duration) -> Result<Duration> {
         let began = std::time::Instant::now();
         let mut last = String::new();
@@ -328,7 +328,7 @@ impl<'a> Droplet<'a> {
         bail!("not all are healthy after {} s:{last}", within.as_secs())
     }
 
-    /// Leaves it, and says how to end it.
+    /// Keeps the project running, and prints how to stop it.
     pub(super) fn keep(&self) {
         let (user, password) = SIGN_IN;
         say::done(&format!(
@@ -342,7 +342,7 @@ impl<'a> Droplet<'a> {
         ));
     }
 
-    /// Takes it down with all its data; first says what each logged last, when something failed.
+    /// Removes the project with all its data; after a failure it first prints the last log lines of each container.
     pub(super) async fn end(&self, failed: bool) -> Result<()> {
         if failed {
             for service in ALL.into_iter().chain(["mongo-init", "demo-fill"]) {

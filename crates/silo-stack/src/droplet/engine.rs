@@ -73,7 +73,7 @@ impl Engine {
         }))
     }
 
-    /// Runs a command and gives what it printed.
+    /// Runs a command and returns its output.
     pub(super) async fn output(&self, arguments: &[&str]) -> Result<String> {
         let output = command(arguments)
             .output()

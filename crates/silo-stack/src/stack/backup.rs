@@ -17,8 +17,8 @@ const BUCKET: &str = "silo-backups";
 const FIRST_WITHIN: Duration = Duration::from_secs(120);
 
 impl Stack {
-    /// Starts it and waits for the first backup, which it makes because none was made last night. A server that was given is not backed
-    /// up: a backup writes in its database `silo`.
+    /// Starts silo-backup and waits for the first backup, which it makes at once because there is none. An existing server is not backed up, because
+    /// a backup writes to its database `silo`.
     pub(super) async fn start_backup(&mut self, binaries: &Path) -> Result<String> {
         let s3 = self.s3().context("storage is started first")?;
         client(s3)?.create_bucket(BUCKET).await?;

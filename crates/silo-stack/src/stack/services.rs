@@ -10,7 +10,7 @@ use silo_testkit::say;
 use super::Stack;
 
 impl Stack {
-    /// Starts the stand-ins and what probes them, which also gathers what its siblings say.
+    /// Starts the simulators of AC's services, and silo-services-probe.
     pub(super) async fn start_services(
         &mut self,
         binaries: &Path,

@@ -33,7 +33,7 @@ pub struct Person {
     pub code: Option<String>,
 }
 
-/// The way to silo-db-api. Cloning shares what is remembered.
+/// Client of silo-db-api. Clones share the cache.
 #[derive(Clone)]
 pub struct People {
     db_api: Sibling,

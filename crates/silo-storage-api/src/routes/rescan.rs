@@ -15,7 +15,7 @@ use crate::state::State;
 /// Confirmation that a scan starts.
 #[derive(Serialize, ToSchema)]
 pub struct Rescan {
-    /// Always `scanning`; `/api/storage/usage` tells how far it is.
+    /// Always `scanning`; `/api/storage/usage` has the progress.
     status: &'static str,
 }
 

@@ -42,7 +42,7 @@ pub struct TopUser {
     rank: u64,
     /// The sub.
     sub: String,
-    /// The handle, without `@`; `null` when there is none or silo-db-api does not tell.
+    /// Handle without `@`; `null` if there is none or silo-db-api does not answer.
     handle: Option<String>,
     /// Number of objects.
     objects: u64,

@@ -20,9 +20,9 @@ use crate::storage::{KindSum, OwnerView, Storage, kind_sums};
 pub struct UserUsage {
     /// The sub.
     sub: String,
-    /// The handle, without `@`; `null` when there is none or silo-db-api does not tell.
+    /// Handle without `@`; `null` if there is none or silo-db-api does not answer.
     handle: Option<String>,
-    /// The user code; `null` when there is none or silo-db-api does not tell.
+    /// User code; `null` if there is none or silo-db-api does not answer.
     code: Option<String>,
     /// `true` if AC has this user; `false` if only the objects remain; `null` if silo-db-api does not answer.
     known: Option<bool>,
@@ -125,7 +125,7 @@ fn usage(storage: &Storage, person: Person, known: Option<bool>) -> UserUsage {
     }
 }
 
-/// A sub that owns objects and of whom nothing else is known.
+/// A sub that owns objects but is not a known user.
 fn stranger(sub: &str) -> Person {
     Person {
         sub: sub.to_owned(),

@@ -129,7 +129,7 @@ fn bucket(seed: u64, fails_after: Option<u64>) -> (Bucket, Sum) {
     let objects: BTreeMap<_, _> = (0..count)
         .map(|_| (key(&mut rng), rng.random_range(1..1 << 40)))
         .collect();
-    // Neighbours of what is there, where ranges may meet, and others.
+    // Keys next to existing ones, where ranges may meet, and others.
     let beside = objects
         .keys()
         .flat_map(|key| [format!("{key}\u{0}"), format!("{key}0")]);
@@ -229,7 +229,7 @@ async fn a_scan_that_breaks_off_goes_on_from_where_it_stood() {
 
 #[tokio::test]
 async fn many_workers_need_a_fraction_of_the_rounds() {
-    // Flat names, subs and hexadecimal names: where nothing tells beforehand where to cut, workers still share the work.
+    // Flat names, subs and hexadecimal names: without folders to split at, workers still share the work.
     let shapes: [fn(usize) -> String; 4] = [
         // As the benchmark makes them: 20 keys for each of 5,000 users, spread over all digits.
         |at| {

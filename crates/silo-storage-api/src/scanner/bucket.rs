@@ -1,4 +1,4 @@
-//! The scan of one bucket, from its beginning or from where it was broken off, and what a listing alone does not tell.
+//! Scan of one bucket, from its beginning or from a checkpoint, and facts that a listing does not contain.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::totals::Totals;
 const WRITTEN_EVERY: Duration = Duration::from_secs(3);
 
 impl Scanner {
-    /// One bucket, and whether it failed in a way that may pass. When it fails, what was known of it before stays.
+    /// Scans one bucket. Also returns whether its error may be temporary; after an error its last result stays.
     pub(super) async fn scan_one(
         &self,
         at: usize,

@@ -94,7 +94,7 @@ mod tests {
         }
         assert_eq!(pauses, [60, 120, 240, 480, 960]);
         assert_eq!(now + pause, start + every);
-        // The regular scan begins it anew.
+        // The regular scan resets the delay.
         let (pause, _) = cadence.after(&Due::All, failed(), now + pause);
         assert_eq!(pause.as_secs(), 60);
     }

@@ -1,4 +1,4 @@
-//! A scan that has not come to its end, as it is written down to go on from.
+//! Checkpoint of an unfinished scan on disk.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::rollup::Bucket;
 use crate::scan::Standing;
 
-/// A standing older than this is not gone on from: too much may have changed.
+/// A checkpoint older than this is discarded and the scan restarts.
 const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 
-/// A scan that has not come to its end.
+/// Checkpoints of unfinished bucket scans.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct UnderWay {
     /// Buckets that are through.
@@ -21,7 +21,7 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Leaves out what was begun too long ago, or by a clock that was ahead.
+    /// Discards checkpoints that are too old, or from a clock that was ahead.
     pub(super) fn forget_old(&mut self, now: Timestamp) {
         let recent = |begun: Timestamp| {
             (SignedDuration::ZERO..=GONE_ON_WITHIN).contains(&now.duration_since(begun))

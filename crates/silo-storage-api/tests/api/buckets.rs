@@ -1,4 +1,4 @@
-//! `/api/storage/usage` and `/api/storage/buckets`, compared with what was put.
+//! `/api/storage/usage` and `/api/storage/buckets`, compared with the uploaded objects.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -99,7 +99,7 @@ async fn every_sum_is_what_was_put_to_the_byte() {
         all
     );
     assert_eq!(usage["buckets"], 5);
-    // Owners and nobody together are the whole.
+    // Objects with and without owners add up to the total.
     let top = service.data("/api/storage/top-users?limit=500").await;
     let owned = (
         total(&top["users"], "objects"),
@@ -210,7 +210,7 @@ async fn unfinished_uploads_are_told_apart_where_the_storage_tells_them() {
     .unwrap();
     let direct = spaces(&stage.s3, &stage.s3.url());
     let first = bytes::Bytes::from(vec![0; silo_spaces::upload::PART + 1]);
-    // It breaks off when its first part is stored.
+    // Interrupt the upload when its first part is stored.
     let breaks_off = async move {
         wait_for(Duration::from_secs(20), || async {
             let uploads = direct.unfinished("art-aesthetic-computer").await.ok()?;

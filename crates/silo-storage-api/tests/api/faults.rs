@@ -1,4 +1,4 @@
-//! Storage that throttles, breaks, lies or refuses: the scan ends right or says what failed, and what was known stays.
+//! Storage that throttles, fails, lies or refuses: the scan completes correctly or reports the error, and the last result stays.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,7 @@ async fn rescan(service: &Service) {
     assert_eq!(asked.status, 202, "{asked:#?}");
 }
 
-/// The service when it has scanned once through a proxy that then breaks as `then` says.
+/// A service that has scanned once, through a proxy that then injects `then`.
 async fn scanned_and_then(
     stage: &Stage,
     more: &[(&str, &str)],
@@ -239,7 +239,7 @@ async fn storage_that_is_broken_for_good_is_told_and_nothing_spins() {
         );
         let before = ticks(&service);
         let asked = tokio::time::Instant::now();
-        // A second of being looked at costs next to nothing.
+        // Being watched for a second costs next to no CPU time.
         service
             .until(Duration::from_secs(5), "/api/storage/usage", |_| {
                 asked.elapsed() > Duration::from_secs(1)
@@ -257,7 +257,7 @@ async fn storage_that_is_broken_for_good_is_told_and_nothing_spins() {
     futures_util::future::join_all(cases.map(run)).await;
 }
 
-/// A listing that says that there is more and never comes to an end is a failure of the bucket, after a bounded number of requests.
+/// An endless listing is an error of the bucket, after a bounded number of requests.
 #[tokio::test]
 async fn a_listing_that_does_not_go_on_is_a_failed_bucket() {
     let page = |keys: &[&str]| {
@@ -306,7 +306,7 @@ async fn a_listing_that_does_not_go_on_is_a_failed_bucket() {
     }
 }
 
-/// A bucket that does not exist waits for the regular scan; it makes nobody scan sooner.
+/// A bucket that does not exist is scanned on schedule only.
 #[tokio::test]
 async fn a_missing_bucket_does_not_hasten_the_next_scan() {
     let stage = stage().await;

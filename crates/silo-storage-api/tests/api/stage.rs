@@ -58,7 +58,7 @@ impl People {
         }
     }
 
-    /// Ends silo-db-api; nobody answers at its address any more.
+    /// Stops silo-db-api; its address refuses connections from then on.
     pub(crate) async fn stop(&self) {
         self.handle.stop(false).await;
     }

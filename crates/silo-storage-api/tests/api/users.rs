@@ -1,4 +1,4 @@
-//! `/api/storage/user/{id}` and `/api/storage/top-users`, compared with what was put.
+//! `/api/storage/user/{id}` and `/api/storage/top-users`, compared with the uploaded objects.
 
 use std::collections::BTreeMap;
 
@@ -124,7 +124,7 @@ async fn a_user_without_objects_has_zeros_and_nobody_is_404() {
     let stage = stage().await;
     let service = stage.scanned().await;
     let mut owners: Vec<_> = ranking(&stage).into_iter().map(|(sub, _)| sub).collect();
-    // The guest that every visitor shares is nobody.
+    // The guest account has no owner.
     owners.push("art-guest".into());
     let plan = Demo::plans().find(|plan| plan.name == "users").unwrap();
     let mut users = stage.people.demo.documents(plan);
@@ -199,7 +199,7 @@ async fn without_silo_db_api_subs_are_shown_and_the_answer_says_what_is_missing(
         .collect();
     assert!(sources.contains(&json!("silo-db-api")), "{sources:?}");
 
-    // Tapes are nobody's, and every sum still is the whole.
+    // Without owners of tapes, sums still add up to the total.
     let usage = service.get("/api/storage/usage").await.ok();
     assert_eq!(usage["meta"]["state"], "partial");
     assert_eq!(

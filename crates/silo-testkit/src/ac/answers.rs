@@ -55,7 +55,7 @@ fn millis_ago(seconds: i64) -> i64 {
 
 fn oven() -> Value {
     let recent = |code: &str, ago: i64, success: bool| {
-        // Those that were loaded from the database have text where those made since have a number.
+        // Values loaded from the database are text, newer ones are numbers.
         let completed = if ago > 3600 {
             json!(Timestamp::from_millisecond(millis_ago(ago)).unwrap_or_default())
         } else {

@@ -60,7 +60,7 @@ impl Demo {
             let key = format!("wand {at:05} +&.png");
             objects.push(nobody_s(WAND, key, rng.random_range(100..4_000)));
         }
-        // Somebody's file from before there were folders.
+        // An object without an owner, from before there were folders.
         objects.push(nobody_s(USER, "legacy drawing.png".into(), 1_234));
         objects.sort_by(|a, b| (a.bucket, &a.key).cmp(&(b.bucket, &b.key)));
         objects.dedup_by(|a, b| (a.bucket, &a.key) == (b.bucket, &b.key));

@@ -1,4 +1,4 @@
-//! Small feature tables: news, sotce, hits, tickets and what is left over.
+//! Small feature collections: news, sotce, hits, tickets and others.
 
 use mongodb::bson::{Bson, Document, doc};
 

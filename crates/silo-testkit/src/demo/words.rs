@@ -1,4 +1,4 @@
-//! Ids, names and sentences that mean nobody and nothing.
+//! Random ids, names and sentences.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document};

@@ -13,11 +13,11 @@ use super::reading::{keep_since, now, restored_error};
 use super::{Good, Measured, Snapshot, SourceError, State};
 
 impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
-    /// Takes what was measured long ago, by a process before this one. It is stale until something is measured here.
+    /// Restores a value that an earlier process measured. It is stale until the first measurement.
     pub fn restore(&self, value: T, as_of: Timestamp) {
         let known = serialise(self.name, Measured::from(value));
         let age = Timestamp::now().duration_since(as_of);
-        // A time to come is a clock that was set back; then nobody knows the age, and it counts from now.
+        // A time in the future comes from a clock that was set back; the age then counts from now.
         let older = Duration::try_from(age).unwrap_or_default();
         if let Ok(good) = known {
             self.state.send_replace(Arc::new(State {
@@ -32,7 +32,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
     }
 
-    /// Takes an outcome from whoever measures at a pace of its own, instead of [`Snapshot::keep_measuring`].
+    /// Publishes a result, for subjects that do not use [`Snapshot::keep_measuring`].
     pub fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
         let before = Arc::clone(&self.state.borrow());
         let attempts = before.attempts + 1;

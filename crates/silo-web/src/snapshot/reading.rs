@@ -67,7 +67,7 @@ pub enum Freshness {
     Stale,
     /// Fresh, but some of its inputs failed: `errors` names them.
     Partial,
-    /// There is no value: `errors` says why.
+    /// There is no value; `errors` has the reason.
     Error,
 }
 
@@ -102,7 +102,7 @@ impl<T> Reading<T> {
     }
 }
 
-/// The time, in whole milliseconds: nobody reads more, and some programs cannot.
+/// Current time in whole milliseconds, because some programs cannot parse more digits.
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)

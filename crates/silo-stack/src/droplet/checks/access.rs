@@ -27,7 +27,7 @@ const HEADERS: [&str; 6] = [
     "x-request-id",
 ];
 
-/// Paths that exist, and such as somebody would try.
+/// Existing paths, and paths that an attacker would try.
 fn paths() -> Vec<String> {
     let known = [
         "/",
@@ -102,7 +102,7 @@ pub(super) async fn is_refused(droplet: &Droplet<'_>) -> Result<()> {
     let mut refused = 0;
     for (path, answers) in tried {
         for (method, status) in answers {
-            // What Caddy cannot even read it answers with 400, and says nothing else. A path that means one of the two that are open is open.
+            // Caddy rejects malformed requests with 400. A path that resolves to one of the two public ones is public.
             let open = is_open(path) && matches!(status, 200 | 404 | 405);
             ensure!(
                 matches!(status, 401 | 400) || open,
@@ -147,7 +147,7 @@ async fn raw(port: u16, method: &str, path: &str) -> Result<u16> {
         Some(connector) => connector,
         None => {
             let mut connector = SslConnector::builder(SslMethod::tls_client())?;
-            // Whom it is talking to is looked at elsewhere.
+            // Certificate verification is tested elsewhere.
             connector.set_verify(SslVerifyMode::NONE);
             CONNECTOR.get_or_init(|| connector.build())
         }
@@ -282,7 +282,7 @@ pub(super) async fn is_slow(droplet: &Droplet<'_>) -> Result<()> {
     let looked_at = statuses.iter().filter(|status| **status == 401).count();
     let slowed = statuses.iter().filter(|status| **status == 429).count();
     ensure!(looked_at + slowed == 40 && slowed >= 20, "{statuses:?}");
-    // From this address the right password is not told from a wrong one, although it is in the cache.
+    // After too many tries, the correct password gets the same answer as a wrong one, although it is cached.
     let known = sign_in().await?;
     ensure!(known == 429, "the right password after 40 guesses: {known}");
     let again = wait_for(Duration::from_secs(30), || async {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::droplet::compose::{Droplet, SERVICES, SIGN_IN};
 use crate::droplet::engine::{CLASSIC, command};
 
-/// Before the names of images, so that nobody's own are touched.
+/// Prefix of image names, so that existing images are not touched.
 const REGISTRY: &str = "silo-deploy-test/";
 /// Replacement for ssh: a local shell with a clean environment.
 const SSH: &str = "#!/bin/sh\nshift\nexec env -i PATH=\"$PATH\" HOME=\"$HOME\" bash -c \"$*\"\n";
@@ -92,7 +92,7 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
         "something was restarted for nothing: {said}"
     );
 
-    // What cannot start is taken back; the others do not notice.
+    // A service that cannot start is rolled back; the others are unaffected.
     let changed = TempDir::with_prefix("silo-changed-")?;
     copy(&source, changed.path()).await?;
     let caddyfile = changed.path().join("Caddyfile");
@@ -107,7 +107,7 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     );
     ensure!(self::page(target).await? == page, "not the page of before");
 
-    // A change is there, and can be taken back by hand.
+    // A change is deployed, and can be rolled back manually.
     std::fs::write(&caddyfile, good)?;
     let new = page.replace("<main", "<!-- another --><main");
     std::fs::write(changed.path().join("dashboard/index.html"), &new)?;
@@ -149,7 +149,7 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     );
     std::fs::remove_dir(&lock)?;
 
-    // Of what was never changed there is none before.
+    // Nothing to roll back to.
     let (ended, said) = deploy(&source, &["--rollback", "host", "silo-gate"]).await?;
     ensure!(
         ended == Some(1) && said.contains("there is no previous image") && !lock.exists(),
@@ -158,7 +158,7 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs it, and gives its exit code and what it said.
+/// Runs `ops/deploy`; returns its exit code and output.
 async fn deploy(
     target: &Droplet<'_>,
     ssh: &Path,

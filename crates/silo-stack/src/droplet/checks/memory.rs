@@ -17,7 +17,7 @@ const MOST: [(&str, f64, f64); 7] = [
     ("silo-db-api", 24.0, 24.0),
     ("silo-storage-api", 24.0, 24.0),
     ("silo-services-probe", 24.0, 24.0),
-    // A backup may take 64. Of what it has afterwards, 16 are pages of its program, which the kernel may drop.
+    // 64 MiB during a backup. Of the rest afterwards, 16 MiB are pages of the program's file, which the kernel may drop.
     ("silo-backup", 28.0, 64.0),
     ("mongo-tls", 24.0, 24.0),
 ];
@@ -57,7 +57,7 @@ async fn work(droplet: &Droplet<'_>) -> Result<()> {
         (attempt["id"] != before && attempt["outcome"] == "good").then_some(())
     });
     made.await.context("the backup was not made")?;
-    // It keeps for half a second what is free. What it keeps longer is told, and judged, when all are measured.
+    // jemalloc returns freed memory after half a second. What remains then is measured below.
     let most = MOST.iter().find(|(name, ..)| *name == "silo-backup");
     wait_for(Duration::from_secs(10), || async {
         let taken = taken(droplet, "silo-backup").await.ok()?;

@@ -127,7 +127,7 @@ pub(super) async fn has_least_rights(droplet: &Droplet<'_>) -> Result<()> {
 }
 
 pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
-    // In clear text, what every driver says first.
+    // The first message of every driver, without TLS.
     let hello = [
         &b"\x3f\0\0\0\x01\0\0\0\0\0\0\0\xd4\x07\0\0\0\0\0\0admin.$cmd\0\0\0\0\0\x01\0\0\0"[..],
         b"\x13\0\0\0\x10hello\0\x01\0\0\0\0",
@@ -182,7 +182,7 @@ pub(super) async fn rotates(droplet: &Droplet<'_>) -> Result<()> {
         );
         droplet.engine.output(&["sh", "-c", &script]).await
     };
-    // What is open stays open.
+    // Open connections stay open.
     let client = client(droplet, "mongo_reader").await?;
     let ping = async || {
         client

@@ -98,7 +98,7 @@ async fn reach(
     Ok((code == Some(0), said))
 }
 
-/// `ops/firewall`, before a port that somebody outside asks for.
+/// `ops/firewall` in front of a port that is requested from outside.
 pub(super) async fn firewall(droplet: &Droplet<'_>) -> Result<()> {
     if !droplet.engine.is_own() {
         say::skipped(
@@ -109,7 +109,7 @@ pub(super) async fn firewall(droplet: &Droplet<'_>) -> Result<()> {
     }
     let internet = Internet::start(droplet).await?;
     let published = format!("{}::3002", internet.ours);
-    // Something that listens; what it is does not matter to a firewall.
+    // Any listening program will do to test a firewall.
     let id = droplet
         .engine
         .output(&[
@@ -194,7 +194,7 @@ async fn run_firewall(allow: &str, port: &str) -> Result<(Option<i32>, String)> 
     ))
 }
 
-/// A network namespace beyond this machine, with somebody listening in it.
+/// A network namespace outside this machine, with a listening program.
 struct Internet {
     /// Own address.
     address: Ipv4Addr,

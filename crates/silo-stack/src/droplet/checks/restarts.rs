@@ -31,7 +31,7 @@ const RESTARTED: [&str; 7] = [
 /// Four a second to each of five is twenty a second.
 const BETWEEN: Duration = Duration::from_millis(250);
 
-/// A request that failed: what was asked, when, and how.
+/// A failed request: path, time, and error.
 type Failure = (&'static str, Duration, String);
 
 pub(super) async fn nobody_notices(droplet: &Droplet<'_>) -> Result<()> {
@@ -46,7 +46,7 @@ pub(super) async fn nobody_notices(droplet: &Droplet<'_>) -> Result<()> {
             .iter()
             .filter(|(name, ..)| *name == service)
             .collect();
-        // Whoever is away longer than Caddy waits may be missed.
+        // An outage longer than Caddy's patience may be visible.
         ensure!(
             own.is_empty() || down > Duration::from_secs(3),
             "{service} was away for {down:?}, and {own:?}"

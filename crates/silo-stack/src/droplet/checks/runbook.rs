@@ -1,4 +1,4 @@
-//! The commands of `ops/RUNBOOK.md`: each is run here, or is said to be run elsewhere, or is for a real droplet.
+//! Commands of `ops/RUNBOOK.md`: each one is run here, is run by another test, or needs a real droplet.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ enum Tried {
     Written,
     /// With other names: those of the project that runs here.
     As(&'static str),
-    /// By another test: in this file, which says this.
+    /// Run by another test: file, and text that proves it.
     By(&'static str, &'static str),
 }
 use Tried::{As, By, Written};
@@ -115,7 +115,7 @@ const COMMANDS: &[(&str, Tried)] = &[
         "silo-backup accept 20261124T040000Z-abcdef --why \"old boots were deleted\"",
         By("crates/silo-backup/tests/backup/copies.rs", "\"accept\""),
     ),
-    // That one makes a pair of keys of the same kind.
+    // This command creates a key pair of the same kind.
     (
         "age-keygen -o silo-backup.key",
         By(

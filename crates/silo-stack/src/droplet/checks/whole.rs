@@ -70,7 +70,7 @@ pub(super) async fn is_full(droplet: &Droplet<'_>) -> Result<()> {
         page.status() == 200 && page.text().await?.contains("<main"),
         "the page is not there"
     );
-    // Nobody signs in to see how things stand, and there is no name in it.
+    // The public status text needs no sign-in, and contains no names.
     let status = wait_for(Duration::from_secs(30), || async {
         let answer = droplet
             .ask(&client, Method::GET, "/status.txt")
