@@ -18,7 +18,7 @@ pub async fn start_run(state: Data<State>, operator: Operator) -> Result<HttpRes
     start(&state, Kind::Run, &operator)
 }
 
-/// Starts a job; 409 if one of its kind is already running.
+/// Starts a job; 409 if a job is running already.
 pub(super) fn start(
     state: &State,
     kind: Kind,
