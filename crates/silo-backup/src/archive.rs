@@ -4,8 +4,10 @@
 //! that names the namespace, documents, a terminator. A namespace ends with a block whose header says so and carries the CRC-64/XZ of its documents.
 //! Source: `common/archive/spec.md` of mongodb/mongo-tools, and its reader and writer.
 
+pub mod encoding;
 pub mod metadata;
 pub mod reader;
+pub mod summary;
 pub mod writer;
 
 use silo_mongo::structure::Kind;

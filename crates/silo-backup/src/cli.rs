@@ -26,11 +26,14 @@ use self::print::Out;
 use self::restore::Restore;
 use crate::context::Context;
 use crate::error::{EXIT_HELD, EXIT_USAGE, Error, exit_codes};
-use crate::manifest::State;
 use crate::progress::Reporter;
+use crate::repository::manifest::State;
 use crate::repository::{Accepted, Repository};
+use crate::restore::swap;
+use crate::retention::prune;
 use crate::settings::Settings;
-use crate::{backup, drill, prune, standing, swap, verify};
+use crate::verification::{self, drill};
+use crate::{run, status};
 
 /// Backups of a MongoDB database that are proven to restore.
 #[derive(Parser)]
@@ -222,7 +225,7 @@ impl Verb {
             // Answered before.
             Self::Serve | Self::Healthcheck => {}
             Self::Run => {
-                let made = backup::run(context, report).await?;
+                let made = run::run(context, report).await?;
                 out.result(&made, || show::made(&made));
                 let broken = made.destinations.iter().any(|at| at.error.is_some())
                     || !made.problems.is_empty();
@@ -235,16 +238,16 @@ impl Verb {
             Self::List => {
                 let mut found = Vec::new();
                 for repository in context.repositories() {
-                    found.push(standing::look(context, repository).await?);
+                    found.push(status::look(context, repository).await?);
                 }
-                let backups = standing::backups(context, &found, Timestamp::now());
+                let backups = status::backups(context, &found, Timestamp::now());
                 out.result(&backups, || show::list(&backups));
             }
             Self::Verify { backup, copy } => {
                 let repository = destination(context, copy)?;
                 let shelf = repository.shelf().await?;
                 let manifest = &shelf.find(&backup)?.manifest;
-                let read = verify::verify(context, repository, manifest, report).await?;
+                let read = verification::verify(context, repository, manifest, report).await?;
                 let verdict = show::Verdict::new(manifest, read.findings.as_ref());
                 out.result(&verdict, || verdict.text());
             }
@@ -336,7 +339,7 @@ impl Verb {
                 out.result(&accepted, || format!("{id} counts as good from now on"));
             }
             Self::Status => {
-                let measured = standing::measure(context)
+                let measured = status::measure(context)
                     .await
                     .map_err(|error| Error::Inconclusive(error.detail))?;
                 let standing = &measured.value;

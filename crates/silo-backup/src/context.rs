@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Alerts;
 use crate::engine::Order;
 use crate::error::Error;
-use crate::lease::Lease;
 use crate::progress::Reporter;
 use crate::repository::Repository;
+use crate::run::lease::Lease;
 use crate::settings::{Destination, Settings};
 
 /// Time limit for an interrupted action to clean up.

@@ -12,11 +12,11 @@ use silo_core::secret::Secret;
 use silo_mongo::mongodb::{Client, bson::doc};
 use tokio::sync::mpsc;
 
-use crate::check::Findings;
+use crate::archive::encoding::{Chunk, Recipe, Stored};
+use crate::archive::summary::Findings;
 use crate::error::Error;
-use crate::manifest::{Consistency, SourceIdentity, sha256};
-use crate::pipeline::{Chunk, Recipe, Stored};
 use crate::progress::Reporter;
+use crate::repository::manifest::{Consistency, SourceIdentity, sha256};
 use crate::settings::Engine;
 
 /// Request for an engine to dump the database.

@@ -9,35 +9,19 @@
 pub mod cli;
 pub mod routes;
 
-pub mod jobs;
-pub mod scheduler;
-pub mod standing;
-
-pub mod backup;
-pub mod drill;
-pub mod erasure;
-pub mod prune;
-pub mod restore;
-pub mod swap;
-pub mod verify;
-
-pub mod check;
-pub mod expectations;
-pub mod manifest;
-pub mod retention;
+pub mod run;
 pub mod schedule;
-pub mod unique;
+pub mod status;
+
+pub mod restore;
+pub mod retention;
+pub mod verification;
 
 pub mod archive;
 pub mod engine;
-pub mod pipeline;
 pub mod repository;
 
 pub mod alerts;
-pub mod journal;
-pub mod lease;
-pub mod runs;
-
 pub mod context;
 pub mod error;
 pub mod metrics;

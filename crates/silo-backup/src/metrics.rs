@@ -11,8 +11,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use silo_spaces::Traffic;
 use silo_web::snapshot::Snapshot;
 
-use crate::jobs::Jobs;
-use crate::standing::Standing;
+use crate::schedule::job_queue::Jobs;
+use crate::status::Standing;
 
 /// Collector that reads the values on every scrape.
 pub struct BackupMetrics {

@@ -18,14 +18,15 @@ use silo_spaces::fault::{Fault, Kind};
 use silo_spaces::upload::Unfinished;
 use tokio::sync::mpsc;
 
+use crate::archive::encoding::Chunk;
 use crate::error::Error;
-use crate::manifest::{Manifest, is_id, sha256};
-use crate::pipeline::Chunk;
+use crate::repository::manifest::{Manifest, is_id, sha256};
 
+mod contents;
 mod download;
-mod shelf;
+pub mod manifest;
 
-pub use shelf::{Accepted, Drill, Entry, Pruned, Shelf};
+pub use contents::{Accepted, Drill, Entry, Pruned, Shelf};
 
 /// The largest file besides archives that is read.
 const LARGEST_FILE: usize = 16 * 1024 * 1024;
@@ -75,7 +76,7 @@ impl Repository {
         }
         let now = Timestamp::now();
         let identity = Identity {
-            id: crate::manifest::new_id(now),
+            id: crate::repository::manifest::new_id(now),
             made: now,
         };
         self.write_json("silo-repo.json", &identity).await?;

@@ -4,7 +4,9 @@
 //! documents expire: those come last, so that none is gone before it was compared; then views.
 
 mod compare;
+pub mod erasure;
 mod load;
+pub mod swap;
 
 use silo_core::secret::Secret;
 use silo_mongo::fault::Fault;
@@ -19,10 +21,10 @@ use load::{Inserts, load};
 
 use crate::engine::addresses;
 use crate::error::Error;
-use crate::lease::SILO;
-use crate::manifest::{Manifest, sha256};
 use crate::progress::Reporter;
 use crate::repository::Repository;
+use crate::repository::manifest::{Manifest, sha256};
+use crate::run::lease::SILO;
 
 /// Databases that are the server's or Silo's own.
 const RESERVED: [&str; 4] = ["admin", "local", "config", SILO];

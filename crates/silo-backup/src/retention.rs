@@ -4,6 +4,8 @@
 //! have one. Only good backups are kept by a rule. Independently of the rules, the newest three drilled ones, the newest seven good ones, and
 //! everything younger than 48 hours are kept; and nothing is deleted while the clock looks wrong or the newest backup is held.
 
+pub mod prune;
+
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;

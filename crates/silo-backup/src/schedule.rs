@@ -1,5 +1,8 @@
 //! When the next backup is due: a cron expression in a time zone, and a pure function of what happened before.
 
+pub mod job_queue;
+pub mod scheduler;
+
 use croner::Cron;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};

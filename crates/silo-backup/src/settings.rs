@@ -18,10 +18,10 @@ use silo_core::variables::{
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
 
-use crate::expectations::Expectations;
-use crate::pipeline::{Compression, Recipe, identity_of, recipient_of};
+use crate::archive::encoding::{Compression, Recipe, identity_of, recipient_of};
 use crate::retention::Policy;
 use crate::schedule::Schedule;
+use crate::verification::expectations::Expectations;
 
 /// All of it.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use silo_web::stream::Streams;
 use tokio::sync::watch;
 
 use crate::context::Context;
-use crate::jobs::{Begun, Jobs};
-use crate::scheduler::Scheduler;
-use crate::standing::{self, Standing};
+use crate::schedule::job_queue::{Begun, Jobs};
+use crate::schedule::scheduler::Scheduler;
+use crate::status::{self, Standing};
 
 /// Interval between listings of the buckets, and their time limits.
 const PACE: Pace = Pace {
@@ -70,11 +70,9 @@ impl State {
     /// Starts measuring, the job queue and the scheduler on this thread, until the process ends.
     pub fn start(&self, work: Work) {
         let (standing, context) = (Arc::clone(&self.standing), self.context.clone());
-        actix_web::rt::spawn(async move {
-            standing
-                .keep_measuring(|| standing::measure(&context))
-                .await
-        });
+        actix_web::rt::spawn(
+            async move { standing.keep_measuring(|| status::measure(&context)).await },
+        );
         actix_web::rt::spawn(self.jobs.clone().keep_working(work.begun));
         let (standing, mut ends) = (Arc::clone(&self.standing), self.jobs.ends());
         actix_web::rt::spawn(async move {

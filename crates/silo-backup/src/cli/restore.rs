@@ -9,11 +9,11 @@ use silo_core::units::whole_millis;
 use super::print::Out;
 use super::{At, destination, open, show};
 use crate::context::Context;
-use crate::erasure;
 use crate::error::Error;
 use crate::progress::Reporter;
+use crate::restore::erasure;
 use crate::restore::{self, Target};
-use crate::verify;
+use crate::verification;
 
 #[derive(Args)]
 pub(super) struct Restore {
@@ -64,7 +64,7 @@ impl Restore {
             &uri,
         )
         .await?;
-        verify::verify(context, repository, manifest, report).await?;
+        verification::verify(context, repository, manifest, report).await?;
         let live = context.client.database(&settings.database);
         let mut restored = show::Restored::new(manifest, &self.database);
         if !self.dry_run {

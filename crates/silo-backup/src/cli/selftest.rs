@@ -10,7 +10,9 @@ use super::print::Out;
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::{backup, drill, prune, verify};
+use crate::retention::prune;
+use crate::run;
+use crate::verification::{self, drill};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +84,7 @@ pub(super) async fn run(
 }
 
 async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let made = backup::run(context, report).await?;
+    let made = run::run(context, report).await?;
     if !made.good {
         return Err(Error::Refused(format!(
             "{} is held: {}",
@@ -104,7 +106,7 @@ async fn verified(context: &Context, report: &Reporter) -> Result<String, Error>
     for repository in context.repositories() {
         let shelf = repository.shelf().await?;
         let manifest = &shelf.find("latest")?.manifest;
-        verify::verify(context, repository, manifest, report).await?;
+        verification::verify(context, repository, manifest, report).await?;
         told.push(repository.name);
     }
     Ok(format!("read back from {}", told.join(" and ")))

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
-use crate::backup::Made;
-use crate::check::Findings;
-use crate::drill::Drilled;
-use crate::erasure::Erasures;
-use crate::manifest::Manifest;
-use crate::prune::Plan;
-use crate::standing::{BackupView, Standing};
+use crate::archive::summary::Findings;
+use crate::repository::manifest::Manifest;
+use crate::restore::erasure::Erasures;
+use crate::retention::prune::Plan;
+use crate::run::Made;
+use crate::status::{BackupView, Standing};
+use crate::verification::drill::Drilled;
 
 /// Result of `verify`.
 #[derive(Serialize)]

@@ -18,12 +18,12 @@ use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
 
 use super::{Order, Outcome};
+use crate::archive::encoding::{Chunk, Finished, Sink};
 use crate::archive::reader;
-use crate::check::{Checker, Findings};
+use crate::archive::summary::{Checker, Findings};
 use crate::error::Error;
-use crate::manifest::Consistency;
-use crate::pipeline::{Chunk, Finished, Sink};
 use crate::progress::Reporter;
+use crate::repository::manifest::Consistency;
 
 /// Number of last output lines kept to explain a failure.
 const LAST_LINES: usize = 3;
@@ -204,7 +204,7 @@ async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expectations::tests::collection;
+    use crate::verification::expectations::tests::collection;
 
     #[test]
     fn fewer_documents_than_the_server_counts_are_a_failure() {

@@ -13,14 +13,14 @@ use silo_mongo::structure::{self, Collection, Kind};
 use tokio::sync::mpsc;
 
 use super::{Order, Outcome};
+use crate::archive::encoding::{Chunk, Finished, Sink, Stored};
+use crate::archive::summary::Findings;
 use crate::archive::writer::Writer;
 use crate::archive::{Namespace, Prelude, metadata};
-use crate::check::Findings;
 use crate::error::Error;
-use crate::lease::SILO;
-use crate::manifest::{CollectionFacts, Consistency};
-use crate::pipeline::{Chunk, Finished, Sink, Stored};
 use crate::progress::Reporter;
+use crate::repository::manifest::{CollectionFacts, Consistency};
+use crate::run::lease::SILO;
 
 /// Batches buffered for the writer: each can have 16 MiB.
 const AHEAD: usize = 1;

@@ -7,10 +7,10 @@ use silo_mongo::mongodb::bson::{Document, RawBsonRef};
 use silo_mongo::structure::{self, Collection, Kind};
 
 use crate::archive::metadata;
-use crate::check;
+use crate::archive::summary;
 use crate::error::Error;
-use crate::manifest::{CollectionFacts, Manifest};
 use crate::progress::Reporter;
+use crate::repository::manifest::{CollectionFacts, Manifest};
 
 /// Reads everything that was inserted, and compares.
 pub(super) async fn compare(
@@ -93,7 +93,7 @@ pub(super) async fn differences(
                     options: metadata::extended(&have.options),
                     indexes: have.indexes.iter().map(metadata::extended).collect(),
                 };
-                wrong.extend(check::structure(want, &have));
+                wrong.extend(summary::structure(want, &have));
             }
         }
     }

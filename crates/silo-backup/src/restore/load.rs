@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Made, create};
+use crate::archive::encoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
 use crate::error::Error;
-use crate::manifest::Manifest;
-use crate::pipeline::{self, Incoming, identity_of};
 use crate::progress::Reporter;
 use crate::repository::Repository;
+use crate::repository::manifest::Manifest;
 
 /// Most documents, and bytes, per insert.
 const BATCH: usize = 500;
@@ -46,7 +46,7 @@ pub(super) async fn load(
         let mut incoming = Incoming::new(chunks);
         let read = {
             let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
-            let plain = pipeline::open(&mut incoming, archive.compression, identity)
+            let plain = encoding::open(&mut incoming, archive.compression, identity)
                 .map_err(reader::Error::from);
             plain.and_then(|plain| {
                 reader::read(

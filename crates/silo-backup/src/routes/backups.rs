@@ -10,8 +10,8 @@ use silo_web::openapi::{Malformed, OutOfRange, Unavailable};
 use silo_web::problem::Problem;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::standing::BackupView;
 use crate::state::State;
+use crate::status::BackupView;
 
 /// The most backups that one answer has.
 const MOST: usize = 500;

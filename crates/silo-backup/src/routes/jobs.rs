@@ -16,8 +16,8 @@ use silo_web::snapshot::Freshness;
 use silo_web::stream::Event;
 use tokio::sync::watch;
 
-use crate::jobs::{Job, JobState, Jobs};
 use crate::progress::Progress;
+use crate::schedule::job_queue::{Job, JobState, Jobs};
 use crate::state::State;
 
 /// Shortest interval between progress events.

@@ -9,9 +9,9 @@ use silo_web::openapi::{Malformed, Unavailable};
 use silo_web::problem::Problem;
 use utoipa::ToSchema;
 
-use crate::jobs::Job;
-use crate::standing::Standing;
+use crate::schedule::job_queue::Job;
 use crate::state::State;
+use crate::status::Standing;
 
 /// Status of backups, and the running job.
 #[derive(Serialize, ToSchema)]

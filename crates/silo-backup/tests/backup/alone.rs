@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use silo_backup::error::EXIT_BUSY;
-use silo_backup::lease::Lease;
+use silo_backup::run::lease::Lease;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;

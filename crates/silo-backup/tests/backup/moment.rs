@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use silo_backup::archive::encoding::{Compression, Recipe};
 use silo_backup::engine::{self, Order};
-use silo_backup::manifest::Consistency;
-use silo_backup::pipeline::{Compression, Recipe};
 use silo_backup::progress::Reporter;
+use silo_backup::repository::manifest::Consistency;
 use silo_backup::settings::Engine;
 use silo_core::secret::Secret;
 use silo_mongo::mongodb::bson::{Document, doc};

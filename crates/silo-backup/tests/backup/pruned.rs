@@ -1,7 +1,7 @@
 //! Expired backups are deleted in two steps, and can be restored between them.
 
 use jiff::{SignedDuration, Timestamp};
-use silo_backup::manifest::Manifest;
+use silo_backup::repository::manifest::Manifest;
 
 use crate::stage::{PREFIX, Stage};
 

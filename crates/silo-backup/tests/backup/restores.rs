@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED, EXIT_USAGE};
-use silo_backup::manifest::sha256;
+use silo_backup::repository::manifest::sha256;
 use silo_mongo::mongodb::bson::{DateTime, Document, doc};
 use silo_testkit::wire::Wire;
 

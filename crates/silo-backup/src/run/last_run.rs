@@ -7,10 +7,10 @@ use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::{Document, doc};
 use utoipa::ToSchema;
 
-use crate::backup::Made;
 use crate::error::Error;
-use crate::jobs::Failure;
-use crate::lease::SILO;
+use crate::run::Made;
+use crate::run::lease::SILO;
+use crate::schedule::job_queue::Failure;
 
 /// Collection of the last run, in the database `silo`.
 const COLLECTION: &str = "backup_runs";

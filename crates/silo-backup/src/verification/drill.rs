@@ -17,14 +17,14 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use crate::alerts::Event;
+use crate::archive::encoding::{self, Incoming, identity_of};
 use crate::context::Context;
 use crate::error::Error;
-use crate::manifest::Manifest;
-use crate::pipeline::{self, Incoming, identity_of};
 use crate::progress::Reporter;
+use crate::repository::manifest::Manifest;
 use crate::repository::{Drill, Repository};
 use crate::restore::{self, Target};
-use crate::verify;
+use crate::verification;
 
 /// Prefix of every scratch database's name.
 const PREFIX: &str = "silo_drill_";
@@ -155,7 +155,7 @@ async fn scratch(
     report: &Reporter,
 ) -> Result<Vec<String>, Error> {
     let identity = context.settings.identity.as_ref();
-    verify::verify(context, repository, manifest, report).await?;
+    verification::verify(context, repository, manifest, report).await?;
     restore::restore(
         repository,
         manifest,
@@ -282,7 +282,7 @@ async fn with_stock_tool(
     let reading = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming::new(chunks);
         let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
-        let mut plain = pipeline::open(&mut incoming, archive.compression, identity)?;
+        let mut plain = encoding::open(&mut incoming, archive.compression, identity)?;
         let mut piece = vec![0; 256 * 1024];
         loop {
             let read = plain.read(&mut piece)?;

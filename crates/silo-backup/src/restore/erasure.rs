@@ -15,7 +15,7 @@ use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::structure::{self, Kind};
 
 use crate::error::Error;
-use crate::manifest::sha256;
+use crate::repository::manifest::sha256;
 
 /// AC's collection of tombstones.
 const TOMBSTONES: &str = "account-tombstones";

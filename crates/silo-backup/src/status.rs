@@ -9,14 +9,14 @@ use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 
 use crate::alerts::NotTold;
+use crate::archive::encoding::Compression;
 use crate::context::Context;
 use crate::error::Error;
-use crate::journal::Journal;
-use crate::manifest::{Consistency, State};
-use crate::pipeline::Compression;
-use crate::prune;
+use crate::repository::manifest::{Consistency, State};
 use crate::repository::{Drill, Entry, Repository, Shelf};
-use crate::runs::{self, Attempt};
+use crate::retention::prune;
+use crate::run::last_run::{self, Attempt};
+use crate::run::published_index::Journal;
 
 /// All of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -234,7 +234,7 @@ pub async fn measure(context: &Context) -> Result<Measured<Standing>, SourceErro
     if found.is_empty() {
         return Err(errors.swap_remove(0));
     }
-    let last_attempt = match runs::last(&context.client).await {
+    let last_attempt = match last_run::last(&context.client).await {
         Ok(attempt) => attempt,
         Err(error) => {
             errors.push(SourceError::new("mongod", error.code(), error.to_string()));

@@ -1,6 +1,6 @@
 //! Expectations of a backup's contents. A backup that does not meet them is held: kept, but not counted as good.
 
-use crate::manifest::{CollectionFacts, Manifest};
+use crate::repository::manifest::{CollectionFacts, Manifest};
 
 /// A loss of more than a fifth is more than a day's.
 const LOSS_PERCENT: u64 = 20;
@@ -96,8 +96,10 @@ pub(crate) mod tests {
     use silo_mongo::fingerprint::Sums;
 
     use super::*;
-    use crate::manifest::{ArchiveFacts, Consistency, SourceIdentity, State, Tool, Verification};
-    use crate::pipeline::Compression;
+    use crate::archive::encoding::Compression;
+    use crate::repository::manifest::{
+        ArchiveFacts, Consistency, SourceIdentity, State, Tool, Verification,
+    };
 
     pub(crate) fn collection(name: &str, documents: u64) -> CollectionFacts {
         let sums = Sums {
@@ -117,7 +119,7 @@ pub(crate) mod tests {
     pub(crate) fn manifest(id: &str, collections: Vec<CollectionFacts>) -> Manifest {
         let time = Timestamp::UNIX_EPOCH;
         Manifest {
-            format: crate::manifest::FORMAT,
+            format: crate::repository::manifest::FORMAT,
             id: id.into(),
             repository: "r".into(),
             started_at: time,

@@ -5,8 +5,8 @@ use silo_mongo::mongodb::bson::{DateTime, Document, doc};
 use silo_mongo::mongodb::{Client, Collection};
 
 use crate::error::Error;
-use crate::lease::SILO;
 use crate::repository::Shelf;
+use crate::run::lease::SILO;
 
 /// Collection of the index, in the database `silo`.
 const COLLECTION: &str = "backups";

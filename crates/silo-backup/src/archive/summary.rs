@@ -9,9 +9,9 @@ use silo_mongo::structure::{Collection, Kind};
 
 use crate::archive::reader::{Error, Visitor};
 use crate::archive::{Prelude, metadata};
-use crate::manifest::CollectionFacts;
 use crate::progress::Reporter;
-use crate::unique::UniqueKeys;
+use crate::repository::manifest::CollectionFacts;
+use crate::verification::unique_indexes::UniqueKeys;
 
 /// Reads along and adds up.
 pub struct Checker {

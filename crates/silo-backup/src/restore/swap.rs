@@ -11,8 +11,8 @@ use silo_mongo::mongodb::{Client, Collection};
 use silo_mongo::structure::{self, Kind};
 
 use crate::error::Error;
-use crate::lease::SILO;
 use crate::progress::Reporter;
+use crate::run::lease::SILO;
 
 /// Collection of swaps, in the database `silo`.
 const COLLECTION: &str = "swaps";

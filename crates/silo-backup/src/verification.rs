@@ -1,5 +1,9 @@
 //! Reading a stored archive back, all of it, as a restore would.
 
+pub mod drill;
+pub mod expectations;
+pub mod unique_indexes;
+
 use std::io;
 use std::path::Path;
 
@@ -7,14 +11,14 @@ use bytes::Bytes;
 use silo_core::secret::Secret;
 use tokio::sync::mpsc;
 
+use crate::archive::encoding::{self, Compression, Incoming, identity_of};
 use crate::archive::reader;
-use crate::check::{Checker, Findings, differences};
+use crate::archive::summary::{Checker, Findings, differences};
 use crate::context::Context;
 use crate::error::Error;
-use crate::manifest::{ArchiveFacts, CollectionFacts, Manifest};
-use crate::pipeline::{self, Compression, Incoming, identity_of};
 use crate::progress::Reporter;
 use crate::repository::Repository;
+use crate::repository::manifest::{ArchiveFacts, CollectionFacts, Manifest};
 
 /// Result of reading a stored archive.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ pub async fn read_back(
             Ok(None)
         } else {
             let identity = identity.as_ref().filter(|_| encrypted);
-            pipeline::open(&mut incoming, facts.compression, identity)
+            encoding::open(&mut incoming, facts.compression, identity)
                 .map_err(reader::Error::from)
                 .and_then(|archive| walk(archive, &folder, report))
                 .map(Some)
@@ -143,7 +147,7 @@ pub fn read_along(
     let folder = folder.to_path_buf();
     let reading = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming::new(chunks);
-        let archive = pipeline::decompress(&mut incoming, compression)?;
+        let archive = encoding::decompress(&mut incoming, compression)?;
         walk(archive, &folder, Reporter::default())
             .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
     });

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use crate::alerts::Event;
 use crate::context::Context;
-use crate::jobs::{JobState, Jobs, Kind};
 use crate::schedule::Past;
-use crate::standing::Standing;
+use crate::schedule::job_queue::{JobState, Jobs, Kind};
+use crate::status::Standing;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const LOOK: Duration = Duration::from_secs(20);

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use silo_mongo::fingerprint::Sums;
 
-use crate::pipeline::Compression;
+use crate::archive::encoding::Compression;
 
 /// Version of the manifest's format.
 pub const FORMAT: u32 = 1;

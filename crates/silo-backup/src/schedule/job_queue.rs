@@ -8,12 +8,12 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use utoipa::ToSchema;
 
-use crate::backup::{self, Made};
 use crate::context::Context;
-use crate::drill::{self, Drilled};
 use crate::error::Error;
 use crate::progress::{Progress, Reporter};
-use crate::prune;
+use crate::retention::prune;
+use crate::run::{self, Made};
+use crate::verification::drill::{self, Drilled};
 
 /// Number of finished jobs kept.
 const REMEMBERED: usize = 20;
@@ -217,7 +217,7 @@ impl Jobs {
         report: &Reporter,
     ) -> Result<(Option<Made>, Option<Drilled>), Error> {
         match kind {
-            Kind::Run => backup::run(&self.context, report)
+            Kind::Run => run::run(&self.context, report)
                 .await
                 .map(|made| (Some(made), None)),
             Kind::Drill => drill::run(&self.context, "latest", report)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::manifest::{Manifest, State};
+use crate::repository::manifest::{Manifest, State};
 
 /// A manifest, and the facts about its backup.
 #[derive(Clone, Debug)]

@@ -1,5 +1,9 @@
 //! One run, in the order in which it happens. Nothing is published that was not read back.
 
+pub mod last_run;
+pub mod lease;
+pub mod published_index;
+
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -10,21 +14,20 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use crate::alerts::Event;
-use crate::check::Findings;
+use crate::archive::encoding::Chunk;
+use crate::archive::summary::Findings;
 use crate::context::Context;
 use crate::engine::{self, Outcome};
 use crate::error::Error;
-use crate::expectations::judge;
-use crate::journal::Journal;
-use crate::lease::Lease;
-use crate::manifest::{
+use crate::progress::Reporter;
+use crate::repository::manifest::{
     ArchiveFacts, Manifest, Previous, SourceIdentity, State, Tool, Verification, new_id, sha256,
 };
-use crate::pipeline::Chunk;
-use crate::progress::Reporter;
 use crate::repository::{Repository, Shelf};
-use crate::runs;
-use crate::verify::{as_written, read_along, read_back};
+use crate::run::lease::Lease;
+use crate::run::published_index::Journal;
+use crate::verification::expectations::judge;
+use crate::verification::{as_written, read_along, read_back};
 
 /// Chunks buffered between the pipeline and the destinations.
 const AHEAD: usize = 4;
@@ -84,7 +87,7 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
         Ok(made) => verdict(made),
         Err(error) => Event::MustLook(error.code(), format!("the backup failed: {error}")),
     };
-    runs::remember(&context.client, &outcome).await;
+    last_run::remember(&context.client, &outcome).await;
     context.alerts.tell(&event).await;
     outcome
 }
@@ -159,8 +162,8 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
         good: held.is_empty(),
         held,
         consistency: match outcome.0.consistency {
-            crate::manifest::Consistency::Snapshot => "snapshot",
-            crate::manifest::Consistency::Fuzzy => "fuzzy",
+            crate::repository::manifest::Consistency::Snapshot => "snapshot",
+            crate::repository::manifest::Consistency::Fuzzy => "fuzzy",
         },
         documents: 0,
         bytes: 0,
@@ -401,7 +404,7 @@ async fn publish(
     let findings = read.findings.as_ref().unwrap_or(findings);
     as_written(&outcome.written.collections, findings)?;
     let manifest = Manifest {
-        format: crate::manifest::FORMAT,
+        format: crate::repository::manifest::FORMAT,
         id: made.id.clone(),
         repository: place.id.clone(),
         started_at,
