@@ -5,6 +5,7 @@
 //! services. `network` refreshes slow facts. `gateway` has the outgoing connections.
 
 pub mod routes;
+pub mod status_page;
 
 pub mod badge;
 pub mod overview;
@@ -26,7 +27,6 @@ pub mod probe;
 
 pub mod settings;
 pub mod state;
-pub mod status;
 
 use std::net::TcpListener;
 

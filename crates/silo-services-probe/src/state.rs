@@ -19,7 +19,7 @@ use crate::overview::{self, Gatherer, Overview};
 use crate::probe::{Kind, Probe};
 use crate::prober::Prober;
 use crate::settings::Settings;
-use crate::status;
+use crate::status_page;
 
 /// Most clients of the event stream.
 const LISTENERS: usize = 50;
@@ -106,7 +106,7 @@ impl State {
             let gather = || async {
                 let gathered = gatherer.gather().await;
                 if let (Some(file), Ok(gathered)) = (&status, &gathered)
-                    && let Err(error) = status::write(file, &gathered.value, Timestamp::now())
+                    && let Err(error) = status_page::write(file, &gathered.value, Timestamp::now())
                 {
                     warn!("STATUS_FILE cannot be written: {error}");
                 }
