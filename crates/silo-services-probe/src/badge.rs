@@ -1,6 +1,6 @@
 //! Status badge: a small SVG with a service's name and status, distinguished by shape and word.
 
-use crate::standing::Status;
+use crate::status::Status;
 
 /// The height of a badge, and the width of one letter of its font, in pixels.
 const HIGH: usize = 20;

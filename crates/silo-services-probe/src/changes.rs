@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver};
 use utoipa::ToSchema;
 
-use crate::standing::Status;
+use crate::status::Status;
 
 /// Most changes that a slow client may lag behind.
 const BEHIND: usize = 64;

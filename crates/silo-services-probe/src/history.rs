@@ -174,7 +174,7 @@ pub(crate) fn minutes_per_hour() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standing::Status;
+    use crate::status::Status;
 
     #[test]
     fn what_is_written_anew_says_the_same_and_ninety_days_stay_small() {

@@ -11,7 +11,7 @@ use silo_core::units::{double, round};
 use silo_web::snapshot::Snapshot;
 
 use crate::services::{ServiceView, Services};
-use crate::standing::Status;
+use crate::status::Status;
 
 /// Collector that reads the last results on every scrape.
 #[derive(Clone)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::board::Board;
 use crate::check::check;
 use crate::gateway::connectivity::Connectivity;
 use crate::gateway::fetch::Fetcher;
 use crate::probe::Probe;
+use crate::status_store::Board;
 
 /// Concurrent checks.
 pub const AT_ONCE: usize = 3;

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::atproto_network::{Accounts, Sync};
 use crate::changes::Change;
 use crate::history::series::{Point, Uptime};
 use crate::kinds::Facts;
-use crate::network::{Accounts, Sync};
 use crate::probe::Kind;
-use crate::standing::Status;
+use crate::status::Status;
 
 /// All services.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

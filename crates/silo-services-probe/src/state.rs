@@ -10,16 +10,16 @@ use silo_web::sibling::Sibling;
 use silo_web::snapshot::{Snapshot, Source};
 use silo_web::stream::Streams;
 
-use crate::board::Board;
+use crate::atproto_network::Network;
 use crate::gateway::connectivity::Connectivity;
 use crate::gateway::fetch::Fetcher;
 use crate::history::History;
-use crate::network::Network;
 use crate::overview::{self, Gatherer, Overview};
 use crate::probe::{Kind, Probe};
 use crate::prober::Prober;
 use crate::settings::Settings;
 use crate::status_page;
+use crate::status_store::Board;
 
 /// Most clients of the event stream.
 const LISTENERS: usize = 50;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::network::CONNECT;
+use super::dialer::CONNECT;
 
 /// Lifetime of a cached result.
 const BELIEVED: Duration = Duration::from_secs(4);

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::network::{Reach, allowed, connect, failure_of, resolve};
+use super::dialer::{Reach, allowed, connect, failure_of, resolve};
 use super::tls::{Secured, connector, secure};
 use crate::failure::{Failure, Phase, RedirectFault};
 use crate::probe::Expect;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
-use super::network::failure_of;
+use super::dialer::failure_of;
 use crate::failure::{Failure, Phase, TlsFault};
 
 /// Result of the TLS handshake: the connection or the failure, and the days until the certificate expires if one was received.

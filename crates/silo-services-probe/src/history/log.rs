@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::changes::Change;
     use crate::history::series::Tally;
-    use crate::standing::Status;
+    use crate::status::Status;
 
     fn opened(folder: &Path) -> (Log, Vec<Record>) {
         let mut records = Vec::new();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::series::Tally;
 use crate::changes::Change;
-use crate::standing::Status;
+use crate::status::Status;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use silo_core::units::{count_from_usize, double, round};
 use utoipa::ToSchema;
 
 use super::minutes_per_hour;
-use crate::standing::Status;
+use crate::status::Status;
 
 /// Seconds of a minute.
 pub const MINUTE: i64 = 60;

@@ -1,4 +1,4 @@
-//! AT-protocol personal data server: `/xrpc/_health` reports its version. Slower facts are in `crate::network`.
+//! AT-protocol personal data server: `/xrpc/_health` reports its version. Slower facts are in `crate::atproto_network`.
 
 use serde::Serialize;
 use serde_json::Value;

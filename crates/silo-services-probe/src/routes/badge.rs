@@ -10,8 +10,8 @@ use silo_web::snapshot::Freshness;
 
 use super::service::unknown;
 use crate::badge::badge;
-use crate::standing::Status;
 use crate::state::State;
+use crate::status::Status;
 
 /// Cache lifetime of a badge, in seconds.
 const KEPT: u32 = 30;

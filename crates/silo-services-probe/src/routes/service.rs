@@ -8,11 +8,11 @@ use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
 use silo_web::problem::{Kind, Problem};
 use silo_web::snapshot::{Reading, SourceError};
 
-use crate::board::Known;
+use crate::atproto_network::{Accounts, Network, Sync};
 use crate::history::series::Range;
-use crate::network::{Accounts, Network, Sync};
 use crate::services::ServiceDetail;
 use crate::state::State;
+use crate::status_store::Known;
 
 /// One service, with what its kind knows, how it was in the last day and month, and its last changes.
 #[utoipa::path(get, path = "/api/services/{name}", tag = "services",

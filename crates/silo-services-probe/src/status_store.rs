@@ -18,7 +18,7 @@ use crate::kinds::Facts;
 use crate::probe::Probe;
 use crate::prober::AT_ONCE;
 use crate::services::{Counts, Reason, ServiceView, Services};
-use crate::standing::Status;
+use crate::status::Status;
 
 mod entry;
 

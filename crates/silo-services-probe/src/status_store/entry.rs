@@ -13,7 +13,7 @@ use crate::history::{History, minute_of};
 use crate::kinds::{Doubt, Facts};
 use crate::probe::Probe;
 use crate::services::{PastFailure, Reason, ServiceView, StepsMs, Uptimes};
-use crate::standing::Status;
+use crate::status::Status;
 
 /// Most recent failures kept per service.
 const FAILURES: usize = 5;
