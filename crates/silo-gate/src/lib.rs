@@ -3,10 +3,10 @@
 //! `routes` answer Caddy. `users` verifies passwords by their argon2id hashes; `attempts` limits the rate of guesses. `reading` is an allowlist of
 //! requests to mongo-express that only read.
 
+pub mod db_allowlist;
+pub mod login_throttle;
 pub mod routes;
 
-pub mod attempts;
-pub mod reading;
 pub mod users;
 
 pub mod settings;
@@ -17,7 +17,7 @@ use actix_web::web::Data;
 use silo_web::server::{Running, serve};
 use silo_web::service::Service;
 
-use crate::attempts::Attempts;
+use crate::login_throttle::Attempts;
 use crate::settings::Settings;
 
 /// The name of this service: its process, its log lines.

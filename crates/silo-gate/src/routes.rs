@@ -12,8 +12,8 @@ use silo_web::app::get;
 use silo_web::operator::OPERATOR;
 use silo_web::problem::{Kind, Problem};
 
-use crate::attempts::{Attempts, Outcome};
-use crate::reading::{self, Refusal};
+use crate::db_allowlist::{self, Refusal};
+use crate::login_throttle::{Attempts, Outcome};
 
 /// Both paths.
 pub fn routes(config: &mut ServiceConfig, attempts: Data<Attempts>) {
@@ -61,7 +61,7 @@ async fn get_reading(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let forwarded =
         |name: &'static str| header(&request, &HeaderName::from_static(name)).unwrap_or_default();
     let refused = |kind, code, detail| Err(Problem::with_code(kind, code, detail));
-    match reading::only_reads(
+    match db_allowlist::only_reads(
         forwarded("x-forwarded-method"),
         forwarded("x-forwarded-uri"),
     ) {
