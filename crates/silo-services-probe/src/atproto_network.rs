@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use silo_web::sibling::Sibling;
+use silo_web::internal_client::Sibling;
 use silo_web::snapshot::{Measured, Pace, Snapshot, SourceError};
 use utoipa::ToSchema;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
-use silo_web::sibling::Sibling;
+use silo_web::internal_client::Sibling;
 use silo_web::snapshot::{Freshness, Measured, Pace, Snapshot, SourceError};
 use utoipa::ToSchema;
 

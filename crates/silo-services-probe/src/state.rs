@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use log::warn;
-use silo_web::sibling::Sibling;
+use silo_web::internal_client::Sibling;
 use silo_web::snapshot::{Snapshot, Source};
 use silo_web::stream::Streams;
 

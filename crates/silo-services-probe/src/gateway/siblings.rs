@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use silo_web::answer::Envelope;
-use silo_web::sibling::Sibling;
+use silo_web::internal_client::Sibling;
 use silo_web::snapshot::SourceError;
 
 /// Sends one request to another service.

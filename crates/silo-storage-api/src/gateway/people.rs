@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use silo_web::sibling::Sibling;
+use silo_web::internal_client::Sibling;
 use silo_web::snapshot::SourceError;
 
 use crate::scan::TapeOwners;
