@@ -36,7 +36,7 @@ pub enum Error {
         /// Attempted action.
         doing: String,
         /// Error of the storage.
-        fault: silo_spaces::fault::Fault,
+        fault: silo_spaces::error::Fault,
     },
     /// 500: the engine failed: the child's exit, its stream, a disk.
     #[error("{0}")]
@@ -103,7 +103,7 @@ impl Error {
     }
 
     /// The error of the storage while something was being done.
-    pub fn storage(doing: impl Into<String>) -> impl FnOnce(silo_spaces::fault::Fault) -> Self {
+    pub fn storage(doing: impl Into<String>) -> impl FnOnce(silo_spaces::error::Fault) -> Self {
         let doing = doing.into();
         move |fault| Self::Storage { doing, fault }
     }

@@ -14,7 +14,7 @@ use log::warn;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use silo_spaces::Spaces;
-use silo_spaces::fault::{Fault, Kind};
+use silo_spaces::error::{Fault, Kind};
 use silo_spaces::upload::Unfinished;
 use tokio::sync::mpsc;
 

@@ -314,7 +314,7 @@ async fn write(
         (Ok(outcome), _) if !written.is_empty() => outcome,
         (Err(error @ Error::Database { .. }), _) => return Err(error),
         (_, Some(Error::Storage { doing, fault }))
-            if fault.kind != silo_spaces::fault::Kind::Source =>
+            if fault.kind != silo_spaces::error::Kind::Source =>
         {
             return Err(Error::Storage { doing, fault });
         }

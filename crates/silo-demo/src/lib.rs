@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
-use silo_spaces::fault::{Fault, Kind};
+use silo_spaces::error::{Fault, Kind};
 use silo_testkit::demo::{BUCKETS, Demo};
 
 /// Concurrent uploads.

@@ -5,13 +5,13 @@
 //! hands rusoto nothing but well-formed answers of the expected kind. Pages of a listing do not meet rusoto's reader at all.
 
 pub mod endpoint;
-pub mod fault;
+pub mod error;
 pub mod objects;
 pub mod page;
+mod rate_limit;
+mod transport;
 pub mod upload;
 
-mod fence;
-mod gate;
 mod request;
 mod xml;
 
@@ -21,9 +21,9 @@ use rusoto_core::Client;
 use rusoto_s3::S3Client;
 
 use crate::endpoint::{Endpoint, Limits};
-use crate::fault::Fault;
-use crate::fence::Fence;
-pub use crate::fence::Traffic;
+use crate::error::Fault;
+use crate::transport::Fence;
+pub use crate::transport::Traffic;
 
 /// One S3-compatible endpoint with one pair of keys. Cloning shares connections and limits.
 #[derive(Clone)]

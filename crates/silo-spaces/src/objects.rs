@@ -11,8 +11,8 @@ use rusoto_s3::{
 use silo_core::units::count_from_i64;
 
 use crate::Spaces;
-use crate::fault::{Fault, Kind};
-use crate::fence::fault_of_read;
+use crate::error::{Fault, Kind};
+use crate::transport::fault_of_read;
 
 /// Metadata of an object, from a HEAD request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode;
 
 use crate::Spaces;
-use crate::fault::{Fault, Kind};
+use crate::error::{Fault, Kind};
 use crate::request::Request;
 use crate::xml::{Met, read};
 

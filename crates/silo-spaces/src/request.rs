@@ -8,7 +8,7 @@ use rusoto_core::credential::AwsCredentials;
 use rusoto_signature::{SignedRequest, SignedRequestPayload};
 
 use crate::endpoint::Addressing;
-use crate::fault::{Fault, Kind};
+use crate::error::{Fault, Kind};
 
 /// A request, not signed.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use rusoto_s3::{
 use silo_core::units::{count_from_i64, count_from_usize};
 
 use crate::Spaces;
-use crate::fault::{Fault, Kind};
+use crate::error::{Fault, Kind};
 
 /// The size of each part but the last: the smallest that S3 takes. It takes at most 10,000, so an upload has at most 48 GiB.
 pub const PART: usize = 5 * 1024 * 1024;

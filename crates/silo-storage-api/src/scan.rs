@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use silo_spaces::fault::Fault;
+use silo_spaces::error::Fault;
 use silo_spaces::page::Page;
 use silo_web::snapshot::SourceError;
 use tokio::sync::Notify;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use silo_spaces::Spaces;
-use silo_spaces::fault::{Fault, Kind};
+use silo_spaces::error::{Fault, Kind};
 use tokio::sync::mpsc;
 
 /// Chunks buffered for the reader.

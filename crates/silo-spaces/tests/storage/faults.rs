@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use silo_spaces::fault::Kind as FaultKind;
+use silo_spaces::error::Kind as FaultKind;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::s3::{Account, Storage};
 

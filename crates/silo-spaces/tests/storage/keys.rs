@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use silo_spaces::fault::Kind as FaultKind;
+use silo_spaces::error::Kind as FaultKind;
 use silo_testkit::s3::Account;
 
 use crate::{BUCKET, client, listed, read, server};

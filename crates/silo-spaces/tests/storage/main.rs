@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
-use silo_spaces::fault::Fault;
+use silo_spaces::error::Fault;
 use silo_testkit::s3::{Account, Storage};
 
 pub(crate) const BUCKET: &str = "test-bucket";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use silo_spaces::fault::Kind as FaultKind;
+use silo_spaces::error::Kind as FaultKind;
 use silo_spaces::upload::PART;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;

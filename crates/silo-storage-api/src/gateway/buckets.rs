@@ -2,7 +2,7 @@
 
 use silo_core::units::count_from_usize;
 use silo_spaces::Spaces;
-use silo_spaces::fault::{Fault, Kind};
+use silo_spaces::error::{Fault, Kind};
 use silo_spaces::page::Page;
 
 use crate::rollup::Unfinished;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use silo_spaces::fault::Kind;
+use silo_spaces::error::Kind;
 
 use super::*;
 use crate::totals::Sum;

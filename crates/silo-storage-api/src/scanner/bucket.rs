@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use log::warn;
-use silo_spaces::fault::Kind;
+use silo_spaces::error::Kind;
 use silo_web::snapshot::SourceError;
 use tokio::time::{MissedTickBehavior, interval};
 

@@ -21,8 +21,8 @@ use rusoto_core::{ByteStream, Region};
 use rusoto_signature::SignedRequest;
 
 use crate::endpoint::{Addressing, Endpoint, Limits};
-use crate::fault::{Fault, Kind};
-use crate::gate::Gate;
+use crate::error::{Fault, Kind};
+use crate::rate_limit::Gate;
 use crate::request::Request;
 use crate::xml;
 
