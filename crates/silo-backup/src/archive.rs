@@ -10,7 +10,7 @@ pub mod reader;
 pub mod summary;
 pub mod writer;
 
-use silo_mongo::structure::Kind;
+use silo_mongo::collections::Kind;
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = [0x6d, 0xe2, 0x99, 0x81];

@@ -28,7 +28,7 @@ pub enum Error {
         /// Attempted action.
         doing: String,
         /// Error of the database.
-        fault: silo_mongo::fault::Fault,
+        fault: silo_mongo::error::Fault,
     },
     /// 503: the storage did not do its part.
     #[error("{doing}: {fault}")]
@@ -92,7 +92,7 @@ impl Error {
     }
 
     /// The error of the database while something was being done.
-    pub fn database<F: Into<silo_mongo::fault::Fault>>(
+    pub fn database<F: Into<silo_mongo::error::Fault>>(
         doing: impl Into<String>,
     ) -> impl FnOnce(F) -> Self {
         let doing = doing.into();
@@ -109,8 +109,8 @@ impl Error {
     }
 }
 
-impl From<silo_mongo::fault::Fault> for Error {
-    fn from(fault: silo_mongo::fault::Fault) -> Self {
+impl From<silo_mongo::error::Fault> for Error {
+    fn from(fault: silo_mongo::error::Fault) -> Self {
         Self::Database {
             doing: "asking the database".into(),
             fault,

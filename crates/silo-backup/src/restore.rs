@@ -9,10 +9,10 @@ mod load;
 pub mod swap;
 
 use silo_core::secret::Secret;
-use silo_mongo::fault::Fault;
+use silo_mongo::collections::{self, Collection, Kind};
+use silo_mongo::error::Fault;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::mongodb::{Client, Database};
-use silo_mongo::structure::{self, Collection, Kind};
 use tokio_util::sync::CancellationToken;
 
 pub use compare::compare_all;
@@ -106,7 +106,7 @@ pub async fn guard(
 /// # Errors
 /// The error of the command.
 pub async fn is_empty(database: &Database) -> Result<bool, Error> {
-    structure::is_empty(database)
+    collections::is_empty(database)
         .await
         .map_err(Error::database("looking whether the target is empty"))
 }

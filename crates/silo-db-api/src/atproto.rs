@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_core::units::{double, round};
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use silo_core::units::{count_from_usize, share};
 use silo_mongo::catalogue::{Catalogue, Category};
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 

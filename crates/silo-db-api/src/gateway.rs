@@ -11,7 +11,7 @@ mod server;
 mod tapes;
 
 use futures_util::TryStreamExt;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::mongodb::{Client, Database};
 use silo_web::snapshot::SourceError;

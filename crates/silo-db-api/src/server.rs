@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use silo_core::units::{double, round, share};
-use silo_mongo::fault::Fault;
-use silo_mongo::rights::{Rights, rights};
+use silo_mongo::error::Fault;
+use silo_mongo::privileges::{Rights, rights};
 use silo_mongo::versions;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;

@@ -5,14 +5,14 @@
 //! and indexes, [`snapshot`] is a consistent view, and [`fingerprint`] compares two copies.
 
 pub mod catalogue;
+pub mod collections;
 pub mod commands;
 pub mod connect;
-pub mod fault;
+pub mod error;
 pub mod field;
 pub mod fingerprint;
-pub mod rights;
+pub mod privileges;
 pub mod snapshot;
-pub mod structure;
 pub mod versions;
 
 pub use mongodb;

@@ -7,7 +7,7 @@
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use mongodb::{Client, ClientSession, Collection};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 
 /// Collection of the canaries.
 const COLLECTION: &str = "canaries";

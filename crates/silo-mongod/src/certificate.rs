@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::mongodb::bson::doc;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;

@@ -1,6 +1,6 @@
 //! Errors, with messages that say what to do.
 
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 
 /// Error of an action.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! Metadata of a collection in an archive: canonical Extended JSON with options and indexes.
 
 use serde_json::{Value, json};
+use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::bson::{Bson, Document};
-use silo_mongo::structure::{Collection, Kind};
 
 /// Writes it.
 #[must_use]

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 
 use crc64fast::Digest;
+use silo_mongo::collections::Kind;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, RawBsonRef, RawDocument};
-use silo_mongo::structure::Kind;
 
 use super::{LARGEST, MAGIC, Namespace, Prelude, TERMINATOR, VERSION};
 

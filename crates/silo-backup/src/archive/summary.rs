@@ -4,8 +4,8 @@ use std::path::Path;
 
 use bson::RawDocument;
 use serde_json::Value;
+use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::fingerprint::Fingerprint;
-use silo_mongo::structure::{Collection, Kind};
 
 use crate::archive::reader::{Error, Visitor};
 use crate::archive::{Prelude, metadata};

@@ -9,9 +9,9 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use silo_mongo::collections::{self, Kind};
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::doc;
-use silo_mongo::structure::{self, Kind};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -142,7 +142,7 @@ impl<R: Read> Read for Tee<R> {
 /// Number of documents in each collection, counted by the server.
 async fn counts(order: &Order) -> Result<BTreeMap<String, u64>, Error> {
     let database = order.client.database(&order.database);
-    let collections = structure::list(&database)
+    let collections = collections::list(&database)
         .await
         .map_err(Error::database("listing the collections"))?;
     let mut counts = BTreeMap::new();

@@ -4,12 +4,12 @@ use std::io;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::bson::RawBsonRef;
 use silo_mongo::mongodb::bson::doc;
 use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::snapshot::{self, Snapshot};
-use silo_mongo::structure::{self, Collection, Kind};
 use tokio::sync::mpsc;
 
 use super::{Order, Outcome};
@@ -48,7 +48,7 @@ pub(super) async fn run(
         .await
         .map_err(Error::database("beginning a snapshot"))?;
     let as_of = Timestamp::now();
-    let collections = structure::list(&database)
+    let collections = collections::list(&database)
         .await
         .map_err(Error::database("listing the collections"))?;
     let capped = collections
@@ -150,7 +150,7 @@ async fn read(
             let name = collection.data_name();
             // mongod cannot read a capped collection in a snapshot, so it is read outside, and listed as not of that moment.
             let session = snapshot.session().filter(|_| !collection.is_capped());
-            let read = structure::read_all(&database, &name, session, async |batch| {
+            let read = collections::read_all(&database, &name, session, async |batch| {
                 steps.send(Step::Batch(batch)).await.map_err(gone)
             });
             read.await.map_err(|error| match error {

@@ -1,10 +1,10 @@
 //! Comparison of a restored database with its backup: every document is read again, and options and indexes are compared.
 
-use silo_mongo::fault::Fault;
+use silo_mongo::collections::{self, Collection, Kind};
+use silo_mongo::error::Fault;
 use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, RawBsonRef};
-use silo_mongo::structure::{self, Collection, Kind};
 
 use crate::archive::metadata;
 use crate::archive::summary;
@@ -34,7 +34,7 @@ pub(super) async fn compare(
         };
         let data_name = collection.data_name();
         let mut fingerprint = Fingerprint::default();
-        let read = structure::read_all(database, &data_name, None, async |batch| {
+        let read = collections::read_all(database, &data_name, None, async |batch| {
             let mut count = 0;
             for document in batch.doc_slices().map_err(|error| Fault::from(&error))? {
                 let Ok(RawBsonRef::Document(document)) = document else {
@@ -78,7 +78,7 @@ pub(super) async fn differences(
     manifest: &Manifest,
     database: &Database,
 ) -> Result<Vec<String>, Error> {
-    let have = structure::list(database)
+    let have = collections::list(database)
         .await
         .map_err(Error::database("listing what was restored"))?;
     let mut wrong = Vec::new();

@@ -9,10 +9,10 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_mongo::catalogue::Catalogue;
+use silo_mongo::collections::{self, Kind};
 use silo_mongo::field;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, doc};
-use silo_mongo::structure::{self, Kind};
 
 use crate::error::Error;
 use crate::repository::manifest::sha256;
@@ -59,7 +59,7 @@ pub async fn erase(
         .filter_map(|tombstone| field::text(tombstone, "_id"))
         .collect();
     let mut accounts = BTreeSet::new();
-    for collection in structure::list(restored)
+    for collection in collections::list(restored)
         .await
         .map_err(Error::database("listing what was restored"))?
     {

@@ -2,8 +2,8 @@
 
 use bson::{RawDocument, RawDocumentBuf};
 use silo_core::secret::Secret;
+use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::Database;
-use silo_mongo::structure::{Collection, Kind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

@@ -5,10 +5,10 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use silo_mongo::collections::{self, Kind};
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, DateTime, Document, doc};
 use silo_mongo::mongodb::{Client, Collection};
-use silo_mongo::structure::{self, Kind};
 
 use crate::error::Error;
 use crate::progress::Reporter;
@@ -158,13 +158,13 @@ fn read(entry: &Document) -> Swap {
     }
 }
 
-async fn list(client: &Client, database: &str) -> Result<Vec<structure::Collection>, Error> {
-    let all = structure::list(&client.database(database)).await;
+async fn list(client: &Client, database: &str) -> Result<Vec<collections::Collection>, Error> {
+    let all = collections::list(&client.database(database)).await;
     all.map_err(Error::database(format!("listing {database}")))
 }
 
 /// Lists a database, if all of it can be moved.
-async fn movable(client: &Client, database: &str) -> Result<Vec<structure::Collection>, Error> {
+async fn movable(client: &Client, database: &str) -> Result<Vec<collections::Collection>, Error> {
     let all = list(client, database).await?;
     match all.iter().find(|found| found.kind == Kind::TimeSeries) {
         None => Ok(all),
@@ -202,7 +202,7 @@ async fn move_all(
                 admin.run_command(rename).await.map_err(fault)?;
             }
             Kind::View => {
-                let same = |there: &&structure::Collection| {
+                let same = |there: &&collections::Collection| {
                     there.name == *name && there.options == collection.options
                 };
                 if !there.iter().any(|there| same(&there)) {

@@ -66,7 +66,7 @@ pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
         .upsert(true)
         .await
     {
-        log::warn!(code = silo_mongo::fault::Fault::from(&error).code(); "how the run ended could not be remembered in the database");
+        log::warn!(code = silo_mongo::error::Fault::from(&error).code(); "how the run ended could not be remembered in the database");
     }
 }
 

@@ -107,7 +107,7 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
         Err(
             error @ (Error::Corrupt(_)
             | Error::Database {
-                fault: silo_mongo::fault::Fault::DuplicateKey | silo_mongo::fault::Fault::Refused,
+                fault: silo_mongo::error::Fault::DuplicateKey | silo_mongo::error::Fault::Refused,
                 ..
             }),
         ) => {

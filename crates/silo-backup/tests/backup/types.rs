@@ -1,6 +1,7 @@
 //! Every kind of value, collection and index comes back as it was.
 
 use serde_json::json;
+use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::oid::ObjectId;
 use silo_mongo::mongodb::bson::spec::BinarySubtype;
@@ -8,7 +9,6 @@ use silo_mongo::mongodb::bson::{
     Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, RawDocumentBuf, Regex,
     Timestamp, cstr, doc,
 };
-use silo_mongo::structure::{self, Collection, Kind};
 use silo_testkit::tools::stock_tool;
 
 use crate::stage::Stage;
@@ -44,7 +44,7 @@ fn every_type() -> Document {
 
 async fn raw(database: &Database, name: &str) -> Vec<Vec<u8>> {
     let mut documents = Vec::new();
-    structure::read_all::<silo_mongo::fault::Fault>(database, name, None, async |batch| {
+    collections::read_all::<silo_mongo::error::Fault>(database, name, None, async |batch| {
         documents.extend(
             batch
                 .doc_slices()?
@@ -231,8 +231,8 @@ async fn every_type_name_collection_and_index_comes_back_byte_for_byte() {
 async fn assert_same(stage: &Stage, name: &str) {
     let (database, back) = (stage.database(), stage.client.database(name));
     let (was, is) = (
-        structure::list(&database).await.unwrap(),
-        structure::list(&back).await.unwrap(),
+        collections::list(&database).await.unwrap(),
+        collections::list(&back).await.unwrap(),
     );
     let names = |found: &[Collection]| -> Vec<String> {
         found

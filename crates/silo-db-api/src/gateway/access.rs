@@ -1,6 +1,6 @@
 //! Counters of `serverStatus` and `top`, since the server started.
 
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 

@@ -1,7 +1,7 @@
 //! Number of documents of a collection with an AT-protocol record key.
 
 use jiff::Timestamp;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, doc};
 

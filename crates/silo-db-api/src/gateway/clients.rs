@@ -1,7 +1,7 @@
 //! Client connections, from `$currentOp`.
 
 use futures_util::TryStreamExt;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 

@@ -1,7 +1,7 @@
 //! Users, handles and verifications, as few fields of each as Silo needs.
 
 use jiff::Timestamp;
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::doc;
 

@@ -1,6 +1,6 @@
 //! State of mongod from one `serverStatus`.
 
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 

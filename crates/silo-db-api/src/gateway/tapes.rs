@@ -1,6 +1,6 @@
 //! Tapes, as few fields of each as Silo needs.
 
-use silo_mongo::fault::Fault;
+use silo_mongo::error::Fault;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::doc;
 

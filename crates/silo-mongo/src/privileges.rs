@@ -3,7 +3,7 @@
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 use crate::field;
 
 /// Actions that change data or structure; having one of them on AC's database is more than Silo needs.

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{ClientSession, Database};
 
-use crate::fault::Fault;
+use crate::error::Fault;
 use crate::field;
 
 /// Kind of a collection.
