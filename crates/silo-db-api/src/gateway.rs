@@ -5,10 +5,10 @@ mod atproto;
 mod clients;
 mod collections;
 mod keeps;
-mod people;
 mod sample;
 mod server;
 mod tapes;
+mod users;
 
 use futures_util::TryStreamExt;
 use silo_mongo::error::Fault;
@@ -21,10 +21,10 @@ pub use atproto::SyncCounts;
 pub use clients::Connection;
 pub use collections::{Listed, Measures};
 pub use keeps::{Contract, Legacy, Piece, Played, Record};
-pub use people::{HandleRow, UserRow, VerificationRow};
 pub use sample::{FieldSeen, Newest};
 pub use server::Status;
 pub use tapes::TapeRow;
+pub use users::{HandleRow, UserRow, VerificationRow};
 
 /// The limit that every command carries, in milliseconds.
 const MAX_TIME_MS: i64 = 2000;

@@ -13,7 +13,7 @@ use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::gateway::{Contract, Gateway, Piece, Played, Record, source_error};
-use crate::people::{Directory, New, People};
+use crate::users::{Directory, New, People};
 
 /// Entries of each list.
 const LISTED: usize = 20;

@@ -4,6 +4,7 @@
 //! to mongod. Requests read the last measurement; tasks in `state` refresh it.
 
 pub mod routes;
+pub mod users;
 
 pub mod access;
 pub mod atproto;
@@ -11,7 +12,6 @@ pub mod clients;
 pub mod collections;
 pub mod details;
 pub mod keeps;
-pub mod people;
 pub mod server;
 pub mod tapes;
 

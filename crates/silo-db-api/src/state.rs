@@ -12,11 +12,11 @@ use crate::collections::Collections;
 use crate::details::Shelf;
 use crate::gateway::Gateway;
 use crate::keeps::Keeps;
-use crate::people::People;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::tapes::Tapes;
-use crate::{access, atproto, clients, collections, keeps, people, server, tapes};
+use crate::users::People;
+use crate::{access, atproto, clients, collections, keeps, server, tapes, users};
 
 /// The subjects of this service.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl State {
         });
         keep_measuring(&self.people, {
             let gateway = gateway.clone();
-            move || people::measure(gateway.clone())
+            move || users::measure(gateway.clone())
         });
         keep_measuring(&self.clients, move || clients.clone().measure());
         keep_measuring(&self.access, {

@@ -11,8 +11,8 @@ use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
 use silo_web::problem::{Kind, Problem};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::people::{People, Person};
 use crate::state::State;
+use crate::users::{People, Person};
 
 /// Query parameters: subs of users.
 #[derive(Deserialize, IntoParams)]
