@@ -1,4 +1,4 @@
 //! The ways out: to storage, and to silo-db-api for whose things are.
 
 pub mod buckets;
-pub mod people;
+pub mod users;

@@ -5,11 +5,11 @@
 //! forgotten. `store` keeps it on disk. `gateway` has the ways out.
 
 pub mod routes;
+pub mod scan_results;
 
 pub mod storage;
 
 pub mod history;
-pub mod rollup;
 pub mod scanner;
 
 pub mod owners;

@@ -4,11 +4,11 @@
 //! an idle worker requests the page after the midpoint of another worker's range. If it has keys, the two share the range; if not, the range ends at
 //! the midpoint, and the next guess is better.
 
-mod middle;
+mod midpoint;
 
 use serde::{Deserialize, Serialize};
 
-use self::middle::{Alphabet, past_first_mark};
+use self::midpoint::{Alphabet, past_first_mark};
 
 /// A range with fewer pages than this before it is not worth cutting.
 const WORTH: f64 = 2.0;

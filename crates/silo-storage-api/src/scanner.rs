@@ -13,20 +13,20 @@ use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use tokio::sync::Notify;
 
 use crate::gateway::buckets::Bucket as Way;
-use crate::gateway::people::People;
+use crate::gateway::users::People;
 use crate::history::History;
 use crate::owners::Layout;
 use crate::progress::Progress;
-use crate::rollup::{Bucket, Rollup};
+use crate::scan_results::{Bucket, Rollup};
 use crate::storage::{Storage, day};
 use crate::store::{Lock, Store, StoreError};
 
 mod bucket;
 mod cadence;
-mod under_way;
+mod checkpoint;
 
 use self::cadence::{Cadence, Due};
-use self::under_way::UnderWay;
+use self::checkpoint::UnderWay;
 
 /// The names of the files.
 const ROLLUP: &str = "rollup";

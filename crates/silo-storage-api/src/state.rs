@@ -9,7 +9,7 @@ use silo_spaces::{Spaces, Traffic};
 use silo_web::snapshot::{Pace, Snapshot, Source};
 
 use crate::gateway::buckets::Bucket;
-use crate::gateway::people::People;
+use crate::gateway::users::People;
 use crate::owners::Layout;
 use crate::progress::Progress;
 use crate::scanner::{Parts, Scanner};

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::history::{Growth, History};
 use crate::owners::{Kind, Layout};
-use crate::rollup::{Failure, Found, Rollup, Unfinished};
+use crate::scan_results::{Failure, Found, Rollup, Unfinished};
 use crate::totals::{Kinds, Sum};
 
 /// Everything that is known, as `/api/storage/buckets` shows it; the rest is for the other paths.
@@ -157,7 +157,7 @@ impl Storage {
             .enumerate()
             .map(|(at, owner)| (owner.sub.clone(), at))
             .collect();
-        let view = |bucket: &crate::rollup::Bucket| {
+        let view = |bucket: &crate::scan_results::Bucket| {
             let layout = layouts.get(&bucket.name).copied().unwrap_or(Layout::Plain);
             bucket_view(
                 &bucket.name,

@@ -5,8 +5,8 @@ use silo_spaces::Spaces;
 use silo_spaces::error::{Fault, Kind};
 use silo_spaces::page::Page;
 
-use crate::rollup::Unfinished;
 use crate::scan::List;
+use crate::scan_results::Unfinished;
 
 /// Ranges that a bucket is split into before listing, when its folders show where.
 const PIECES: usize = 16;

@@ -11,7 +11,7 @@ use silo_web::problem::{Kind, Problem};
 use silo_web::snapshot::SourceError;
 use utoipa::ToSchema;
 
-use crate::gateway::people::Person;
+use crate::gateway::users::Person;
 use crate::state::State;
 use crate::storage::{KindSum, OwnerView, Storage, kind_sums};
 

@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Scanner, UNDER_WAY, UnderWay};
 use crate::gateway::buckets::Bucket as Way;
 use crate::owners::Layout;
-use crate::rollup::{Bucket, Failure, Found};
 use crate::scan::Scan;
+use crate::scan_results::{Bucket, Failure, Found};
 use crate::totals::Totals;
 
 /// Interval between checkpoints.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::rollup::Bucket;
 use crate::scan::Standing;
+use crate::scan_results::Bucket;
 
 /// A checkpoint older than this is discarded and the scan restarts.
 const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
