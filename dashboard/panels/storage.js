@@ -98,14 +98,14 @@ const unknown = () => h('span', { class: 'unknown', title: 'not known' }, '–')
 function scanLine(scan, now) {
   const button = h('button', { type: 'button', 'data-key': 'scan now', onclick: now, disabled: scan.scanning }, 'scan now');
   if (!scan.scanning) return [button, scan.nextAt && h('span', { class: 'facts' }, 'the next scan begins ', ago(scan.nextAt))];
-  const done = scan.perMille;
+  const done = scan.percent;
   return [button,
-    h('progress', { 'aria-label': 'the scan', max: 1000, value: done }),
+    h('progress', { 'aria-label': 'the scan', max: 100, value: done }),
     h('span', { class: 'facts' }, [
       scan.bucket ? `listing ${scan.bucket}` : 'beginning',
       `${countText(scan.objects)} objects`,
       scan.objectsPerSecond !== null && `${countText(scan.objectsPerSecond)} a second`,
-      done !== null && `${percentText(done / 1000)} of last time's`,
+      done !== null && `${percentText(done / 100)} of last time's`,
     ].filter(Boolean).join(' · '))];
 }
 

@@ -29,7 +29,7 @@ pub enum Event {
 /// Record of an alert that could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct NotTold {
+pub struct FailedDelivery {
     /// `ping` or `webhook`.
     pub way: &'static str,
     /// When.
@@ -44,7 +44,7 @@ pub struct NotTold {
 pub struct Alerts {
     ping: Option<Secret>,
     webhook: Option<Secret>,
-    failed: Arc<Mutex<Option<NotTold>>>,
+    failed: Arc<Mutex<Option<FailedDelivery>>>,
 }
 
 impl Alerts {
@@ -97,7 +97,7 @@ impl Alerts {
 
     /// Last delivery, if it failed.
     #[must_use]
-    pub fn failure(&self) -> Option<NotTold> {
+    pub fn failure(&self) -> Option<FailedDelivery> {
         self.failed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -109,7 +109,7 @@ impl Alerts {
         &self,
         way: &'static str,
         request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
-    ) -> Option<NotTold> {
+    ) -> Option<FailedDelivery> {
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
         let send = || async {
             let http = http.as_ref().map_err(why)?;
@@ -127,7 +127,7 @@ impl Alerts {
             .with_jitter();
         let why = send.retry(pauses).await.err()?;
         warn!(way; "nobody could be told: {why}");
-        Some(NotTold {
+        Some(FailedDelivery {
             way,
             at: Timestamp::now(),
             why,

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use silo_core::logging;
-use silo_core::process::Process;
+use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
 use silo_mongo::mongodb::Client;
@@ -22,13 +22,13 @@ use silo_web::healthcheck;
 use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::print::Out;
+use self::print::Printer;
 use self::restore::Restore;
 use crate::context::Context;
 use crate::error::{EXIT_HELD, EXIT_USAGE, Error, exit_codes};
 use crate::progress::Reporter;
 use crate::repository::manifest::State;
-use crate::repository::{Accepted, Repository};
+use crate::repository::{Approval, Repository};
 use crate::restore::swap;
 use crate::retention::prune;
 use crate::settings::Settings;
@@ -46,11 +46,11 @@ pub struct Arguments {
     #[arg(long, short, global = true)]
     quiet: bool,
     #[command(subcommand)]
-    command: Option<Verb>,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
     /// Serve /api/backup/* and run scheduled backups (default command)
     Serve,
     /// Make a backup now
@@ -88,7 +88,7 @@ enum Verb {
         #[arg(long, value_name = "DATABASE")]
         confirm: Option<String>,
         #[command(flatten)]
-        to: At,
+        to: TargetArgs,
     },
     /// Undo the last swap
     Unswap {
@@ -99,7 +99,7 @@ enum Verb {
         #[arg(long, value_name = "DATABASE")]
         confirm: Option<String>,
         #[command(flatten)]
-        to: At,
+        to: TargetArgs,
     },
     /// Delete expired backups
     Prune {
@@ -126,7 +126,7 @@ enum Verb {
 
 /// A server.
 #[derive(Args)]
-struct At {
+struct TargetArgs {
     /// Connection string of the server; default: the one in the settings. Other users of this machine can see a password given here
     #[arg(long, value_name = "URI")]
     to: Option<String>,
@@ -146,23 +146,23 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
         }
     };
-    let settings = match Settings::read(Reader::from_environment()) {
+    let settings = match Settings::read(SettingsReader::from_environment()) {
         Ok(settings) => settings,
         Err(error) => return refuse_to_start(crate::NAME, &error),
     };
-    if matches!(arguments.command, Some(Verb::Healthcheck)) {
+    if matches!(arguments.command, Some(Command::Healthcheck)) {
         return healthcheck::ask(settings.process.bind);
     }
     let process = &settings.process;
     logging::start(process.log_format, filter(&arguments, process));
-    let out = Out {
+    let out = Printer {
         json: arguments.json,
     };
     let done = actix_web::rt::System::new().block_on(async {
         let context = Context::new(settings).await?;
         end_when_told(&context)?;
-        match arguments.command.unwrap_or(Verb::Serve) {
-            Verb::Serve => serve(context).await,
+        match arguments.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve(context).await,
             command => {
                 let report = Reporter::default();
                 let bar = print::follow(&report, arguments.quiet);
@@ -182,8 +182,8 @@ pub fn main() -> ExitCode {
 }
 
 /// Log filter: an interactive command prints its progress itself, so only warnings are logged.
-fn filter<'a>(arguments: &Arguments, process: &'a Process) -> &'a str {
-    let served = matches!(arguments.command, None | Some(Verb::Serve));
+fn filter<'a>(arguments: &Arguments, process: &'a ServerConfig) -> &'a str {
+    let served = matches!(arguments.command, None | Some(Command::Serve));
     if served || process.log_filter != "info" {
         &process.log_filter
     } else {
@@ -219,8 +219,13 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Verb {
-    async fn run(self, context: &Context, out: &Out, report: &Reporter) -> Result<ExitCode, Error> {
+impl Command {
+    async fn run(
+        self,
+        context: &Context,
+        out: &Printer,
+        report: &Reporter,
+    ) -> Result<ExitCode, Error> {
         match self {
             // Answered before.
             Self::Serve | Self::Healthcheck => {}
@@ -245,10 +250,10 @@ impl Verb {
             }
             Self::Verify { backup, copy } => {
                 let repository = destination(context, copy)?;
-                let shelf = repository.shelf().await?;
-                let manifest = &shelf.find(&backup)?.manifest;
+                let contents = repository.contents().await?;
+                let manifest = &contents.find(&backup)?.manifest;
                 let read = verification::verify(context, repository, manifest, report).await?;
-                let verdict = show::Verdict::new(manifest, read.findings.as_ref());
+                let verdict = show::Verdict::new(manifest, read.summary.as_ref());
                 out.result(&verdict, || verdict.text());
             }
             Self::Drill { backup } => {
@@ -315,14 +320,14 @@ impl Verb {
             Self::Accept { backup, why } => {
                 let mut accepted = Vec::new();
                 for repository in context.repositories() {
-                    let shelf = repository.shelf().await?;
-                    let Ok(entry) = shelf.find(&backup) else {
+                    let contents = repository.contents().await?;
+                    let Ok(entry) = contents.find(&backup) else {
                         continue;
                     };
                     if entry.manifest.state != State::Held {
                         return Err(Error::Refused(format!("{} is not held", entry.manifest.id)));
                     }
-                    let said = Accepted {
+                    let said = Approval {
                         at: Timestamp::now(),
                         why: why.clone(),
                     };
@@ -366,7 +371,7 @@ fn destination(context: &Context, copy: bool) -> Result<&Repository, Error> {
     }
 }
 
-impl At {
+impl TargetArgs {
     /// The connection string.
     fn uri(&self, context: &Context) -> Result<Secret, Error> {
         match (&self.to, &self.to_file) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::engine::Order;
+use crate::engine::DumpRequest;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::Repository;
@@ -104,14 +104,14 @@ impl Context {
 
     /// Request for an engine to dump the database.
     #[must_use]
-    pub fn order(&self, report: &Reporter) -> Order {
+    pub fn order(&self, report: &Reporter) -> DumpRequest {
         let settings = &self.settings;
-        Order {
+        DumpRequest {
             client: self.client.clone(),
             uri: settings.mongo.clone(),
             database: settings.database.clone(),
             tools: settings.tools.clone(),
-            recipe: settings.recipe.clone(),
+            encoding: settings.encoding.clone(),
             folder: settings.folder.clone(),
             version: settings.process.build.version.to_owned(),
             report: report.clone(),

@@ -12,8 +12,8 @@ use silo_core::secret::Secret;
 use silo_mongo::mongodb::{Client, bson::doc};
 use tokio::sync::mpsc;
 
-use crate::archive::encoding::{Chunk, Recipe, Stored};
-use crate::archive::summary::Findings;
+use crate::archive::encoding::{ArchiveEncoding, Chunk, Stored};
+use crate::archive::summary::ArchiveSummary;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::manifest::{Consistency, SourceIdentity, sha256};
@@ -21,7 +21,7 @@ use crate::settings::Engine;
 
 /// Request for an engine to dump the database.
 #[derive(Clone)]
-pub struct Order {
+pub struct DumpRequest {
     /// The server.
     pub client: Client,
     /// Connection string, for a child process.
@@ -31,7 +31,7 @@ pub struct Order {
     /// Folder of MongoDB's own tools.
     pub tools: Option<PathBuf>,
     /// Compression and encryption of the archive.
-    pub recipe: Recipe,
+    pub encoding: ArchiveEncoding,
     /// On disk, for what does not fit into memory.
     pub folder: PathBuf,
     /// Tool version for the archive's header.
@@ -42,17 +42,17 @@ pub struct Order {
 
 /// Result of a dump.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct DumpOutcome {
     /// The moment that reading began.
     pub as_of: Timestamp,
     /// Consistency of the documents.
     pub consistency: Consistency,
     /// Collections that are not of that moment even so: capped ones.
-    pub outside: Vec<String>,
+    pub not_in_snapshot: Vec<String>,
     /// Size and checksum of the stored bytes.
     pub stored: Stored,
     /// Summary of the archive, computed while writing it.
-    pub written: Findings,
+    pub written: ArchiveSummary,
 }
 
 /// Dumps the database and sends the archive's bytes. Only after `Ok` have all of them been sent.
@@ -61,10 +61,10 @@ pub struct Outcome {
 /// The error that interrupted the dump.
 pub async fn run(
     engine: Engine,
-    order: &Order,
+    order: &DumpRequest,
     out: mpsc::Sender<Chunk>,
     along: Option<mpsc::Sender<io::Result<Bytes>>>,
-) -> Result<Outcome, Error> {
+) -> Result<DumpOutcome, Error> {
     match engine {
         Engine::Native => native::run(order, out, along).await,
         Engine::Mongodump => mongodump::run(order, out, along).await,
@@ -75,7 +75,7 @@ pub async fn run(
 ///
 /// # Errors
 /// The error of the command.
-pub async fn identify(order: &Order) -> Result<SourceIdentity, Error> {
+pub async fn identify(order: &DumpRequest) -> Result<SourceIdentity, Error> {
     let hello = order
         .client
         .database("admin")

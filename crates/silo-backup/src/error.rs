@@ -28,7 +28,7 @@ pub enum Error {
         /// Attempted action.
         doing: String,
         /// Error of the database.
-        fault: silo_mongo::error::Fault,
+        fault: silo_mongo::error::DatabaseError,
     },
     /// 503: the storage did not do its part.
     #[error("{doing}: {fault}")]
@@ -36,7 +36,7 @@ pub enum Error {
         /// Attempted action.
         doing: String,
         /// Error of the storage.
-        fault: silo_spaces::error::Fault,
+        fault: silo_spaces::error::StorageError,
     },
     /// 500: the engine failed: the child's exit, its stream, a disk.
     #[error("{0}")]
@@ -92,7 +92,7 @@ impl Error {
     }
 
     /// The error of the database while something was being done.
-    pub fn database<F: Into<silo_mongo::error::Fault>>(
+    pub fn database<F: Into<silo_mongo::error::DatabaseError>>(
         doing: impl Into<String>,
     ) -> impl FnOnce(F) -> Self {
         let doing = doing.into();
@@ -103,14 +103,16 @@ impl Error {
     }
 
     /// The error of the storage while something was being done.
-    pub fn storage(doing: impl Into<String>) -> impl FnOnce(silo_spaces::error::Fault) -> Self {
+    pub fn storage(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(silo_spaces::error::StorageError) -> Self {
         let doing = doing.into();
         move |fault| Self::Storage { doing, fault }
     }
 }
 
-impl From<silo_mongo::error::Fault> for Error {
-    fn from(fault: silo_mongo::error::Fault) -> Self {
+impl From<silo_mongo::error::DatabaseError> for Error {
+    fn from(fault: silo_mongo::error::DatabaseError) -> Self {
         Self::Database {
             doing: "asking the database".into(),
             fault,

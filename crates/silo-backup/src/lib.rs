@@ -83,5 +83,5 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
 
 /// Readiness check: the last attempt to list the buckets succeeded.
 async fn check(state: State) -> Result<(), SourceError> {
-    state.standing.settled().await.map(drop)
+    state.standing.wait_for_first().await.map(drop)
 }

@@ -11,15 +11,15 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use silo_spaces::Traffic;
 use silo_web::snapshot::Snapshot;
 
-use crate::schedule::job_queue::Jobs;
-use crate::status::Standing;
+use crate::schedule::job_queue::JobQueue;
+use crate::status::BackupStatus;
 
 /// Collector that reads the values on every scrape.
 pub struct BackupMetrics {
     /// Status of backups.
-    pub standing: Arc<Snapshot<Standing>>,
+    pub standing: Arc<Snapshot<BackupStatus>>,
     /// Jobs.
-    pub jobs: Jobs,
+    pub jobs: JobQueue,
     /// Request counters of each destination.
     pub traffic: Vec<Arc<Traffic>>,
 }

@@ -14,8 +14,8 @@ use log::warn;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use silo_spaces::Spaces;
-use silo_spaces::error::{Fault, Kind};
-use silo_spaces::upload::Unfinished;
+use silo_spaces::error::{Kind, StorageError};
+use silo_spaces::upload::UnfinishedUpload;
 use tokio::sync::mpsc;
 
 use crate::archive::encoding::Chunk;
@@ -26,7 +26,7 @@ mod contents;
 mod download;
 pub mod manifest;
 
-pub use contents::{Accepted, Drill, Entry, Pruned, Shelf};
+pub use contents::{Approval, Drill, Entry, RepositoryContents, Tombstone};
 
 /// The largest file besides archives that is read.
 const LARGEST_FILE: usize = 16 * 1024 * 1024;
@@ -87,13 +87,13 @@ impl Repository {
     ///
     /// # Errors
     /// The error of the storage.
-    pub async fn shelf(&self) -> Result<Shelf, Error> {
-        let mut shelf = Shelf::default();
+    pub async fn contents(&self) -> Result<RepositoryContents, Error> {
+        let mut contents = RepositoryContents::default();
         let mut wanted = Vec::new();
         for (key, bytes, modified) in self.list().await? {
             match key.split_once('/') {
                 Some(("data", _)) => {
-                    shelf.archives.insert(key, (bytes, modified));
+                    contents.archives.insert(key, (bytes, modified));
                 }
                 Some(("manifests" | "drills" | "accepted" | "pruned", _)) => {
                     wanted.push((key, (bytes, modified)))
@@ -118,7 +118,7 @@ impl Repository {
             match folder {
                 "manifests" => {
                     match Manifest::from_file(&file).and_then(|manifest| named(manifest, &id)) {
-                        Ok(manifest) => shelf.entries.push(Entry {
+                        Ok(manifest) => contents.entries.push(Entry {
                             manifest,
                             sha256: sha256(&file),
                             file: file.clone(),
@@ -126,25 +126,25 @@ impl Repository {
                             accepted: None,
                             trouble: None,
                         }),
-                        Err(why) => shelf.unreadable.push((id, why)),
+                        Err(why) => contents.unreadable.push((id, why)),
                     }
                 }
                 "drills" => drills.extend(parsed::<Drill>(&file).map(|drill| (id, drill))),
-                "accepted" => accepted.extend(parsed::<Accepted>(&file).map(|said| (id, said))),
-                _ => shelf
+                "accepted" => accepted.extend(parsed::<Approval>(&file).map(|said| (id, said))),
+                _ => contents
                     .pruned
-                    .extend(parsed::<Pruned>(&file).map(|pruned| (id, pruned))),
+                    .extend(parsed::<Tombstone>(&file).map(|pruned| (id, pruned))),
             }
         }
         // Not by id alone: two of one second have no order there.
-        shelf
+        contents
             .entries
             .sort_by_key(|entry| (entry.manifest.started_at, entry.manifest.id.clone()));
-        for entry in &mut shelf.entries {
+        for entry in &mut contents.entries {
             let archive = &entry.manifest.archive;
             entry.drill = drills.remove(&entry.manifest.id);
             entry.accepted = accepted.remove(&entry.manifest.id);
-            entry.trouble = match shelf.archives.get(&archive.key) {
+            entry.trouble = match contents.archives.get(&archive.key) {
                 None => Some("its archive has vanished".into()),
                 Some((bytes, _)) if *bytes != archive.bytes => Some(format!(
                     "its archive has {bytes} bytes and had {}",
@@ -153,7 +153,7 @@ impl Repository {
                 Some(_) => None,
             };
         }
-        Ok(shelf)
+        Ok(contents)
     }
 
     /// Uploads an archive as its chunks arrive.
@@ -246,9 +246,9 @@ impl Repository {
     ///
     /// # Errors
     /// The error of the storage; orphans may remain.
-    pub async fn sweep(
+    pub async fn remove_orphans(
         &self,
-        shelf: &Shelf,
+        contents: &RepositoryContents,
         published: &[(String, String)],
         now: Timestamp,
     ) -> Result<(usize, usize), Error> {
@@ -258,7 +258,7 @@ impl Repository {
             Err(fault) if fault.kind == Kind::NotSupported => Vec::new(),
             Err(fault) => return Err(Error::storage("listing unfinished uploads")(fault)),
         };
-        let unfinished: Vec<Unfinished> = unfinished
+        let unfinished: Vec<UnfinishedUpload> = unfinished
             .into_iter()
             .filter(|upload| upload.key.starts_with(&ours))
             .collect();
@@ -274,9 +274,9 @@ impl Repository {
                 _ => {}
             }
         }
-        let problems = shelf.problems(published);
+        let problems = contents.problems(published);
         let orphans = if problems.is_empty() {
-            shelf.orphans(published, now)
+            contents.orphans(published, now)
         } else {
             warn!(destination = self.name, problems = problems.len(); "archives without a manifest are kept while something is missing");
             Vec::new()
@@ -381,7 +381,7 @@ impl Repository {
         }
     }
 
-    async fn fetch_once(&self, key: &str) -> Result<Bytes, Fault> {
+    async fn fetch_once(&self, key: &str) -> Result<Bytes, StorageError> {
         let mut whole = Vec::new();
         let mut pieces = std::pin::pin!(self.spaces.get(&self.bucket, &self.key(key), None).await?);
         while let Some(piece) = pieces.next().await {

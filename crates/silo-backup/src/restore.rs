@@ -10,7 +10,7 @@ pub mod swap;
 
 use silo_core::secret::Secret;
 use silo_mongo::collections::{self, Collection, Kind};
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::mongodb::{Client, Database};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub struct Target {
 
 /// Collections and inserts of a restore, to undo them after an error.
 #[derive(Default)]
-struct Made {
+struct CreatedCollections {
     names: Vec<String>,
     inserts: Inserts,
 }
@@ -123,7 +123,7 @@ pub async fn restore(
     report: &Reporter,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let mut made = Made::default();
+    let mut made = CreatedCollections::default();
     let restored = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Interrupted),
@@ -136,7 +136,7 @@ pub async fn restore(
         // Only collections that this restore created.
         for name in made.names.iter().rev() {
             if let Err(error) = target.database.run_command(doc! { "drop": name }).await {
-                log::warn!(collection = name.as_str(), code = Fault::from(&error).code(); "a collection that was half restored stays behind");
+                log::warn!(collection = name.as_str(), code = DatabaseError::from(&error).code(); "a collection that was half restored stays behind");
             }
         }
     }
@@ -149,7 +149,7 @@ async fn restore_into(
     target: &Target,
     identity: Option<&Secret>,
     report: &Reporter,
-    made: &mut Made,
+    made: &mut CreatedCollections,
 ) -> Result<(), Error> {
     let database = &target.database;
     let collections = load(repository, manifest, database, identity, report, made).await?;
@@ -209,7 +209,7 @@ async fn index(
 async fn create_views(
     database: &Database,
     collections: &[Collection],
-    made: &mut Made,
+    made: &mut CreatedCollections,
 ) -> Result<(), Error> {
     for view in collections
         .iter()

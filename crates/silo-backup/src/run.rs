@@ -15,19 +15,19 @@ use utoipa::ToSchema;
 
 use crate::alerts::Event;
 use crate::archive::encoding::Chunk;
-use crate::archive::summary::Findings;
+use crate::archive::summary::ArchiveSummary;
 use crate::context::Context;
-use crate::engine::{self, Outcome};
+use crate::engine::{self, DumpOutcome};
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::manifest::{
     ArchiveFacts, Manifest, Previous, SourceIdentity, State, Tool, Verification, new_id, sha256,
 };
-use crate::repository::{Repository, Shelf};
+use crate::repository::{Repository, RepositoryContents};
 use crate::run::lease::Lease;
-use crate::run::published_index::Journal;
+use crate::run::published_index::PublishedIndex;
 use crate::verification::expectations::judge;
-use crate::verification::{as_written, read_along, read_back};
+use crate::verification::{as_written, read_back, verify_while_writing};
 
 /// Chunks buffered between the pipeline and the destinations.
 const AHEAD: usize = 4;
@@ -35,7 +35,7 @@ const AHEAD: usize = 4;
 /// Result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Made {
+pub struct RunOutcome {
     /// The backup's id.
     pub id: String,
     /// `true` if the backup counts as good; `false` if it is held.
@@ -53,7 +53,7 @@ pub struct Made {
     /// Duration in milliseconds.
     pub took_ms: u64,
     /// Result for each destination.
-    pub destinations: Vec<At>,
+    pub destinations: Vec<DestinationOutcome>,
     /// Backups that have vanished or were changed by somebody else.
     pub problems: Vec<String>,
 }
@@ -61,7 +61,7 @@ pub struct Made {
 /// Result for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct At {
+pub struct DestinationOutcome {
     /// `primary` or `copy`.
     pub name: &'static str,
     /// Error, if the backup is not stored there; `null` if it is.
@@ -69,17 +69,17 @@ pub struct At {
 }
 
 /// A destination as this run found it.
-struct Place {
+struct OpenDestination {
     repository: Repository,
     id: String,
-    shelf: Shelf,
+    contents: RepositoryContents,
 }
 
 /// Makes a backup and sends the alerts about it.
 ///
 /// # Errors
 /// The error that prevented the backup.
-pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
+pub async fn run(context: &Context, report: &Reporter) -> Result<RunOutcome, Error> {
     context.alerts.tell(&Event::Started).await;
     let outcome = leased(context, report).await;
     context.cleaned_up().await;
@@ -92,7 +92,7 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<Made, Error> {
     outcome
 }
 
-fn verdict(made: &Made) -> Event {
+fn verdict(made: &RunOutcome) -> Event {
     let failed = made
         .destinations
         .iter()
@@ -118,13 +118,13 @@ fn verdict(made: &Made) -> Event {
     ))
 }
 
-async fn leased(context: &Context, report: &Reporter) -> Result<Made, Error> {
+async fn leased(context: &Context, report: &Reporter) -> Result<RunOutcome, Error> {
     context
         .leased(report, async |lease| make(context, lease, report).await)
         .await
 }
 
-async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Made, Error> {
+async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<RunOutcome, Error> {
     let (started, began) = (Timestamp::now(), Instant::now());
     let id = new_id(started);
     let source = engine::identify(&context.order(report)).await?;
@@ -157,7 +157,7 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
         &outcome.1.collections,
         last_good(&places),
     );
-    let mut made = Made {
+    let mut made = RunOutcome {
         id,
         good: held.is_empty(),
         held,
@@ -181,7 +181,7 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
         match published {
             Ok(manifest) => {
                 (made.documents, made.bytes) = (manifest.documents(), manifest.bytes());
-                made.destinations.push(At {
+                made.destinations.push(DestinationOutcome {
                     name: place.repository.name,
                     error: None,
                 });
@@ -205,11 +205,15 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Mad
 }
 
 /// Result for a failed destination. If it is the only one, the run fails.
-fn failed(repository: &Repository, error: &Error, context: &Context) -> Result<At, Error> {
+fn failed(
+    repository: &Repository,
+    error: &Error,
+    context: &Context,
+) -> Result<DestinationOutcome, Error> {
     log::error!(destination = repository.name, code = error.code(); "a destination failed: {error}");
     match &context.copy {
         None => Err(error.clone()),
-        Some(_) => Ok(At {
+        Some(_) => Ok(DestinationOutcome {
             name: repository.name,
             error: Some(error.to_string()),
         }),
@@ -221,30 +225,34 @@ async fn prepare(
     context: &Context,
     repository: &Repository,
     now: Timestamp,
-) -> Result<(Place, Vec<String>), Error> {
+) -> Result<(OpenDestination, Vec<String>), Error> {
     let id = repository.identity().await?;
-    let shelf = repository.shelf().await?;
-    let journal = Journal::new(&context.client, &id);
-    journal.settle(&shelf).await?;
+    let contents = repository.contents().await?;
+    let journal = PublishedIndex::new(&context.client, &id);
+    journal.reconcile(&contents).await?;
     let published = journal.published().await?;
-    let problems = shelf.problems(&published);
+    let problems = contents.problems(&published);
     let problems = problems
         .into_iter()
         .map(|problem| format!("{}: {problem}", repository.name))
         .collect();
-    repository.sweep(&shelf, &published, now).await?;
+    repository
+        .remove_orphans(&contents, &published, now)
+        .await?;
     Ok((
-        Place {
+        OpenDestination {
             repository: repository.clone(),
             id,
-            shelf,
+            contents,
         },
         problems,
     ))
 }
 
-fn last_good(places: &[Place]) -> Option<&Manifest> {
-    let newest = places.iter().filter_map(|place| place.shelf.newest_good());
+fn last_good(places: &[OpenDestination]) -> Option<&Manifest> {
+    let newest = places
+        .iter()
+        .filter_map(|place| place.contents.newest_good());
     newest
         .map(|entry| &entry.manifest)
         .max_by_key(|manifest| manifest.as_of)
@@ -254,10 +262,10 @@ fn last_good(places: &[Place]) -> Option<&Manifest> {
 async fn write(
     context: &Context,
     id: &str,
-    places: Vec<Place>,
-    destinations: &mut Vec<At>,
+    places: Vec<OpenDestination>,
+    destinations: &mut Vec<DestinationOutcome>,
     report: &Reporter,
-) -> Result<((Outcome, Findings), Vec<Place>), Error> {
+) -> Result<((DumpOutcome, ArchiveSummary), Vec<OpenDestination>), Error> {
     let settings = &context.settings;
     let key = key(context, id);
     let (out, chunks) = mpsc::channel(AHEAD);
@@ -279,9 +287,10 @@ async fn write(
     }
     let sharing = tokio::spawn(share(chunks, ways));
     // An encrypted archive cannot be verified in storage without the private key, so it is verified while it is written, before encryption.
-    let blind = settings.recipe.recipient.is_some() && settings.identity.is_none();
-    let (along, reading) = blind
-        .then(|| read_along(settings.recipe.compression, &settings.folder))
+    let encrypted_without_identity =
+        settings.encoding.recipient.is_some() && settings.identity.is_none();
+    let (along, reading) = encrypted_without_identity
+        .then(|| verify_while_writing(settings.encoding.compression, &settings.folder))
         .unzip();
     let order = context.order(report);
     let outcome = engine::run(settings.engine, &order, out, along).await;
@@ -302,7 +311,7 @@ async fn write(
             (_, Err(error)) => {
                 // The upload's own error explains more than "no destination took the archive".
                 last = Some(error.clone());
-                destinations.push(At {
+                destinations.push(DestinationOutcome {
                     name: place.repository.name,
                     error: Some(error.to_string()),
                 });
@@ -325,29 +334,29 @@ async fn write(
             );
         }
     };
-    let findings = match reading {
+    let summary = match reading {
         None => outcome.written.clone(),
         Some(reading) => {
-            let findings = reading
+            let summary = reading
                 .await
                 .map_err(|_panic| Error::Engine("reading along broke off".into()))??;
-            as_written(&outcome.written.collections, &findings)?;
-            findings
+            as_written(&outcome.written.collections, &summary)?;
+            summary
         }
     };
-    Ok(((outcome, findings), written))
+    Ok(((outcome, summary), written))
 }
 
 fn key(context: &Context, id: &str) -> String {
-    let recipe = &context.settings.recipe;
-    let encrypted = if recipe.recipient.is_some() {
+    let encoding = &context.settings.encoding;
+    let encrypted = if encoding.recipient.is_some() {
         ".age"
     } else {
         ""
     };
     format!(
         "data/{id}.archive.{}{encrypted}",
-        recipe.compression.extension()
+        encoding.compression.extension()
     )
 }
 
@@ -372,9 +381,9 @@ async fn share(mut chunks: mpsc::Receiver<Chunk>, mut ways: Vec<mpsc::Sender<Chu
 async fn publish(
     context: &Context,
     lease: &Lease,
-    place: &Place,
-    made: &Made,
-    (outcome, findings): &(Outcome, Findings),
+    place: &OpenDestination,
+    made: &RunOutcome,
+    (outcome, summary): &(DumpOutcome, ArchiveSummary),
     source: &SourceIdentity,
     started_at: Timestamp,
     report: &Reporter,
@@ -385,8 +394,8 @@ async fn publish(
         bytes: outcome.stored.bytes,
         sha256: outcome.stored.sha256.clone(),
         archive_bytes: outcome.stored.archive_bytes,
-        compression: settings.recipe.compression,
-        recipient: settings.recipe.recipient.clone(),
+        compression: settings.encoding.compression,
+        recipient: settings.encoding.recipient.clone(),
     };
     let read = read_back(
         &place.repository,
@@ -396,13 +405,13 @@ async fn publish(
         report,
     )
     .await?;
-    let how = if read.findings.is_some() {
+    let how = if read.summary.is_some() {
         "decoded"
     } else {
         "bytes"
     };
-    let findings = read.findings.as_ref().unwrap_or(findings);
-    as_written(&outcome.written.collections, findings)?;
+    let summary = read.summary.as_ref().unwrap_or(summary);
+    as_written(&outcome.written.collections, summary)?;
     let manifest = Manifest {
         format: crate::repository::manifest::FORMAT,
         id: made.id.clone(),
@@ -419,13 +428,13 @@ async fn publish(
         source: source.clone(),
         engine: settings.engine.word().into(),
         consistency: outcome.consistency,
-        outside: outcome.outside.clone(),
+        not_in_snapshot: outcome.not_in_snapshot.clone(),
         archive,
-        collections: findings.collections.clone(),
+        collections: summary.collections.clone(),
         verification: Verification {
             how: how.into(),
-            unique_indexes: findings.unique_indexes,
-            not_looked_at: findings.not_looked_at.clone(),
+            unique_indexes: summary.unique_indexes,
+            not_looked_at: summary.not_looked_at.clone(),
         },
         tool: Tool {
             version: settings.process.build.version.into(),
@@ -433,7 +442,7 @@ async fn publish(
             dirty: settings.process.build.dirty,
         },
         lease: lease.number(),
-        previous: place.shelf.newest().map(|newest| Previous {
+        previous: place.contents.newest().map(|newest| Previous {
             id: newest.manifest.id.clone(),
             sha256: newest.sha256.clone(),
         }),
@@ -441,7 +450,10 @@ async fn publish(
     let file = manifest
         .to_file()
         .map_err(|error| Error::Engine(error.to_string()))?;
-    let (journal, digest) = (Journal::new(&context.client, &place.id), sha256(&file));
+    let (journal, digest) = (
+        PublishedIndex::new(&context.client, &place.id),
+        sha256(&file),
+    );
     lease.confirm().await?;
     journal
         .remember(&made.id, &digest, lease.number(), false)

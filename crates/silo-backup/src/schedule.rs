@@ -23,7 +23,7 @@ pub struct Schedule {
 
 /// Earlier runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct RunHistory {
     /// When the last backup began that was made, whether it counts or is held.
     pub last_made: Option<Timestamp>,
     /// Number of failed attempts since the last backup, and when the last one ended.
@@ -70,7 +70,7 @@ impl Schedule {
 
     /// Time of the next run: now if one was missed, later after a failure, otherwise by the schedule.
     #[must_use]
-    pub fn next(&self, past: Past, now: Timestamp) -> Option<Timestamp> {
+    pub fn next(&self, past: RunHistory, now: Timestamp) -> Option<Timestamp> {
         if let Some((tries, ended)) = past.failed {
             return self.retry(tries, ended);
         }
@@ -148,11 +148,11 @@ mod tests {
     fn a_missed_night_is_caught_up_and_a_made_one_is_not_made_again() {
         let schedule = Schedule::new("0 4 * * *", "UTC").unwrap();
         let now = time("2026-01-10T12:00:00Z");
-        let made = |at: &str| Past {
+        let made = |at: &str| RunHistory {
             last_made: Some(time(at)),
             failed: None,
         };
-        assert_eq!(schedule.next(Past::default(), now), Some(now));
+        assert_eq!(schedule.next(RunHistory::default(), now), Some(now));
         assert_eq!(schedule.next(made("2026-01-09T04:00:01Z"), now), Some(now));
         assert_eq!(
             schedule.next(made("2026-01-10T04:00:01Z"), now),
@@ -168,7 +168,7 @@ mod tests {
         let due = |tries| {
             schedule
                 .next(
-                    Past {
+                    RunHistory {
                         last_made: None,
                         failed: Some((tries, ended)),
                     },

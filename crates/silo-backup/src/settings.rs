@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
-use silo_core::process::Process;
+use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
-use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
     BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET, BACKUP_COMPRESSION,
     BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY, BACKUP_COPY_REGION,
@@ -14,11 +14,12 @@ use silo_core::variables::{
     BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE, BACKUP_TIMEZONE,
     BACKUP_WEBHOOK_URL, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING,
     MONGODB_NAME, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET,
+    Variable,
 };
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
 
-use crate::archive::encoding::{Compression, Recipe, identity_of, recipient_of};
+use crate::archive::encoding::{ArchiveEncoding, Compression, identity_of, recipient_of};
 use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::verification::expectations::Expectations;
@@ -27,7 +28,7 @@ use crate::verification::expectations::Expectations;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
-    pub process: Process,
+    pub process: ServerConfig,
     /// The database's connection string.
     pub mongo: Secret,
     /// Name of the database.
@@ -39,7 +40,7 @@ pub struct Settings {
     /// Folder of MongoDB's own tools; by default they are found on the `PATH`.
     pub tools: Option<PathBuf>,
     /// Compression and encryption of archives.
-    pub recipe: Recipe,
+    pub encoding: ArchiveEncoding,
     /// Private key of encrypted archives, where restores are allowed.
     pub identity: Option<Secret>,
     /// The first destination.
@@ -100,18 +101,18 @@ impl Settings {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
-        let hours = |from: &mut Reader, name, bounds, of: i64| {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
+        let hours = |from: &mut SettingsReader, name, bounds, of: i64| {
             SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0))
         };
-        let optional = |from: &mut Reader, name| from.optional_text(name).map(Secret::new);
+        let optional = |from: &mut SettingsReader, name| from.optional_text(name).map(Secret::new);
         let drill_every = hours(&mut from, BACKUP_DRILL_DAYS, 0..=90, 24);
         let drill_mongo = optional(&mut from, DRILL_CONNECTION_STRING);
         // The account that makes backups cannot make databases.
         let drill_every = (!drill_every.is_zero() && drill_mongo.is_some()).then_some(drill_every);
         let schedule = schedule(&mut from);
         let settings = Self {
-            process: Process::read(&mut from, 7104),
+            process: ServerConfig::read(&mut from, 7104),
             mongo: from.secret(MONGODB_CONNECTION_STRING),
             database: from.text(MONGODB_NAME),
             drill_mongo,
@@ -121,7 +122,7 @@ impl Settings {
                 &[("native", Engine::Native), ("mongodump", Engine::Mongodump)],
             ),
             tools: from.optional_text(MONGO_TOOLS).map(PathBuf::from),
-            recipe: recipe(&mut from),
+            encoding: encoding(&mut from),
             identity: identity(&mut from),
             primary: primary(&mut from),
             copy: copy(&mut from),
@@ -144,7 +145,7 @@ impl Settings {
     }
 }
 
-fn schedule(from: &mut Reader) -> Option<Schedule> {
+fn schedule(from: &mut SettingsReader) -> Option<Schedule> {
     let (expression, zone) = (from.text(BACKUP_SCHEDULE), from.text(BACKUP_TIMEZONE));
     match Schedule::new(&expression, &zone) {
         Ok(schedule) => Some(schedule),
@@ -155,14 +156,14 @@ fn schedule(from: &mut Reader) -> Option<Schedule> {
     }
 }
 
-fn one_of<T: Copy>(from: &mut Reader, name: &str, words: &[(&str, T)]) -> T {
-    let given = from.text(name);
+fn one_of<T: Copy>(from: &mut SettingsReader, variable: Variable, words: &[(&str, T)]) -> T {
+    let given = from.text(variable);
     match words.iter().find(|(word, _)| *word == given) {
         Some((_, value)) => *value,
         None => {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             from.problem(format!(
-                "{name}: `{given}` is not one of {}",
+                "{variable}: `{given}` is not one of {}",
                 known.join(", ")
             ));
             words[0].1
@@ -170,7 +171,7 @@ fn one_of<T: Copy>(from: &mut Reader, name: &str, words: &[(&str, T)]) -> T {
     }
 }
 
-fn recipe(from: &mut Reader) -> Recipe {
+fn encoding(from: &mut SettingsReader) -> ArchiveEncoding {
     let compression = one_of(
         from,
         BACKUP_COMPRESSION,
@@ -185,13 +186,13 @@ fn recipe(from: &mut Reader) -> Recipe {
             "{BACKUP_AGE_RECIPIENT}: is no recipient such as age1..."
         ));
     }
-    Recipe {
+    ArchiveEncoding {
         compression,
         recipient,
     }
 }
 
-fn identity(from: &mut Reader) -> Option<Secret> {
+fn identity(from: &mut SettingsReader) -> Option<Secret> {
     let identity = from.optional_text(BACKUP_AGE_IDENTITY).map(Secret::new)?;
     if identity_of(&identity).is_none() {
         from.problem(format!(
@@ -201,7 +202,7 @@ fn identity(from: &mut Reader) -> Option<Secret> {
     Some(identity)
 }
 
-fn primary(from: &mut Reader) -> Destination {
+fn primary(from: &mut SettingsReader) -> Destination {
     let addressing = one_of(
         from,
         SPACES_ADDRESSING,
@@ -222,19 +223,19 @@ fn primary(from: &mut Reader) -> Destination {
     Destination { endpoint, bucket }
 }
 
-fn copy(from: &mut Reader) -> Option<Destination> {
-    let names = [
+fn copy(from: &mut SettingsReader) -> Option<Destination> {
+    let variables = [
         BACKUP_COPY_ENDPOINT,
         BACKUP_COPY_BUCKET,
         BACKUP_COPY_KEY,
         BACKUP_COPY_SECRET,
     ];
-    let [url, bucket, key, secret] = names.map(|name| from.optional_text(name));
+    let [url, bucket, key, secret] = variables.map(|variable| from.optional_text(variable));
     let region = from.text(BACKUP_COPY_REGION);
     match (url, bucket, key, secret) {
         (None, None, None, None) => None,
         (Some(url), Some(bucket), Some(key), Some(secret)) => {
-            from.check_url(BACKUP_COPY_ENDPOINT, &url);
+            from.check_url(BACKUP_COPY_ENDPOINT.name, &url);
             check_bucket(from, BACKUP_COPY_BUCKET, &bucket);
             let (key, secret) = (Secret::new(key), Secret::new(secret));
             let endpoint = Endpoint {
@@ -247,20 +248,21 @@ fn copy(from: &mut Reader) -> Option<Destination> {
             Some(Destination { endpoint, bucket })
         }
         _ => {
+            let names = variables.map(|variable| variable.name);
             from.problem(format!("{} go together", names.join(", ")));
             None
         }
     }
 }
 
-fn check_bucket(from: &mut Reader, name: &str, bucket: &str) {
+fn check_bucket(from: &mut SettingsReader, variable: Variable, bucket: &str) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
     if bucket.len() > 255 || !bucket.bytes().all(plain) {
-        from.problem(format!("{name}: `{bucket}` cannot be a bucket's name"));
+        from.problem(format!("{variable}: `{bucket}` cannot be a bucket's name"));
     }
 }
 
-fn prefix(from: &mut Reader) -> String {
+fn prefix(from: &mut SettingsReader) -> String {
     let prefix = from.text(BACKUP_PREFIX);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/".contains(&b);
     let sound = prefix.len() > 1
@@ -273,7 +275,7 @@ fn prefix(from: &mut Reader) -> String {
     format!("{}/", prefix.trim_end_matches('/'))
 }
 
-fn expectations(from: &mut Reader) -> Expectations {
+fn expectations(from: &mut SettingsReader) -> Expectations {
     let named = from.text(BACKUP_EXPECTED);
     let named = named
         .split(',')
@@ -289,7 +291,7 @@ fn expectations(from: &mut Reader) -> Expectations {
     }
 }
 
-fn policy(from: &mut Reader) -> Policy {
+fn policy(from: &mut SettingsReader) -> Policy {
     let mut count = |name| usize::try_from(from.number(name, 0..=1000)).unwrap_or(0);
     Policy {
         last: count(BACKUP_KEEP_LAST),
@@ -299,12 +301,12 @@ fn policy(from: &mut Reader) -> Policy {
     }
 }
 
-fn alert(from: &mut Reader, name: &str) -> Option<Secret> {
-    let url = from.optional_text(name)?;
+fn alert(from: &mut SettingsReader, variable: Variable) -> Option<Secret> {
+    let url = from.optional_text(variable)?;
     // Not repeated: who knows the address can speak in our name.
     if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
         from.problem(format!(
-            "{name}: must be an address that begins with http:// or https://"
+            "{variable}: must be an address that begins with http:// or https://"
         ));
     }
     Some(Secret::new(url))
@@ -324,7 +326,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let pairs = NEEDED.iter().chain(pairs);
-        Settings::read(Reader::from_map(
+        Settings::read(SettingsReader::from_map(
             &pairs
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect(),
@@ -336,7 +338,7 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.prefix, "backups/mongo/");
         assert_eq!(
-            (settings.engine, settings.recipe.compression),
+            (settings.engine, settings.encoding.compression),
             (Engine::Native, Compression::Gzip)
         );
         assert_eq!(settings.policy, Policy::default());

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use silo_web::snapshot::{Pace, Snapshot, Source};
+use silo_web::snapshot::{RefreshPolicy, Snapshot, Source};
 use silo_web::stream::Streams;
 use tokio::sync::watch;
 
 use crate::context::Context;
-use crate::schedule::job_queue::{Begun, Jobs};
+use crate::schedule::job_queue::{JobQueue, QueuedJobs};
 use crate::schedule::scheduler::Scheduler;
-use crate::status::{self, Standing};
+use crate::status::{self, BackupStatus};
 
 /// Interval between listings of the buckets, and their time limits.
-const PACE: Pace = Pace {
+const PACE: RefreshPolicy = RefreshPolicy {
     every: Duration::from_secs(60),
     deadline: Duration::from_secs(40),
-    patience: Duration::from_millis(2500),
+    initial_wait: Duration::from_millis(2500),
 };
 /// Most clients of the event stream.
 const WATCHERS: usize = 20;
@@ -30,9 +30,9 @@ pub struct State {
     /// Shared state of the process.
     pub context: Context,
     /// Status of backups.
-    pub standing: Arc<Snapshot<Standing>>,
+    pub standing: Arc<Snapshot<BackupStatus>>,
     /// Jobs.
-    pub jobs: Jobs,
+    pub jobs: JobQueue,
     /// Clients of the event stream.
     pub streams: Streams,
     /// When the next backup is due.
@@ -41,7 +41,7 @@ pub struct State {
 
 /// Background tasks beside the server.
 pub struct Work {
-    begun: Begun,
+    begun: QueuedJobs,
     next: watch::Sender<Option<Timestamp>>,
 }
 
@@ -49,7 +49,7 @@ impl State {
     /// Nothing is known yet, and nothing done.
     #[must_use]
     pub fn new(context: Context) -> (Self, Work) {
-        let (jobs, begun) = Jobs::new(context.clone());
+        let (jobs, begun) = JobQueue::new(context.clone());
         let (sender, next) = watch::channel(None);
         let state = Self {
             context,
@@ -77,7 +77,7 @@ impl State {
         let (standing, mut ends) = (Arc::clone(&self.standing), self.jobs.ends());
         actix_web::rt::spawn(async move {
             while ends.changed().await.is_ok() {
-                standing.measure_soon();
+                standing.invalidate();
             }
         });
         let scheduler = Scheduler {

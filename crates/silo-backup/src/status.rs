@@ -8,26 +8,26 @@ use silo_core::units::count_from_usize;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 
-use crate::alerts::NotTold;
+use crate::alerts::FailedDelivery;
 use crate::archive::encoding::Compression;
 use crate::context::Context;
 use crate::error::Error;
 use crate::repository::manifest::{Consistency, State};
-use crate::repository::{Drill, Entry, Repository, Shelf};
+use crate::repository::{Drill, Entry, Repository, RepositoryContents};
 use crate::retention::prune;
-use crate::run::last_run::{self, Attempt};
-use crate::run::published_index::Journal;
+use crate::run::last_run::{self, LastRun};
+use crate::run::published_index::PublishedIndex;
 
 /// All of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Standing {
+pub struct BackupStatus {
     /// The newest backup that counts.
-    pub last_good: Option<Good>,
+    pub last_good: Option<GoodBackupView>,
     /// Result of the last run; `null` if there was none.
-    pub last_attempt: Option<Attempt>,
+    pub last_attempt: Option<LastRun>,
     /// The last restore to see.
-    pub last_drill: Option<Drilled>,
+    pub last_drill: Option<DrillView>,
     /// `true` if the newest good backup is older than allowed, or there is none.
     pub overdue: bool,
     /// `true` if the newest drilled backup is older than twice the interval; `null` if drills are off.
@@ -51,7 +51,7 @@ pub struct Standing {
 /// The newest backup that counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Good {
+pub struct GoodBackupView {
     /// Id of the backup.
     pub id: String,
     /// The key of its archive.
@@ -70,7 +70,7 @@ pub struct Good {
 /// The last restore to see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Drilled {
+pub struct DrillView {
     /// The backup.
     pub id: String,
     /// When.
@@ -84,7 +84,7 @@ pub struct Drilled {
     pub notes: Vec<String>,
 }
 
-impl Drilled {
+impl DrillView {
     fn new(id: &str, drill: &Drill) -> Self {
         Self {
             id: id.to_owned(),
@@ -118,7 +118,7 @@ pub struct AlertsView {
     /// `true` if there is any receiver.
     pub set_up: bool,
     /// Last delivery, if it failed.
-    pub not_told: Option<NotTold>,
+    pub failed_delivery: Option<FailedDelivery>,
 }
 
 /// One backup.
@@ -142,7 +142,7 @@ pub struct BackupView {
     /// `decoded`: read back as a restore would. `bytes`: read back byte for byte, because the private key is not here.
     pub verification: String,
     /// The last restore to see.
-    pub drill: Option<Drilled>,
+    pub drill: Option<DrillView>,
     /// Stored size in bytes.
     pub bytes: u64,
     /// The bytes of its documents.
@@ -172,11 +172,11 @@ pub struct BackupView {
 }
 
 /// Contents of one destination.
-pub struct Found {
+pub struct DestinationContents {
     /// The destination.
     pub repository: Repository,
     /// Files of the repository.
-    pub shelf: Shelf,
+    pub contents: RepositoryContents,
     /// Backups that have vanished or were changed.
     pub problems: Vec<String>,
 }
@@ -185,22 +185,25 @@ pub struct Found {
 ///
 /// # Errors
 /// The error of the storage or the database.
-pub async fn look(context: &Context, repository: &Repository) -> Result<Found, Error> {
-    let shelf = repository.shelf().await?;
+pub async fn look(
+    context: &Context,
+    repository: &Repository,
+) -> Result<DestinationContents, Error> {
+    let contents = repository.contents().await?;
     let id = repository.identity().await?;
     // Without the database, the chain of manifests is still checked.
-    let published = Journal::new(&context.client, &id)
+    let published = PublishedIndex::new(&context.client, &id)
         .published()
         .await
         .unwrap_or_default();
-    let problems = shelf
+    let problems = contents
         .problems(&published)
         .into_iter()
         .map(|problem| format!("{}: {problem}", repository.name));
-    Ok(Found {
+    Ok(DestinationContents {
         repository: repository.clone(),
         problems: problems.collect(),
-        shelf,
+        contents,
     })
 }
 
@@ -208,7 +211,7 @@ pub async fn look(context: &Context, repository: &Repository) -> Result<Found, E
 ///
 /// # Errors
 /// When no destination could be read.
-pub async fn measure(context: &Context) -> Result<Measured<Standing>, SourceError> {
+pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, SourceError> {
     let (mut found, mut errors, mut destinations) = (Vec::new(), Vec::new(), Vec::new());
     for repository in context.repositories() {
         match look(context, repository).await {
@@ -253,12 +256,12 @@ pub async fn measure(context: &Context) -> Result<Measured<Standing>, SourceErro
 
 fn standing(
     context: &Context,
-    found: &[Found],
+    found: &[DestinationContents],
     destinations: Vec<DestinationView>,
-    last_attempt: Option<Attempt>,
+    last_attempt: Option<LastRun>,
     now: Timestamp,
-) -> Standing {
-    let entries = || found.iter().flat_map(|place| &place.shelf.entries);
+) -> BackupStatus {
+    let entries = || found.iter().flat_map(|place| &place.contents.entries);
     let newest = entries()
         .filter(|entry| entry.is_good())
         .max_by_key(|entry| entry.manifest.as_of);
@@ -270,8 +273,8 @@ fn standing(
         .filter_map(|entry| entry.drill.as_ref())
         .map(|drill| drill.at)
         .max();
-    Standing {
-        last_good: newest.map(|entry| Good {
+    BackupStatus {
+        last_good: newest.map(|entry| GoodBackupView {
             id: entry.manifest.id.clone(),
             key: format!("{}{}", context.settings.prefix, entry.manifest.archive.key),
             as_of: entry.manifest.as_of,
@@ -282,7 +285,7 @@ fn standing(
         last_attempt,
         last_drill: drills
             .max_by_key(|(_, drill)| drill.at)
-            .map(|(entry, drill)| Drilled::new(&entry.manifest.id, drill)),
+            .map(|(entry, drill)| DrillView::new(&entry.manifest.id, drill)),
         overdue: newest.is_none_or(|entry| age(entry.manifest.as_of) > oldest),
         drill_overdue: context
             .settings
@@ -296,29 +299,43 @@ fn standing(
             .collect(),
         alerts: AlertsView {
             set_up: context.alerts.are_set_up(),
-            not_told: context.alerts.failure(),
+            failed_delivery: context.alerts.failure(),
         },
         backups: backups(context, found, now),
         last_made: entries().map(|entry| entry.manifest.started_at).max(),
     }
 }
 
-fn destination(place: &Found) -> DestinationView {
+fn destination(place: &DestinationContents) -> DestinationView {
     DestinationView {
         name: place.repository.name,
-        backups: Some(count_from_usize(place.shelf.entries.len())),
-        bytes: Some(place.shelf.archives.values().map(|(bytes, _)| bytes).sum()),
-        last_good: place.shelf.newest_good().map(|entry| entry.manifest.as_of),
+        backups: Some(count_from_usize(place.contents.entries.len())),
+        bytes: Some(
+            place
+                .contents
+                .archives
+                .values()
+                .map(|(bytes, _)| bytes)
+                .sum(),
+        ),
+        last_good: place
+            .contents
+            .newest_good()
+            .map(|entry| entry.manifest.as_of),
     }
 }
 
 /// Backups of all destinations, the newest first.
 #[must_use]
-pub fn backups(context: &Context, found: &[Found], now: Timestamp) -> Vec<BackupView> {
+pub fn backups(
+    context: &Context,
+    found: &[DestinationContents],
+    now: Timestamp,
+) -> Vec<BackupView> {
     let mut views = BTreeMap::<String, BackupView>::new();
     for place in found {
-        let plan = prune::decide(context, &place.repository, &place.shelf, now);
-        for entry in &place.shelf.entries {
+        let plan = prune::decide(context, &place.repository, &place.contents, now);
+        for entry in &place.contents.entries {
             let decision = plan
                 .decisions
                 .iter()
@@ -361,7 +378,7 @@ fn view(entry: &Entry) -> BackupView {
         drill: entry
             .drill
             .as_ref()
-            .map(|drill| Drilled::new(&manifest.id, drill)),
+            .map(|drill| DrillView::new(&manifest.id, drill)),
         bytes: manifest.archive.bytes,
         data_bytes: manifest.bytes(),
         collections: count_from_usize(manifest.collections.len()),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::archive::encoding::{self, Compression, Incoming, identity_of};
 use crate::archive::reader;
-use crate::archive::summary::{Checker, Findings, differences};
+use crate::archive::summary::{ArchiveSummary, SummaryBuilder, differences};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
@@ -22,9 +22,9 @@ use crate::repository::manifest::{ArchiveFacts, CollectionFacts, Manifest};
 
 /// Result of reading a stored archive.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub struct ReadBack {
     /// Summary of the contents; `None` when the archive is encrypted and the private key is not available.
-    pub findings: Option<Findings>,
+    pub summary: Option<ArchiveSummary>,
 }
 
 /// Reads an archive back and compares it with the written bytes.
@@ -37,7 +37,7 @@ pub async fn read_back(
     identity: Option<&Secret>,
     folder: &Path,
     report: &Reporter,
-) -> Result<Read, Error> {
+) -> Result<ReadBack, Error> {
     let doubt = |error: Error| Error::Inconclusive(format!("{}: {error}", repository.name));
     match repository.size(&archive.key).await.map_err(doubt)? {
         None => {
@@ -80,8 +80,8 @@ pub async fn read_back(
 fn judge(
     facts: &ArchiveFacts,
     incoming: &mut Incoming,
-    walked: Result<Option<Findings>, reader::Error>,
-) -> Result<Read, Error> {
+    walked: Result<Option<ArchiveSummary>, reader::Error>,
+) -> Result<ReadBack, Error> {
     let local = match &walked {
         Err(reader::Error::Read(error)) if incoming.broke.is_none() && is_local(error) => {
             Some(error.to_string())
@@ -106,7 +106,7 @@ fn judge(
         )));
     }
     match walked {
-        Ok(findings) => Ok(Read { findings }),
+        Ok(summary) => Ok(ReadBack { summary }),
         Err(error) => Err(Error::Corrupt(format!(
             "the archive cannot be restored: {error}"
         ))),
@@ -129,19 +129,19 @@ fn walk(
     archive: impl io::Read,
     folder: &Path,
     report: Reporter,
-) -> Result<Findings, reader::Error> {
-    let mut checker = Checker::new(folder, report);
+) -> Result<ArchiveSummary, reader::Error> {
+    let mut checker = SummaryBuilder::new(folder, report);
     reader::read(archive, &mut checker)?;
-    Ok(checker.findings()?)
+    Ok(checker.summary()?)
 }
 
 /// Summarises an archive while it is written, before encryption. Returns the summary when all of it was written.
-pub fn read_along(
+pub fn verify_while_writing(
     compression: Compression,
     folder: &Path,
 ) -> (
     mpsc::Sender<io::Result<Bytes>>,
-    tokio::task::JoinHandle<Result<Findings, Error>>,
+    tokio::task::JoinHandle<Result<ArchiveSummary, Error>>,
 ) {
     let (out, chunks) = mpsc::channel(2);
     let folder = folder.to_path_buf();
@@ -163,7 +163,7 @@ pub async fn verify(
     repository: &Repository,
     manifest: &Manifest,
     report: &Reporter,
-) -> Result<Read, Error> {
+) -> Result<ReadBack, Error> {
     report.begin("verifying", Some(manifest.documents()), "documents");
     let settings = &context.settings;
     let read = read_back(
@@ -174,8 +174,8 @@ pub async fn verify(
         report,
     )
     .await?;
-    if let Some(findings) = &read.findings {
-        as_written(&manifest.collections, findings)?;
+    if let Some(summary) = &read.summary {
+        as_written(&manifest.collections, summary)?;
     }
     Ok(read)
 }
@@ -184,7 +184,7 @@ pub async fn verify(
 ///
 /// # Errors
 /// [`Error::Corrupt`] with every difference.
-pub fn as_written(written: &[CollectionFacts], found: &Findings) -> Result<(), Error> {
+pub fn as_written(written: &[CollectionFacts], found: &ArchiveSummary) -> Result<(), Error> {
     let mut wrong = differences(written, &found.collections);
     wrong.extend(
         found.duplicate.iter().map(|index| {

@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::build::Build;
 use crate::logging::{self, LogFormat};
-use crate::settings::Settings;
+use crate::settings::SettingsReader;
 use crate::variables::{AC_GIT_DIRTY, AC_GIT_SHA, BIND, RUST_LOG};
 
 /// Settings shared by all server processes.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub struct ServerConfig {
     /// Address to listen on.
     pub bind: SocketAddr,
     /// Format of log lines.
@@ -20,9 +20,9 @@ pub struct Process {
     pub build: Build,
 }
 
-impl Process {
+impl ServerConfig {
     /// Reads these settings. Listens on 127.0.0.1:`port` unless `BIND` is set.
-    pub fn read(from: &mut Settings, port: u16) -> Self {
+    pub fn read(from: &mut SettingsReader, port: u16) -> Self {
         let (sha, dirty) = (
             from.optional_text(AC_GIT_SHA),
             from.optional_text(AC_GIT_DIRTY),

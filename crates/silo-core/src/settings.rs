@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::logging::LogFormat;
 use crate::secret::Secret;
-use crate::variables::{self, CONFIG_FILE, SECTIONS, VARIABLES, Variable};
+use crate::variables::{CONFIG_FILE, LOG_FORMAT, SECTIONS, VARIABLES, Variable};
 
 /// The exit code of a service whose settings are wrong (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -33,14 +33,14 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Settings of one process while they are being read. Each getter records a problem and goes on, so that [`Settings::finish`] reports all of them.
+/// Settings of one process while they are being read. Each getter records a problem and goes on, so that [`SettingsReader::finish`] reports all of them.
 #[derive(Debug)]
-pub struct Settings {
+pub struct SettingsReader {
     config: Config,
     problems: Vec<String>,
 }
 
-impl Settings {
+impl SettingsReader {
     /// Reads the process's environment and the file that `SILO_CONFIG` names.
     #[must_use]
     pub fn from_environment() -> Self {
@@ -83,8 +83,7 @@ impl Settings {
     }
 
     /// A setting as text; its default, or `None` when it has none.
-    pub fn optional_text(&mut self, name: &str) -> Option<String> {
-        let variable = find(name)?;
+    pub fn optional_text(&mut self, variable: Variable) -> Option<String> {
         match self.config.get::<Option<Value>>(variable.key) {
             Ok(Some(value)) => match value.into_string() {
                 Ok(text) => Some(text),
@@ -102,52 +101,52 @@ impl Settings {
     }
 
     /// A setting that must be there.
-    pub fn text(&mut self, name: &str) -> String {
-        let text = self.optional_text(name);
+    pub fn text(&mut self, variable: Variable) -> String {
+        let text = self.optional_text(variable);
         text.unwrap_or_else(|| {
-            let meaning = find(name).map_or("", |variable| variable.meaning);
             note(
                 &mut self.problems,
                 String::new(),
-                format!("{name}: missing; set it to {meaning}"),
+                format!("{variable}: missing. {}", variable.description),
             )
         })
     }
 
     /// A secret that must be there.
-    pub fn secret(&mut self, name: &str) -> Secret {
-        Secret::new(self.text(name))
+    pub fn secret(&mut self, variable: Variable) -> Secret {
+        Secret::new(self.text(variable))
     }
 
     /// An address and port to listen on.
-    pub fn socket_address(&mut self, name: &str, default: SocketAddr) -> SocketAddr {
-        let Some(text) = self.optional_text(name) else {
+    pub fn socket_address(&mut self, variable: Variable, default: SocketAddr) -> SocketAddr {
+        let Some(text) = self.optional_text(variable) else {
             return default;
         };
         text.parse().unwrap_or_else(|_| {
             note(
                 &mut self.problems,
                 default,
-                format!("{name}: `{text}` is not an address and port such as {default}"),
+                format!("{variable}: `{text}` is not an address and port such as {default}"),
             )
         })
     }
 
     /// A whole number within bounds.
-    pub fn number(&mut self, name: &str, bounds: RangeInclusive<u64>) -> u64 {
-        let text = self.text(name);
+    pub fn number(&mut self, variable: Variable, bounds: RangeInclusive<u64>) -> u64 {
+        let text = self.text(variable);
         let number = text.parse().ok().filter(|number| bounds.contains(number));
         number.unwrap_or_else(|| {
             let (least, most) = (*bounds.start(), *bounds.end());
-            let problem = format!("{name}: `{text}` is not a whole number from {least} to {most}");
+            let problem =
+                format!("{variable}: `{text}` is not a whole number from {least} to {most}");
             note(&mut self.problems, least, problem)
         })
     }
 
     /// The address of a service that must be there, as `http://host` or `https://host`.
-    pub fn url(&mut self, name: &str) -> String {
-        let url = self.text(name);
-        self.check_url(name, &url);
+    pub fn url(&mut self, variable: Variable) -> String {
+        let url = self.text(variable);
+        self.check_url(variable.name, &url);
         url
     }
 
@@ -168,14 +167,13 @@ impl Settings {
 
     /// How logs look: `text` or `json`.
     pub fn log_format(&mut self) -> LogFormat {
-        let name = variables::LOG_FORMAT;
-        match self.text(name).as_str() {
+        match self.text(LOG_FORMAT).as_str() {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
             other => note(
                 &mut self.problems,
                 LogFormat::Text,
-                format!("{name}: `{other}` is not one of text, json"),
+                format!("{LOG_FORMAT}: `{other}` is not one of text, json"),
             ),
         }
     }
@@ -215,10 +213,6 @@ impl Settings {
 fn note<T>(problems: &mut Vec<String>, instead: T, problem: String) -> T {
     problems.push(problem);
     instead
-}
-
-fn find(name: &str) -> Option<&'static Variable> {
-    VARIABLES.iter().find(|variable| variable.name == name)
 }
 
 /// The file named by `SILO_CONFIG`, when there is one that can be read.

@@ -107,7 +107,7 @@ pub async fn measure(
         .map_err(|fault| errors.push(source_error("top", fault)))
         .unwrap_or_default();
     let known = collections
-        .settled()
+        .wait_for_first()
         .await
         .map_err(|error| {
             errors.push(SourceError {

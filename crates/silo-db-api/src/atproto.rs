@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_core::units::{double, round};
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 
@@ -53,7 +53,7 @@ pub async fn measure(gateway: Gateway) -> Result<Measured<Atproto>, SourceError>
     for name in SYNCED {
         match gateway.count_synced(name).await {
             Ok(counts) => collections.push(synced(name, &counts)),
-            Err(fault @ (Fault::Unreachable | Fault::AuthenticationFailed)) => {
+            Err(fault @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
                 return Err(source_error("mongod", fault));
             }
             Err(fault) => {

@@ -60,14 +60,14 @@ pub struct Clients {
     pub expected: Vec<ExpectedState>,
 }
 
-type Who = (Option<String>, Option<String>, Option<String>);
+type ClientKey = (Option<String>, Option<String>, Option<String>);
 
 /// Watcher of connections, which remembers when each client was last active.
 #[derive(Clone)]
 pub struct Watcher {
     gateway: Gateway,
     expected: Arc<Vec<ExpectedClient>>,
-    seen: Arc<Mutex<BTreeMap<Who, Timestamp>>>,
+    seen: Arc<Mutex<BTreeMap<ClientKey, Timestamp>>>,
 }
 
 impl Watcher {
@@ -96,10 +96,10 @@ impl Watcher {
 fn group(
     connections: Vec<Connection>,
     expected: &[ExpectedClient],
-    seen: &mut BTreeMap<Who, Timestamp>,
+    seen: &mut BTreeMap<ClientKey, Timestamp>,
     now: Timestamp,
 ) -> Clients {
-    let mut groups = BTreeMap::<Who, (u64, u64)>::new();
+    let mut groups = BTreeMap::<ClientKey, (u64, u64)>::new();
     for connection in connections {
         let who = (connection.app_name, connection.driver, connection.address);
         let (all, active) = groups.entry(who.clone()).or_default();

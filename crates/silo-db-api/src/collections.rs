@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use silo_core::units::{count_from_usize, share};
 use silo_mongo::catalogue::{Catalogue, Category};
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 
@@ -158,9 +158,9 @@ pub async fn measure(
                 errors.extend(what_is_missing(&name, &measures));
                 rows.push(describe(&catalogue, name, measures));
             }
-            Err(Fault::NotThere) => {}
+            Err(DatabaseError::NotThere) => {}
             // Without the server, no collection can be measured.
-            Err(fault @ (Fault::Unreachable | Fault::AuthenticationFailed)) => {
+            Err(fault @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
                 return Err(source_error("mongod", fault));
             }
             Err(fault) => {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use silo_mongo::catalogue::{Catalogue, IdKind};
 use silo_web::problem::Problem;
-use silo_web::snapshot::{Measured, Pace, Reading, Snapshot, SourceError};
+use silo_web::snapshot::{Measured, Reading, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::collections::{Collection, Collections};
@@ -62,17 +62,17 @@ pub struct CollectionDetails {
 }
 
 /// Cache of details of requested collections.
-pub struct Shelf {
+pub struct DetailsCache {
     gateway: Gateway,
     catalogue: Arc<Catalogue>,
-    pace: Pace,
+    pace: RefreshPolicy,
     snapshots: Mutex<HashMap<String, Arc<Snapshot<Details>>>>,
 }
 
-impl Shelf {
+impl DetailsCache {
     /// An empty shelf.
     #[must_use]
-    pub fn new(gateway: Gateway, catalogue: Arc<Catalogue>, pace: Pace) -> Self {
+    pub fn new(gateway: Gateway, catalogue: Arc<Catalogue>, pace: RefreshPolicy) -> Self {
         Self {
             gateway,
             catalogue,
@@ -102,7 +102,7 @@ impl Shelf {
                 name.to_owned(),
             )
         };
-        snapshot.read_measured(look).await
+        snapshot.read_on_demand(look).await
     }
 }
 

@@ -11,7 +11,7 @@ mod tapes;
 mod users;
 
 use futures_util::TryStreamExt;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::mongodb::{Client, Database};
 use silo_web::snapshot::SourceError;
@@ -19,7 +19,7 @@ use silo_web::snapshot::SourceError;
 pub use access::{CollectionTime, CommandCount, Counters};
 pub use atproto::SyncCounts;
 pub use clients::Connection;
-pub use collections::{Listed, Measures};
+pub use collections::{ListedCollection, Measures};
 pub use keeps::{Contract, Legacy, Piece, Played, Record};
 pub use sample::{FieldSeen, Newest};
 pub use server::Status;
@@ -62,7 +62,7 @@ impl Gateway {
         self.client.database(&self.database)
     }
 
-    async fn admin(&self, mut command: Document) -> Result<Document, Fault> {
+    async fn admin(&self, mut command: Document) -> Result<Document, DatabaseError> {
         command.insert("maxTimeMS", MAX_TIME_MS);
         Ok(self.client.database("admin").run_command(command).await?)
     }
@@ -71,14 +71,18 @@ impl Gateway {
         &self,
         collection: &str,
         pipeline: Vec<Document>,
-    ) -> Result<Vec<Document>, Fault> {
+    ) -> Result<Vec<Document>, DatabaseError> {
         let command = doc! { "aggregate": collection, "pipeline": pipeline, "cursor": {}, "maxTimeMS": MAX_TIME_MS };
         let cursor = self.database().run_cursor_command(command).await?;
         Ok(cursor.try_collect().await?)
     }
 
     /// Runs a `find` and folds each document as it comes, so that memory is bounded by what `take` keeps.
-    async fn each(&self, find: Document, mut take: impl FnMut(&Document)) -> Result<(), Fault> {
+    async fn each(
+        &self,
+        find: Document,
+        mut take: impl FnMut(&Document),
+    ) -> Result<(), DatabaseError> {
         let mut find = find;
         find.insert("batchSize", 1000);
         find.insert("maxTimeMS", MAX_TIME_MS);
@@ -92,6 +96,6 @@ impl Gateway {
 
 /// A fault at a named source.
 #[must_use]
-pub fn source_error(source: impl Into<String>, fault: Fault) -> SourceError {
+pub fn source_error(source: impl Into<String>, fault: DatabaseError) -> SourceError {
     SourceError::new(source, fault.code(), fault.detail())
 }

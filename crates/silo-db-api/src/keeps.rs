@@ -13,7 +13,7 @@ use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::gateway::{Contract, Gateway, Piece, Played, Record, source_error};
-use crate::users::{Directory, New, People};
+use crate::users::{Directory, New, Users};
 
 /// Entries of each list.
 const LISTED: usize = 20;
@@ -116,7 +116,7 @@ pub struct TopPiece {
 /// Reads what there is about keeping, the most played pieces and the live jobs.
 pub async fn measure(
     gateway: Gateway,
-    people: Arc<Snapshot<People>>,
+    users: Arc<Snapshot<Users>>,
 ) -> Result<Measured<Keeps>, SourceError> {
     let at = |fault| source_error("kidlisp", fault);
     let now = Timestamp::now();
@@ -134,8 +134,8 @@ pub async fn measure(
         .await
         .map_err(|fault| errors.push(source_error("keep-jobs", fault)))
         .ok();
-    let people = people
-        .settled()
+    let users = users
+        .wait_for_first()
         .await
         .map_err(|error| {
             errors.push(SourceError {
@@ -145,9 +145,9 @@ pub async fn measure(
         })
         .ok();
     let nobody = Directory::default();
-    let directory = people
+    let directory = users
         .as_ref()
-        .map_or(&nobody, |people| &people.value.directory);
+        .map_or(&nobody, |users| &users.value.directory);
     let new = New {
         last_day,
         last_7_days,

@@ -1,6 +1,6 @@
 //! silo-db-api: contents of aesthetic.computer's database, and state of mongod.
 //!
-//! `routes` are the HTTP API; a module for each subject (`collections`, `people`, `keeps`...) measures and evaluates it; `gateway` sends all commands
+//! `routes` are the HTTP API; a module for each subject (`collections`, `users`, `keeps`...) measures and evaluates it; `gateway` sends all commands
 //! to mongod. Requests read the last measurement; tasks in `state` refresh it.
 
 pub mod routes;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_db_api::settings::Settings;
 use silo_mongo::commands::Commands;
 use silo_web::process;
@@ -10,7 +10,7 @@ use silo_web::process;
 fn main() -> ExitCode {
     process::live(
         silo_db_api::NAME,
-        Settings::read(Reader::from_environment()),
+        Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,
         async |listener, settings| {
             silo_db_api::start(listener, settings, &Commands::default()).await

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use silo_core::units::{double, round, share};
-use silo_mongo::error::Fault;
-use silo_mongo::privileges::{Rights, rights};
+use silo_mongo::error::DatabaseError;
+use silo_mongo::privileges::{Privileges, privileges};
 use silo_mongo::versions;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ const CROWDED: f64 = 0.9;
 /// Status of mongod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Condition {
+pub enum ServerStatus {
     /// The server answers and nothing is wrong.
     Up,
     /// The server answers; `notes` lists the problems.
@@ -153,7 +153,7 @@ pub struct Watcher {
 struct Memory {
     last: Option<(Opcounters, u64)>,
     rates: VecDeque<Option<f64>>,
-    rights: Option<Rights>,
+    privileges: Option<Privileges>,
     /// The version whose known faults were logged.
     warned_of: Option<String>,
 }
@@ -175,7 +175,7 @@ impl Watcher {
         let (status, refused) = match self.gateway.server_status().await {
             Ok(status) => (status, None),
             // The server is up, but the account may not read its state.
-            Err(fault @ (Fault::NotAuthorized | Fault::NotSupported)) => {
+            Err(fault @ (DatabaseError::NotAuthorized | DatabaseError::NotSupported)) => {
                 self.gateway.ping().await.map_err(at)?;
                 (Status::default(), Some(source_error("serverStatus", fault)))
             }
@@ -217,34 +217,35 @@ impl Watcher {
             .memory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .rights
+            .privileges
             .is_some()
         {
             return;
         }
-        let Ok(rights) = rights(self.gateway.client(), self.gateway.database_name()).await else {
+        let Ok(privileges) = privileges(self.gateway.client(), self.gateway.database_name()).await
+        else {
             return;
         };
-        match &rights {
-            Rights::ReadOnly => {
+        match &privileges {
+            Privileges::ReadOnly => {
                 log::info!("the account can read and watch, and cannot write: as it should be")
             }
-            Rights::CanWrite(actions) => log::warn!(
+            Privileges::CanWrite(actions) => log::warn!(
                 actions = actions.join(",").as_str();
                 "THE ACCOUNT CAN WRITE to {}: give this service one with only read and clusterMonitor", self.gateway.database_name()
             ),
-            Rights::Unauthenticated => log::warn!(
+            Privileges::Unauthenticated => log::warn!(
                 "THE SERVER ASKS NOBODY TO SIGN IN: anyone who reaches it can read and write everything; turn on authorization"
             ),
         }
-        self.remember_rights(Some(rights));
+        self.remember_rights(Some(privileges));
     }
 
-    fn remember_rights(&self, rights: Option<Rights>) {
+    fn remember_rights(&self, privileges: Option<Privileges>) {
         self.memory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .rights = rights;
+            .privileges = privileges;
     }
 }
 
@@ -259,11 +260,14 @@ fn describe(status: Status, memory: &mut Memory, every: Duration) -> Server {
     while memory.rates.len() > KEPT_RATES {
         memory.rates.pop_front();
     }
-    let account = memory.rights.as_ref().map(|rights| match rights {
-        Rights::ReadOnly => "readOnly",
-        Rights::CanWrite(_) => "canWrite",
-        Rights::Unauthenticated => "unauthenticated",
-    });
+    let account = memory
+        .privileges
+        .as_ref()
+        .map(|privileges| match privileges {
+            Privileges::ReadOnly => "readOnly",
+            Privileges::CanWrite(_) => "canWrite",
+            Privileges::Unauthenticated => "unauthenticated",
+        });
     Server {
         notes: notes(&status),
         version_warnings: status

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use silo_core::process::Process;
+use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
-use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{MONGODB_CONNECTION_STRING, MONGODB_NAME, REFRESH_SECONDS};
 use silo_mongo::catalogue::{Catalogue, Entry};
-use silo_web::snapshot::Pace;
+use silo_web::snapshot::RefreshPolicy;
 
 use crate::clients::ExpectedClient;
 
@@ -15,7 +15,7 @@ use crate::clients::ExpectedClient;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
-    pub process: Process,
+    pub process: ServerConfig,
     /// The database server.
     pub mongo: Secret,
     /// The database.
@@ -25,30 +25,30 @@ pub struct Settings {
     /// Expected clients.
     pub clients: Vec<ExpectedClient>,
     /// Refresh interval of each subject.
-    pub paces: Paces,
+    pub paces: RefreshPolicies,
 }
 
 /// Refresh interval of each subject.
 #[derive(Clone, Copy, Debug)]
-pub struct Paces {
+pub struct RefreshPolicies {
     /// The server's own state; also how soon it is known to be down.
-    pub server: Pace,
+    pub server: RefreshPolicy,
     /// Collections, users, clients, access: a minute.
-    pub minute: Pace,
+    pub minute: RefreshPolicy,
     /// Keeps and AT-protocol keys, which read whole collections.
-    pub slow: Pace,
+    pub slow: RefreshPolicy,
     /// The details of one collection, when asked for.
-    pub details: Pace,
+    pub details: RefreshPolicy,
 }
 
-impl Paces {
+impl RefreshPolicies {
     /// Intervals of all subjects, from `refresh`: the server's state is read more often, subjects that read whole collections less often.
     #[must_use]
     pub fn every(refresh: Duration) -> Self {
-        let pace = |every, deadline| Pace {
+        let pace = |every, deadline| RefreshPolicy {
             every,
             deadline: Duration::from_secs(deadline),
-            patience: Duration::from_millis(3500),
+            initial_wait: Duration::from_millis(3500),
         };
         Self {
             server: pace(Duration::from_secs(2), 3),
@@ -64,7 +64,7 @@ impl Settings {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let entries: Vec<Entry> = from.list("collections");
         let catalogue = match Catalogue::built_in() {
             Ok(catalogue) => Some(catalogue.with(entries)),
@@ -74,19 +74,21 @@ impl Settings {
             }
         };
         let settings = Self {
-            process: Process::read(&mut from, 7101),
+            process: ServerConfig::read(&mut from, 7101),
             mongo: mongo(&mut from),
             database: database(&mut from),
             catalogue: catalogue.unwrap_or_else(Catalogue::empty),
             clients: from.list("clients"),
-            paces: Paces::every(Duration::from_secs(from.number(REFRESH_SECONDS, 1..=3600))),
+            paces: RefreshPolicies::every(Duration::from_secs(
+                from.number(REFRESH_SECONDS, 1..=3600),
+            )),
         };
         from.finish()?;
         Ok(settings)
     }
 }
 
-fn mongo(from: &mut Reader) -> Secret {
+fn mongo(from: &mut SettingsReader) -> Secret {
     let uri = from.secret(MONGODB_CONNECTION_STRING);
     let scheme = |uri: &str| {
         uri.is_empty() || uri.starts_with("mongodb://") || uri.starts_with("mongodb+srv://")
@@ -99,7 +101,7 @@ fn mongo(from: &mut Reader) -> Secret {
     uri
 }
 
-fn database(from: &mut Reader) -> String {
+fn database(from: &mut SettingsReader) -> String {
     let name = from.text(MONGODB_NAME);
     // The characters that MongoDB does not take in a database's name, on any of its platforms.
     if name.is_empty()
@@ -124,7 +126,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect();
-        Settings::read(Reader::from_map(&map))
+        Settings::read(SettingsReader::from_map(&map))
     }
 
     #[test]

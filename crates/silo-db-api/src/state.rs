@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use silo_mongo::catalogue::Catalogue;
-use silo_web::snapshot::{Pace, Snapshot, Source};
+use silo_web::snapshot::{RefreshPolicy, Snapshot, Source};
 
 use crate::access::Access;
 use crate::atproto::Atproto;
 use crate::clients::Clients;
 use crate::collections::Collections;
-use crate::details::Shelf;
+use crate::details::DetailsCache;
 use crate::gateway::Gateway;
 use crate::keeps::Keeps;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::tapes::Tapes;
-use crate::users::People;
+use crate::users::Users;
 use crate::{access, atproto, clients, collections, keeps, server, tapes, users};
 
 /// The subjects of this service.
@@ -26,9 +26,9 @@ pub struct State {
     /// Collections of the database.
     pub collections: Arc<Snapshot<Collections>>,
     /// Details of single collections.
-    pub details: Arc<Shelf>,
+    pub details: Arc<DetailsCache>,
     /// Users and handles.
-    pub people: Arc<Snapshot<People>>,
+    pub users: Arc<Snapshot<Users>>,
     /// Connected clients.
     pub clients: Arc<Snapshot<Clients>>,
     /// Use of the database.
@@ -51,8 +51,8 @@ impl State {
         Self {
             server: subject("server", paces.server),
             collections: subject("collections", paces.minute),
-            details: Arc::new(Shelf::new(gateway.clone(), catalogue, paces.details)),
-            people: subject("people", paces.minute),
+            details: Arc::new(DetailsCache::new(gateway.clone(), catalogue, paces.details)),
+            users: subject("people", paces.minute),
             clients: subject("clients", paces.minute),
             access: subject("access", paces.minute),
             atproto: subject("atproto", paces.slow),
@@ -68,13 +68,13 @@ impl State {
         let server = server::Watcher::new(gateway.clone(), settings.paces.server.every);
         let clients = clients::Watcher::new(gateway.clone(), settings.clients.clone());
         let catalogue: Arc<Catalogue> = Arc::new(settings.catalogue.clone());
-        let (people, collections) = (Arc::clone(&self.people), Arc::clone(&self.collections));
+        let (users, collections) = (Arc::clone(&self.users), Arc::clone(&self.collections));
         keep_measuring(&self.server, move || server.clone().measure());
         keep_measuring(&self.collections, {
             let gateway = gateway.clone();
             move || collections::measure(gateway.clone(), Arc::clone(&catalogue))
         });
-        keep_measuring(&self.people, {
+        keep_measuring(&self.users, {
             let gateway = gateway.clone();
             move || users::measure(gateway.clone())
         });
@@ -93,7 +93,7 @@ impl State {
         });
         keep_measuring(&self.keeps, {
             let gateway = gateway.clone();
-            move || keeps::measure(gateway.clone(), Arc::clone(&people))
+            move || keeps::measure(gateway.clone(), Arc::clone(&users))
         });
     }
 
@@ -103,7 +103,7 @@ impl State {
         vec![
             self.server.clone(),
             self.collections.clone(),
-            self.people.clone(),
+            self.users.clone(),
             self.clients.clone(),
             self.access.clone(),
             self.atproto.clone(),
@@ -115,7 +115,7 @@ impl State {
 
 fn subject<T: serde::Serialize + Send + Sync + 'static>(
     name: &'static str,
-    pace: Pace,
+    pace: RefreshPolicy,
 ) -> Arc<Snapshot<T>> {
     Arc::new(Snapshot::new(name, pace))
 }

@@ -16,7 +16,7 @@ const GUEST: &str = "art-guest";
 /// Number of users, handles and verified addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct People {
+pub struct Users {
     /// Registered users, without the guest account.
     pub users: u64,
     /// Handles, of AC and of sotce.net.
@@ -48,7 +48,7 @@ pub struct New {
 
 /// One person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Person {
+pub struct User {
     /// The Auth0 user id.
     pub sub: String,
     /// The handle, without `@`; `null` when there is none.
@@ -60,13 +60,13 @@ pub struct Person {
 /// Subs, handles and codes. Memory grows with users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    people: HashMap<String, (Option<String>, Option<String>)>,
+    users: HashMap<String, (Option<String>, Option<String>)>,
     by_handle: HashMap<String, String>,
     by_code: HashMap<String, String>,
 }
 
 /// Reads all users, handles and verifications, a few fields of each.
-pub async fn measure(gateway: Gateway) -> Result<Measured<People>, SourceError> {
+pub async fn measure(gateway: Gateway) -> Result<Measured<Users>, SourceError> {
     let at = |collection: &'static str| move |fault| source_error(collection, fault);
     let users = gateway.users().await.map_err(at("users"))?;
     let handles = gateway.handles().await.map_err(at("@handles"))?;
@@ -79,7 +79,7 @@ fn count(
     handles: Vec<HandleRow>,
     verifications: &[VerificationRow],
     now: Timestamp,
-) -> People {
+) -> Users {
     let users: Vec<_> = users.into_iter().filter(|user| user.sub != GUEST).collect();
     let times = || users.iter().filter_map(|user| user.when);
     let since = |days: i64| {
@@ -109,7 +109,7 @@ fn count(
         .iter()
         .filter(|sub| directory.handle(sub).is_none())
         .count();
-    People {
+    Users {
         users: counted,
         handles: handles_counted,
         sotce_handles,
@@ -127,30 +127,30 @@ impl Directory {
             if let Some(code) = &code {
                 directory.by_code.insert(code.clone(), sub.clone());
             }
-            directory.people.insert(sub, (None, code));
+            directory.users.insert(sub, (None, code));
         }
         for HandleRow { sub, handle } in handles {
             directory
                 .by_handle
                 .insert(handle.to_lowercase(), sub.clone());
-            directory.people.entry(sub).or_default().0 = Some(handle);
+            directory.users.entry(sub).or_default().0 = Some(handle);
         }
         directory
     }
 
     /// Finds the user of a sub, an `@handle` or a user code. Handles are compared without regard to case, as in AC.
     #[must_use]
-    pub fn find(&self, id: &str) -> Option<Person> {
+    pub fn find(&self, id: &str) -> Option<User> {
         let sub = match id.strip_prefix('@') {
             Some(handle) => self.by_handle.get(&handle.to_lowercase())?,
             None => self
-                .people
+                .users
                 .get_key_value(id)
                 .map(|(sub, _)| sub)
                 .or_else(|| self.by_code.get(id))?,
         };
-        let (handle, code) = self.people.get(sub)?.clone();
-        Some(Person {
+        let (handle, code) = self.users.get(sub)?.clone();
+        Some(User {
             sub: sub.clone(),
             handle,
             code,
@@ -160,7 +160,7 @@ impl Directory {
     /// The handle of a sub.
     #[must_use]
     pub fn handle(&self, sub: &str) -> Option<&str> {
-        self.people.get(sub)?.0.as_deref()
+        self.users.get(sub)?.0.as_deref()
     }
 
     /// Handles by sub; `None` for a sub without a handle, or of no user.
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    fn people() -> People {
+    fn users() -> Users {
         let users = vec![
             user("auth0|a", "ac25aaa", "2026-01-31T00:00:00Z"),
             user("auth0|b", "ac25bbb", "2026-01-20T00:00:00Z"),
@@ -216,14 +216,11 @@ mod tests {
 
     #[test]
     fn the_guest_account_is_no_user_and_the_future_is_not_new() {
-        let people = people();
+        let users = users();
+        assert_eq!((users.users, users.handles, users.sotce_handles), (3, 2, 1));
+        assert_eq!((users.verified, users.without_handle), (1, 2));
         assert_eq!(
-            (people.users, people.handles, people.sotce_handles),
-            (3, 2, 1)
-        );
-        assert_eq!((people.verified, people.without_handle), (1, 2));
-        assert_eq!(
-            people.new,
+            users.new,
             New {
                 last_day: 1,
                 last_7_days: 1,
@@ -234,8 +231,8 @@ mod tests {
 
     #[test]
     fn sub_handle_and_code_find_the_same_person() {
-        let directory = people().directory;
-        let jane = Person {
+        let directory = users().directory;
+        let jane = User {
             sub: "auth0|a".into(),
             handle: Some("Jane".into()),
             code: Some("ac25aaa".into()),

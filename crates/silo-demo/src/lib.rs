@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
-use silo_spaces::error::{Fault, Kind};
+use silo_spaces::error::{Kind, StorageError};
 use silo_testkit::demo::{BUCKETS, Demo};
 
 /// Concurrent uploads.
@@ -35,7 +35,7 @@ pub fn client(url: &str, key: &str, secret: &str) -> Result<Spaces> {
 ///
 /// # Errors
 /// When the server does not make it.
-pub async fn make_bucket(spaces: &Spaces, bucket: &str) -> Result<(), Fault> {
+pub async fn make_bucket(spaces: &Spaces, bucket: &str) -> Result<(), StorageError> {
     match spaces.page(bucket, None).await {
         Err(fault) if fault.kind == Kind::NoSuchBucket => spaces.create_bucket(bucket).await,
         looked => looked.map(drop),
@@ -57,7 +57,7 @@ pub async fn put(demo: &Demo, spaces: &Spaces, each: impl Fn()) -> Result<()> {
         async move {
             spaces.put(object.bucket, &object.key, body).await?;
             each();
-            Ok::<_, Fault>(())
+            Ok::<_, StorageError>(())
         }
     });
     stream::iter(puts)

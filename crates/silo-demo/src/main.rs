@@ -14,7 +14,7 @@ use silo_mongo::connect::connect;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_spaces::Spaces;
-use silo_testkit::ac::{Role, StandIn};
+use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::demo::Demo;
 use silo_testkit::say;
 use tokio::signal::unix::{SignalKind, signal};
@@ -173,7 +173,7 @@ async fn until<T>(what: &str, mut tried: impl AsyncFnMut() -> Result<T>) -> Resu
 async fn services() -> Result<()> {
     let mut played = Vec::new();
     for (name, role, port) in SERVICES {
-        played.push(StandIn::start_at(role, (Ipv4Addr::UNSPECIFIED, port)).await?);
+        played.push(Simulator::start_at(role, (Ipv4Addr::UNSPECIFIED, port)).await?);
         say::done(&format!("{name} is played at port {port}"));
     }
     let (mut terminate, mut interrupt) = (

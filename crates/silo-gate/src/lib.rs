@@ -17,7 +17,7 @@ use actix_web::web::Data;
 use silo_web::server::{Running, serve};
 use silo_web::service::Service;
 
-use crate::login_throttle::Attempts;
+use crate::login_throttle::LoginThrottle;
 use crate::settings::Settings;
 
 /// The name of this service: its process, its log lines.
@@ -29,7 +29,7 @@ pub const NAME: &str = "silo-gate";
 /// When the listener fails.
 pub fn start(listener: TcpListener, settings: &Settings) -> std::io::Result<Running> {
     let service = Service::new(NAME, settings.process.build.clone());
-    let attempts = Data::new(Attempts::new(settings.users.clone()));
+    let attempts = Data::new(LoginThrottle::new(settings.users.clone()));
     serve(listener, service, move |config| {
         routes::routes(config, attempts.clone());
     })

@@ -19,38 +19,38 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::users::{Memory, Users};
 
 /// Tries that a network may use in a burst.
-const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Interval after which one more try is allowed.
-pub const ONE_MORE_AFTER: Duration = Duration::from_secs(10);
+pub const REFILL_INTERVAL: Duration = Duration::from_secs(10);
 /// Most password checks that may be queued.
-const WAITING: usize = 8;
+const MAX_QUEUED: usize = 8;
 /// Lifetime of a cached correct password after its last use. The cache has a digest of it and its network, keyed per process.
-const REMEMBERED: Duration = Duration::from_secs(600);
+const CACHE_LIFETIME: Duration = Duration::from_secs(600);
 /// Most cached passwords.
-const MOST_REMEMBERED: usize = 64;
+const MAX_CACHED: usize = 64;
 /// Number of networks in the rate limiter above which unused ones are removed.
-const MOST_ADDRESSES: usize = 10_000;
+const MAX_NETWORKS: usize = 10_000;
 
 /// Result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LoginResult {
     /// Name and password are right.
-    Welcome,
+    Granted,
     /// Name or password is wrong.
-    Wrong,
+    Denied,
     /// Too many tries from there, or too many at once.
-    Slower,
+    RateLimited,
 }
 
 /// A password check in the queue.
-struct Job {
+struct PasswordCheck {
     name: String,
     password: String,
     answer: oneshot::Sender<bool>,
 }
 
 /// Checks queued passwords, one at a time.
-fn hash(users: &Users, mut jobs: mpsc::Receiver<Job>) {
+fn hash(users: &Users, mut jobs: mpsc::Receiver<PasswordCheck>) {
     let mut memory = Memory::default();
     while let Some(job) = jobs.blocking_recv() {
         // The client may have disconnected.
@@ -65,55 +65,55 @@ type Limiter =
     RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
 
 /// Everybody's tries.
-pub struct Attempts {
+pub struct LoginThrottle {
     tries: Limiter,
     /// Networks whose last try was wrong and used up the limit, and when they have the next one.
     exhausted: Mutex<HashMap<IpAddr, Instant>>,
-    hashing: mpsc::Sender<Job>,
+    hashing: mpsc::Sender<PasswordCheck>,
     waiting: Semaphore,
     key: [u8; 32],
-    fitted: Mutex<HashMap<[u8; 32], Instant>>,
+    cached: Mutex<HashMap<[u8; 32], Instant>>,
     /// Password checks in progress, by digest: a second request with the same password waits for the first.
     under_way: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
 }
 
-impl Attempts {
+impl LoginThrottle {
     /// None so far.
     #[must_use]
     pub fn new(users: Users) -> Self {
         let mut key = [0; 32];
         OsRng.fill_bytes(&mut key);
         let quota =
-            Quota::with_period(ONE_MORE_AFTER).unwrap_or(Quota::per_second(NonZeroU32::MIN));
-        let (hashing, jobs) = mpsc::channel(WAITING);
+            Quota::with_period(REFILL_INTERVAL).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        let (hashing, jobs) = mpsc::channel(MAX_QUEUED);
         // One thread of its own, which has the memory to hash in.
         std::thread::spawn(move || hash(&users, jobs));
         Self {
-            tries: RateLimiter::keyed(quota.allow_burst(AT_ONCE)).with_middleware(),
+            tries: RateLimiter::keyed(quota.allow_burst(BURST)).with_middleware(),
             exhausted: Mutex::default(),
             hashing,
-            waiting: Semaphore::new(WAITING),
+            waiting: Semaphore::new(MAX_QUEUED),
             key,
-            fitted: Mutex::default(),
+            cached: Mutex::default(),
             under_way: Mutex::default(),
         }
     }
 
     /// One try.
-    pub async fn try_once(&self, from: IpAddr, name: &str, password: &str) -> Outcome {
+    pub async fn check(&self, from: IpAddr, name: &str, password: &str) -> LoginResult {
         let network = network(from);
         if self.is_exhausted(network) {
-            return Outcome::Slower;
+            return LoginResult::RateLimited;
         }
         let digest = self.digest(network, name, password);
-        if self.is_remembered(&digest) {
-            return Outcome::Welcome;
+        if self.is_cached(&digest) {
+            return LoginResult::Granted;
         }
         let turn = Arc::clone(lock(&self.under_way).entry(digest).or_default());
         let outcome = {
             let _turn = turn.lock().await;
-            if self.is_remembered(&digest) {
-                Outcome::Welcome
+            if self.is_cached(&digest) {
+                LoginResult::Granted
             } else {
                 self.look(network, name, password, digest).await
             }
@@ -126,18 +126,24 @@ impl Attempts {
         outcome
     }
 
-    async fn look(&self, network: IpAddr, name: &str, password: &str, digest: [u8; 32]) -> Outcome {
-        if self.tries.len() > MOST_ADDRESSES {
+    async fn look(
+        &self,
+        network: IpAddr,
+        name: &str,
+        password: &str,
+        digest: [u8; 32],
+    ) -> LoginResult {
+        if self.tries.len() > MAX_NETWORKS {
             self.tries.retain_recent();
         }
         let Ok(_place) = self.waiting.try_acquire() else {
-            return Outcome::Slower;
+            return LoginResult::RateLimited;
         };
         let Ok(left) = self.tries.check_key(&network) else {
-            return Outcome::Slower;
+            return LoginResult::RateLimited;
         };
         let (answer, fits) = oneshot::channel();
-        let job = Job {
+        let job = PasswordCheck {
             name: name.to_owned(),
             password: password.to_owned(),
             answer,
@@ -145,15 +151,15 @@ impl Attempts {
         // The thread ends with the process only.
         let asked = self.hashing.send(job).await.is_ok();
         if asked && fits.await.unwrap_or(false) {
-            self.remember(digest);
-            Outcome::Welcome
+            self.cache(digest);
+            LoginResult::Granted
         } else {
             if left.remaining_burst_capacity() == 0 {
                 let mut exhausted = lock(&self.exhausted);
                 exhausted.retain(|_, next| *next > Instant::now());
-                exhausted.insert(network, Instant::now() + ONE_MORE_AFTER);
+                exhausted.insert(network, Instant::now() + REFILL_INTERVAL);
             }
-            Outcome::Wrong
+            LoginResult::Denied
         }
     }
 
@@ -176,11 +182,11 @@ impl Attempts {
             .into()
     }
 
-    fn is_remembered(&self, digest: &[u8; 32]) -> bool {
-        let mut fitted = lock(&self.fitted);
-        let Some(used) = fitted
+    fn is_cached(&self, digest: &[u8; 32]) -> bool {
+        let mut cached = lock(&self.cached);
+        let Some(used) = cached
             .get_mut(digest)
-            .filter(|used| used.elapsed() < REMEMBERED)
+            .filter(|used| used.elapsed() < CACHE_LIFETIME)
         else {
             return false;
         };
@@ -188,11 +194,11 @@ impl Attempts {
         true
     }
 
-    fn remember(&self, digest: [u8; 32]) {
-        let mut fitted = lock(&self.fitted);
-        fitted.retain(|_, used| used.elapsed() < REMEMBERED);
-        if fitted.len() < MOST_REMEMBERED {
-            fitted.insert(digest, Instant::now());
+    fn cache(&self, digest: [u8; 32]) {
+        let mut cached = lock(&self.cached);
+        cached.retain(|_, used| used.elapsed() < CACHE_LIFETIME);
+        if cached.len() < MAX_CACHED {
+            cached.insert(digest, Instant::now());
         }
     }
 }
@@ -217,8 +223,8 @@ mod tests {
     use super::*;
     use crate::users::line;
 
-    fn attempts() -> Attempts {
-        Attempts::new(Users::read(&line("jeffrey", "correct horse").unwrap()).unwrap())
+    fn attempts() -> LoginThrottle {
+        LoginThrottle::new(Users::read(&line("jeffrey", "correct horse").unwrap()).unwrap())
     }
 
     #[tokio::test]
@@ -227,28 +233,28 @@ mod tests {
         let (guesser, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         for guess in 0..10 {
             let outcome = attempts
-                .try_once(guesser, "jeffrey", &format!("guess {guess}"))
+                .check(guesser, "jeffrey", &format!("guess {guess}"))
                 .await;
-            assert_eq!(outcome, Outcome::Wrong);
+            assert_eq!(outcome, LoginResult::Denied);
         }
         let right = ("jeffrey", "correct horse");
         assert_eq!(
-            attempts.try_once(guesser, right.0, right.1).await,
-            Outcome::Slower,
+            attempts.check(guesser, right.0, right.1).await,
+            LoginResult::RateLimited,
             "not even with the right one"
         );
         assert_eq!(
-            attempts.try_once(other, right.0, right.1).await,
-            Outcome::Welcome
+            attempts.check(other, right.0, right.1).await,
+            LoginResult::Granted
         );
         assert_eq!(
-            attempts.try_once(guesser, right.0, right.1).await,
-            Outcome::Slower,
+            attempts.check(guesser, right.0, right.1).await,
+            LoginResult::RateLimited,
             "that somebody else is signed in does not help whoever guesses"
         );
         assert_eq!(
-            attempts.try_once(other, right.0, right.1).await,
-            Outcome::Welcome,
+            attempts.check(other, right.0, right.1).await,
+            LoginResult::Granted,
             "who is signed in elsewhere does not notice"
         );
     }
@@ -258,41 +264,39 @@ mod tests {
     async fn the_right_password_is_not_told_from_wrong_ones_while_somebody_is_signed_in() {
         let attempts = attempts();
         let here = [192, 0, 2, 1].into();
-        let signed_in = attempts.try_once(here, "jeffrey", "correct horse").await;
-        assert_eq!(signed_in, Outcome::Welcome);
+        let signed_in = attempts.check(here, "jeffrey", "correct horse").await;
+        assert_eq!(signed_in, LoginResult::Granted);
         for guess in 0..9 {
             let guess = format!("guess {guess}");
-            let outcome = attempts.try_once(here, "jeffrey", &guess).await;
-            assert_eq!(outcome, Outcome::Wrong);
+            let outcome = attempts.check(here, "jeffrey", &guess).await;
+            assert_eq!(outcome, LoginResult::Denied);
         }
         for guess in ["guess 10", "correct horse", "guess 11"] {
-            let outcome = attempts.try_once(here, "jeffrey", guess).await;
-            assert_eq!(outcome, Outcome::Slower, "{guess}");
+            let outcome = attempts.check(here, "jeffrey", guess).await;
+            assert_eq!(outcome, LoginResult::RateLimited, "{guess}");
         }
         // Ten seconds later.
         lock(&attempts.exhausted).insert(here, Instant::now());
-        let again = attempts.try_once(here, "jeffrey", "correct horse").await;
-        assert_eq!(again, Outcome::Welcome, "the page is signed in again");
+        let again = attempts.check(here, "jeffrey", "correct horse").await;
+        assert_eq!(again, LoginResult::Granted, "the page is signed in again");
     }
 
     #[tokio::test]
     async fn a_page_that_asks_for_much_at_once_signs_in_once() {
         let attempts = attempts();
         let from = [192, 0, 2, 1].into();
-        let page = (0..30).map(|_| attempts.try_once(from, "jeffrey", "correct horse"));
+        let page = (0..30).map(|_| attempts.check(from, "jeffrey", "correct horse"));
         let outcomes = futures_util::future::join_all(page).await;
-        assert_eq!(outcomes, [Outcome::Welcome; 30]);
+        assert_eq!(outcomes, [LoginResult::Granted; 30]);
         assert!(lock(&attempts.under_way).is_empty());
         // One try of ten is used.
         for guess in 0..9 {
-            let outcome = attempts
-                .try_once(from, "jeffrey", &format!("{guess}"))
-                .await;
-            assert_eq!(outcome, Outcome::Wrong);
+            let outcome = attempts.check(from, "jeffrey", &format!("{guess}")).await;
+            assert_eq!(outcome, LoginResult::Denied);
         }
         assert_eq!(
-            attempts.try_once(from, "jeffrey", "no").await,
-            Outcome::Slower
+            attempts.check(from, "jeffrey", "no").await,
+            LoginResult::RateLimited
         );
     }
 
@@ -300,17 +304,17 @@ mod tests {
     async fn who_is_here_stays_signed_in_and_who_is_away_does_not() {
         let attempts = attempts();
         let digest = attempts.digest([192, 0, 2, 1].into(), "jeffrey", "correct horse");
-        attempts.remember(digest);
+        attempts.cache(digest);
         let ago = |seconds| {
             Instant::now()
                 .checked_sub(Duration::from_secs(seconds))
                 .unwrap()
         };
-        *lock(&attempts.fitted).get_mut(&digest).unwrap() = ago(599);
-        assert!(attempts.is_remembered(&digest));
-        assert!(lock(&attempts.fitted)[&digest] > ago(60), "use renews it");
-        *lock(&attempts.fitted).get_mut(&digest).unwrap() = ago(601);
-        assert!(!attempts.is_remembered(&digest));
+        *lock(&attempts.cached).get_mut(&digest).unwrap() = ago(599);
+        assert!(attempts.is_cached(&digest));
+        assert!(lock(&attempts.cached)[&digest] > ago(60), "use renews it");
+        *lock(&attempts.cached).get_mut(&digest).unwrap() = ago(601);
+        assert!(!attempts.is_cached(&digest));
     }
 
     #[tokio::test]
@@ -319,19 +323,19 @@ mod tests {
         for guess in 0..10_u16 {
             let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, guess, 7).into();
             assert_eq!(
-                attempts.try_once(from, "jeffrey", "no").await,
-                Outcome::Wrong
+                attempts.check(from, "jeffrey", "no").await,
+                LoginResult::Denied
             );
         }
         let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9).into();
         assert_eq!(
-            attempts.try_once(from, "jeffrey", "no").await,
-            Outcome::Slower
+            attempts.check(from, "jeffrey", "no").await,
+            LoginResult::RateLimited
         );
         let next_door = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 9, 9, 9, 9).into();
         assert_eq!(
-            attempts.try_once(next_door, "jeffrey", "no").await,
-            Outcome::Wrong
+            attempts.check(next_door, "jeffrey", "no").await,
+            LoginResult::Denied
         );
     }
 
@@ -342,13 +346,13 @@ mod tests {
         let guess = async |from: u8| {
             let password = format!("guess {from}");
             let from = [198, 51, 100, from].into();
-            attempts.try_once(from, "jeffrey", &password).await
+            attempts.check(from, "jeffrey", &password).await
         };
         let outcomes = futures_util::future::join_all((0..40).map(guess)).await;
         let slower = outcomes
             .iter()
-            .filter(|outcome| **outcome == Outcome::Slower)
+            .filter(|outcome| **outcome == LoginResult::RateLimited)
             .count();
-        assert_eq!(slower, 40 - WAITING);
+        assert_eq!(slower, 40 - MAX_QUEUED);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_gate::settings::Settings;
 use silo_gate::users;
 use silo_web::{healthcheck, process};
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     }
     process::live(
         silo_gate::NAME,
-        Settings::read(Reader::from_environment()),
+        Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,
         async |listener, settings| silo_gate::start(listener, settings),
     )

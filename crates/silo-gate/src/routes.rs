@@ -13,10 +13,10 @@ use silo_web::operator::OPERATOR;
 use silo_web::problem::{Kind, Problem};
 
 use crate::db_allowlist::{self, Refusal};
-use crate::login_throttle::{Attempts, Outcome};
+use crate::login_throttle::{LoginResult, LoginThrottle};
 
 /// Both paths.
-pub fn routes(config: &mut ServiceConfig, attempts: Data<Attempts>) {
+pub fn routes(config: &mut ServiceConfig, attempts: Data<LoginThrottle>) {
     config
         .app_data(attempts)
         .service(get("/gate/sign-in", get_sign_in))
@@ -26,7 +26,7 @@ pub fn routes(config: &mut ServiceConfig, attempts: Data<Attempts>) {
 /// `GET /gate/sign-in`: 204 with the operator's name, 401, or 429.
 async fn get_sign_in(
     request: HttpRequest,
-    attempts: Data<Attempts>,
+    attempts: Data<LoginThrottle>,
 ) -> Result<HttpResponse, Problem> {
     let Some((name, password)) = header(&request, &AUTHORIZATION).and_then(credentials) else {
         return Err(Problem::new(
@@ -35,18 +35,18 @@ async fn get_sign_in(
         ));
     };
     let from = client(&request);
-    match attempts.try_once(from, &name, &password).await {
-        Outcome::Welcome => Ok(HttpResponse::NoContent()
+    match attempts.check(from, &name, &password).await {
+        LoginResult::Granted => Ok(HttpResponse::NoContent()
             .insert_header((OPERATOR, name))
             .finish()),
-        Outcome::Wrong => {
+        LoginResult::Denied => {
             warn!(client:% = from; "a wrong name or password");
             Err(Problem::new(
                 Kind::Unauthorized,
                 "the name or the password is wrong",
             ))
         }
-        Outcome::Slower => {
+        LoginResult::RateLimited => {
             warn!(client:% = from; "too many tries to sign in");
             Err(Problem::new(
                 Kind::TooMany,

@@ -1,7 +1,7 @@
 //! Settings of silo-gate.
 
-use silo_core::process::Process;
-use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::process::ServerConfig;
+use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::SILO_USERS;
 
 use crate::users::Users;
@@ -10,7 +10,7 @@ use crate::users::Users;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
-    pub process: Process,
+    pub process: ServerConfig,
     /// Users who may sign in.
     pub users: Users,
 }
@@ -20,7 +20,7 @@ impl Settings {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let lines = from.secret(SILO_USERS);
         let users = Users::read(lines.expose()).unwrap_or_else(|problems| {
             for problem in problems {
@@ -29,7 +29,7 @@ impl Settings {
             Users::default()
         });
         let settings = Self {
-            process: Process::read(&mut from, 7105),
+            process: ServerConfig::read(&mut from, 7105),
             users,
         };
         from.finish()?;

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{ClientSession, Database};
 
-use crate::error::Fault;
+use crate::error::DatabaseError;
 use crate::field;
 
 /// Kind of a collection.
@@ -78,13 +78,13 @@ impl Collection {
 ///
 /// # Errors
 /// The error of the command.
-pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
+pub async fn list(database: &Database) -> Result<Vec<Collection>, DatabaseError> {
     let mut found = Vec::new();
     let mut cursor = database
         .run_cursor_command(doc! { "listCollections": 1 })
         .await?;
     while let Some(entry) = cursor.try_next().await? {
-        let name = field::text(&entry, "name").ok_or(Fault::Unreadable)?;
+        let name = field::text(&entry, "name").ok_or(DatabaseError::Unreadable)?;
         if name.starts_with("system.") && name != "system.js" {
             continue;
         }
@@ -120,7 +120,7 @@ pub async fn list(database: &Database) -> Result<Vec<Collection>, Fault> {
 ///
 /// # Errors
 /// The error of the command.
-pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, Fault> {
+pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, DatabaseError> {
     let command = doc! { "listIndexes": name };
     let cursor = database.run_cursor_command(command).await?;
     let mut indexes: Vec<Document> = cursor.try_collect().await?;
@@ -134,7 +134,7 @@ pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, F
 ///
 /// # Errors
 /// The error of the command.
-pub async fn is_empty(database: &Database) -> Result<bool, Fault> {
+pub async fn is_empty(database: &Database) -> Result<bool, DatabaseError> {
     Ok(database.list_collection_names().await?.is_empty())
 }
 
@@ -142,7 +142,7 @@ pub async fn is_empty(database: &Database) -> Result<bool, Fault> {
 ///
 /// # Errors
 /// The error of the command, or the error of `each`, which stops the reading.
-pub async fn read_all<E: From<Fault>>(
+pub async fn read_all<E: From<DatabaseError>>(
     database: &Database,
     name: &str,
     session: Option<&mut ClientSession>,
@@ -159,7 +159,7 @@ pub async fn read_all<E: From<Fault>>(
             .batch_size(BATCH)
             .no_cursor_timeout(false)
     };
-    let fault = |error| E::from(Fault::from(&error));
+    let fault = |error| E::from(DatabaseError::from(&error));
     if let Some(session) = session {
         let mut cursor = find().session(&mut *session).batch().await.map_err(fault)?;
         let mut batches = cursor.stream(session);

@@ -4,7 +4,7 @@ use mongodb::error::{Error, ErrorKind};
 
 /// Error of a database command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum DatabaseError {
     /// No server could be reached in time.
     Unreachable,
     /// The server did not accept the user or password.
@@ -27,7 +27,7 @@ pub enum Fault {
     Unreadable,
 }
 
-impl Fault {
+impl DatabaseError {
     /// A stable name, in snake case.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -69,7 +69,7 @@ impl Fault {
     }
 }
 
-impl From<&Error> for Fault {
+impl From<&Error> for DatabaseError {
     fn from(error: &Error) -> Self {
         log::debug!("the driver reports: {}", error.kind);
         match error.kind.as_ref() {
@@ -94,13 +94,13 @@ impl From<&Error> for Fault {
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for DatabaseError {
     fn from(error: Error) -> Self {
         Self::from(&error)
     }
 }
 
-impl Fault {
+impl DatabaseError {
     /// By the server's error codes (mongod's `error_codes.yml`).
     fn from_server_code(code: i32) -> Self {
         match code {

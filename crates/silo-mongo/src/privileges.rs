@@ -3,7 +3,7 @@
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::error::Fault;
+use crate::error::DatabaseError;
 use crate::field;
 
 /// Actions that change data or structure; having one of them on AC's database is more than Silo needs.
@@ -23,7 +23,7 @@ const READING_ROLES: &[&str] = &["read", "readAnyDatabase", "clusterMonitor"];
 
 /// Privileges of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rights {
+pub enum Privileges {
     /// Signed in, and no right to write anywhere in the database.
     ReadOnly,
     /// The account can write; with the actions or roles that allow it.
@@ -36,7 +36,7 @@ pub enum Rights {
 ///
 /// # Errors
 /// The error of the command.
-pub async fn rights(client: &Client, database: &str) -> Result<Rights, Fault> {
+pub async fn privileges(client: &Client, database: &str) -> Result<Privileges, DatabaseError> {
     let status = client
         .database("admin")
         .run_command(doc! { "connectionStatus": 1, "showPrivileges": true, "maxTimeMS": 2000 })
@@ -44,7 +44,7 @@ pub async fn rights(client: &Client, database: &str) -> Result<Rights, Fault> {
     Ok(from_status(&status, database))
 }
 
-fn from_status(status: &Document, database: &str) -> Rights {
+fn from_status(status: &Document, database: &str) -> Privileges {
     let list = |path| {
         field::at(status, path)
             .and_then(Bson::as_array)
@@ -52,7 +52,7 @@ fn from_status(status: &Document, database: &str) -> Rights {
             .unwrap_or_default()
     };
     if list("authInfo.authenticatedUsers").is_empty() {
-        return Rights::Unauthenticated;
+        return Privileges::Unauthenticated;
     }
     let privileges = list("authInfo.authenticatedUserPrivileges");
     if privileges.is_empty() {
@@ -73,14 +73,14 @@ fn from_status(status: &Document, database: &str) -> Rights {
     writes.sort();
     writes.dedup();
     if writes.is_empty() {
-        Rights::ReadOnly
+        Privileges::ReadOnly
     } else {
-        Rights::CanWrite(writes)
+        Privileges::CanWrite(writes)
     }
 }
 
 /// A role that is not known to be harmless counts as one that writes, when it is of this database or of all (`admin`).
-fn from_roles(roles: &[Bson], database: &str) -> Rights {
+fn from_roles(roles: &[Bson], database: &str) -> Privileges {
     let here =
         |role: &&Document| field::text(role, "db").is_none_or(|of| of == database || of == "admin");
     let names = roles.iter().filter_map(Bson::as_document).filter(here);
@@ -90,9 +90,9 @@ fn from_roles(roles: &[Bson], database: &str) -> Rights {
         .map(str::to_owned)
         .collect();
     if writing.is_empty() {
-        Rights::ReadOnly
+        Privileges::ReadOnly
     } else {
-        Rights::CanWrite(writing)
+        Privileges::CanWrite(writing)
     }
 }
 
@@ -123,17 +123,17 @@ mod tests {
         );
         assert_eq!(
             from_status(&here, "aesthetic"),
-            Rights::CanWrite(vec!["insert".into(), "update".into()])
+            Privileges::CanWrite(vec!["insert".into(), "update".into()])
         );
         let everywhere = status(doc! { "db": "", "collection": "" }, &["remove"]);
         assert_eq!(
             from_status(&everywhere, "aesthetic"),
-            Rights::CanWrite(vec!["remove".into()])
+            Privileges::CanWrite(vec!["remove".into()])
         );
         let any = status(doc! { "anyResource": true }, &["anyAction"]);
         assert_eq!(
             from_status(&any, "aesthetic"),
-            Rights::CanWrite(vec!["anyAction".into()])
+            Privileges::CanWrite(vec!["anyAction".into()])
         );
     }
 
@@ -143,9 +143,9 @@ mod tests {
             doc! { "db": "aesthetic", "collection": "" },
             &["find", "listCollections"],
         );
-        assert_eq!(from_status(&reader, "aesthetic"), Rights::ReadOnly);
+        assert_eq!(from_status(&reader, "aesthetic"), Privileges::ReadOnly);
         let elsewhere = status(doc! { "db": "silo", "collection": "" }, &["insert"]);
-        assert_eq!(from_status(&elsewhere, "aesthetic"), Rights::ReadOnly);
+        assert_eq!(from_status(&elsewhere, "aesthetic"), Privileges::ReadOnly);
     }
 
     #[test]
@@ -166,13 +166,13 @@ mod tests {
             ("clusterMonitor", "admin"),
             ("readWrite", "elsewhere"),
         ]);
-        assert_eq!(from_status(&reader, "aesthetic"), Rights::ReadOnly);
+        assert_eq!(from_status(&reader, "aesthetic"), Privileges::ReadOnly);
         for (role, db) in [
             ("readWrite", "aesthetic"),
             ("root", "admin"),
             ("our-own-role", "aesthetic"),
         ] {
-            let wanted = Rights::CanWrite(vec![role.into()]);
+            let wanted = Privileges::CanWrite(vec![role.into()]);
             assert_eq!(from_status(&roles(&[(role, db)]), "aesthetic"), wanted);
         }
     }
@@ -184,7 +184,7 @@ mod tests {
                 &doc! { "authInfo": { "authenticatedUsers": [] } },
                 "aesthetic"
             ),
-            Rights::Unauthenticated
+            Privileges::Unauthenticated
         );
     }
 }

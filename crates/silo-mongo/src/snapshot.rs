@@ -7,7 +7,7 @@
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use mongodb::{Client, ClientSession, Collection};
 
-use crate::error::Fault;
+use crate::error::DatabaseError;
 
 /// Collection of the canaries.
 const COLLECTION: &str = "canaries";
@@ -36,7 +36,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the canary cannot be written: the account needs to write in `silo`.
-    pub async fn begin(client: &Client, silo: &str) -> Result<Self, Fault> {
+    pub async fn begin(client: &Client, silo: &str) -> Result<Self, DatabaseError> {
         let mut snapshot = Self {
             session: None,
             canaries: client.database(silo).collection(COLLECTION),
@@ -69,7 +69,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// The error of writing or reading the canary.
-    pub async fn check(&mut self) -> Result<(), Fault> {
+    pub async fn check(&mut self) -> Result<(), DatabaseError> {
         self.written += 1;
         self.write().await?;
         let seen = self.seen().await?;
@@ -81,7 +81,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// The error of checking or deleting the canary.
-    pub async fn end(mut self) -> Result<Consistency, Fault> {
+    pub async fn end(mut self) -> Result<Consistency, DatabaseError> {
         if self.session.is_some() {
             self.check().await?;
         }
@@ -92,7 +92,7 @@ impl Snapshot {
         })
     }
 
-    async fn write(&self) -> Result<(), Fault> {
+    async fn write(&self) -> Result<(), DatabaseError> {
         let update =
             doc! { "$set": { "value": self.written, "at": mongodb::bson::DateTime::now() } };
         self.canaries
@@ -103,7 +103,7 @@ impl Snapshot {
     }
 
     /// Value of the canary as the session sees it.
-    async fn seen(&mut self) -> Result<Option<i64>, Fault> {
+    async fn seen(&mut self) -> Result<Option<i64>, DatabaseError> {
         let Some(session) = self.session.as_mut() else {
             return Ok(None);
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::bson::doc;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
@@ -128,9 +128,7 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
     }
     Ok(match answered_with(settings).await {
         Ok(answered) if answered == wanted => Look::Rotated,
-        Ok(_) => {
-            Look::Waiting("it was told to read it again, and answers with the one before".into())
-        }
+        Ok(_) => Look::Waiting("mongod still presents the previous certificate".into()),
         Err(why) => Look::Waiting(why),
     })
 }
@@ -267,6 +265,10 @@ async fn rotate(settings: &Settings) -> Result<(), String> {
         .database("admin")
         .run_command(doc! { "rotateCertificates": 1, "message": "Caddy has a new one" })
         .await;
-    told.map(drop)
-        .map_err(|error| format!("it did not read it again: {}", Fault::from(&error).detail()))
+    told.map(drop).map_err(|error| {
+        format!(
+            "it did not read it again: {}",
+            DatabaseError::from(&error).detail()
+        )
+    })
 }

@@ -1,6 +1,6 @@
 //! Errors, with messages that say what to do.
 
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 
 /// Error of an action.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum Error {
         /// Attempted action.
         doing: String,
         /// Error of the command.
-        fault: Fault,
+        fault: DatabaseError,
     },
     /// The action is not allowed.
     #[error("{0}")]
@@ -42,7 +42,7 @@ impl Error {
         let doing = doing.into();
         move |error| Self::Database {
             doing,
-            fault: Fault::from(&error),
+            fault: DatabaseError::from(&error),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
@@ -96,7 +96,7 @@ impl Work<'_> {
                 Ok(told) => break told,
                 Err(error)
                     if began.elapsed() > UP_WITHIN
-                        || Fault::from(&error) == Fault::AuthenticationFailed =>
+                        || DatabaseError::from(&error) == DatabaseError::AuthenticationFailed =>
                 {
                     return Err(Error::database("waiting for mongod")(error));
                 }
@@ -293,9 +293,9 @@ impl Work<'_> {
         let tried = server::admin(account, root)?
             .run_command(doc! { "ping": 1 })
             .await;
-        match tried.map_err(|error| Fault::from(&error)) {
+        match tried.map_err(|error| DatabaseError::from(&error)) {
             Ok(_) => Ok(true),
-            Err(Fault::AuthenticationFailed) => Ok(false),
+            Err(DatabaseError::AuthenticationFailed) => Ok(false),
             Err(fault) => Err(Error::Database {
                 doing: format!("signing in as {}", account.name),
                 fault,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use silo_core::logging;
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_mongod::init::{Done, Step};
 use silo_mongod::settings::{Certificate, Init};
 use silo_mongod::{NAME, certificate, init};
@@ -41,7 +41,7 @@ enum Verb {
 async fn main() -> ExitCode {
     match Arguments::parse().command {
         Verb::Init { dry_run, json } => {
-            let settings = match Init::read(Reader::from_environment()) {
+            let settings = match Init::read(SettingsReader::from_environment()) {
                 Ok(settings) => settings,
                 Err(error) => return refuse_to_start(NAME, &error),
             };
@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
             ended(init::init(&settings, dry_run, |step| tell(step, json)).await)
         }
         Verb::Certificate => {
-            let settings = match Certificate::read(Reader::from_environment()) {
+            let settings = match Certificate::read(SettingsReader::from_environment()) {
                 Ok(settings) => settings,
                 Err(error) => return refuse_to_start(NAME, &error),
             };
@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
             };
             ended(certificate::keep(&settings, stop).await)
         }
-        Verb::Healthcheck => match Certificate::read(Reader::from_environment()) {
+        Verb::Healthcheck => match Certificate::read(SettingsReader::from_environment()) {
             Ok(settings) if certificate::is_well(&settings) => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use silo_core::logging::LogFormat;
 use silo_core::secret::Secret;
-use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
     CADDY_DATA, MONGO_ACCOUNTS, MONGO_CA_FOLDER, MONGO_HOST, MONGO_REPLICA_SET, MONGO_TLS_FOLDER,
     MONGODB_CONNECTION_STRING, MONGODB_NAME, RUST_LOG,
@@ -52,7 +52,7 @@ pub struct Certificate {
 }
 
 impl Common {
-    fn read(from: &mut Reader) -> Self {
+    fn read(from: &mut SettingsReader) -> Self {
         let text = from.text(MONGO_HOST);
         let (host, port) = text.split_once(':').unwrap_or((&text, "27017"));
         let port = port.parse().unwrap_or_else(|_| {
@@ -75,7 +75,7 @@ impl Init {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let settings = Self {
             common: Common::read(&mut from),
             accounts: from.secret(MONGO_ACCOUNTS),
@@ -92,7 +92,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let settings = Self {
             common: Common::read(&mut from),
             mongo: from.secret(MONGODB_CONNECTION_STRING),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use silo_web::internal_client::Sibling;
-use silo_web::snapshot::{Measured, Pace, Snapshot, SourceError};
+use silo_web::internal_client::InternalClient;
+use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::gateway::fetch::{Fetched, Fetcher, Reply};
@@ -64,7 +64,7 @@ pub struct Synced {
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct PeerResult {
     collections: Vec<Synced>,
 }
 
@@ -83,10 +83,10 @@ impl Network {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let pace = |every, deadline| Pace {
+        let pace = |every, deadline| RefreshPolicy {
             every,
             deadline: Duration::from_secs(deadline),
-            patience: Duration::ZERO,
+            initial_wait: Duration::ZERO,
         };
         Self {
             name: name.to_owned(),
@@ -96,7 +96,7 @@ impl Network {
     }
 
     /// Finds out both, until the runtime ends.
-    pub fn start(&self, probe: Probe, fetcher: Fetcher, db_api: Sibling) {
+    pub fn start(&self, probe: Probe, fetcher: Fetcher, db_api: InternalClient) {
         let accounts = Arc::clone(&self.accounts);
         tokio::spawn(async move {
             loop {
@@ -114,7 +114,7 @@ impl Network {
         let sync = Arc::clone(&self.sync);
         tokio::spawn(async move {
             let look = || async {
-                let told = ask::<Told>(&db_api, "/api/db/atproto").await?;
+                let told = ask::<PeerResult>(&db_api, "/api/db/atproto").await?;
                 Ok(Measured {
                     value: Sync {
                         as_of: told.meta.as_of,

@@ -35,15 +35,15 @@ pub struct Change {
 
 /// Broadcast to all connected clients.
 #[derive(Clone, Debug)]
-pub struct Listeners(broadcast::Sender<Change>);
+pub struct Broadcaster(broadcast::Sender<Change>);
 
-impl Default for Listeners {
+impl Default for Broadcaster {
     fn default() -> Self {
         Self(broadcast::Sender::new(BEHIND))
     }
 }
 
-impl Listeners {
+impl Broadcaster {
     /// Sends a change to all clients.
     pub fn tell(&self, change: Change) {
         // An error means that there are no clients.
@@ -58,8 +58,8 @@ impl Listeners {
 }
 
 /// Event stream of one client: first the missed changes, then new ones. If changes were lost, an event `gap` asks the client to reload everything.
-pub fn events(missed: Missed, live: Receiver<Change>) -> impl Stream<Item = Event> + 'static {
-    let Missed { gap, changes } = missed;
+pub fn events(missed: Backlog, live: Receiver<Change>) -> impl Stream<Item = Event> + 'static {
+    let Backlog { gap, changes } = missed;
     let known = changes.last().map_or(0, |change| change.id);
     let first = gap.then(gap_event).into_iter();
     let then: Vec<_> = changes.iter().map(event).collect();
@@ -78,14 +78,14 @@ pub fn events(missed: Missed, live: Receiver<Change>) -> impl Stream<Item = Even
 
 /// Changes that a reconnecting client has missed.
 #[derive(Debug, Default)]
-pub struct Missed {
+pub struct Backlog {
     /// `true` if some of them are no longer available.
     pub gap: bool,
     /// Available missed changes, oldest first.
     pub changes: Vec<Change>,
 }
 
-impl Missed {
+impl Backlog {
     /// Changes after the one with this id, from those that are kept.
     pub fn since<'a>(last: u64, kept: impl Iterator<Item = &'a Change>) -> Self {
         let kept: Vec<_> = kept.collect();

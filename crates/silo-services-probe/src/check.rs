@@ -5,30 +5,30 @@ use std::time::Duration;
 use silo_core::units::whole_millis;
 
 use crate::failure::Failure;
-use crate::gateway::fetch::{Fetched, Fetcher, Steps};
-use crate::kinds::{Doubt, Facts};
+use crate::gateway::fetch::{Fetched, Fetcher, Timings};
+use crate::kinds::{Facts, Warning};
 use crate::probe::Probe;
 
 /// Result of one check.
 #[derive(Debug)]
 pub struct Check {
     /// Facts and warnings, or the failure.
-    pub outcome: Result<Well, Failure>,
+    pub outcome: Result<CheckSuccess, Failure>,
     /// Total duration.
     pub took: Duration,
     /// Duration of each step.
-    pub steps: Steps,
+    pub steps: Timings,
     /// Days until the certificate expires.
     pub certificate_days: Option<i64>,
 }
 
 /// A service that answered as it should.
 #[derive(Debug)]
-pub struct Well {
+pub struct CheckSuccess {
     /// Facts that the service reports.
     pub facts: Facts,
     /// Warnings; with any the service is degraded.
-    pub doubts: Vec<Doubt>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Checks a service once.
@@ -41,13 +41,13 @@ pub async fn check(fetcher: &Fetcher, probe: &Probe) -> Check {
         steps,
         certificate_days,
     } = fetched;
-    let judged = answer.and_then(|reply| probe.kind.judge(&reply, &probe.expect));
+    let judged = answer.and_then(|reply| probe.kind.evaluate(&reply, &probe.expect));
     let outcome = judged.map(|judged| {
-        let mut doubts = judged.doubts;
-        doubts.extend(slow(probe, took));
-        doubts.extend(expires(probe, certificate_days));
+        let mut warnings = judged.warnings;
+        warnings.extend(slow(probe, took));
+        warnings.extend(expires(probe, certificate_days));
         let facts = judged.facts;
-        Well { facts, doubts }
+        CheckSuccess { facts, warnings }
     });
     Check {
         outcome,
@@ -57,15 +57,15 @@ pub async fn check(fetcher: &Fetcher, probe: &Probe) -> Check {
     }
 }
 
-fn slow(probe: &Probe, took: Duration) -> Option<Doubt> {
+fn slow(probe: &Probe, took: Duration) -> Option<Warning> {
     let (took, most) = (whole_millis(took), probe.expect.response_ms?);
-    (took > most).then(|| Doubt {
+    (took > most).then(|| Warning {
         code: "slow",
         detail: format!("it took {took} ms to answer, and {most} are expected at the most"),
     })
 }
 
-fn expires(probe: &Probe, days: Option<i64>) -> Option<Doubt> {
+fn expires(probe: &Probe, days: Option<i64>) -> Option<Warning> {
     let days = days.filter(|days| *days <= probe.expect.certificate_days)?;
     let when = match days {
         ..=-1 => "has expired".to_owned(),
@@ -73,7 +73,7 @@ fn expires(probe: &Probe, days: Option<i64>) -> Option<Doubt> {
         1 => "expires in 1 day".to_owned(),
         _ => format!("expires in {days} days"),
     };
-    Some(Doubt {
+    Some(Warning {
         code: "certificate_expires",
         detail: format!("its certificate {when}"),
     })

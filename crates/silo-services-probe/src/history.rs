@@ -100,7 +100,7 @@ impl History {
         match written {
             Ok(()) => self.failure = None,
             Err(error) if self.failure.is_none() => {
-                ::log::error!("results of probes are not kept on disk: {error}");
+                ::log::error!("the history of checks cannot be written: {error}");
                 let detail = "results are not kept on disk at present; the log says why";
                 self.failure = Some(SourceError::new("history", "not_kept", detail));
             }

@@ -39,7 +39,7 @@ pub enum Facts {
 
 /// Warning about a service that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
+pub struct Warning {
     /// A stable name.
     pub code: &'static str,
     /// One sentence for people.
@@ -48,11 +48,11 @@ pub struct Doubt {
 
 /// A good answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
+pub struct Evaluation {
     /// Facts that the service reports.
     pub facts: Facts,
     /// Warnings.
-    pub doubts: Vec<Doubt>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Kind {
@@ -73,10 +73,10 @@ impl Kind {
     ///
     /// # Errors
     /// The failure: a status, body or field that a healthy service would not send.
-    pub fn judge(self, reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
+    pub fn evaluate(self, reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
         let judged = match self {
-            Self::Silo => silo::judge(reply, expect)?,
-            Self::Http => http::judge(reply, expect)?,
+            Self::Silo => silo::evaluate(reply, expect)?,
+            Self::Http => http::evaluate(reply, expect)?,
             Self::Oven => well(Facts::Oven(oven::read(&object(reply, expect)?)?)),
             Self::Session => well(Facts::Session(session::read(&object(reply, expect)?)?)),
             Self::Atproto => well(Facts::Atproto(atproto::read(&object(reply, expect)?)?)),
@@ -89,10 +89,10 @@ impl Kind {
     }
 }
 
-fn well(facts: Facts) -> Judged {
-    Judged {
+fn well(facts: Facts) -> Evaluation {
+    Evaluation {
         facts,
-        doubts: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

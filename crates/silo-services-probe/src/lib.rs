@@ -1,6 +1,6 @@
 //! silo-services-probe: health of aesthetic.computer's services, and an overview of everything in one answer.
 //!
-//! `routes` are the HTTP API. The `prober` starts a `check` when a `probe` is due; the service's kind (`kinds`) evaluates the answer; the `board`
+//! `routes` are the HTTP API. The `prober` starts a `check` when a `probe` is due; the service's kind (`kinds`) evaluates the answer; the `store`
 //! records the result, determines the status (`standing`), keeps `history` and broadcasts `changes`. `overview` gathers figures from the other
 //! services. `network` refreshes slow facts. `gateway` has the outgoing connections.
 
@@ -52,7 +52,7 @@ pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Resul
     let state = State::new(settings)?;
     state.start();
     let service = Service::new(NAME, settings.process.build.clone()).measures(state.sources());
-    let metrics = ProbeMetrics(state.board.services.clone());
+    let metrics = ProbeMetrics(state.store.services.clone());
     service
         .metrics
         .register(|registry| registry.register_collector(Box::new(metrics)));

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
-use silo_web::internal_client::Sibling;
-use silo_web::snapshot::{Freshness, Measured, Pace, Snapshot, SourceError};
+use silo_web::internal_client::InternalClient;
+use silo_web::snapshot::{Freshness, Measured, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::gateway::siblings::ask;
@@ -17,10 +17,10 @@ use crate::services::{Counts, Services};
 /// Time limit for each service's answer.
 pub const LIMIT: Duration = Duration::from_millis(1500);
 /// Refresh interval, time limit of a refresh, and time that a request waits for the first one.
-pub const PACE: Pace = Pace {
+pub const PACE: RefreshPolicy = RefreshPolicy {
     every: Duration::from_secs(10),
     deadline: Duration::from_secs(3),
-    patience: Duration::from_millis(1650),
+    initial_wait: Duration::from_millis(1650),
 };
 /// Most errors of one service that are passed on.
 const PASSED_ON: usize = 8;
@@ -165,11 +165,11 @@ fn counted<'de, D: Deserializer<'de>>(list: D) -> Result<usize, D::Error> {
 /// Gatherer of the overview.
 pub struct Gatherer {
     /// The way to silo-db-api.
-    pub db_api: Sibling,
+    pub db_api: InternalClient,
     /// The way to silo-storage-api.
-    pub storage_api: Sibling,
+    pub storage_api: InternalClient,
     /// The way to silo-backup.
-    pub backup_api: Sibling,
+    pub backup_api: InternalClient,
     /// Status of all services.
     pub services: Arc<Snapshot<Services>>,
     /// Last overview, for parts that fail this time.
@@ -215,7 +215,7 @@ impl Gatherer {
         })
     }
 
-    fn counts(&self) -> Told<Counts> {
+    fn counts(&self) -> PeerResult<Counts> {
         let reading = self.services.peek()?;
         let part = Part {
             figures: reading.value.counts,
@@ -226,9 +226,9 @@ impl Gatherer {
     }
 }
 
-type Told<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
+type PeerResult<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
 
-async fn part<T: DeserializeOwned>(sibling: &Sibling, path: &str) -> Told<T> {
+async fn part<T: DeserializeOwned>(sibling: &InternalClient, path: &str) -> PeerResult<T> {
     let told = ask::<T>(sibling, path).await?;
     let part = Part {
         figures: told.data,
@@ -248,7 +248,7 @@ struct Notes {
 
 impl Notes {
     /// Sets a part, or keeps the last one marked as stale.
-    fn take<T>(&mut self, name: &'static str, told: Told<T>, last: &mut Option<Part<T>>) {
+    fn take<T>(&mut self, name: &'static str, told: PeerResult<T>, last: &mut Option<Part<T>>) {
         self.parts += 1;
         match told {
             Ok((part, errors)) => {

@@ -12,7 +12,7 @@ use crate::check::check;
 use crate::gateway::connectivity::Connectivity;
 use crate::gateway::fetch::Fetcher;
 use crate::probe::Probe;
-use crate::status_store::Board;
+use crate::status_store::StatusStore;
 
 /// Concurrent checks.
 pub const AT_ONCE: usize = 3;
@@ -26,7 +26,7 @@ pub struct Prober {
     /// The services.
     pub probes: Vec<Probe>,
     /// Recipient of the results.
-    pub board: Arc<Board>,
+    pub store: Arc<StatusStore>,
     /// HTTP client.
     pub fetcher: Fetcher,
     /// Check of this machine's own connectivity.
@@ -55,8 +55,8 @@ impl Prober {
     /// Publishes an empty list when no services are configured.
     async fn say_nothing(&self) {
         loop {
-            self.board.refresh();
-            tokio::time::sleep(self.board.services.ttl()).await;
+            self.store.refresh();
+            tokio::time::sleep(self.store.services.ttl()).await;
         }
     }
 }
@@ -71,7 +71,7 @@ impl Shared {
     async fn keep_checking(&self, place: usize) {
         let Prober {
             probes,
-            board,
+            store,
             fetcher,
             ..
         } = &self.prober;
@@ -95,10 +95,10 @@ impl Shared {
                 .is_err_and(|failure| failure.is_of_the_network());
             if of_the_network && !self.prober.connectivity.is_there().await {
                 self.connected.send_replace(false);
-                board.lose_connection();
+                store.set_offline();
                 continue;
             }
-            board.note(place, &found);
+            store.note(place, &found);
             round += 1;
             due = next_at(started, Instant::now(), probe, round);
         }
@@ -121,10 +121,10 @@ impl Shared {
             drop(changes.wait_for(|connected| !connected).await);
             tokio::time::sleep(LOOK_AGAIN).await;
             if self.prober.connectivity.is_there().await {
-                self.prober.board.regain_connection();
+                self.prober.store.regain_connection();
                 self.connected.send_replace(true);
             } else {
-                self.prober.board.refresh();
+                self.prober.store.refresh();
             }
         }
     }

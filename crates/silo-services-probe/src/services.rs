@@ -58,7 +58,7 @@ pub struct ServiceView {
     /// Duration of the last check in milliseconds.
     pub response_ms: Option<u64>,
     /// Duration of its steps.
-    pub steps: StepsMs,
+    pub steps: TimingsMs,
     /// When the last check ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub checked_at: Option<Timestamp>,
@@ -84,7 +84,7 @@ pub struct Reason {
 
 /// Duration of each step of a check in milliseconds; `null` if the step was not reached or does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct StepsMs {
+pub struct TimingsMs {
     /// Looking up the name.
     pub resolve: Option<u64>,
     /// Connecting.

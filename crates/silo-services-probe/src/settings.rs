@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use self::probes::probes;
 use crate::probe::Probe;
-use silo_core::process::Process;
-use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::process::ServerConfig;
+use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
     BACKUP_API_URL, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER, STATUS_FILE, STORAGE_API_URL,
 };
@@ -17,7 +17,7 @@ mod probes;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
-    pub process: Process,
+    pub process: ServerConfig,
     /// Probes, in display order.
     pub probes: Vec<Probe>,
     /// Addresses for the connectivity check; empty for no check.
@@ -39,11 +39,11 @@ impl Settings {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let (db_api, storage_api) = (from.url(DB_API_URL), from.url(STORAGE_API_URL));
         let backup_api = from.url(BACKUP_API_URL);
         let settings = Self {
-            process: Process::read(&mut from, 7103),
+            process: ServerConfig::read(&mut from, 7103),
             probes: probes(&mut from, [&db_api, &storage_api, &backup_api]),
             connectivity: connectivity(&mut from),
             folder: PathBuf::from(from.text(PROBE_FOLDER)),
@@ -57,7 +57,7 @@ impl Settings {
     }
 }
 
-fn connectivity(from: &mut Reader) -> Vec<SocketAddr> {
+fn connectivity(from: &mut SettingsReader) -> Vec<SocketAddr> {
     let text = from.text(CONNECTIVITY_CHECK);
     if text == "none" {
         return Vec::new();
@@ -89,7 +89,7 @@ mod tests {
             .chain(&file)
             .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect();
-        Settings::read(Reader::from_map(&map))
+        Settings::read(SettingsReader::from_map(&map))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use log::warn;
-use silo_web::internal_client::Sibling;
+use silo_web::internal_client::InternalClient;
 use silo_web::snapshot::{Snapshot, Source};
 use silo_web::stream::Streams;
 
@@ -19,7 +19,7 @@ use crate::probe::{Kind, Probe};
 use crate::prober::Prober;
 use crate::settings::Settings;
 use crate::status_page;
-use crate::status_store::Board;
+use crate::status_store::StatusStore;
 
 /// Most clients of the event stream.
 const LISTENERS: usize = 50;
@@ -33,7 +33,7 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct State {
     /// Status of all services.
-    pub board: Arc<Board>,
+    pub store: Arc<StatusStore>,
     /// Everything in one answer.
     pub overview: Arc<Snapshot<Overview>>,
     /// AT-protocol facts of each server.
@@ -44,7 +44,7 @@ pub struct State {
     gatherer: Arc<Gatherer>,
     fetcher: Fetcher,
     connectivity: Connectivity,
-    db_api: Sibling,
+    db_api: InternalClient,
     status: Option<PathBuf>,
 }
 
@@ -62,19 +62,23 @@ impl State {
             )
         })?;
         let probes = settings.probes.clone();
-        let board = Arc::new(Board::new(&probes, history));
-        let db_api = Sibling::new("silo-db-api", &settings.db_api, overview::LIMIT)?;
+        let store = Arc::new(StatusStore::new(&probes, history));
+        let db_api = InternalClient::new("silo-db-api", &settings.db_api, overview::LIMIT)?;
         let gatherer = Gatherer {
             db_api: db_api.clone(),
-            storage_api: Sibling::new("silo-storage-api", &settings.storage_api, overview::LIMIT)?,
-            backup_api: Sibling::new("silo-backup", &settings.backup_api, overview::LIMIT)?,
-            services: Arc::clone(&board.services),
+            storage_api: InternalClient::new(
+                "silo-storage-api",
+                &settings.storage_api,
+                overview::LIMIT,
+            )?,
+            backup_api: InternalClient::new("silo-backup", &settings.backup_api, overview::LIMIT)?,
+            services: Arc::clone(&store.services),
             last: Mutex::default(),
         };
         let of_atproto = probes.iter().filter(|probe| probe.kind == Kind::Atproto);
         Ok(Self {
             networks: of_atproto.map(|probe| Network::new(&probe.name)).collect(),
-            board,
+            store,
             overview: Arc::new(Snapshot::new("overview", overview::PACE)),
             streams: Streams::new(LISTENERS, HEARTBEAT),
             probes,
@@ -90,7 +94,7 @@ impl State {
     pub fn start(&self) {
         let prober = Prober {
             probes: self.probes.clone(),
-            board: Arc::clone(&self.board),
+            store: Arc::clone(&self.store),
             fetcher: self.fetcher.clone(),
             connectivity: self.connectivity.clone(),
         };
@@ -114,10 +118,10 @@ impl State {
             };
             overview.keep_measuring(gather).await;
         });
-        let (overview, mut counts) = (Arc::clone(&self.overview), self.board.counts());
+        let (overview, mut counts) = (Arc::clone(&self.overview), self.store.counts());
         tokio::spawn(async move {
             while counts.changed().await.is_ok() {
-                overview.measure_soon();
+                overview.invalidate();
                 tokio::time::sleep(AT_MOST_EVERY).await;
             }
         });
@@ -126,6 +130,6 @@ impl State {
     /// The subjects, for metrics.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
-        vec![self.board.services.clone(), self.overview.clone()]
+        vec![self.store.services.clone(), self.overview.clone()]
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::check::Well;
+use crate::check::CheckSuccess;
 use crate::failure::Failure;
 
 /// Status of a service.
@@ -44,9 +44,9 @@ impl Status {
 
     /// Status after a check, given this previous status.
     #[must_use]
-    pub fn after(self, outcome: &Result<Well, Failure>, failed_before: bool) -> Self {
+    pub fn after(self, outcome: &Result<CheckSuccess, Failure>, failed_before: bool) -> Self {
         match outcome {
-            Ok(well) if well.doubts.is_empty() => Self::Up,
+            Ok(well) if well.warnings.is_empty() => Self::Up,
             Ok(_) => Self::Degraded,
             Err(_) if self == Self::Down || failed_before => Self::Down,
             Err(_) => Self::Degraded,
@@ -58,30 +58,30 @@ impl Status {
 mod tests {
     use super::*;
     use crate::kinds::http::Http;
-    use crate::kinds::{Doubt, Facts};
+    use crate::kinds::{Facts, Warning};
 
     #[test]
     fn one_failure_degrades_and_two_in_a_row_take_down() {
-        let well = |doubts| {
-            Ok(Well {
+        let well = |warnings| {
+            Ok(CheckSuccess {
                 facts: Facts::Http(Http { status: 200 }),
-                doubts,
+                warnings,
             })
         };
-        let doubt = || Doubt {
+        let warning = || Warning {
             code: "slow",
             detail: String::new(),
         };
         let mut status = Status::Unknown;
         let mut failed = false;
-        let mut after = |outcome: Result<Well, Failure>| {
+        let mut after = |outcome: Result<CheckSuccess, Failure>| {
             status = status.after(&outcome, failed);
             failed = outcome.is_err();
             status
         };
         assert_eq!(after(Err(Failure::Refused)), Status::Degraded);
         assert_eq!(after(well(vec![])), Status::Up);
-        assert_eq!(after(well(vec![doubt()])), Status::Degraded);
+        assert_eq!(after(well(vec![warning()])), Status::Degraded);
         assert_eq!(
             after(Err(Failure::Refused)),
             Status::Degraded,

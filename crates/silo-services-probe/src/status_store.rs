@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_util::Stream;
 use jiff::Timestamp;
 use log::{info, warn};
-use silo_web::snapshot::{Measured, Pace, Snapshot, SourceError};
+use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use silo_web::stream::Event;
 use tokio::sync::watch;
 
-use crate::changes::{Change, Listeners, Missed, events};
+use crate::changes::{Backlog, Broadcaster, Change, events};
 use crate::check::Check;
 use crate::history::series::{Point, Range};
 use crate::history::{History, minute_of};
@@ -28,11 +28,11 @@ use self::entry::{Entry, tally, uptimes};
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The board.
-pub struct Board {
+pub struct StatusStore {
     /// The whole, for readers.
     pub services: Arc<Snapshot<Services>>,
     counts: watch::Sender<Counts>,
-    listeners: Listeners,
+    listeners: Broadcaster,
     inner: Mutex<Inner>,
 }
 
@@ -43,7 +43,7 @@ struct Inner {
 }
 
 /// Data of one service's page.
-pub struct Known {
+pub struct ServiceState {
     /// The same as in the list.
     pub view: ServiceView,
     /// Facts that its kind reports, and the time of the check they come from.
@@ -52,18 +52,18 @@ pub struct Known {
     pub changes: Vec<Change>,
 }
 
-impl Board {
+impl StatusStore {
     /// A store for these probes, starting from a history.
     #[must_use]
     pub fn new(probes: &[Probe], history: History) -> Self {
         let quickest = probes.iter().map(|probe| probe.interval).min();
         let longest = probes.iter().map(|probe| probe.timeout).max();
-        let pace = Pace {
+        let pace = RefreshPolicy {
             every: quickest.unwrap_or(Duration::from_secs(30)),
             // In the worst case all checks wait for each other, three at a time.
             deadline: longest.unwrap_or_default()
                 * u32::try_from(probes.len().div_ceil(AT_ONCE)).unwrap_or(1),
-            patience: PATIENCE,
+            initial_wait: PATIENCE,
         };
         let entries = probes
             .iter()
@@ -72,7 +72,7 @@ impl Board {
         Self {
             services: Arc::new(Snapshot::new("services", pace)),
             counts: watch::Sender::new(Counts::default()),
-            listeners: Listeners::default(),
+            listeners: Broadcaster::default(),
             inner: Mutex::new(Inner {
                 connected: true,
                 entries,
@@ -104,7 +104,7 @@ impl Board {
     }
 
     /// Records that the prober is offline: the status of every service becomes unknown.
-    pub fn lose_connection(&self) {
+    pub fn set_offline(&self) {
         let mut inner = self.inner();
         if !inner.connected {
             return;
@@ -142,7 +142,7 @@ impl Board {
 
     /// Data of one service; `None` if there is no service of that name.
     #[must_use]
-    pub fn known(&self, name: &str) -> Option<Known> {
+    pub fn known(&self, name: &str) -> Option<ServiceState> {
         let inner = self.inner();
         let entry = inner
             .entries
@@ -153,7 +153,7 @@ impl Board {
             .changes()
             .rev()
             .filter(|change| change.name == name);
-        Some(Known {
+        Some(ServiceState {
             view: entry.view.clone(),
             facts: entry.facts.clone(),
             changes: changes.take(10).cloned().collect(),
@@ -176,7 +176,7 @@ impl Board {
     /// Changes as they happen, preceded by those after `last` that the client has missed.
     pub fn listen(&self, last: Option<u64>) -> impl Stream<Item = Event> + use<> {
         let live = self.listeners.subscribe();
-        let missed = last.map(|last| Missed::since(last, self.inner().history.changes()));
+        let missed = last.map(|last| Backlog::since(last, self.inner().history.changes()));
         events(missed.unwrap_or_default(), live)
     }
 
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use crate::check::Check;
     use crate::failure::Failure;
-    use crate::gateway::fetch::Steps;
+    use crate::gateway::fetch::Timings;
     use crate::probe::{Expect, Kind};
 
     /// The overview is gathered again when this changes, and not only every ten seconds.
@@ -256,20 +256,20 @@ mod tests {
             timeout: Duration::from_secs(3),
             expect: Expect::default(),
         };
-        let board = Board::new(&[probe], History::open(folder.path()).unwrap());
-        let mut counts = board.counts();
+        let store = StatusStore::new(&[probe], History::open(folder.path()).unwrap());
+        let mut counts = store.counts();
         let failed = || Check {
             outcome: Err(Failure::Refused),
             took: Duration::ZERO,
-            steps: Steps::default(),
+            steps: Timings::default(),
             certificate_days: None,
         };
-        board.note(0, &failed());
+        store.note(0, &failed());
         assert!(counts.has_changed().unwrap());
         assert_eq!(counts.borrow_and_update().degraded, 1);
-        board.note(0, &failed());
+        store.note(0, &failed());
         assert_eq!(counts.borrow_and_update().down, 1);
-        board.note(0, &failed());
+        store.note(0, &failed());
         assert!(!counts.has_changed().unwrap(), "down it was already");
     }
 }

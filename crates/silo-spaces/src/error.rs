@@ -72,7 +72,7 @@ impl Kind {
 
 /// A failure, in words of ours: no key, no answer's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct StorageError {
     /// Kind of the error.
     pub kind: Kind,
     /// One sentence for people.
@@ -81,7 +81,7 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
 }
 
-impl Fault {
+impl StorageError {
     /// An error found by a user of this crate.
     #[must_use]
     pub fn other(kind: Kind, detail: &str) -> Self {
@@ -165,7 +165,7 @@ fn known(code: &str) -> String {
     }
 }
 
-impl<E> From<RusotoError<E>> for Fault {
+impl<E> From<RusotoError<E>> for StorageError {
     fn from(error: RusotoError<E>) -> Self {
         let told = match &error {
             RusotoError::HttpDispatch(told) => Self::decode(&told.to_string()),
@@ -180,13 +180,13 @@ impl<E> From<RusotoError<E>> for Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for StorageError {}
 
 #[cfg(test)]
 mod tests {
@@ -195,14 +195,14 @@ mod tests {
     #[test]
     fn a_fault_survives_its_way_through_rusoto() {
         for kind in KINDS {
-            let fault = Fault::new(kind, "a | b");
-            assert_eq!(Fault::decode(&fault.encode()), Some(fault));
+            let fault = StorageError::new(kind, "a | b");
+            assert_eq!(StorageError::decode(&fault.encode()), Some(fault));
         }
     }
 
     #[test]
     fn what_the_storage_says_stays_out_unless_it_is_a_code() {
-        let told = |code| Fault::of_status(400, code).detail;
+        let told = |code| StorageError::of_status(400, code).detail;
         assert_eq!(
             told("InvalidArgument"),
             "the storage refused with status 400 (InvalidArgument)"

@@ -21,14 +21,14 @@ use rusoto_core::Client;
 use rusoto_s3::S3Client;
 
 use crate::endpoint::{Endpoint, Limits};
-use crate::error::Fault;
-use crate::transport::Fence;
+use crate::error::StorageError;
 pub use crate::transport::Traffic;
+use crate::transport::Transport;
 
 /// One S3-compatible endpoint with one pair of keys. Cloning shares connections and limits.
 #[derive(Clone)]
 pub struct Spaces {
-    fence: Fence,
+    fence: Transport,
     s3: S3Client,
 }
 
@@ -37,8 +37,8 @@ impl Spaces {
     ///
     /// # Errors
     /// When TLS cannot be set up on this machine.
-    pub fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, Fault> {
-        let fence = Fence::new(endpoint, limits)?;
+    pub fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, StorageError> {
+        let fence = Transport::new(endpoint, limits)?;
         // The fence signs, so that a repeated request carries a fresh date.
         let client = Client::new_not_signing(fence.clone());
         let s3 = S3Client::new_with_client(client, fence.region());

@@ -11,7 +11,7 @@ use rusoto_s3::{
 use silo_core::units::count_from_i64;
 
 use crate::Spaces;
-use crate::error::{Fault, Kind};
+use crate::error::{Kind, StorageError};
 use crate::transport::fault_of_read;
 
 /// Metadata of an object, from a HEAD request.
@@ -28,7 +28,7 @@ impl Spaces {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if it does not exist; otherwise the error of the request.
-    pub async fn head(&self, bucket: &str, key: &str) -> Result<Head, Fault> {
+    pub async fn head(&self, bucket: &str, key: &str) -> Result<Head, StorageError> {
         let request = HeadObjectRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
@@ -50,9 +50,9 @@ impl Spaces {
         bucket: &str,
         key: &str,
         range: Option<Range<u64>>,
-    ) -> Result<impl Stream<Item = Result<Bytes, Fault>> + use<>, Fault> {
+    ) -> Result<impl Stream<Item = Result<Bytes, StorageError>> + use<>, StorageError> {
         if range.as_ref().is_some_and(Range::is_empty) {
-            return Err(Fault::new(Kind::Refused, "the range has no bytes"));
+            return Err(StorageError::new(Kind::Refused, "the range has no bytes"));
         }
         let asked = range.map(|range| format!("{}-{}", range.start, range.end - 1));
         let request = GetObjectRequest {
@@ -68,7 +68,7 @@ impl Spaces {
             && !told.starts_with(&format!("bytes {asked}/"))
         {
             let detail = "the answer is not the range that was asked for";
-            return Err(Fault::new(Kind::Malformed, detail));
+            return Err(StorageError::new(Kind::Malformed, detail));
         }
         let body = answer.body.unwrap_or_else(|| ByteStream::from(Vec::new()));
         Ok(body.map(|piece| piece.map_err(|error| fault_of_read(&error))))
@@ -78,7 +78,7 @@ impl Spaces {
     ///
     /// # Errors
     /// The error of the request. The object may have been written all the same when the answer was lost.
-    pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), Fault> {
+    pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), StorageError> {
         self.fence.put(bucket, key, &[], body).await?;
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Spaces {
     ///
     /// # Errors
     /// The error of the request; the object may still exist.
-    pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), Fault> {
+    pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), StorageError> {
         let request = DeleteObjectRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
@@ -101,7 +101,7 @@ impl Spaces {
     ///
     /// # Errors
     /// The error of the request.
-    pub async fn create_bucket(&self, bucket: &str) -> Result<(), Fault> {
+    pub async fn create_bucket(&self, bucket: &str) -> Result<(), StorageError> {
         let request = CreateBucketRequest {
             bucket: bucket.to_owned(),
             ..CreateBucketRequest::default()

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode;
 
 use crate::Spaces;
-use crate::error::{Fault, Kind};
+use crate::error::{Kind, StorageError};
 use crate::request::Request;
-use crate::xml::{Met, read};
+use crate::xml::{XmlEvent, read};
 
 /// The most objects that a page has.
 pub const MOST: u32 = 1000;
@@ -103,37 +103,41 @@ impl Page {
         // `true` if a key contains a byte that encoding would have replaced.
         let mut raw = false;
         read(document, &["ListBucketResult"], |met| match met {
-            Met::Begin([_, item]) if item == b"Contents" => {
+            XmlEvent::Begin([_, item]) if item == b"Contents" => {
                 row = Partial::default();
                 Ok(())
             }
-            Met::End([_, item, field], text) if item == b"Contents" => match field.as_slice() {
-                b"Key" => {
-                    raw |= encoded && text.iter().any(|byte| !(b'!'..=b'~').contains(byte));
-                    row.key(text, encoded, &mut page.text)
+            XmlEvent::End([_, item, field], text) if item == b"Contents" => {
+                match field.as_slice() {
+                    b"Key" => {
+                        raw |= encoded && text.iter().any(|byte| !(b'!'..=b'~').contains(byte));
+                        row.key(text, encoded, &mut page.text)
+                    }
+                    b"Size" => row.size(text),
+                    b"LastModified" => {
+                        row.modified = std::str::from_utf8(text)
+                            .ok()
+                            .and_then(|text| text.parse().ok());
+                        Ok(())
+                    }
+                    b"StorageClass" => {
+                        row.class = append(&mut page.text, text)?;
+                        Ok(())
+                    }
+                    _ => Ok(()),
                 }
-                b"Size" => row.size(text),
-                b"LastModified" => {
-                    row.modified = std::str::from_utf8(text)
-                        .ok()
-                        .and_then(|text| text.parse().ok());
-                    Ok(())
-                }
-                b"StorageClass" => {
-                    row.class = append(&mut page.text, text)?;
-                    Ok(())
-                }
-                _ => Ok(()),
-            },
-            Met::End([_, item], _) if item == b"Contents" => {
+            }
+            XmlEvent::End([_, item], _) if item == b"Contents" => {
                 page.rows.push(std::mem::take(&mut row).whole()?);
                 Ok(())
             }
-            Met::End([_, item, field], text) if item == b"CommonPrefixes" && field == b"Prefix" => {
+            XmlEvent::End([_, item, field], text)
+                if item == b"CommonPrefixes" && field == b"Prefix" =>
+            {
                 page.prefixes.push(decode(text, encoded)?);
                 Ok(())
             }
-            Met::End([_, field], text) if field == b"IsTruncated" => {
+            XmlEvent::End([_, field], text) if field == b"IsTruncated" => {
                 truncated = match text {
                     b"true" => Some(true),
                     b"false" => Some(false),
@@ -253,7 +257,7 @@ impl Spaces {
     ///
     /// # Errors
     /// The error of the last attempt.
-    pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, Fault> {
+    pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, StorageError> {
         self.list(bucket, after, None).await
     }
 
@@ -266,7 +270,7 @@ impl Spaces {
         bucket: &str,
         after: Option<&str>,
         delimiter: &str,
-    ) -> Result<Page, Fault> {
+    ) -> Result<Page, StorageError> {
         self.list(bucket, after, Some(delimiter)).await
     }
 
@@ -275,7 +279,7 @@ impl Spaces {
         bucket: &str,
         after: Option<&str>,
         delimiter: Option<&str>,
-    ) -> Result<Page, Fault> {
+    ) -> Result<Page, StorageError> {
         let most = MOST.to_string();
         let mut parameters = vec![("list-type", "2"), ("max-keys", most.as_str())];
         parameters.extend(after.map(|after| ("start-after", after)));
@@ -296,11 +300,11 @@ impl Spaces {
         bucket: &str,
         parameters: &[(&str, &str)],
         after: Option<&str>,
-    ) -> Result<Page, Fault> {
+    ) -> Result<Page, StorageError> {
         let request = Request::get_bucket(bucket, parameters);
         self.fence
             .document(&request, LARGEST, |document| {
-                Page::parse(document, after).map_err(|why| Fault::new(Kind::Malformed, why))
+                Page::parse(document, after).map_err(|why| StorageError::new(Kind::Malformed, why))
             })
             .await
     }

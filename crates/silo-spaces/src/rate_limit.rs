@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Lets one request through each `gap`.
-pub(crate) struct Gate {
+pub(crate) struct RateLimiter {
     gap: Duration,
     next: Mutex<Option<Instant>>,
 }
 
-impl Gate {
+impl RateLimiter {
     pub(crate) fn new(per_second: NonZeroU32) -> Self {
         Self {
             gap: Duration::from_secs(1) / per_second.get(),
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn requests_are_spread_and_idle_time_is_not_saved_up() {
-        let gate = Gate::new(NonZeroU32::new(10).unwrap());
+        let gate = RateLimiter::new(NonZeroU32::new(10).unwrap());
         let start = Instant::now();
         let waits = |now: Instant, count: u32| -> Vec<u128> {
             let turns = (0..count).map(|_| gate.take(now));

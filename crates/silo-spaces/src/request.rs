@@ -8,7 +8,7 @@ use rusoto_core::credential::AwsCredentials;
 use rusoto_signature::{SignedRequest, SignedRequestPayload};
 
 use crate::endpoint::Addressing;
-use crate::error::{Fault, Kind};
+use crate::error::{Kind, StorageError};
 
 /// A request, not signed.
 #[derive(Clone, Debug)]
@@ -48,12 +48,12 @@ impl Request {
     }
 
     /// Converts a request of rusoto. A streaming body cannot be retried, so this crate never passes one to rusoto.
-    pub(crate) fn from_rusoto(request: SignedRequest) -> Result<Self, Fault> {
+    pub(crate) fn from_rusoto(request: SignedRequest) -> Result<Self, StorageError> {
         let body = match request.payload {
             None => None,
             Some(SignedRequestPayload::Buffer(bytes)) => Some(bytes),
             Some(SignedRequestPayload::Stream(_)) => {
-                return Err(Fault::new(
+                return Err(StorageError::new(
                     Kind::Refused,
                     "a body that is a stream cannot be sent again",
                 ));

@@ -21,8 +21,8 @@ use rusoto_core::{ByteStream, Region};
 use rusoto_signature::SignedRequest;
 
 use crate::endpoint::{Addressing, Endpoint, Limits};
-use crate::error::{Fault, Kind};
-use crate::rate_limit::Gate;
+use crate::error::{Kind, StorageError};
+use crate::rate_limit::RateLimiter;
 use crate::request::Request;
 use crate::xml;
 
@@ -73,7 +73,7 @@ impl Traffic {
 
 /// The fence; cloning shares it.
 #[derive(Clone)]
-pub(crate) struct Fence(Arc<Inner>);
+pub(crate) struct Transport(Arc<Inner>);
 
 struct Inner {
     http: HttpClient<HttpsConnector<HttpConnector>>,
@@ -81,18 +81,19 @@ struct Inner {
     credentials: AwsCredentials,
     addressing: Addressing,
     limits: Limits,
-    gate: Gate,
+    gate: RateLimiter,
     traffic: Arc<Traffic>,
 }
 
-impl Fence {
-    pub(crate) fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, Fault> {
+impl Transport {
+    pub(crate) fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, StorageError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
-        let tls = hyper_tls::native_tls::TlsConnector::new()
-            .map_err(|_text| Fault::new(Kind::Refused, "TLS cannot be set up on this machine"))?;
+        let tls = hyper_tls::native_tls::TlsConnector::new().map_err(|_text| {
+            StorageError::new(Kind::Refused, "TLS cannot be set up on this machine")
+        })?;
         let connector = HttpsConnector::from((connector, tls.into()));
         let mut config = HttpConfig::new();
         config.pool_idle_timeout(Duration::from_secs(20));
@@ -107,7 +108,7 @@ impl Fence {
             credentials: AwsCredentials::new(key, secret, None, None),
             addressing: endpoint.addressing,
             limits,
-            gate: Gate::new(limits.requests_per_second),
+            gate: RateLimiter::new(limits.requests_per_second),
             traffic: Arc::default(),
         })))
     }
@@ -125,8 +126,8 @@ impl Fence {
         &self,
         request: &Request,
         largest: usize,
-        parse: impl Fn(&[u8]) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        parse: impl Fn(&[u8]) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         self.repeated(|| async {
             let answer = self.once(request).await?;
             parse(&self.gather(answer.body, largest).await?)
@@ -141,14 +142,14 @@ impl Fence {
         key: &str,
         parameters: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<String>, StorageError> {
         let request = Request::put(bucket, key, parameters, body);
         let answer = self.answer(&request).await?;
         Ok(answer.headers.get("etag").cloned())
     }
 
     /// Any answer that rusoto is going to read: an object's bytes as they come, a document whole and checked.
-    async fn answer(&self, request: &Request) -> Result<HttpResponse, Fault> {
+    async fn answer(&self, request: &Request) -> Result<HttpResponse, StorageError> {
         self.repeated(|| async {
             let answer = self.once(request).await?;
             if request.reads_object() {
@@ -172,10 +173,10 @@ impl Fence {
     }
 
     /// Tries until it succeeds, cannot succeed, or has been tried often enough.
-    async fn repeated<T, F, Fut>(&self, ask: F) -> Result<T, Fault>
+    async fn repeated<T, F, Fut>(&self, ask: F) -> Result<T, StorageError>
     where
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, Fault>>,
+        Fut: Future<Output = Result<T, StorageError>>,
     {
         let limits = self.0.limits;
         let times = usize::try_from(limits.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -185,13 +186,13 @@ impl Fence {
             .with_max_times(times)
             .with_jitter();
         ask.retry(pauses)
-            .when(Fault::is_transient)
-            .adjust(|fault: &Fault, pause| {
+            .when(StorageError::is_transient)
+            .adjust(|fault: &StorageError, pause| {
                 // As long as the storage asks for, when that is longer than our own pause; nothing when there is no try left.
                 let asked = fault.retry_after.unwrap_or_default();
                 pause.map(|pause| pause.max(asked).min(limits.longest_pause))
             })
-            .notify(|fault: &Fault, pause| {
+            .notify(|fault: &StorageError, pause| {
                 self.count(fault);
                 debug!(code = fault.kind.code(), pause_ms = silo_core::units::whole_millis(pause); "asking storage again: {fault}");
             })
@@ -199,7 +200,7 @@ impl Fence {
             .inspect_err(|fault| self.count(fault))
     }
 
-    fn count(&self, fault: &Fault) {
+    fn count(&self, fault: &StorageError) {
         let traffic = &self.0.traffic;
         match fault.kind {
             Kind::Throttled => traffic.throttles.fetch_add(1, Ordering::Relaxed),
@@ -209,7 +210,7 @@ impl Fence {
     }
 
     /// One try: an answer with a good status, its body not read yet.
-    async fn once(&self, request: &Request) -> Result<HttpResponse, Fault> {
+    async fn once(&self, request: &Request) -> Result<HttpResponse, StorageError> {
         let inner = &self.0;
         inner.gate.pass().await;
         inner.traffic.requests.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +221,7 @@ impl Fence {
             .map_err(|_text| timed_out(inner.limits.first_byte))?
             // rusoto's text contains the endpoint and the system's error.
             .map_err(|_text| {
-                Fault::new(
+                StorageError::new(
                     Kind::Unreachable,
                     "the storage cannot be reached, or hung up",
                 )
@@ -235,7 +236,7 @@ impl Fence {
         Err(self.fault_of(request, answer).await)
     }
 
-    async fn fault_of(&self, request: &Request, answer: HttpResponse) -> Fault {
+    async fn fault_of(&self, request: &Request, answer: HttpResponse) -> StorageError {
         let header = |name: &str| answer.headers.get(name).cloned();
         let (status, date) = (answer.status.as_u16(), header("date"));
         let retry_after = header("retry-after")
@@ -248,7 +249,7 @@ impl Fence {
                 .await
                 .unwrap_or_default(),
         };
-        let mut fault = Fault::of_status(status, &xml::error_code(&body));
+        let mut fault = StorageError::of_status(status, &xml::error_code(&body));
         fault.retry_after = retry_after;
         if fault.kind == Kind::ClockSkewed
             && let Some(ahead) = date.as_deref().and_then(clock_ahead)
@@ -261,13 +262,13 @@ impl Fence {
     }
 
     /// A body as a whole, of at most `largest` bytes.
-    async fn gather(&self, body: ByteStream, largest: usize) -> Result<Bytes, Fault> {
+    async fn gather(&self, body: ByteStream, largest: usize) -> Result<Bytes, StorageError> {
         let mut whole = BytesMut::new();
         let mut pieces = std::pin::pin!(self.without_stalls(body));
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| fault_of_read(&error))?;
             if whole.len() + piece.len() > largest {
-                return Err(Fault::new(
+                return Err(StorageError::new(
                     Kind::Malformed,
                     "the answer is larger than any answer to this request",
                 ));
@@ -292,7 +293,7 @@ impl Fence {
     }
 }
 
-impl DispatchSignedRequest for Fence {
+impl DispatchSignedRequest for Transport {
     /// The time limit is the fence's own: rusoto gives none.
     fn dispatch(&self, request: SignedRequest, _: Option<Duration>) -> DispatchSignedRequestFuture {
         let fence = self.clone();
@@ -307,35 +308,35 @@ impl DispatchSignedRequest for Fence {
 }
 
 /// Accepts a document with one of these roots, and recognises S3's error document with status 200.
-fn check_document(body: Bytes, roots: &[&str]) -> Result<Bytes, Fault> {
+fn check_document(body: Bytes, roots: &[&str]) -> Result<Bytes, StorageError> {
     let code = xml::error_code(&body);
     match code.as_str() {
         "" => match xml::check(&body, roots) {
             Ok(()) => Ok(body),
-            Err(why) => Err(Fault::new(Kind::Malformed, why)),
+            Err(why) => Err(StorageError::new(Kind::Malformed, why)),
         },
-        "SlowDown" => Err(Fault::of_status(503, &code)),
-        _ => Err(Fault::of_status(500, &code)),
+        "SlowDown" => Err(StorageError::of_status(503, &code)),
+        _ => Err(StorageError::of_status(500, &code)),
     }
 }
 
-fn timed_out(limit: Duration) -> Fault {
+fn timed_out(limit: Duration) -> StorageError {
     let seconds = limit.as_secs();
-    Fault::new(
+    StorageError::new(
         Kind::TimedOut,
         format!("the storage did not answer within {seconds} s"),
     )
 }
 
 /// Error of reading the body of an answer.
-pub(crate) fn fault_of_read(error: &io::Error) -> Fault {
+pub(crate) fn fault_of_read(error: &io::Error) -> StorageError {
     if error.kind() == io::ErrorKind::TimedOut {
-        Fault::new(
+        StorageError::new(
             Kind::TimedOut,
             "the storage stopped in the middle of an answer",
         )
     } else {
-        Fault::new(
+        StorageError::new(
             Kind::Unreachable,
             "the connection broke in the middle of an answer",
         )

@@ -13,7 +13,7 @@ use rusoto_s3::{
 use silo_core::units::{count_from_i64, count_from_usize};
 
 use crate::Spaces;
-use crate::error::{Fault, Kind};
+use crate::error::{Kind, StorageError};
 
 /// The size of each part but the last: the smallest that S3 takes. It takes at most 10,000, so an upload has at most 48 GiB.
 pub const PART: usize = 5 * 1024 * 1024;
@@ -24,7 +24,7 @@ const MOST_PARTS: i64 = 10_000;
 
 /// An upload that was begun and neither completed nor aborted. Its parts cost as much as objects do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
+pub struct UnfinishedUpload {
     /// The key it is for.
     pub key: String,
     /// Upload id.
@@ -44,7 +44,7 @@ impl Spaces {
         bucket: &str,
         key: &str,
         stream: impl Stream<Item = io::Result<Bytes>>,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, StorageError> {
         let mut parts = std::pin::pin!(Parts::new(stream));
         let first = parts.next().await?;
         if first.len() < PART {
@@ -69,7 +69,7 @@ impl Spaces {
         sent
     }
 
-    async fn begin(&self, bucket: &str, key: &str) -> Result<Upload, Fault> {
+    async fn begin(&self, bucket: &str, key: &str) -> Result<Upload, StorageError> {
         let request = CreateMultipartUploadRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
@@ -81,8 +81,9 @@ impl Spaces {
             spaces: self.clone(),
             bucket: bucket.to_owned(),
             key: key.to_owned(),
-            id: id
-                .ok_or_else(|| Fault::new(Kind::Malformed, "the storage gave the upload no id"))?,
+            id: id.ok_or_else(|| {
+                StorageError::new(Kind::Malformed, "the storage gave the upload no id")
+            })?,
             parts: Vec::new(),
             bytes: 0,
             open: true,
@@ -93,14 +94,14 @@ impl Spaces {
     ///
     /// # Errors
     /// [`Kind::NotSupported`] if the storage cannot list them; otherwise the error of the request.
-    pub async fn unfinished(&self, bucket: &str) -> Result<Vec<Unfinished>, Fault> {
+    pub async fn unfinished(&self, bucket: &str) -> Result<Vec<UnfinishedUpload>, StorageError> {
         let request = ListMultipartUploadsRequest {
             bucket: bucket.to_owned(),
             ..ListMultipartUploadsRequest::default()
         };
         let listed = self.s3.list_multipart_uploads(request).await?;
         let known = |upload: rusoto_s3::MultipartUpload| {
-            Some(Unfinished {
+            Some(UnfinishedUpload {
                 key: upload.key?,
                 id: upload.upload_id?,
                 begun: upload.initiated.and_then(|time| time.parse().ok()),
@@ -118,7 +119,11 @@ impl Spaces {
     ///
     /// # Errors
     /// The error of the request.
-    pub async fn stored(&self, bucket: &str, upload: &Unfinished) -> Result<u64, Fault> {
+    pub async fn stored(
+        &self,
+        bucket: &str,
+        upload: &UnfinishedUpload,
+    ) -> Result<u64, StorageError> {
         let request = ListPartsRequest {
             bucket: bucket.to_owned(),
             key: upload.key.clone(),
@@ -136,7 +141,7 @@ impl Spaces {
     ///
     /// # Errors
     /// The error of the request; the parts may still exist.
-    pub async fn abort(&self, bucket: &str, key: &str, id: &str) -> Result<(), Fault> {
+    pub async fn abort(&self, bucket: &str, key: &str, id: &str) -> Result<(), StorageError> {
         let request = AbortMultipartUploadRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
@@ -160,10 +165,10 @@ struct Upload {
 }
 
 impl Upload {
-    async fn send(&mut self, part: Bytes) -> Result<(), Fault> {
+    async fn send(&mut self, part: Bytes) -> Result<(), StorageError> {
         let number = i64::try_from(self.parts.len()).unwrap_or(MOST_PARTS) + 1;
         if number > MOST_PARTS {
-            return Err(Fault::new(
+            return Err(StorageError::new(
                 Kind::Source,
                 "the object has more than 10,000 parts of 5 MiB",
             ));
@@ -179,8 +184,9 @@ impl Upload {
             .fence
             .put(&self.bucket, &self.key, &parameters, part)
             .await?;
-        let tag = tag
-            .ok_or_else(|| Fault::new(Kind::Malformed, "the storage gave a part no entity tag"))?;
+        let tag = tag.ok_or_else(|| {
+            StorageError::new(Kind::Malformed, "the storage gave a part no entity tag")
+        })?;
         self.parts.push(CompletedPart {
             e_tag: Some(tag),
             part_number: Some(number),
@@ -189,7 +195,7 @@ impl Upload {
         Ok(())
     }
 
-    async fn complete(&mut self) -> Result<u64, Fault> {
+    async fn complete(&mut self) -> Result<u64, StorageError> {
         let request = CompleteMultipartUploadRequest {
             bucket: self.bucket.clone(),
             key: self.key.clone(),
@@ -200,7 +206,7 @@ impl Upload {
             ..CompleteMultipartUploadRequest::default()
         };
         let completed = self.spaces.s3.complete_multipart_upload(request).await;
-        match completed.map_err(Fault::from) {
+        match completed.map_err(StorageError::from) {
             Ok(_) => {}
             // The answer to an earlier try may have been lost after the storage had done it.
             Err(fault) if fault.kind == Kind::NotFound => self.check_whole().await?,
@@ -226,12 +232,12 @@ impl Upload {
         warn!(bucket; "an upload could not be aborted, its parts stay behind: {why}");
     }
 
-    async fn check_whole(&self) -> Result<(), Fault> {
+    async fn check_whole(&self) -> Result<(), StorageError> {
         let head = self.spaces.head(&self.bucket, &self.key).await?;
         if head.bytes == Some(self.bytes) {
             return Ok(());
         }
-        Err(Fault::new(
+        Err(StorageError::new(
             Kind::Refused,
             "the storage lost the upload before it was complete",
         ))
@@ -272,7 +278,7 @@ impl<S: Stream<Item = io::Result<Bytes>>> Parts<S> {
         }
     }
 
-    async fn next(&mut self) -> Result<Bytes, Fault> {
+    async fn next(&mut self) -> Result<Bytes, StorageError> {
         if self.rest.len() < PART && !self.ended {
             // At once and not by doubling, which would take twice as much.
             self.rest.reserve(PART + PIECE - self.rest.len());
@@ -281,7 +287,7 @@ impl<S: Stream<Item = io::Result<Bytes>>> Parts<S> {
             match self.stream.next().await {
                 Some(Ok(piece)) => self.rest.extend_from_slice(&piece),
                 Some(Err(_)) => {
-                    return Err(Fault::new(
+                    return Err(StorageError::new(
                         Kind::Source,
                         "what was to be stored could not be read to its end",
                     ));

@@ -7,7 +7,7 @@ use quick_xml::events::{BytesRef, Event};
 const DEEPEST: usize = 16;
 
 /// Event of the XML reader. Text has its entities resolved and its pieces joined.
-pub(crate) enum Met<'a> {
+pub(crate) enum XmlEvent<'a> {
     /// An element begins; the names of all that are open, the outermost first, this one last.
     Begin(&'a [Vec<u8>]),
     /// An element ends, with the text directly inside it.
@@ -21,7 +21,7 @@ pub(crate) enum Met<'a> {
 pub(crate) fn read(
     document: &[u8],
     roots: &[&str],
-    mut meet: impl FnMut(Met<'_>) -> Result<(), String>,
+    mut meet: impl FnMut(XmlEvent<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reader = Reader::from_reader(document);
     // Names of open elements; `depth` of them count, the others keep their memory for the next.
@@ -44,19 +44,19 @@ pub(crate) fn read(
                     return Err(format!("the document is not a {}", roots.join(" or a ")));
                 }
                 text.clear();
-                meet(Met::Begin(&open[..depth]))?;
+                meet(XmlEvent::Begin(&open[..depth]))?;
             }
             Event::Empty(start) => {
                 if ended || depth == 0 || depth >= DEEPEST {
                     return Err("the document has another shape".into());
                 }
                 push(&mut open, depth, start.local_name().as_ref());
-                meet(Met::Begin(&open[..=depth]))?;
-                meet(Met::End(&open[..=depth], b""))?;
+                meet(XmlEvent::Begin(&open[..=depth]))?;
+                meet(XmlEvent::End(&open[..=depth], b""))?;
             }
             Event::End(_) => {
                 // The reader has checked that it is the last one opened.
-                meet(Met::End(&open[..depth], &text))?;
+                meet(XmlEvent::End(&open[..depth], &text))?;
                 depth -= 1;
                 ended = depth == 0;
                 text.clear();
@@ -111,7 +111,7 @@ fn resolve(entity: &BytesRef<'_>, into: &mut Vec<u8>) -> Result<(), String> {
 pub(crate) fn error_code(document: &[u8]) -> String {
     let mut code = String::new();
     let read = read(document, &["Error"], |met| {
-        if let Met::End([_, name], text) = met
+        if let XmlEvent::End([_, name], text) = met
             && name == b"Code"
         {
             code = String::from_utf8_lossy(text).into_owned();

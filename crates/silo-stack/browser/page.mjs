@@ -24,10 +24,10 @@ export async function order(text) {
 export const stop = (part) => order(`stop ${part}`);
 /** Starts it again. */
 export const start = (part) => order(`start ${part}`);
-/** Lets the stand-in for one of AC's services fail. */
+/** Makes the simulator of one of AC's services fail. */
 export const fail = (name) => order(`fail ${name}`);
-/** Lets it be well again. */
-export const well = (name) => order(`well ${name}`);
+/** Makes it answer normally again. */
+export const restore = (name) => order(`restore ${name}`);
 
 /** Opens the dashboard. Whatever an honest page must never do ends the test in `close`. */
 export async function open({ width = 1240, height = 900, scheme = 'dark', clock = false, ...context } = {}) {

@@ -1,7 +1,7 @@
-// The Services panel and the header: what the stand-ins say, changes as they happen, and honest states.
+// The Services panel and the header: facts from the simulators, live changes, and correct states.
 
 import assert from 'node:assert/strict';
-import { boxValue, fail, loadAll, open, settle, start, stop, test, truth, untilBox, well } from './page.mjs';
+import { boxValue, fail, loadAll, open, settle, start, stop, test, truth, untilBox, restore } from './page.mjs';
 
 const status = (page, name, wanted, timeout = 20_000) => page.waitForFunction(([card, word]) =>
   document.querySelector(`.card[aria-label="${card}"] .head .status`)?.textContent.endsWith(word), [name, wanted], { timeout });
@@ -40,7 +40,7 @@ test('a change of state is on the page as soon as it is told', async () => {
   await status(page, 'lith', 'down');
   assert.match(await page.textContent('.card[aria-label="lith"] .reason'), /it answered with status 500/);
   await page.waitForFunction(() => [...document.querySelectorAll('#header .box')].some((box) => box.textContent.includes('1 down')), null, { timeout: 30_000 });
-  await well('lith');
+  await restore('lith');
   await status(page, 'lith', 'up');
   await close();
 });

@@ -1,12 +1,12 @@
 //! `cargo xtask e2e`: the dashboard in headless Chromium, on a stack of its own. Its script asks for outages: `@stop silo-db-api`,
-//! `@start mongo`, `@fail oven`, `@well oven`.
+//! `@start mongo`, `@fail oven`, `@restore oven`.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use silo_testkit::ac::Manner;
+use silo_testkit::ac::Behaviour;
 use silo_testkit::demo::{Demo, size};
 use silo_testkit::mongo::MongoServer;
 use silo_testkit::say;
@@ -59,8 +59,8 @@ impl E2e {
             .run(async |verb, what| match verb {
                 "stop" => stack.stop_part(what).await,
                 "start" => stack.start_part(what).await,
-                "fail" => behave(stack, what, Manner::Fail(500)),
-                "well" => behave(stack, what, Manner::Well),
+                "fail" => behave(stack, what, Behaviour::Fail(500)),
+                "restore" => behave(stack, what, Behaviour::Normal),
                 _ => bail!("the script asks to {verb} {what}, which is nothing known"),
             })
             .await?;
@@ -69,11 +69,11 @@ impl E2e {
     }
 }
 
-fn behave(stack: &Stack, name: &str, manner: Manner) -> Result<()> {
-    let stand_in = stack.stand_in(name);
-    stand_in
-        .with_context(|| format!("there is no stand-in for {name}"))?
-        .behave(manner);
+fn behave(stack: &Stack, name: &str, behaviour: Behaviour) -> Result<()> {
+    let simulator = stack.simulator(name);
+    simulator
+        .with_context(|| format!("there is no simulator of {name}"))?
+        .behave(behaviour);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use silo_testkit::ac::StandIn;
+use silo_testkit::ac::Simulator;
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{MongoServer, Setup};
 use silo_testkit::process::{LineSink, Process};
@@ -79,7 +79,7 @@ pub struct Stack {
     parts: Vec<Part>,
     mongo: Option<MongoServer>,
     s3: Option<SeaweedFs>,
-    stand_ins: Vec<(&'static str, StandIn)>,
+    simulators: Vec<(&'static str, Simulator)>,
     folder: TempDir,
     plan: Plan,
     port: u16,
@@ -98,7 +98,7 @@ impl Stack {
             parts: Vec::new(),
             mongo: None,
             s3: None,
-            stand_ins: Vec::new(),
+            simulators: Vec::new(),
             folder,
             plan,
             port,
@@ -212,11 +212,11 @@ impl Stack {
         self.s3.as_ref()
     }
 
-    /// The stand-in for one of AC's services.
-    pub fn stand_in(&self, name: &str) -> Option<&StandIn> {
-        self.stand_ins
+    /// Simulator of one of AC's services.
+    pub fn simulator(&self, name: &str) -> Option<&Simulator> {
+        self.simulators
             .iter()
-            .find_map(|(known, stand_in)| (*known == name).then_some(stand_in))
+            .find_map(|(known, simulator)| (*known == name).then_some(simulator))
     }
 
     /// The process id of a part.

@@ -13,7 +13,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Response};
 use serde_json::Value;
 use silo_stack::stack::{Plan, Stack};
-use silo_testkit::ac::Manner;
+use silo_testkit::ac::Behaviour;
 use silo_testkit::wait::wait_for;
 
 const SERVICE: &str = "silo-db-api";
@@ -227,7 +227,7 @@ async fn changes_are_told_through_the_gateway_as_they_happen() {
         "compressing would hold them back"
     );
     assert_safe("events", answer.headers());
-    stack.stand_in("session").unwrap().behave(Manner::Reset);
+    stack.simulator("session").unwrap().behave(Behaviour::Reset);
     let mut text = String::new();
     let heard = async {
         while !text.contains("\"to\":\"down\"") {

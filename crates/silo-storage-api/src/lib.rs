@@ -1,6 +1,6 @@
 //! silo-storage-api: what aesthetic.computer's Spaces buckets hold, whose it is, and how it grows.
 //!
-//! `routes` take requests and give answers from `storage`, which is computed once from the last `rollup`. The `scanner` makes that in
+//! `routes` take requests and give answers from `storage`, which is computed once from the last `results`. The `scanner` makes that in
 //! the background: each bucket by a `scan`, whose workers share its `ranges`; every object goes to its `owners` in `totals` and is
 //! forgotten. `store` keeps it on disk. `gateway` has the ways out.
 

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_storage_api::settings::Settings;
 use silo_web::process;
 
 fn main() -> ExitCode {
     process::live(
         silo_storage_api::NAME,
-        Settings::read(Reader::from_environment()),
+        Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,
         async |listener, settings| silo_storage_api::start(listener, settings).await,
     )

@@ -14,12 +14,12 @@ use utoipa::ToSchema;
 pub struct Progress {
     objects: AtomicU64,
     pages: AtomicU64,
-    under_way: Mutex<Option<UnderWay>>,
+    running: Mutex<Option<RunningScan>>,
     next: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Clone, Debug)]
-struct UnderWay {
+struct RunningScan {
     started: Timestamp,
     since: Instant,
     /// Objects that an earlier process had counted.
@@ -48,8 +48,8 @@ pub struct ScanState {
     /// Objects it counts a second.
     #[schema(value_type = Option<f64>)]
     pub objects_per_second: Option<u64>,
-    /// Progress in thousandths, assuming as many objects as in the last scan; `null` for the first scan.
-    pub per_mille: Option<u64>,
+    /// Objects counted so far in percent of the last scan's, at most 99; `null` for the first scan.
+    pub percent: Option<u64>,
     /// When the next begins.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
@@ -59,7 +59,7 @@ impl Progress {
     /// A scan begins; `expected` objects were counted last time.
     pub fn begin(&self, expected: Option<u64>) {
         self.objects.store(0, Ordering::Relaxed);
-        *self.lock() = Some(UnderWay {
+        *self.lock() = Some(RunningScan {
             started: Timestamp::now(),
             since: Instant::now(),
             resumed: 0,
@@ -73,10 +73,10 @@ impl Progress {
     /// Starts or resumes a bucket, with `counted` objects from before.
     pub fn enter(&self, bucket: &str, done: usize, counted: u64) {
         self.objects.fetch_add(counted, Ordering::Relaxed);
-        if let Some(under_way) = self.lock().as_mut() {
-            bucket.clone_into(&mut under_way.bucket);
-            under_way.buckets_done = done;
-            under_way.resumed += counted;
+        if let Some(running) = self.lock().as_mut() {
+            bucket.clone_into(&mut running.bucket);
+            running.buckets_done = done;
+            running.resumed += counted;
         }
     }
 
@@ -105,7 +105,7 @@ impl Progress {
     /// The whole of it.
     pub fn state(&self) -> ScanState {
         let next_at = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(under_way) = self.lock().clone() else {
+        let Some(running) = self.lock().clone() else {
             return ScanState {
                 scanning: false,
                 started_at: None,
@@ -113,33 +113,31 @@ impl Progress {
                 buckets_done: None,
                 objects: None,
                 objects_per_second: None,
-                per_mille: None,
+                percent: None,
                 next_at,
             };
         };
         let objects = self.objects.load(Ordering::Relaxed);
-        let seconds = under_way.since.elapsed().as_secs_f64();
-        let counted = double(objects.saturating_sub(under_way.resumed));
+        let seconds = running.since.elapsed().as_secs_f64();
+        let counted = double(objects.saturating_sub(running.resumed));
         let rate = (seconds > 0.1).then(|| round(counted / seconds, 0));
         ScanState {
             scanning: true,
-            started_at: Some(under_way.started),
-            bucket: Some(under_way.bucket).filter(|bucket| !bucket.is_empty()),
-            buckets_done: Some(under_way.buckets_done),
+            started_at: Some(running.started),
+            bucket: Some(running.bucket).filter(|bucket| !bucket.is_empty()),
+            buckets_done: Some(running.buckets_done),
             objects: Some(objects),
             objects_per_second: rate.and_then(silo_core::units::count_from_f64),
-            // Never all of it before it is: there may be more objects than last time.
-            per_mille: under_way
+            // Never 100 while the scan is running: there may be more objects than last time.
+            percent: running
                 .expected
                 .filter(|expected| *expected > 0)
-                .map(|expected| (objects.saturating_mul(1000) / expected).min(990)),
+                .map(|expected| (objects.saturating_mul(100) / expected).min(99)),
             next_at,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<UnderWay>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<RunningScan>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

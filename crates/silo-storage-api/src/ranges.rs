@@ -8,7 +8,7 @@ mod midpoint;
 
 use serde::{Deserialize, Serialize};
 
-use self::midpoint::{Alphabet, past_first_mark};
+use self::midpoint::{KeyModel, past_first_mark};
 
 /// A range with fewer pages than this before it is not worth cutting.
 const WORTH: f64 = 2.0;
@@ -19,7 +19,7 @@ const LOOK_AGAIN: u32 = 4;
 
 /// Part of a bucket that is not listed yet: the keys after `after` (`None` for the beginning), up to and including `until` (`None` for the end).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rest {
+pub struct RemainingRange {
     /// The last key that was counted.
     pub after: Option<String>,
     /// The last key that belongs here.
@@ -36,12 +36,12 @@ pub enum Job {
         /// Lower end of the range.
         after: Option<String>,
     },
-    /// Ask for the page after `middle`, to cut this range in two.
+    /// Ask for the page after `midpoint`, to cut this range in two.
     Probe {
         /// The range.
         range: u64,
         /// Key at which the range may be split.
-        middle: String,
+        midpoint: String,
     },
     /// Nothing now; ask again when something has changed.
     Wait,
@@ -51,7 +51,7 @@ pub enum Job {
 
 /// Result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum ProbeResult {
     /// The keys after the middle are a range of their own now, and the page that was asked for is its first.
     Taken(u64),
     /// There are no keys after the midpoint, or another worker has passed it; the page is discarded.
@@ -88,16 +88,16 @@ struct Range {
 #[derive(Debug, Default)]
 pub struct Ranges {
     open: Vec<Range>,
-    alphabet: Alphabet,
+    alphabet: KeyModel,
     next: u64,
 }
 
 impl Ranges {
     /// Restores the ranges of an interrupted scan; without any, the whole bucket is one unbounded range.
     #[must_use]
-    pub fn of(rests: impl IntoIterator<Item = Rest>) -> Self {
+    pub fn of(remaining: impl IntoIterator<Item = RemainingRange>) -> Self {
         let mut ranges = Self::default();
-        for Rest { after, until } in rests {
+        for RemainingRange { after, until } in remaining {
             ranges.open(after, until);
         }
         ranges
@@ -106,7 +106,7 @@ impl Ranges {
     /// All keys.
     #[must_use]
     pub fn whole() -> Self {
-        Self::of([Rest {
+        Self::of([RemainingRange {
             after: None,
             until: None,
         }])
@@ -117,7 +117,11 @@ impl Ranges {
     pub fn cut_at(points: &[String]) -> Self {
         let ends = points.iter().cloned().map(Some).chain([None]);
         let starts = [None].into_iter().chain(points.iter().cloned().map(Some));
-        let mut ranges = Self::of(starts.zip(ends).map(|(after, until)| Rest { after, until }));
+        let mut ranges = Self::of(
+            starts
+                .zip(ends)
+                .map(|(after, until)| RemainingRange { after, until }),
+        );
         points
             .iter()
             .for_each(|point| ranges.alphabet.observe(point));
@@ -126,8 +130,8 @@ impl Ranges {
 
     /// Ranges that are not listed yet, for the checkpoint.
     #[must_use]
-    pub fn rests(&self) -> Vec<Rest> {
-        let rest = |range: &Range| Rest {
+    pub fn remaining(&self) -> Vec<RemainingRange> {
+        let rest = |range: &Range| RemainingRange {
             after: range.after.clone(),
             until: range.until.clone(),
         };
@@ -162,10 +166,13 @@ impl Ranges {
             };
             if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
                 range.pages_since_look = 0;
-                if let Some(middle) = guess(range, &self.alphabet) {
-                    range.probes.push(middle.clone());
+                if let Some(midpoint) = guess(range, &self.alphabet) {
+                    range.probes.push(midpoint.clone());
                     range.guesses += 1;
-                    return Job::Probe { range: id, middle };
+                    return Job::Probe {
+                        range: id,
+                        midpoint,
+                    };
                 }
                 range.no_room = true;
             }
@@ -192,30 +199,30 @@ impl Ranges {
     }
 
     /// Takes note of the page after the middle of a range: its first key.
-    pub fn settle(&mut self, id: u64, middle: &str, first: Option<&str>) -> Cut {
+    pub fn settle(&mut self, id: u64, midpoint: &str, first: Option<&str>) -> ProbeResult {
         if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
-            range.probes.retain(|probe| probe != middle);
+            range.probes.retain(|probe| probe != midpoint);
         }
         // Another worker may have split this range since the midpoint was computed. That is harmless: a range may be split at any key.
         let holds = |range: &&mut Range| {
-            let begun = range.after.as_deref().is_none_or(|after| after < middle);
-            begun && range.until.as_deref().is_none_or(|until| middle < until)
+            let begun = range.after.as_deref().is_none_or(|after| after < midpoint);
+            begun && range.until.as_deref().is_none_or(|until| midpoint < until)
         };
         let Some(range) = self.open.iter_mut().find(holds) else {
-            return Cut::Nothing;
+            return ProbeResult::Nothing;
         };
         let guesses = range.guesses;
-        let until = range.until.replace(middle.to_owned());
+        let until = range.until.replace(midpoint.to_owned());
         let empty = first.is_none_or(|first| until.as_deref().is_some_and(|until| first > until));
         if empty {
-            return Cut::Nothing;
+            return ProbeResult::Nothing;
         }
-        let taken = self.open(Some(middle.to_owned()), until);
+        let taken = self.open(Some(midpoint.to_owned()), until);
         if let Some(range) = self.open.last_mut() {
             range.held = true;
             range.guesses = guesses;
         }
-        Cut::Taken(taken)
+        ProbeResult::Taken(taken)
     }
 
     fn open(&mut self, after: Option<String>, until: Option<String>) -> u64 {
@@ -238,7 +245,7 @@ impl Ranges {
 }
 
 /// Estimated pages per worker of a range; `None` if splitting is not worth it.
-fn worth_cutting(range: &Range, alphabet: &Alphabet) -> Option<f64> {
+fn worth_cutting(range: &Range, alphabet: &KeyModel) -> Option<f64> {
     let probes = u32::try_from(range.probes.len()).unwrap_or(u32::MAX);
     if range.no_room || probes >= PROBES.saturating_mul(range.pages) {
         return None;
@@ -248,7 +255,7 @@ fn worth_cutting(range: &Range, alphabet: &Alphabet) -> Option<f64> {
 }
 
 /// Estimated pages left in a range, assuming the key density observed so far; infinite for an unbounded range.
-fn pages_left(range: &Range, alphabet: &Alphabet) -> f64 {
+fn pages_left(range: &Range, alphabet: &KeyModel) -> f64 {
     let Some(until) = &range.until else {
         return f64::MAX;
     };
@@ -261,11 +268,11 @@ fn pages_left(range: &Range, alphabet: &Alphabet) -> f64 {
 }
 
 /// Key at which to split a range: the middle of the widest gap between the midpoints that are being probed.
-fn guess(range: &Range, alphabet: &Alphabet) -> Option<String> {
+fn guess(range: &Range, alphabet: &KeyModel) -> Option<String> {
     let after = range.after.as_deref().unwrap_or_default();
     if range.until.is_none() && range.guesses == 0 {
         let past = past_first_mark(after).filter(|past| past.as_str() > after);
-        return past.or_else(|| alphabet.middle(after, None));
+        return past.or_else(|| alphabet.midpoint(after, None));
     }
     // Midpoints outside the range, which was shortened meanwhile, are ignored.
     let inside =

@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use silo_spaces::error::Fault;
+use silo_spaces::error::StorageError;
 use silo_spaces::page::Page;
 use silo_web::snapshot::SourceError;
 use tokio::sync::Notify;
 
 use crate::owners::Layout;
 use crate::progress::Progress;
-use crate::ranges::{Cut, Job, Ranges, Rest};
+use crate::ranges::{Job, ProbeResult, Ranges, RemainingRange};
 use crate::totals::Totals;
 
 /// Tapes in one request for their owners.
@@ -22,10 +22,10 @@ const TAPES: usize = 400;
 /// Listing of one bucket.
 pub trait List: Sync {
     /// The keys after `after`, a page of them.
-    fn page(&self, after: Option<&str>) -> impl Future<Output = Result<Page, Fault>> + Send;
+    fn page(&self, after: Option<&str>) -> impl Future<Output = Result<Page, StorageError>> + Send;
 
     /// Keys at which to split the bucket before listing, in order; may be empty.
-    fn cuts(&self) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+    fn cuts(&self) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send;
 }
 
 /// Lookup of the owners of tapes.
@@ -39,11 +39,11 @@ pub trait TapeOwners: Sync {
 
 /// Checkpoint of a scan, consistent between any two pages, from which an interrupted scan resumes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Checkpoint {
     /// Totals so far.
     pub totals: Totals,
     /// Ranges that are not listed yet.
-    pub rests: Vec<Rest>,
+    pub remaining: Vec<RemainingRange>,
 }
 
 /// One bucket's scan.
@@ -61,7 +61,7 @@ pub struct Scan<'a, L, T> {
 struct State {
     ranges: Ranges,
     totals: Totals,
-    fault: Option<Fault>,
+    fault: Option<StorageError>,
     tapes_fault: Option<SourceError>,
 }
 
@@ -72,10 +72,10 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         tapes: &'a T,
         layout: Layout,
         progress: &'a Progress,
-        from: Option<Standing>,
+        from: Option<Checkpoint>,
     ) -> Self {
         let (ranges, totals) = match from {
-            Some(standing) => (Ranges::of(standing.rests), standing.totals),
+            Some(checkpoint) => (Ranges::of(checkpoint.remaining), checkpoint.totals),
             None => (Ranges::default(), Totals::default()),
         };
         Self {
@@ -98,7 +98,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     ///
     /// # Errors
     /// When the bucket cannot be listed at all.
-    pub async fn cut(&self) -> Result<(), Fault> {
+    pub async fn cut(&self) -> Result<(), StorageError> {
         let points = self.list.cuts().await?;
         self.lock().ranges = Ranges::cut_at(&points);
         Ok(())
@@ -107,8 +107,8 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     /// Lists everything with this many workers.
     ///
     /// # Errors
-    /// The first error that retries did not resolve. The state until then is in [`Scan::standing`].
-    pub async fn run(&self, workers: usize) -> Result<(), Fault> {
+    /// The first error that retries did not resolve. The state until then is in [`Scan::checkpoint`].
+    pub async fn run(&self, workers: usize) -> Result<(), StorageError> {
         join_all((0..workers).map(|_| self.work())).await;
         self.ask_for_tapes(1).await;
         match self.lock().fault.take() {
@@ -118,11 +118,11 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     }
 
     /// Checkpoint: totals so far and ranges left.
-    pub fn standing(&self) -> Standing {
+    pub fn checkpoint(&self) -> Checkpoint {
         let state = self.lock();
-        Standing {
+        Checkpoint {
             totals: state.totals.clone(),
-            rests: state.ranges.rests(),
+            remaining: state.ranges.remaining(),
         }
     }
 
@@ -157,7 +157,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
                     Ok(())
                 }
                 Job::List { range, after } => self.list_range(range, after).await,
-                Job::Probe { range, middle } => self.probe(range, middle).await,
+                Job::Probe { range, midpoint } => self.probe(range, midpoint).await,
             };
             if let Err(fault) = worked {
                 self.lock().fault.get_or_insert(fault);
@@ -167,7 +167,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     }
 
     /// Lists a range page by page to its end.
-    async fn list_range(&self, range: u64, mut after: Option<String>) -> Result<(), Fault> {
+    async fn list_range(&self, range: u64, mut after: Option<String>) -> Result<(), StorageError> {
         loop {
             let page = self.list.page(after.as_deref()).await?;
             if self.count(range, &page) || self.lock().fault.is_some() {
@@ -178,11 +178,11 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         }
     }
 
-    /// Asks for what lies beyond the middle of another worker's range, and takes it over when there is anything.
-    async fn probe(&self, range: u64, middle: String) -> Result<(), Fault> {
-        let page = self.list.page(Some(&middle)).await?;
-        let cut = self.lock().ranges.settle(range, &middle, page.first());
-        let Cut::Taken(taken) = cut else {
+    /// Asks for what lies beyond the midpoint of another worker's range, and takes it over when there is anything.
+    async fn probe(&self, range: u64, midpoint: String) -> Result<(), StorageError> {
+        let page = self.list.page(Some(&midpoint)).await?;
+        let cut = self.lock().ranges.settle(range, &midpoint, page.first());
+        let ProbeResult::Taken(taken) = cut else {
             return Ok(());
         };
         self.changed.notify_waiters();

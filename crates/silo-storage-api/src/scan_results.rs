@@ -9,7 +9,7 @@ use crate::totals::Totals;
 
 /// All buckets, in the order of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rollup {
+pub struct ScanResults {
     /// The buckets.
     pub buckets: Vec<Bucket>,
 }
@@ -20,14 +20,14 @@ pub struct Bucket {
     /// Name of the bucket.
     pub name: String,
     /// Result of the last complete scan; `None` before the first.
-    pub found: Option<Found>,
+    pub found: Option<ScanResult>,
     /// Error of the last scan; `None` if it was complete.
     pub failure: Option<Failure>,
 }
 
 /// Result of a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct ScanResult {
     /// Start of the scan: objects written later may be missing.
     pub begun: Timestamp,
     /// When it ended.
@@ -35,14 +35,14 @@ pub struct Found {
     /// The sums.
     pub totals: Totals,
     /// Unfinished uploads; `None` if the storage cannot list them.
-    pub unfinished: Option<Unfinished>,
+    pub unfinished: Option<UnfinishedUpload>,
     /// Parts of the result that are unknown, with the reason.
     pub gaps: Vec<Failure>,
 }
 
 /// Uploads that were begun and neither completed nor aborted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-pub struct Unfinished {
+pub struct UnfinishedUpload {
     /// Number of uploads; 1,000 means 1,000 or more.
     pub uploads: u64,
     /// The bytes of their parts; `null` when there are too many uploads to ask for each.
@@ -90,7 +90,7 @@ impl Failure {
     }
 }
 
-impl Rollup {
+impl ScanResults {
     /// State of a bucket.
     #[must_use]
     pub fn bucket(&self, name: &str) -> Option<&Bucket> {

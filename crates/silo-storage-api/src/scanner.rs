@@ -12,12 +12,12 @@ use silo_core::units::whole_millis;
 use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use tokio::sync::Notify;
 
-use crate::gateway::buckets::Bucket as Way;
-use crate::gateway::users::People;
+use crate::gateway::buckets::Bucket as BucketClient;
+use crate::gateway::users::UserDirectory;
 use crate::history::History;
 use crate::owners::Layout;
 use crate::progress::Progress;
-use crate::scan_results::{Bucket, Rollup};
+use crate::scan_results::{Bucket, ScanResults};
 use crate::storage::{Storage, day};
 use crate::store::{Lock, Store, StoreError};
 
@@ -26,7 +26,7 @@ mod cadence;
 mod checkpoint;
 
 use self::cadence::{Cadence, Due};
-use self::checkpoint::UnderWay;
+use self::checkpoint::Checkpoints;
 
 /// The names of the files.
 const ROLLUP: &str = "rollup";
@@ -37,9 +37,9 @@ const LOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// The one who scans.
 pub struct Scanner {
-    buckets: Vec<Way>,
+    buckets: Vec<BucketClient>,
     layouts: HashMap<String, Layout>,
-    people: People,
+    users: UserDirectory,
     store: Store,
     progress: Arc<Progress>,
     storage: Arc<Snapshot<Storage>>,
@@ -50,11 +50,11 @@ pub struct Scanner {
 }
 
 /// Dependencies of the scanner.
-pub struct Parts {
+pub struct ScannerConfig {
     /// The buckets with their layouts, in order.
-    pub buckets: Vec<(Way, Layout)>,
+    pub buckets: Vec<(BucketClient, Layout)>,
     /// Lookup of users and tape owners.
-    pub people: People,
+    pub users: UserDirectory,
     /// Files on disk.
     pub store: Store,
     /// Progress, for readers.
@@ -70,7 +70,7 @@ pub struct Parts {
 impl Scanner {
     /// A scanner that is not running yet. The result of an earlier process is published with its age.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: ScannerConfig) -> Self {
         let layouts = parts
             .buckets
             .iter()
@@ -83,7 +83,7 @@ impl Scanner {
                 .map(|(bucket, _)| bucket)
                 .collect(),
             layouts,
-            people: parts.people,
+            users: parts.users,
             store: parts.store,
             progress: parts.progress,
             storage: parts.storage,
@@ -114,15 +114,15 @@ impl Scanner {
     /// Scans for ever.
     pub async fn run(&self) {
         let _lock = self.wait_for_lock().await;
-        let mut rollup = self.load::<Rollup>(ROLLUP).unwrap_or_default();
+        let mut results = self.load::<ScanResults>(ROLLUP).unwrap_or_default();
         let mut cadence = Cadence::new(self.every);
         let mut due = Due::All;
         loop {
             self.progress
-                .begin(Some(rollup.objects()).filter(|objects| *objects > 0));
+                .begin(Some(results.objects()).filter(|objects| *objects > 0));
             self.asked.store(false, Ordering::SeqCst);
             let retry;
-            (rollup, retry) = self.scan(&rollup, &due).await;
+            (results, retry) = self.scan(&results, &due).await;
             let (pause, next) = cadence.after(&due, retry, Instant::now());
             self.progress.end(Timestamp::now() + pause);
             due = tokio::select! {
@@ -134,18 +134,18 @@ impl Scanner {
 
     /// Serves what the last process found, as stale.
     fn restore(&self) {
-        let Some(rollup) = self.load::<Rollup>(ROLLUP) else {
+        let Some(results) = self.load::<ScanResults>(ROLLUP) else {
             return;
         };
-        let oldest = rollup
+        let oldest = results
             .buckets
             .iter()
             .filter_map(|bucket| Some(bucket.found.as_ref()?.begun))
             .min();
         if let Some(as_of) = oldest {
-            let rollup = self.in_order(&rollup);
+            let results = self.in_order(&results);
             let history = self.load::<History>(HISTORY).unwrap_or_default();
-            let storage = Storage::of(&rollup, &self.layouts, &history, day(Timestamp::now()));
+            let storage = Storage::of(&results, &self.layouts, &history, day(Timestamp::now()));
             self.storage.restore(storage, as_of);
             info!("what the last scan found is served until the next has ended");
         }
@@ -175,51 +175,55 @@ impl Scanner {
 
     /// One scan of all due buckets, and publication together with the last results of the others. Also returns the buckets whose error may be
     /// temporary.
-    async fn scan(&self, before: &Rollup, due: &Due) -> (Rollup, BTreeSet<String>) {
+    async fn scan(&self, before: &ScanResults, due: &Due) -> (ScanResults, BTreeSet<String>) {
         let started = Instant::now();
-        let mut under_way = self.load::<UnderWay>(UNDER_WAY).unwrap_or_default();
-        under_way.forget_old(Timestamp::now());
+        let mut checkpoints = self.load::<Checkpoints>(UNDER_WAY).unwrap_or_default();
+        checkpoints.forget_old(Timestamp::now());
         let (mut kept, mut retry) = (Vec::new(), BTreeSet::new());
-        for (at, way) in self.buckets.iter().enumerate() {
-            if !due.includes(&way.name) {
-                kept.extend(before.bucket(&way.name).cloned());
+        for (at, client) in self.buckets.iter().enumerate() {
+            if !due.includes(&client.name) {
+                kept.extend(before.bucket(&client.name).cloned());
                 continue;
             }
-            if let Some(done) = under_way.done.iter().find(|done| done.name == way.name) {
+            if let Some(done) = checkpoints
+                .done
+                .iter()
+                .find(|done| done.name == client.name)
+            {
                 let objects = done
                     .found
                     .as_ref()
                     .map_or(0, |found| found.totals.all.objects);
-                self.progress.enter(&way.name, at, objects);
+                self.progress.enter(&client.name, at, objects);
                 continue;
             }
             let (bucket, may_pass) = self
-                .scan_one(at, way, before.bucket(&way.name), &mut under_way)
+                .scan_one(at, client, before.bucket(&client.name), &mut checkpoints)
                 .await;
             if may_pass {
-                retry.insert(way.name.clone());
+                retry.insert(client.name.clone());
             }
-            under_way.done.push(bucket);
-            self.save(UNDER_WAY, &under_way);
+            checkpoints.done.push(bucket);
+            self.save(UNDER_WAY, &checkpoints);
         }
-        let rollup = self.in_order(&Rollup {
-            buckets: [under_way.done, kept].concat(),
+        let results = self.in_order(&ScanResults {
+            buckets: [checkpoints.done, kept].concat(),
         });
         // The progress of a failed bucket is kept for the next attempt.
-        let left = UnderWay {
+        let left = Checkpoints {
             done: Vec::new(),
-            open: under_way.open,
+            open: checkpoints.open,
         };
-        self.publish(&rollup, started.elapsed());
+        self.publish(&results, started.elapsed());
         self.save(UNDER_WAY, &left);
-        (rollup, retry)
+        (results, retry)
     }
 
     /// Publishes a roll-up whole, and keeps it.
-    fn publish(&self, rollup: &Rollup, took: Duration) {
+    fn publish(&self, results: &ScanResults, took: Duration) {
         let today = day(Timestamp::now());
         let mut history = self.load::<History>(HISTORY).unwrap_or_default();
-        for bucket in rollup
+        for bucket in results
             .buckets
             .iter()
             .filter(|bucket| bucket.failure.is_none())
@@ -228,9 +232,9 @@ impl Scanner {
                 history.note(today, &bucket.name, found.totals.kinds);
             }
         }
-        let mut errors = rollup.errors();
+        let mut errors = results.errors();
         for (name, saved) in [
-            (ROLLUP, self.store.save(ROLLUP, rollup)),
+            (ROLLUP, self.store.save(ROLLUP, results)),
             (HISTORY, self.store.save(HISTORY, &history)),
         ] {
             if let Err(error) = saved {
@@ -240,12 +244,12 @@ impl Scanner {
                 errors.push(SourceError::new("state folder", "not_saved", detail));
             }
         }
-        let failures: Vec<_> = rollup
+        let failures: Vec<_> = results
             .buckets
             .iter()
             .filter_map(|bucket| bucket.failure.as_ref())
             .collect();
-        let all_failed = failures.len() == rollup.buckets.len();
+        let all_failed = failures.len() == results.buckets.len();
         match failures.first() {
             Some(failure) if all_failed => {
                 let detail = format!("no bucket could be listed: {}", failure.detail);
@@ -255,7 +259,7 @@ impl Scanner {
                 );
             }
             _ => {
-                let storage = Storage::of(rollup, &self.layouts, &history, today);
+                let storage = Storage::of(results, &self.layouts, &history, today);
                 self.storage.publish(
                     Ok(Measured {
                         value: storage,
@@ -265,20 +269,23 @@ impl Scanner {
                 );
             }
         }
-        let (buckets, objects) = (rollup.buckets.len() - failures.len(), rollup.objects());
+        let (buckets, objects) = (results.buckets.len() - failures.len(), results.objects());
         info!(buckets, objects, took_ms = whole_millis(took); "{buckets} buckets scanned, {objects} objects");
     }
 
     /// The buckets of the settings, in their order; one that is no longer among them is left out.
-    fn in_order(&self, rollup: &Rollup) -> Rollup {
-        let bucket = |way: &Way| {
-            rollup.bucket(&way.name).cloned().unwrap_or_else(|| Bucket {
-                name: way.name.clone(),
-                found: None,
-                failure: None,
-            })
+    fn in_order(&self, results: &ScanResults) -> ScanResults {
+        let bucket = |client: &BucketClient| {
+            results
+                .bucket(&client.name)
+                .cloned()
+                .unwrap_or_else(|| Bucket {
+                    name: client.name.clone(),
+                    found: None,
+                    failure: None,
+                })
         };
-        Rollup {
+        ScanResults {
             buckets: self.buckets.iter().map(bucket).collect(),
         }
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use silo_core::process::Process;
+use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
-use silo_core::settings::{Settings as Reader, SettingsError};
+use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
     BUCKETS, DB_API_URL, SCAN_MINUTES, SCAN_REQUESTS_PER_SECOND, SCAN_WORKERS, SPACES_ADDRESSING,
     SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET, STORAGE_FOLDER,
@@ -20,7 +20,7 @@ use crate::owners::Layout;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
-    pub process: Process,
+    pub process: ServerConfig,
     /// The buckets, in the order in which they are shown.
     pub buckets: Vec<BucketSettings>,
     /// Rate limit and time limits of an endpoint.
@@ -64,9 +64,9 @@ impl Settings {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn read(mut from: Reader) -> Result<Self, SettingsError> {
+    pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let settings = Self {
-            process: Process::read(&mut from, 7102),
+            process: ServerConfig::read(&mut from, 7102),
             buckets: buckets(&mut from),
             limits: limits(&mut from),
             workers: usize::try_from(from.number(SCAN_WORKERS, 1..=64)).unwrap_or(1),
@@ -79,7 +79,7 @@ impl Settings {
     }
 }
 
-fn limits(from: &mut Reader) -> Limits {
+fn limits(from: &mut SettingsReader) -> Limits {
     let rate = from.number(SCAN_REQUESTS_PER_SECOND, 1..=1500);
     let rate = u32::try_from(rate).ok().and_then(NonZeroU32::new);
     Limits {
@@ -88,13 +88,14 @@ fn limits(from: &mut Reader) -> Limits {
     }
 }
 
-fn buckets(from: &mut Reader) -> Vec<BucketSettings> {
+fn buckets(from: &mut SettingsReader) -> Vec<BucketSettings> {
+    let spaces_addressing = from.text(SPACES_ADDRESSING);
     let common = Endpoint {
         url: from.url(SPACES_ENDPOINT),
         region: from.text(SPACES_REGION),
         key: from.secret(SPACES_KEY),
         secret: from.secret(SPACES_SECRET),
-        addressing: addressing(from, SPACES_ADDRESSING, None),
+        addressing: addressing(from, SPACES_ADDRESSING.name, &spaces_addressing),
     };
     let entries: Vec<Entry> = from.list("buckets");
     let names = from.text(BUCKETS);
@@ -124,7 +125,7 @@ fn buckets(from: &mut Reader) -> Vec<BucketSettings> {
     if names.is_empty() {
         from.problem(format!("{BUCKETS}: names no bucket"));
     }
-    let of = |from: &mut Reader, name: &str| {
+    let of = |from: &mut SettingsReader, name: &str| {
         let entry = entries.iter().find(|entry| entry.name == name);
         bucket(from, name, entry, &common)
     };
@@ -132,7 +133,7 @@ fn buckets(from: &mut Reader) -> Vec<BucketSettings> {
 }
 
 fn bucket(
-    from: &mut Reader,
+    from: &mut SettingsReader,
     name: &str,
     entry: Option<&Entry>,
     common: &Endpoint,
@@ -156,7 +157,7 @@ fn bucket(
             _ => from.problem(format!("{place}: key and secret go together")),
         }
         if let Some(text) = &entry.addressing {
-            endpoint.addressing = addressing(from, &place, Some(text));
+            endpoint.addressing = addressing(from, &place, text);
         }
     }
     if name.contains('.') && endpoint.url.starts_with("https://") {
@@ -172,9 +173,8 @@ fn bucket(
     }
 }
 
-fn addressing(from: &mut Reader, place: &str, given: Option<&str>) -> Addressing {
-    let text = given.map_or_else(|| from.text(place), str::to_owned);
-    match text.as_str() {
+fn addressing(from: &mut SettingsReader, place: &str, text: &str) -> Addressing {
+    match text {
         "path" => Addressing::Path,
         "virtual-host" => Addressing::VirtualHost,
         other => {
@@ -201,7 +201,7 @@ mod tests {
         let map = pairs
             .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect();
-        Settings::read(Reader::from_map(&map))
+        Settings::read(SettingsReader::from_map(&map))
     }
 
     #[test]

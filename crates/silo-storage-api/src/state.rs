@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use silo_spaces::{Spaces, Traffic};
-use silo_web::snapshot::{Pace, Snapshot, Source};
+use silo_web::snapshot::{RefreshPolicy, Snapshot, Source};
 
 use crate::gateway::buckets::Bucket;
-use crate::gateway::users::People;
+use crate::gateway::users::UserDirectory;
 use crate::owners::Layout;
 use crate::progress::Progress;
-use crate::scanner::{Parts, Scanner};
+use crate::scanner::{Scanner, ScannerConfig};
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::store::Store;
@@ -30,7 +30,7 @@ pub struct State {
     /// Progress of the scan.
     pub progress: Arc<Progress>,
     /// Lookup of users.
-    pub people: People,
+    pub users: UserDirectory,
     /// The scanner.
     pub scanner: Arc<Scanner>,
     /// Request counters of each endpoint.
@@ -43,10 +43,10 @@ impl State {
     /// # Errors
     /// When an HTTP client cannot be set up, or the folder for the roll-up cannot be made.
     pub fn new(settings: &Settings) -> io::Result<Self> {
-        let pace = Pace {
+        let pace = RefreshPolicy {
             every: settings.every,
             deadline: LONGEST_SCAN,
-            patience: PATIENCE,
+            initial_wait: PATIENCE,
         };
         let store = Store::open(&settings.folder).map_err(|error| {
             let folder = settings.folder.display();
@@ -55,15 +55,15 @@ impl State {
                 format!("STORAGE_FOLDER {folder} cannot be used: {error}"),
             )
         })?;
-        let people = People::new(&settings.db_api)?;
+        let users = UserDirectory::new(&settings.db_api)?;
         let (storage, progress) = (
             Arc::new(Snapshot::new("storage", pace)),
             Arc::<Progress>::default(),
         );
-        let Ways { buckets, traffic } = ways(settings)?;
-        let scanner = Scanner::new(Parts {
+        let Clients { buckets, traffic } = clients(settings)?;
+        let scanner = Scanner::new(ScannerConfig {
             buckets,
-            people: people.clone(),
+            users: users.clone(),
             store,
             progress: Arc::clone(&progress),
             storage: Arc::clone(&storage),
@@ -73,7 +73,7 @@ impl State {
         Ok(Self {
             storage,
             progress,
-            people,
+            users,
             scanner: Arc::new(scanner),
             traffic,
         })
@@ -93,13 +93,13 @@ impl State {
 }
 
 /// Client of each bucket, and request counters of each endpoint.
-struct Ways {
+struct Clients {
     buckets: Vec<(Bucket, Layout)>,
     traffic: Vec<Arc<Traffic>>,
 }
 
 /// Buckets of one endpoint and key share connections and limits.
-fn ways(settings: &Settings) -> io::Result<Ways> {
+fn clients(settings: &Settings) -> io::Result<Clients> {
     let mut clients = HashMap::<_, Spaces>::new();
     let mut buckets = Vec::new();
     for bucket in &settings.buckets {
@@ -123,5 +123,5 @@ fn ways(settings: &Settings) -> io::Result<Ways> {
         buckets.push((Bucket { name, spaces }, bucket.layout));
     }
     let traffic = clients.values().map(Spaces::traffic).collect();
-    Ok(Ways { buckets, traffic })
+    Ok(Clients { buckets, traffic })
 }

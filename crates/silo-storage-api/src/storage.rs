@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::history::{Growth, History};
 use crate::owners::{Kind, Layout};
-use crate::scan_results::{Failure, Found, Rollup, Unfinished};
+use crate::scan_results::{Failure, ScanResult, ScanResults, UnfinishedUpload};
 use crate::totals::{Kinds, Sum};
 
 /// Everything that is known, as `/api/storage/buckets` shows it; the rest is for the other paths.
@@ -57,7 +57,7 @@ pub struct BucketView {
     /// Objects without an owner.
     pub unattributed: Option<Sum>,
     /// Unfinished uploads, in none of the sums; `null` if the storage cannot list them.
-    pub unfinished_uploads: Option<Unfinished>,
+    pub unfinished_uploads: Option<UnfinishedUpload>,
     /// When its listing began: the age of these figures.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
@@ -143,15 +143,15 @@ pub struct OwnerView {
 }
 
 impl Storage {
-    /// Computes everything. `layouts` are those of the settings; a bucket that is no longer there is left out of `rollup` before.
+    /// Computes everything. `layouts` are those of the settings; a bucket that is no longer there is left out of `results` before.
     #[must_use]
     pub fn of(
-        rollup: &Rollup,
+        results: &ScanResults,
         layouts: &HashMap<String, Layout>,
         history: &History,
         today: Date,
     ) -> Self {
-        let owners = owners(rollup);
+        let owners = owners(results);
         let ranks = owners
             .iter()
             .enumerate()
@@ -167,8 +167,8 @@ impl Storage {
             )
         };
         Self {
-            buckets: rollup.buckets.iter().map(view).collect(),
-            usage: usage(rollup, owners.len(), history, today),
+            buckets: results.buckets.iter().map(view).collect(),
+            usage: usage(results, owners.len(), history, today),
             owners,
             ranks,
         }
@@ -191,7 +191,7 @@ impl Storage {
 fn bucket_view(
     name: &str,
     layout: Layout,
-    found: Option<&Found>,
+    found: Option<&ScanResult>,
     error: Option<Failure>,
 ) -> BucketView {
     let totals = found.map(|found| &found.totals);
@@ -233,12 +233,12 @@ pub fn kind_sums(kinds: &Kinds) -> Vec<KindSum> {
     sums
 }
 
-fn usage(rollup: &Rollup, owners: usize, history: &History, today: Date) -> Usage {
+fn usage(results: &ScanResults, owners: usize, history: &History, today: Date) -> Usage {
     let (mut known, mut unattributed, mut kinds) =
         (Sum::default(), Sum::default(), Kinds::default());
     let mut sums = Vec::new();
     let mut oldest: Option<Timestamp> = None;
-    for bucket in &rollup.buckets {
+    for bucket in &results.buckets {
         let Some(found) = &bucket.found else { continue };
         known.add(found.totals.all);
         unattributed.add(found.totals.unattributed);
@@ -246,14 +246,14 @@ fn usage(rollup: &Rollup, owners: usize, history: &History, today: Date) -> Usag
         sums.push((bucket.name.as_str(), found.totals.all));
         oldest = Some(oldest.map_or(found.begun, |oldest| oldest.min(found.begun)));
     }
-    let whole = sums.len() == rollup.buckets.len();
+    let whole = sums.len() == results.buckets.len();
     let growth = |days| whole.then(|| history.growth(today, days, &sums)).flatten();
     Usage {
         bytes: whole.then_some(known.bytes),
         objects: whole.then_some(known.objects),
         known_bytes: known.bytes,
         known_objects: known.objects,
-        buckets: count_from_usize(rollup.buckets.len()),
+        buckets: count_from_usize(results.buckets.len()),
         kinds: kind_sums(&kinds),
         owners: count_from_usize(owners),
         unattributed,
@@ -267,9 +267,9 @@ fn usage(rollup: &Rollup, owners: usize, history: &History, today: Date) -> Usag
 }
 
 /// Every owner over all buckets, the one with the most bytes first, of equals the first by sub.
-fn owners(rollup: &Rollup) -> Vec<OwnerView> {
+fn owners(results: &ScanResults) -> Vec<OwnerView> {
     let mut owners = HashMap::<&str, OwnerView>::new();
-    for (place, bucket) in rollup.buckets.iter().enumerate() {
+    for (place, bucket) in results.buckets.iter().enumerate() {
         for (sub, share) in bucket.found.iter().flat_map(|found| &found.totals.owners) {
             let owner = owners.entry(sub).or_default();
             let sum = share.kinds.sum();

@@ -22,9 +22,9 @@ pub use answers::Role;
 
 /// Behaviour of a simulated service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum Behaviour {
     /// As it should.
-    Well,
+    Normal,
     /// Accept the request and never answer.
     Hang,
     /// Answer correctly after a delay.
@@ -45,7 +45,7 @@ pub enum Manner {
     Drip,
 }
 
-impl Manner {
+impl Behaviour {
     /// Ten megabytes of JSON.
     #[must_use]
     pub fn huge() -> Self {
@@ -71,7 +71,7 @@ impl Manner {
     /// Behaviour named by a word, as sent to a running simulator.
     fn from_word(word: &str) -> Option<Self> {
         match word {
-            "well" => Some(Self::Well),
+            "normal" => Some(Self::Normal),
             "hang" => Some(Self::Hang),
             "slow" => Some(Self::Slow(Duration::from_millis(1500))),
             "fail" => Some(Self::Fail(500)),
@@ -82,8 +82,8 @@ impl Manner {
     }
 }
 
-/// A running stand-in. Dropping it ends it. `PUT /_manner/{well,hang,slow,fail,reset,lie}` changes how it behaves, from outside.
-pub struct StandIn {
+/// A running simulator. Dropping it stops it. `PUT /_behaviour/{normal,hang,slow,fail,reset,lie}` changes how it behaves, from outside.
+pub struct Simulator {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
@@ -92,12 +92,12 @@ pub struct StandIn {
 
 struct Shared {
     role: Role,
-    manner: Mutex<Manner>,
+    behaviour: Mutex<Behaviour>,
     requests: AtomicU64,
     received: Mutex<Vec<Received>>,
 }
 
-/// A request that a stand-in has received.
+/// Request received by a simulator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The method and the path, separated by a blank.
@@ -106,7 +106,7 @@ pub struct Received {
     pub body: String,
 }
 
-impl StandIn {
+impl Simulator {
     /// Starts one.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl StandIn {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
             role,
-            manner: Mutex::new(Manner::Well),
+            behaviour: Mutex::new(Behaviour::Normal),
             requests: AtomicU64::new(0),
             received: Mutex::default(),
         });
@@ -168,8 +168,8 @@ impl StandIn {
     }
 
     /// Changes how it behaves, from the next question on.
-    pub fn behave(&self, manner: Manner) {
-        self.shared.behave(manner);
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.shared.behave(behaviour);
     }
 
     /// The requests that it has received so far, in their order.
@@ -189,19 +189,22 @@ impl StandIn {
     }
 }
 
-impl Drop for StandIn {
+impl Drop for Simulator {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 impl Shared {
-    fn behave(&self, manner: Manner) {
-        *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    fn behave(&self, behaviour: Behaviour) {
+        *self
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = behaviour;
     }
 
-    fn manner(&self) -> Manner {
-        self.manner
+    fn behaviour(&self) -> Behaviour {
+        self.behaviour
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -209,7 +212,7 @@ impl Shared {
 
     async fn welcome(&self, client: TcpStream, tls: Option<SslAcceptor>) -> io::Result<()> {
         let Some(tls) = tls else {
-            if self.manner() == Manner::Reset {
+            if self.behaviour() == Behaviour::Reset {
                 self.requests.fetch_add(1, Ordering::SeqCst);
                 return socket_reset(&client);
             }
@@ -230,14 +233,16 @@ impl Shared {
             words.next().unwrap_or_default(),
             words.next().unwrap_or_default(),
         );
-        if let ("PUT", Some(word)) = (method, path.strip_prefix("/_manner/")) {
-            let manner = Manner::from_word(word);
-            let answer = if manner.is_some() {
+        if let ("PUT", Some(word)) = (method, path.strip_prefix("/_behaviour/")) {
+            let behaviour = Behaviour::from_word(word);
+            let answer = if behaviour.is_some() {
                 answer("204 No Content", "", "")
             } else {
                 answer("404 Not Found", "", "")
             };
-            manner.into_iter().for_each(|manner| self.behave(manner));
+            behaviour
+                .into_iter()
+                .for_each(|behaviour| self.behave(behaviour));
             return send(client, &answer).await;
         }
         let body = read_body(&mut client, &head, &rest).await?;
@@ -257,13 +262,13 @@ impl Shared {
                 "{\"error\":\"Not found\"}",
             ),
         };
-        match self.manner() {
-            Manner::Well => send(client, &usual()).await,
-            Manner::Slow(pause) => {
+        match self.behaviour() {
+            Behaviour::Normal => send(client, &usual()).await,
+            Behaviour::Slow(pause) => {
                 tokio::time::sleep(pause).await;
                 send(client, &usual()).await
             }
-            Manner::Fail(status) => {
+            Behaviour::Fail(status) => {
                 let text = format!("{status} Failed");
                 send(
                     client,
@@ -275,21 +280,21 @@ impl Shared {
                 )
                 .await
             }
-            Manner::Lie(kind, body) => {
+            Behaviour::Lie(kind, body) => {
                 let kind = format!("Content-Type: {kind}\r\n");
                 send(client, &answer("200 OK", &kind, &body)).await
             }
-            Manner::Redirect(location) => {
+            Behaviour::Redirect(location) => {
                 let location = format!("Location: {location}\r\n");
                 send(client, &answer("301 Moved Permanently", &location, "")).await
             }
-            Manner::Endless => {
+            Behaviour::Endless => {
                 client.write_all(HEAD_OF_A_BODY).await?;
                 loop {
                     client.write_all(&[b' '; 4096]).await?;
                 }
             }
-            Manner::Drip => {
+            Behaviour::Drip => {
                 client.write_all(HEAD_OF_A_BODY).await?;
                 loop {
                     client.write_all(b" ").await?;
@@ -297,13 +302,13 @@ impl Shared {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
-            Manner::Stall => {
+            Behaviour::Stall => {
                 client.write_all(HEAD_OF_A_BODY).await?;
                 client.read(&mut [0; 1]).await.map(drop)
             }
-            Manner::Reset => Ok(()),
+            Behaviour::Reset => Ok(()),
             // Until the client gives up and closes.
-            Manner::Hang => client.read(&mut [0; 1]).await.map(drop),
+            Behaviour::Hang => client.read(&mut [0; 1]).await.map(drop),
         }
     }
 }

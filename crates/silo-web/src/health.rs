@@ -14,7 +14,7 @@ use crate::snapshot::SourceError;
 
 /// Answer of the liveness check: the process is running, with its version and commit (AC's fleet contract).
 #[derive(Serialize, ToSchema)]
-pub struct Alive {
+pub struct Liveness {
     /// Always `ok`: a dead process does not answer.
     status: &'static str,
     /// The service's name.
@@ -27,7 +27,7 @@ pub struct Alive {
 
 /// Answer of the readiness check: every source with its last result.
 #[derive(Serialize, ToSchema)]
-pub struct Ready {
+pub struct Readiness {
     /// `ready` or `not ready`.
     status: &'static str,
     /// Each outside system by name.
@@ -61,10 +61,10 @@ pub struct Version {
 }
 
 /// The process answers. Touches nothing else.
-#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Alive)))]
+#[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, body = Liveness)))]
 pub async fn get_healthz(service: Data<Service>) -> impl Responder {
     let Build { sha, dirty, .. } = service.build.clone();
-    uncached(&mut HttpResponse::Ok()).json(Alive {
+    uncached(&mut HttpResponse::Ok()).json(Liveness {
         status: "ok",
         service: service.name,
         sha,
@@ -74,7 +74,7 @@ pub async fn get_healthz(service: Data<Service>) -> impl Responder {
 
 /// Each outside system answers, by name.
 #[utoipa::path(get, path = "/readyz", tag = "service",
-    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "at least one does not")))]
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "at least one does not")))]
 pub async fn get_readyz(service: Data<Service>) -> impl Responder {
     let mut checks = BTreeMap::new();
     for (name, check) in &service.checks {
@@ -96,7 +96,7 @@ pub async fn get_readyz(service: Data<Service>) -> impl Responder {
     if !ready {
         response.insert_header(("Retry-After", "5"));
     }
-    uncached(&mut response).json(Ready {
+    uncached(&mut response).json(Readiness {
         status: if ready { "ready" } else { "not ready" },
         checks,
     })

@@ -16,13 +16,13 @@ const LARGEST: usize = 4 * 1024 * 1024;
 
 /// The way to one of them.
 #[derive(Clone, Debug)]
-pub struct Sibling {
+pub struct InternalClient {
     name: &'static str,
     http: reqwest::Client,
     address: String,
 }
 
-impl Sibling {
+impl InternalClient {
     /// The way to the service of this name at this address, whose answers take `limit` at the most.
     ///
     /// # Errors

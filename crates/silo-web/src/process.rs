@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
-use silo_core::process::Process;
+use silo_core::process::ServerConfig;
 use silo_core::settings::{EXIT_CONFIG, SettingsError};
 
 use crate::healthcheck;
@@ -14,7 +14,7 @@ use crate::server::Running;
 pub fn live<S>(
     name: &str,
     settings: Result<S, SettingsError>,
-    process: impl FnOnce(&S) -> &Process,
+    process: impl FnOnce(&S) -> &ServerConfig,
     start: impl AsyncFnOnce(TcpListener, &S) -> io::Result<Running>,
 ) -> ExitCode {
     let settings = match settings {

@@ -28,9 +28,9 @@ pub struct Running {
 
 /// Shutdown signal. Long-lived responses (SSE) must end when it fires; otherwise they delay shutdown until the grace period is over.
 #[derive(Clone, Debug)]
-pub struct Stopping(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<bool>);
 
-impl Stopping {
+impl Shutdown {
     /// Waits for the shutdown signal.
     pub async fn told(&mut self) {
         // A sender that is gone is a service that has ended.
@@ -69,7 +69,7 @@ where
     let name = service.name;
     let service = Data::new(service);
     let (stopping, told) = watch::channel(false);
-    let told = Data::new(Stopping(told));
+    let told = Data::new(Shutdown(told));
     let server = HttpServer::new(move || {
         let (routes, told) = (routes.clone(), told.clone());
         factory(service.clone(), move |config: &mut ServiceConfig| {

@@ -25,13 +25,13 @@ pub use source::Source;
 
 /// Interval and time limits of the measurements of one subject.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct RefreshPolicy {
     /// Time from the end of one measurement to the start of the next; clients see it as `ttl`.
     pub every: Duration,
     /// A measurement that takes longer has failed.
     pub deadline: Duration,
     /// Time that a request waits for the first measurement after start.
-    pub patience: Duration,
+    pub initial_wait: Duration,
 }
 
 /// After a failure the next measurement comes this soon, or sooner where the pace is quicker.
@@ -40,10 +40,10 @@ const RETRY: Duration = Duration::from_secs(4);
 /// The last measurement of one subject.
 pub struct Snapshot<T> {
     name: &'static str,
-    pace: Pace,
+    pace: RefreshPolicy,
     state: watch::Sender<Arc<State<T>>>,
     wake: Notify,
-    /// Number of changes reported with [`Snapshot::measure_soon`].
+    /// Number of changes reported with [`Snapshot::invalidate`].
     changes: AtomicU64,
     /// Number of changes that had been reported when the last measurement began.
     measured: AtomicU64,
@@ -90,7 +90,7 @@ impl<T> Clone for Good<T> {
 impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// A subject without any measurement.
     #[must_use]
-    pub fn new(name: &'static str, pace: Pace) -> Self {
+    pub fn new(name: &'static str, pace: RefreshPolicy) -> Self {
         let empty = State {
             good: None,
             failure: None,
@@ -144,7 +144,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
 
     /// Starts the next measurement now, because the subject has changed. Readers wait for it within their patience: a client that learned of the
     /// change reads at once.
-    pub fn measure_soon(&self) {
+    pub fn invalidate(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.wake.notify_one();
     }
@@ -154,7 +154,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     ///
     /// # Errors
     /// 503 when there is no value.
-    pub async fn read_measured<Fut>(
+    pub async fn read_on_demand<Fut>(
         self: &Arc<Self>,
         measure: impl FnOnce() -> Fut,
     ) -> Result<Reading<T>, Problem>
@@ -180,7 +180,9 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
         // After a timeout, `read` returns the current value.
         let news = changes.wait_for(|state| state.attempts > attempts);
-        let _in_time = tokio::time::timeout(self.pace.patience, news).await.is_ok();
+        let _in_time = tokio::time::timeout(self.pace.initial_wait, news)
+            .await
+            .is_ok();
         self.read().await
     }
 
@@ -213,7 +215,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     ///
     /// # Errors
     /// The error of the last measurement, when there is no value.
-    pub async fn settled(&self) -> Result<Reading<T>, SourceError> {
+    pub async fn wait_for_first(&self) -> Result<Reading<T>, SourceError> {
         // After a timeout, `peek` returns the current value.
         self.attempted().await;
         self.peek()
@@ -224,9 +226,9 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     async fn attempted(&self) -> bool {
         let told = self.changes.load(Ordering::Acquire);
         let mut states = self.state.subscribe();
-        let settled = states
+        let wait_for_first = states
             .wait_for(|state| state.attempts > 0 && self.measured.load(Ordering::Acquire) >= told);
-        let in_time = tokio::time::timeout(self.pace.patience, settled).await;
+        let in_time = tokio::time::timeout(self.pace.initial_wait, wait_for_first).await;
         in_time.is_ok() || self.attempts() > 0
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::problem::{Kind, Problem};
-use crate::server::Stopping;
+use crate::server::Shutdown;
 
 /// Delay before a client reconnects (`retry` of server-sent events), in milliseconds.
 const COME_BACK_MS: u32 = 3000;
@@ -55,7 +55,7 @@ impl Streams {
     /// 503 when there are too many clients.
     pub fn answer(
         &self,
-        stopping: &Stopping,
+        stopping: &Shutdown,
         events: impl Stream<Item = Event> + 'static,
     ) -> Result<HttpResponse, Problem> {
         let slot = Arc::clone(&self.free).try_acquire_owned();
@@ -92,7 +92,7 @@ pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
 struct Open {
     events: Pin<Box<dyn Stream<Item = Event>>>,
     beat: Interval,
-    stopping: Stopping,
+    stopping: Shutdown,
     ended: bool,
     _slot: OwnedSemaphorePermit,
 }

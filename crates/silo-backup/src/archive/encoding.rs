@@ -39,7 +39,7 @@ impl Compression {
 
 /// Encoding of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipe {
+pub struct ArchiveEncoding {
     /// Compression.
     pub compression: Compression,
     /// Public key to encrypt for (`age1...`); `None` for no encryption.
@@ -79,21 +79,21 @@ enum Compressor {
 
 /// Encrypts compressed bytes on their way to storage; the optional tee receives them before encryption.
 struct Encryptor {
-    way: Way,
-    along: Option<Along>,
+    output: Output,
+    along: Option<Tee>,
 }
 
-enum Way {
+enum Output {
     Plain(Sender),
     Age(Box<age::stream::StreamWriter<Sender>>),
 }
 
-struct Along {
+struct Tee {
     out: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-impl Along {
+impl Tee {
     fn send(&mut self) -> io::Result<()> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
         let sent = self.out.blocking_send(Ok(chunk.into()));
@@ -114,7 +114,7 @@ impl Sink {
     /// # Errors
     /// When the recipient is invalid, or a receiver has gone away.
     pub fn new(
-        recipe: &Recipe,
+        encoding: &ArchiveEncoding,
         out: mpsc::Sender<Chunk>,
         along: Option<mpsc::Sender<io::Result<Bytes>>>,
     ) -> io::Result<Self> {
@@ -124,23 +124,23 @@ impl Sink {
             bytes: 0,
             sha256: Sha256::new(),
         };
-        let way = match &recipe.recipient {
-            None => Way::Plain(sender),
+        let output = match &encoding.recipient {
+            None => Output::Plain(sender),
             Some(recipient) => {
                 let recipient = recipient_of(recipient)
                     .ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;
                 let recipients = std::iter::once(&recipient as &dyn age::Recipient);
                 let encryptor =
                     age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
-                Way::Age(Box::new(encryptor.wrap_output(sender)?))
+                Output::Age(Box::new(encryptor.wrap_output(sender)?))
             }
         };
-        let along = along.map(|out| Along {
+        let along = along.map(|out| Tee {
             out,
             buffer: Vec::new(),
         });
-        let encryptor = Encryptor { way, along };
-        let compressor = match recipe.compression {
+        let encryptor = Encryptor { output, along };
+        let compressor = match encoding.compression {
             Compression::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(
                 encryptor,
                 flate2::Compression::new(GZIP_LEVEL),
@@ -167,9 +167,9 @@ impl Sink {
         if let Some(mut along) = encryptor.along.take() {
             along.send()?;
         }
-        let mut sender = match encryptor.way {
-            Way::Plain(sender) => sender,
-            Way::Age(age) => age.finish()?,
+        let mut sender = match encryptor.output {
+            Output::Plain(sender) => sender,
+            Output::Age(age) => age.finish()?,
         };
         sender.send()?;
         let stored = Stored {
@@ -219,9 +219,9 @@ impl Write for Sink {
 
 impl Write for Encryptor {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = match &mut self.way {
-            Way::Plain(sender) => sender.write(bytes)?,
-            Way::Age(age) => age.write(bytes)?,
+        let written = match &mut self.output {
+            Output::Plain(sender) => sender.write(bytes)?,
+            Output::Age(age) => age.write(bytes)?,
         };
         if let Some(along) = &mut self.along {
             along.buffer.extend_from_slice(&bytes[..written]);

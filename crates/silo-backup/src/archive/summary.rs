@@ -14,15 +14,15 @@ use crate::repository::manifest::CollectionFacts;
 use crate::verification::unique_indexes::UniqueKeys;
 
 /// Reads along and adds up.
-pub struct Checker {
+pub struct SummaryBuilder {
     keys: UniqueKeys,
-    found: Vec<Found>,
+    found: Vec<CollectionState>,
     not_looked_at: Vec<String>,
     unique_indexes: u64,
     report: Reporter,
 }
 
-struct Found {
+struct CollectionState {
     collection: Collection,
     fingerprint: Fingerprint,
     /// Unique indexes, as positions in `keys`.
@@ -32,7 +32,7 @@ struct Found {
 
 /// Summary of an archive.
 #[derive(Clone, Debug)]
-pub struct Findings {
+pub struct ArchiveSummary {
     /// The collections, by name.
     pub collections: Vec<CollectionFacts>,
     /// Number of unique indexes that were checked.
@@ -43,7 +43,7 @@ pub struct Findings {
     pub duplicate: Option<String>,
 }
 
-impl Checker {
+impl SummaryBuilder {
     /// Keys that do not fit into memory are stored in `folder`; the number of documents is reported to `report`.
     #[must_use]
     pub fn new(folder: &Path, report: Reporter) -> Self {
@@ -60,10 +60,10 @@ impl Checker {
     ///
     /// # Errors
     /// When the sorted keys on disk cannot be read.
-    pub fn findings(self) -> std::io::Result<Findings> {
+    pub fn summary(self) -> std::io::Result<ArchiveSummary> {
         let mut collections: Vec<CollectionFacts> = self.found.iter().map(facts).collect();
         collections.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Findings {
+        Ok(ArchiveSummary {
             collections,
             unique_indexes: self.unique_indexes,
             not_looked_at: self.not_looked_at,
@@ -72,7 +72,7 @@ impl Checker {
     }
 }
 
-fn facts(found: &Found) -> CollectionFacts {
+fn facts(found: &CollectionState) -> CollectionFacts {
     let collection = &found.collection;
     CollectionFacts {
         name: collection.name.clone(),
@@ -83,7 +83,7 @@ fn facts(found: &Found) -> CollectionFacts {
     }
 }
 
-impl Visitor for Checker {
+impl Visitor for SummaryBuilder {
     fn prelude(&mut self, prelude: &Prelude) -> Result<(), Error> {
         for namespace in &prelude.namespaces {
             let name = &namespace.collection;
@@ -104,7 +104,7 @@ impl Visitor for Checker {
                 }
             }
             self.unique_indexes += u64::try_from(unique.len()).unwrap_or_default();
-            self.found.push(Found {
+            self.found.push(CollectionState {
                 collection,
                 fingerprint: Fingerprint::default(),
                 unique,

@@ -12,12 +12,12 @@ use crate::error::Error;
 use crate::progress::Reporter;
 
 /// Output of results.
-pub(super) struct Out {
+pub(super) struct Printer {
     /// `true` to print JSON.
     pub json: bool,
 }
 
-impl Out {
+impl Printer {
     /// Prints a result.
     pub(super) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         let told = if self.json {

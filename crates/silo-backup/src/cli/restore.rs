@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use silo_core::units::whole_millis;
 
-use super::print::Out;
-use super::{At, destination, open, show};
+use super::print::Printer;
+use super::{TargetArgs, destination, open, show};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
@@ -20,7 +20,7 @@ pub(super) struct Restore {
     /// Id of the backup, the beginning of it, or latest
     backup: String,
     #[command(flatten)]
-    to: At,
+    to: TargetArgs,
     /// A new name: a database that does not exist
     #[arg(long)]
     database: String,
@@ -39,13 +39,13 @@ impl Restore {
     pub(super) async fn run(
         self,
         context: &Context,
-        out: &Out,
+        out: &Printer,
         report: &Reporter,
     ) -> Result<ExitCode, Error> {
         let settings = &context.settings;
         let repository = destination(context, self.copy)?;
-        let shelf = repository.shelf().await?;
-        let manifest = &shelf.find(&self.backup)?.manifest;
+        let contents = repository.contents().await?;
+        let manifest = &contents.find(&self.backup)?.manifest;
         if manifest.archive.recipient.is_some() && settings.identity.is_none() {
             return Err(Error::Refused(
                 "the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into(),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use silo_core::units::whole_millis;
 
-use super::print::Out;
+use super::print::Printer;
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
@@ -33,7 +33,7 @@ struct Step {
 /// Makes a backup, verifies it, restores it into a scratch database, and looks what prune would do. The first step that fails ends it.
 pub(super) async fn run(
     context: &Context,
-    out: &Out,
+    out: &Printer,
     report: &Reporter,
 ) -> Result<ExitCode, Error> {
     let mut steps = Vec::new();
@@ -104,8 +104,8 @@ async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
 async fn verified(context: &Context, report: &Reporter) -> Result<String, Error> {
     let mut told = Vec::new();
     for repository in context.repositories() {
-        let shelf = repository.shelf().await?;
-        let manifest = &shelf.find("latest")?.manifest;
+        let contents = repository.contents().await?;
+        let manifest = &contents.find("latest")?.manifest;
         verification::verify(context, repository, manifest, report).await?;
         told.push(repository.name);
     }

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
-use crate::archive::summary::Findings;
+use crate::archive::summary::ArchiveSummary;
 use crate::repository::manifest::Manifest;
 use crate::restore::erasure::Erasures;
 use crate::retention::prune::Plan;
-use crate::run::Made;
-use crate::status::{BackupView, Standing};
-use crate::verification::drill::Drilled;
+use crate::run::RunOutcome;
+use crate::status::{BackupStatus, BackupView};
+use crate::verification::drill::DrillOutcome;
 
 /// Result of `verify`.
 #[derive(Serialize)]
@@ -26,20 +26,20 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn new(manifest: &Manifest, findings: Option<&Findings>) -> Self {
+    pub(super) fn new(manifest: &Manifest, summary: Option<&ArchiveSummary>) -> Self {
         Self {
             id: manifest.id.clone(),
             verdict: "good",
-            how: if findings.is_some() {
+            how: if summary.is_some() {
                 "decoded"
             } else {
                 "bytes"
             },
             documents: manifest.documents(),
             bytes: manifest.archive.bytes,
-            unique_indexes: findings.map(|findings| findings.unique_indexes),
-            not_looked_at: findings
-                .map(|findings| findings.not_looked_at.clone())
+            unique_indexes: summary.map(|summary| summary.unique_indexes),
+            not_looked_at: summary
+                .map(|summary| summary.not_looked_at.clone())
                 .unwrap_or_default(),
         }
     }
@@ -147,7 +147,7 @@ impl Restored {
     }
 }
 
-pub(super) fn made(made: &Made) -> String {
+pub(super) fn made(made: &RunOutcome) -> String {
     let standing = if made.good {
         "good".to_owned()
     } else {
@@ -178,7 +178,7 @@ pub(super) fn made(made: &Made) -> String {
     text
 }
 
-pub(super) fn drilled(drilled: &Drilled) -> String {
+pub(super) fn drilled(drilled: &DrillOutcome) -> String {
     let outcome = if drilled.good {
         format!("{} documents came back", drilled.documents)
     } else {
@@ -258,7 +258,7 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
     lines.join("\n")
 }
 
-pub(super) fn standing(standing: &Standing, errors: &[SourceError]) -> String {
+pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> String {
     let mut lines = Vec::new();
     lines.push(match &standing.last_good {
         None => "last good backup: none".to_owned(),
@@ -312,10 +312,10 @@ pub(super) fn standing(standing: &Standing, errors: &[SourceError]) -> String {
             .iter()
             .map(|error| format!("NOT KNOWN: {}: {}", error.source, error.detail)),
     );
-    if let Some(not_told) = &standing.alerts.not_told {
+    if let Some(failed_delivery) = &standing.alerts.failed_delivery {
         lines.push(format!(
             "NOT TOLD: the {} could not be reached: {}",
-            not_told.way, not_told.why
+            failed_delivery.way, failed_delivery.why
         ));
     }
     lines.join("\n")

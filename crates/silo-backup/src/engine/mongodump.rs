@@ -17,10 +17,10 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
 
-use super::{Order, Outcome};
+use super::{DumpOutcome, DumpRequest};
 use crate::archive::encoding::{Chunk, Finished, Sink};
 use crate::archive::reader;
-use crate::archive::summary::{Checker, Findings};
+use crate::archive::summary::{ArchiveSummary, SummaryBuilder};
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::manifest::Consistency;
@@ -29,10 +29,10 @@ use crate::repository::manifest::Consistency;
 const LAST_LINES: usize = 3;
 
 pub(super) async fn run(
-    order: &Order,
+    order: &DumpRequest,
     out: mpsc::Sender<Chunk>,
     along: Option<mpsc::Sender<io::Result<Bytes>>>,
-) -> Result<Outcome, Error> {
+) -> Result<DumpOutcome, Error> {
     let before = counts(order).await?;
     let as_of = Timestamp::now();
     order
@@ -72,7 +72,7 @@ pub(super) async fn run(
         return Err(Error::Engine("mongodump has no output".into()));
     };
     let said = tokio::spawn(last_lines(stderr));
-    let sink = Sink::new(&order.recipe, out, along)?;
+    let sink = Sink::new(&order.encoding, out, along)?;
     let (folder, report) = (order.folder.clone(), order.report.clone());
     let stream = SyncIoBridge::new(stdout);
     let copying = tokio::task::spawn_blocking(move || copy(stream, sink, &folder, report));
@@ -103,10 +103,10 @@ pub(super) async fn run(
     let stored = tokio::task::spawn_blocking(move || finished.end())
         .await
         .map_err(|_panic| Error::Engine("ending the archive broke off".into()))??;
-    Ok(Outcome {
+    Ok(DumpOutcome {
         as_of,
         consistency: Consistency::Fuzzy,
-        outside: Vec::new(),
+        not_in_snapshot: Vec::new(),
         stored,
         written,
     })
@@ -118,11 +118,11 @@ fn copy(
     sink: Sink,
     folder: &std::path::Path,
     report: Reporter,
-) -> Result<(Finished, Findings), reader::Error> {
+) -> Result<(Finished, ArchiveSummary), reader::Error> {
     let mut tee = Tee { stream, sink };
-    let mut checker = Checker::new(folder, report);
+    let mut checker = SummaryBuilder::new(folder, report);
     reader::read(&mut tee, &mut checker)?;
-    Ok((tee.sink.finish()?, checker.findings()?))
+    Ok((tee.sink.finish()?, checker.summary()?))
 }
 
 /// A stream of which every byte that is read is written too.
@@ -140,7 +140,7 @@ impl<R: Read> Read for Tee<R> {
 }
 
 /// Number of documents in each collection, counted by the server.
-async fn counts(order: &Order) -> Result<BTreeMap<String, u64>, Error> {
+async fn counts(order: &DumpRequest) -> Result<BTreeMap<String, u64>, Error> {
     let database = order.client.database(&order.database);
     let collections = collections::list(&database)
         .await
@@ -167,7 +167,7 @@ async fn counts(order: &Order) -> Result<BTreeMap<String, u64>, Error> {
 fn compare(
     before: &BTreeMap<String, u64>,
     after: &BTreeMap<String, u64>,
-    written: &Findings,
+    written: &ArchiveSummary,
 ) -> Result<(), Error> {
     for (name, then) in before {
         let Some(now) = after.get(name) else { continue };
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn fewer_documents_than_the_server_counts_are_a_failure() {
         let counts = |count| BTreeMap::from([("users".to_owned(), count)]);
-        let wrote = |count| Findings {
+        let wrote = |count| ArchiveSummary {
             collections: vec![collection("users", count)],
             unique_indexes: 0,
             not_looked_at: vec![],
@@ -219,7 +219,7 @@ mod tests {
         assert!(compare(&counts(100), &counts(100), &wrote(99)).is_err());
         assert!(compare(&counts(100), &counts(110), &wrote(105)).is_ok());
         assert!(compare(&counts(100), &counts(110), &wrote(80)).is_err());
-        let nothing = Findings {
+        let nothing = ArchiveSummary {
             collections: vec![],
             unique_indexes: 0,
             not_looked_at: vec![],

@@ -12,9 +12,9 @@ use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::snapshot::{self, Snapshot};
 use tokio::sync::mpsc;
 
-use super::{Order, Outcome};
+use super::{DumpOutcome, DumpRequest};
 use crate::archive::encoding::{Chunk, Finished, Sink, Stored};
-use crate::archive::summary::Findings;
+use crate::archive::summary::ArchiveSummary;
 use crate::archive::writer::Writer;
 use crate::archive::{Namespace, Prelude, metadata};
 use crate::error::Error;
@@ -38,10 +38,10 @@ enum Step {
 }
 
 pub(super) async fn run(
-    order: &Order,
+    order: &DumpRequest,
     out: mpsc::Sender<Chunk>,
     along: Option<mpsc::Sender<io::Result<Bytes>>>,
-) -> Result<Outcome, Error> {
+) -> Result<DumpOutcome, Error> {
     let database = order.client.database(&order.database);
     let server_version = super::identify(order).await?.server_version;
     let mut snapshot = Snapshot::begin(&order.client, SILO)
@@ -54,7 +54,7 @@ pub(super) async fn run(
     let capped = collections
         .iter()
         .filter(|collection| collection.is_capped());
-    let outside = capped.map(|collection| collection.name.clone()).collect();
+    let not_in_snapshot = capped.map(|collection| collection.name.clone()).collect();
     let total = estimate(order, &collections).await;
     order.report.begin("reading", total, "documents");
 
@@ -67,7 +67,7 @@ pub(super) async fn run(
             .collect(),
     };
     let (steps, taken) = mpsc::channel(AHEAD);
-    let sink = Sink::new(&order.recipe, out, along)?;
+    let sink = Sink::new(&order.encoding, out, along)?;
     let (report, of) = (order.report.clone(), collections.clone());
     let writing = tokio::task::spawn_blocking(move || write(sink, prelude, &of, taken, &report));
 
@@ -89,15 +89,15 @@ pub(super) async fn run(
                 .end()
                 .await
                 .map_err(Error::database("looking at the canary"))?;
-            Ok(Outcome {
+            Ok(DumpOutcome {
                 as_of,
                 consistency: match consistency {
                     snapshot::Consistency::Snapshot => Consistency::Snapshot,
                     snapshot::Consistency::Fuzzy => Consistency::Fuzzy,
                 },
-                outside,
+                not_in_snapshot,
                 stored,
-                written: Findings {
+                written: ArchiveSummary {
                     collections,
                     unique_indexes: 0,
                     not_looked_at: Vec::new(),
@@ -118,7 +118,7 @@ fn announce(database: &str, collection: &Collection) -> Namespace {
 }
 
 /// Estimated number of documents; `None` if the server does not report it.
-async fn estimate(order: &Order, collections: &[Collection]) -> Option<u64> {
+async fn estimate(order: &DumpRequest, collections: &[Collection]) -> Option<u64> {
     let database = order.client.database(&order.database);
     let mut total = 0;
     for collection in collections
@@ -136,7 +136,7 @@ async fn estimate(order: &Order, collections: &[Collection]) -> Option<u64> {
 
 /// Reads every collection in the snapshot, and hands on what comes.
 async fn read(
-    order: &Order,
+    order: &DumpRequest,
     collections: &[Collection],
     snapshot: &mut Snapshot,
     steps: &mpsc::Sender<Step>,

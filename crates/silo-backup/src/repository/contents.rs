@@ -21,7 +21,7 @@ pub struct Entry {
     /// When it was restored the last time, and how that went.
     pub drill: Option<Drill>,
     /// Approval of a held backup, which makes it count as good.
-    pub accepted: Option<Accepted>,
+    pub accepted: Option<Approval>,
     /// Problem with the archive, as far as a listing shows it.
     pub trouble: Option<String>,
 }
@@ -61,7 +61,7 @@ pub struct Drill {
 /// Approval of a held backup by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Accepted {
+pub struct Approval {
     /// When.
     pub at: Timestamp,
     /// Reason that the operator gave.
@@ -71,7 +71,7 @@ pub struct Accepted {
 /// Tombstone of a deleted backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pruned {
+pub struct Tombstone {
     /// When.
     pub at: Timestamp,
     /// By which rule.
@@ -86,18 +86,18 @@ pub struct Pruned {
 
 /// Everything below the prefix, read at one time.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf {
+pub struct RepositoryContents {
     /// Backups, the oldest first.
     pub entries: Vec<Entry>,
     /// Manifests that cannot be read, and why.
     pub unreadable: Vec<(String, String)>,
     /// Backups that were deleted.
-    pub pruned: BTreeMap<String, Pruned>,
+    pub pruned: BTreeMap<String, Tombstone>,
     /// Archives: the key below the prefix, the bytes, when it was written.
     pub archives: BTreeMap<String, (u64, Option<Timestamp>)>,
 }
 
-impl Shelf {
+impl RepositoryContents {
     /// The newest backup.
     #[must_use]
     pub fn newest(&self) -> Option<&Entry> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use silo_spaces::Spaces;
-use silo_spaces::error::{Fault, Kind};
+use silo_spaces::error::{Kind, StorageError};
 use tokio::sync::mpsc;
 
 /// Chunks buffered for the reader.
@@ -14,7 +14,7 @@ const AHEAD: usize = 4;
 /// Attempts to resume an interrupted download without receiving a byte.
 const TRIES: u32 = 6;
 
-/// Starts it. What cannot be had ends it with an error that holds the [`Fault`].
+/// Starts it. What cannot be had ends it with an error that holds the [`StorageError`].
 pub(super) fn start(
     spaces: Spaces,
     bucket: String,
@@ -54,7 +54,7 @@ async fn run(
     at: &mut u64,
     size: u64,
     out: &mpsc::Sender<io::Result<Bytes>>,
-) -> Result<(), Fault> {
+) -> Result<(), StorageError> {
     let mut pieces = std::pin::pin!(spaces.get(bucket, key, Some(*at..size)).await?);
     let before = *at;
     while let Some(piece) = pieces.next().await {
@@ -71,7 +71,7 @@ async fn run(
         } else {
             Kind::Malformed
         };
-        return Err(Fault::other(kind, detail));
+        return Err(StorageError::other(kind, detail));
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub struct Manifest {
     /// Consistency of the documents.
     pub consistency: Consistency,
     /// Collections that are not of that moment even so: capped ones, which a server reads in no snapshot.
-    pub outside: Vec<String>,
+    pub not_in_snapshot: Vec<String>,
     /// The archive.
     pub archive: ArchiveFacts,
     /// The collections, by name.

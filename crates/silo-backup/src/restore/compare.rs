@@ -1,7 +1,7 @@
 //! Comparison of a restored database with its backup: every document is read again, and options and indexes are compared.
 
 use silo_mongo::collections::{self, Collection, Kind};
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, RawBsonRef};
@@ -36,9 +36,12 @@ pub(super) async fn compare(
         let mut fingerprint = Fingerprint::default();
         let read = collections::read_all(database, &data_name, None, async |batch| {
             let mut count = 0;
-            for document in batch.doc_slices().map_err(|error| Fault::from(&error))? {
+            for document in batch
+                .doc_slices()
+                .map_err(|error| DatabaseError::from(&error))?
+            {
                 let Ok(RawBsonRef::Document(document)) = document else {
-                    return Err(Fault::Unreadable);
+                    return Err(DatabaseError::Unreadable);
                 };
                 fingerprint.add(document.as_bytes());
                 count += 1;
@@ -46,10 +49,11 @@ pub(super) async fn compare(
             report.add(count);
             Ok(())
         });
-        read.await.map_err(Error::database::<Fault>(format!(
-            "reading {} again",
-            want.name
-        )))?;
+        read.await
+            .map_err(Error::database::<DatabaseError>(format!(
+                "reading {} again",
+                want.name
+            )))?;
         if !fingerprint.sums().same_documents(&want.sums) {
             return Err(Error::Corrupt(format!(
                 "{} does not hold the documents that it should",

@@ -7,7 +7,7 @@ use silo_mongo::mongodb::Database;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Made, create};
+use super::{CreatedCollections, create};
 use crate::archive::encoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
@@ -35,7 +35,7 @@ pub(super) async fn load(
     database: &Database,
     identity: Option<&Secret>,
     report: &Reporter,
-    made: &mut Made,
+    made: &mut CreatedCollections,
 ) -> Result<Vec<Collection>, Error> {
     report.begin("inserting", Some(manifest.documents()), "documents");
     let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::repository::{Pruned, Repository, Shelf};
+use crate::repository::{Repository, RepositoryContents, Tombstone};
 use crate::retention::{Backup, Clock, Decision, plan};
 
 /// So long after its manifest an archive goes too; until then `prune --undo` brings a backup back.
@@ -28,20 +28,25 @@ pub struct Plan {
 
 /// Decides for one destination.
 #[must_use]
-pub fn decide(context: &Context, repository: &Repository, shelf: &Shelf, now: Timestamp) -> Plan {
+pub fn decide(
+    context: &Context,
+    repository: &Repository,
+    contents: &RepositoryContents,
+    now: Timestamp,
+) -> Plan {
     let clock = Clock {
         now,
         ahead: repository.clock_ahead(),
     };
-    let backups = backups(shelf);
+    let backups = backups(contents);
     let doubt = clock.doubt(&backups).is_some();
-    let due = |pruned: &&Pruned| {
+    let due = |pruned: &&Tombstone| {
         pruned.file.is_some() && !doubt && now.duration_since(pruned.at) >= GRACE
     };
     Plan {
         destination: repository.name,
         decisions: plan(&backups, context.settings.policy, clock),
-        archives: shelf
+        archives: contents
             .pruned
             .iter()
             .filter(|(_, pruned)| due(pruned))
@@ -52,14 +57,14 @@ pub fn decide(context: &Context, repository: &Repository, shelf: &Shelf, now: Ti
 
 /// Facts about the backups of a repository, as retention needs them.
 #[must_use]
-pub fn backups(shelf: &Shelf) -> Vec<Backup> {
+pub fn backups(contents: &RepositoryContents) -> Vec<Backup> {
     let backup = |entry: &crate::repository::Entry| Backup {
         id: entry.manifest.id.clone(),
         at: entry.manifest.as_of,
         good: entry.is_good(),
         drilled: entry.is_drilled(),
     };
-    shelf.entries.iter().map(backup).collect()
+    contents.entries.iter().map(backup).collect()
 }
 
 /// Deletes expired backups under the lease in all destinations; with `dry`, only returns the decisions.
@@ -73,7 +78,7 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
             plans.push(decide(
                 context,
                 repository,
-                &repository.shelf().await?,
+                &repository.contents().await?,
                 Timestamp::now(),
             ));
         }
@@ -84,9 +89,9 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
             report.begin("cleaning", None, "documents");
             let mut plans = Vec::new();
             for repository in context.repositories() {
-                let shelf = repository.shelf().await?;
-                let plan = decide(context, repository, &shelf, Timestamp::now());
-                apply(repository, &shelf, &plan).await?;
+                let contents = repository.contents().await?;
+                let plan = decide(context, repository, &contents, Timestamp::now());
+                apply(repository, &contents, &plan).await?;
                 plans.push(plan);
             }
             Ok(plans)
@@ -94,9 +99,13 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
         .await
 }
 
-async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<(), Error> {
+async fn apply(
+    repository: &Repository,
+    contents: &RepositoryContents,
+    plan: &Plan,
+) -> Result<(), Error> {
     for decision in plan.decisions.iter().filter(|decision| !decision.keep) {
-        let Some(entry) = shelf
+        let Some(entry) = contents
             .entries
             .iter()
             .find(|entry| entry.manifest.id == decision.id)
@@ -104,7 +113,7 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
             continue;
         };
         let id = &decision.id;
-        let pruned = Pruned {
+        let pruned = Tombstone {
             at: Timestamp::now(),
             why: decision.why.join("; "),
             sha256: entry.sha256.clone(),
@@ -119,18 +128,19 @@ async fn apply(repository: &Repository, shelf: &Shelf, plan: &Plan) -> Result<()
         info!(id = id.as_str(), destination = repository.name; "a backup was pruned; its archive goes in seven days");
     }
     for id in &plan.archives {
-        let Some(pruned) = shelf
-            .pruned
-            .get(id)
-            .filter(|_| shelf.entries.iter().all(|entry| entry.manifest.id != *id))
-        else {
+        let Some(pruned) = contents.pruned.get(id).filter(|_| {
+            contents
+                .entries
+                .iter()
+                .all(|entry| entry.manifest.id != *id)
+        }) else {
             continue;
         };
         repository.delete(&pruned.key).await?;
         repository
             .write_json(
                 &format!("pruned/{id}.json"),
-                &Pruned {
+                &Tombstone {
                     file: None,
                     ..pruned.clone()
                 },
@@ -157,8 +167,8 @@ pub async fn undo(
         .leased(report, async |_| {
             let mut back = Vec::new();
             for repository in context.repositories() {
-                let shelf = repository.shelf().await?;
-                let Some(pruned) = shelf.pruned.get(id) else {
+                let contents = repository.contents().await?;
+                let Some(pruned) = contents.pruned.get(id) else {
                     continue;
                 };
                 let Some(file) = &pruned.file else { continue };

@@ -11,13 +11,13 @@ use silo_web::answer::{Answer, Envelope, Meta};
 use silo_web::input;
 use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
 use silo_web::problem::{Kind, Problem};
-use silo_web::server::Stopping;
+use silo_web::server::Shutdown;
 use silo_web::snapshot::Freshness;
 use silo_web::stream::Event;
 use tokio::sync::watch;
 
 use crate::progress::Progress;
-use crate::schedule::job_queue::{Job, JobState, Jobs};
+use crate::schedule::job_queue::{Job, JobQueue, JobState};
 use crate::state::State;
 
 /// Shortest interval between progress events.
@@ -51,7 +51,7 @@ pub async fn get_job(state: Data<State>, id: Path<String>) -> Result<impl Respon
     responses((status = 200, body = Job, content_type = "text/event-stream", description = "a stream of the job as it goes on"), Malformed, UnknownId, OutOfRange, Unavailable))]
 pub async fn watch_job(
     state: Data<State>,
-    stopping: Data<Stopping>,
+    stopping: Data<Shutdown>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = input::id(id.into_inner())?;
@@ -70,7 +70,7 @@ fn unknown() -> Problem {
 }
 
 fn events(
-    jobs: Jobs,
+    jobs: JobQueue,
     id: String,
     progress: watch::Receiver<Progress>,
 ) -> impl Stream<Item = Event> {

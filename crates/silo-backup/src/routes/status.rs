@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::schedule::job_queue::Job;
 use crate::state::State;
-use crate::status::Standing;
+use crate::status::BackupStatus;
 
 /// Status of backups, and the running job.
 #[derive(Serialize, ToSchema)]
@@ -19,7 +19,7 @@ use crate::status::Standing;
 pub struct Status {
     /// Status of backups.
     #[serde(flatten)]
-    standing: Standing,
+    standing: BackupStatus,
     /// Time of the next run; `null` if not yet known.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_run: Option<Timestamp>,
@@ -33,7 +33,7 @@ pub struct Status {
 pub async fn get_status(state: Data<State>) -> Result<impl Responder, Problem> {
     let reading = state.standing.read().await?;
     let status = Status {
-        standing: Standing::clone(&reading.value),
+        standing: BackupStatus::clone(&reading.value),
         next_run: *state.next.borrow(),
         running: state.jobs.running(),
     };

@@ -8,7 +8,7 @@ use silo_mongo::mongodb::bson::{Document, doc};
 use utoipa::ToSchema;
 
 use crate::error::Error;
-use crate::run::Made;
+use crate::run::RunOutcome;
 use crate::run::lease::SILO;
 use crate::schedule::job_queue::Failure;
 
@@ -20,7 +20,7 @@ const LAST: &str = "last";
 /// The last run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Attempt {
+pub struct LastRun {
     /// When it ended.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -35,7 +35,7 @@ pub struct Attempt {
 }
 
 /// Remembers how a run ended. That it cannot be remembered is no failure of the run.
-pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
+pub async fn remember(client: &Client, outcome: &Result<RunOutcome, Error>) {
     let (outcome, id, error) = match outcome {
         Ok(made) if made.good => ("good", Some(made.id.clone()), None),
         Ok(made) => (
@@ -66,7 +66,7 @@ pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
         .upsert(true)
         .await
     {
-        log::warn!(code = silo_mongo::error::Fault::from(&error).code(); "how the run ended could not be remembered in the database");
+        log::warn!(code = silo_mongo::error::DatabaseError::from(&error).code(); "how the run ended could not be remembered in the database");
     }
 }
 
@@ -74,7 +74,7 @@ pub async fn remember(client: &Client, outcome: &Result<Made, Error>) {
 ///
 /// # Errors
 /// The error of the command.
-pub async fn last(client: &Client) -> Result<Option<Attempt>, Error> {
+pub async fn last(client: &Client) -> Result<Option<LastRun>, Error> {
     let runs = client.database(SILO).collection::<Document>(COLLECTION);
     let found = runs.find_one(doc! { "_id": LAST }).await;
     let found = found.map_err(|error| Error::database("reading how the last run ended")(&error))?;
@@ -84,7 +84,7 @@ pub async fn last(client: &Client) -> Result<Option<Attempt>, Error> {
             code,
             detail: text("error.detail").unwrap_or_default(),
         });
-        Some(Attempt {
+        Some(LastRun {
             at: field::time(&found, "at")?,
             outcome: text("outcome")?,
             id: text("id"),

@@ -5,19 +5,19 @@ use silo_mongo::mongodb::bson::{DateTime, Document, doc};
 use silo_mongo::mongodb::{Client, Collection};
 
 use crate::error::Error;
-use crate::repository::Shelf;
+use crate::repository::RepositoryContents;
 use crate::run::lease::SILO;
 
 /// Collection of the index, in the database `silo`.
 const COLLECTION: &str = "backups";
 
 /// Index of one destination.
-pub struct Journal {
+pub struct PublishedIndex {
     backups: Collection<Document>,
     repository: String,
 }
 
-impl Journal {
+impl PublishedIndex {
     /// Index of the repository with this id.
     #[must_use]
     pub fn new(client: &Client, repository: &str) -> Self {
@@ -88,7 +88,7 @@ impl Journal {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn settle(&self, shelf: &Shelf) -> Result<(), Error> {
+    pub async fn reconcile(&self, contents: &RepositoryContents) -> Result<(), Error> {
         let doing = "settling what was published before";
         let open = doc! { "repository": &self.repository, "state": "publishing" };
         let mut found = self
@@ -103,8 +103,11 @@ impl Journal {
         {
             let id = silo_mongo::field::text(&entry, "id").unwrap_or_default();
             let name = doc! { "_id": format!("{}/{id}", self.repository) };
-            let there = shelf.entries.iter().find(|known| known.manifest.id == id);
-            let settled = match there {
+            let there = contents
+                .entries
+                .iter()
+                .find(|known| known.manifest.id == id);
+            let wait_for_first = match there {
                 Some(there) => self
                     .backups
                     .update_one(
@@ -115,7 +118,7 @@ impl Journal {
                     .map(drop),
                 None => self.backups.delete_one(name).await.map(drop),
             };
-            settled.map_err(|error| Error::database(doing)(&error))?;
+            wait_for_first.map_err(|error| Error::database(doing)(&error))?;
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::progress::{Progress, Reporter};
 use crate::retention::prune;
-use crate::run::{self, Made};
-use crate::verification::drill::{self, Drilled};
+use crate::run::{self, RunOutcome};
+use crate::verification::drill::{self, DrillOutcome};
 
 /// Number of finished jobs kept.
 const REMEMBERED: usize = 20;
@@ -51,9 +51,9 @@ pub struct Job {
     /// Progress.
     pub progress: Progress,
     /// Result of a backup.
-    pub made: Option<Made>,
+    pub made: Option<RunOutcome>,
     /// Result of a drill.
-    pub drilled: Option<Drilled>,
+    pub drilled: Option<DrillOutcome>,
     /// Error of a failed job.
     pub error: Option<Failure>,
 }
@@ -92,25 +92,25 @@ impl From<&Error> for Failure {
 
 /// All of them.
 #[derive(Clone)]
-pub struct Jobs {
+pub struct JobQueue {
     context: Context,
-    known: Arc<Mutex<VecDeque<Known>>>,
+    known: Arc<Mutex<VecDeque<JobRecord>>>,
     ended: watch::Sender<u64>,
     begun: mpsc::UnboundedSender<(String, Kind, Reporter)>,
 }
 
 /// Queue of jobs that are not started yet.
-pub type Begun = mpsc::UnboundedReceiver<(String, Kind, Reporter)>;
+pub type QueuedJobs = mpsc::UnboundedReceiver<(String, Kind, Reporter)>;
 
-struct Known {
+struct JobRecord {
     job: Job,
     report: Reporter,
 }
 
-impl Jobs {
-    /// None yet, and what [`Jobs::keep_working`] takes.
+impl JobQueue {
+    /// None yet, and what [`JobQueue::keep_working`] takes.
     #[must_use]
-    pub fn new(context: Context) -> (Self, Begun) {
+    pub fn new(context: Context) -> (Self, QueuedJobs) {
         let (begun, taken) = mpsc::unbounded_channel();
         (
             Self {
@@ -145,7 +145,7 @@ impl Jobs {
             drilled: None,
             error: None,
         };
-        known.push_back(Known {
+        known.push_back(JobRecord {
             job: job.clone(),
             report: report.clone(),
         });
@@ -158,7 +158,7 @@ impl Jobs {
     }
 
     /// Runs queued jobs one after the other until the process ends. Runs on a thread of its own, because the server's thread ends first.
-    pub async fn keep_working(self, mut begun: Begun) {
+    pub async fn keep_working(self, mut begun: QueuedJobs) {
         while let Some((id, kind, report)) = begun.recv().await {
             let outcome = self.work(kind, &report).await;
             self.end(&id, outcome);
@@ -172,7 +172,7 @@ impl Jobs {
         known
             .iter()
             .find(|known| known.job.id == id)
-            .map(Known::now)
+            .map(JobRecord::now)
     }
 
     /// The one that runs.
@@ -182,7 +182,7 @@ impl Jobs {
         known
             .iter()
             .find(|known| known.job.state == JobState::Running)
-            .map(Known::now)
+            .map(JobRecord::now)
     }
 
     /// Progress of a job, as it changes.
@@ -215,7 +215,7 @@ impl Jobs {
         &self,
         kind: Kind,
         report: &Reporter,
-    ) -> Result<(Option<Made>, Option<Drilled>), Error> {
+    ) -> Result<(Option<RunOutcome>, Option<DrillOutcome>), Error> {
         match kind {
             Kind::Run => run::run(&self.context, report)
                 .await
@@ -229,7 +229,7 @@ impl Jobs {
         }
     }
 
-    fn end(&self, id: &str, outcome: Result<(Option<Made>, Option<Drilled>), Error>) {
+    fn end(&self, id: &str, outcome: Result<(Option<RunOutcome>, Option<DrillOutcome>), Error>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.iter_mut().find(|known| known.job.id == id) {
             let job = &mut known.job;
@@ -260,7 +260,7 @@ impl Jobs {
     }
 }
 
-impl Known {
+impl JobRecord {
     fn now(&self) -> Job {
         Job {
             progress: self.report.now(),

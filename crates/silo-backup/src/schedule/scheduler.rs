@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use crate::alerts::Event;
 use crate::context::Context;
-use crate::schedule::Past;
-use crate::schedule::job_queue::{JobState, Jobs, Kind};
-use crate::status::Standing;
+use crate::schedule::RunHistory;
+use crate::schedule::job_queue::{JobQueue, JobState, Kind};
+use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const LOOK: Duration = Duration::from_secs(20);
@@ -34,9 +34,9 @@ pub struct Scheduler {
     /// Shared state.
     pub context: Context,
     /// Job queue.
-    pub jobs: Jobs,
+    pub jobs: JobQueue,
     /// Status of backups.
-    pub standing: Arc<Snapshot<Standing>>,
+    pub standing: Arc<Snapshot<BackupStatus>>,
     /// Time of the next backup.
     pub next: watch::Sender<Option<Timestamp>>,
 }
@@ -52,11 +52,11 @@ impl Scheduler {
         let mut told: Option<Timestamp> = None;
         let mut ends = self.jobs.ends();
         loop {
-            let standing = self.standing.settled().await.ok();
+            let standing = self.standing.wait_for_first().await.ok();
             let now = Timestamp::now();
             if let Some(standing) = &standing {
                 told = self.alarm(&standing.value, told, now).await;
-                let past = Past {
+                let past = RunHistory {
                     last_made: standing.value.last_made,
                     failed,
                 };
@@ -101,7 +101,12 @@ impl Scheduler {
         }
     }
 
-    fn drill_is_due(&self, standing: &Standing, failed: Option<Failures>, now: Timestamp) -> bool {
+    fn drill_is_due(
+        &self,
+        standing: &BackupStatus,
+        failed: Option<Failures>,
+        now: Timestamp,
+    ) -> bool {
         let Some(every) = self.context.settings.drill_every else {
             return false;
         };
@@ -113,7 +118,7 @@ impl Scheduler {
         if retry.is_some_and(|retry| now < retry) {
             return false;
         }
-        let encrypted = self.context.settings.recipe.recipient.is_some()
+        let encrypted = self.context.settings.encoding.recipient.is_some()
             && self.context.settings.identity.is_none();
         let last = standing.last_drill.as_ref();
         // One that went wrong is not made again with the same backup.
@@ -134,7 +139,7 @@ impl Scheduler {
     /// Waits for a measurement that began after this call.
     async fn measured_again(&self) {
         let attempts = self.standing.attempts();
-        self.standing.measure_soon();
+        self.standing.invalidate();
         let newer = async {
             while self.standing.attempts() == attempts {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -150,7 +155,7 @@ impl Scheduler {
     /// Sends an alarm when the newest backup is too old or one has vanished, and repeats it while that persists.
     async fn alarm(
         &self,
-        standing: &Standing,
+        standing: &BackupStatus,
         told: Option<Timestamp>,
         now: Timestamp,
     ) -> Option<Timestamp> {

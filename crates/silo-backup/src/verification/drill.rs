@@ -34,7 +34,7 @@ const MARKER: &str = "silo_drill_marker";
 /// Result of a drill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Drilled {
+pub struct DrillOutcome {
     /// The backup.
     pub id: String,
     /// `true` if everything was restored identically.
@@ -51,7 +51,7 @@ pub struct Drilled {
 ///
 /// # Errors
 /// The error that prevented a verdict. A backup that is not restored identically is not an error here, but a drill that is not good.
-pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Drilled, Error> {
+pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<DrillOutcome, Error> {
     let outcome = context
         .leased(report, async |_| drill(context, name, report).await)
         .await;
@@ -76,10 +76,10 @@ pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Dri
     outcome
 }
 
-async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drilled, Error> {
+async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<DrillOutcome, Error> {
     let repository = &context.primary;
-    let shelf = repository.shelf().await?;
-    let manifest = shelf.find(name)?.manifest.clone();
+    let contents = repository.contents().await?;
+    let manifest = contents.find(name)?.manifest.clone();
     if manifest.archive.recipient.is_some() && context.settings.identity.is_none() {
         return Err(Error::Refused("the backup is encrypted and BACKUP_AGE_IDENTITY is not set here; drill where the private key is".into()));
     }
@@ -107,7 +107,9 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
         Err(
             error @ (Error::Corrupt(_)
             | Error::Database {
-                fault: silo_mongo::error::Fault::DuplicateKey | silo_mongo::error::Fault::Refused,
+                fault:
+                    silo_mongo::error::DatabaseError::DuplicateKey
+                    | silo_mongo::error::DatabaseError::Refused,
                 ..
             }),
         ) => {
@@ -128,7 +130,7 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
         .write_json(&format!("drills/{}.json", manifest.id), &record)
         .await?;
     info!(id = manifest.id.as_str(), good, took_ms = record.took_ms; "a backup was restored to see");
-    Ok(Drilled {
+    Ok(DrillOutcome {
         id: manifest.id,
         good,
         took_ms: record.took_ms,

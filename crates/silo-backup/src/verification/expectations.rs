@@ -135,7 +135,7 @@ pub(crate) mod tests {
             },
             engine: "native".into(),
             consistency: Consistency::Fuzzy,
-            outside: vec![],
+            not_in_snapshot: vec![],
             archive: ArchiveFacts {
                 key: format!("data/{id}.archive.gz"),
                 bytes: 1,

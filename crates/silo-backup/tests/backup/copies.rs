@@ -2,7 +2,7 @@
 
 use silo_backup::error::{EXIT_HELD, EXIT_REFUSED};
 use silo_mongo::mongodb::bson::{Document, doc};
-use silo_testkit::ac::{Role, StandIn};
+use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::mongo::Setup;
 use silo_testkit::s3::Storage;
 use silo_testkit::tools::stock_tool;
@@ -234,7 +234,7 @@ async fn what_is_not_as_expected_is_held_until_somebody_accepts_it() {
 async fn a_run_that_publishes_nowhere_has_failed() {
     let (mut stage, _other) = with_copy_on(Stage::with(Setup::default().fail_points()).await).await;
     stage.fill("moods", 100).await;
-    let webhook = StandIn::start(Role::Http).await.unwrap();
+    let webhook = Simulator::start(Role::Http).await.unwrap();
     stage.set("BACKUP_WEBHOOK_URL", webhook.url());
     // The database does not take the record that comes before each manifest (disk full: OutOfDiskSpace).
     let full = doc! { "errorCode": 14031, "namespace": "silo.backups" };

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use silo_backup::archive::encoding::{Compression, Recipe};
-use silo_backup::engine::{self, Order};
+use silo_backup::archive::encoding::{ArchiveEncoding, Compression};
+use silo_backup::engine::{self, DumpRequest};
 use silo_backup::progress::Reporter;
 use silo_backup::repository::manifest::Consistency;
 use silo_backup::settings::Engine;
@@ -97,7 +97,7 @@ async fn a_standalone_server_makes_a_fuzzy_backup() {
 }
 
 /// Reads the database as a backup does, and keeps each command that was sent, with its database.
-async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> engine::Outcome {
+async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> engine::DumpOutcome {
     let uri = stage.mongo.backup_uri();
     let mut options = ClientOptions::parse(&uri).await.unwrap();
     let heard = Arc::clone(sent);
@@ -106,12 +106,12 @@ async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> e
             heard.lock().unwrap().push((started.db, started.command));
         }
     }));
-    let order = Order {
+    let order = DumpRequest {
         client: Client::with_options(options).unwrap(),
         uri: Secret::new(uri),
         database: DATABASE.into(),
         tools: None,
-        recipe: Recipe {
+        encoding: ArchiveEncoding {
             compression: Compression::Zstd,
             recipient: None,
         },
@@ -152,7 +152,7 @@ async fn every_collection_is_read_in_one_snapshot_session_but_capped_ones() {
         .partition(|read| read.get_str("find").ok() == Some("round"));
     assert_eq!(round.len(), 1);
     assert!(!round[0].to_string().contains("snapshot"), "{}", round[0]);
-    assert_eq!(outcome.outside, ["round"]);
+    assert_eq!(outcome.not_in_snapshot, ["round"]);
     assert_eq!(reads.len(), 3, "one for each of the others");
     let session = |command: &Document| command.get_document("lsid").unwrap().clone();
     for read in &reads {

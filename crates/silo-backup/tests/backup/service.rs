@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 use silo_mongo::mongodb::bson::{Document, doc};
-use silo_testkit::ac::{Manner, Role, StandIn};
+use silo_testkit::ac::{Behaviour, Role, Simulator};
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::service::{Reply, Service, assert_described};
 use silo_testkit::wait::wait_for;
@@ -193,7 +193,7 @@ async fn without_storage_the_last_good_backup_is_stale_and_comes_back() {
 }
 
 /// The lines of what a receiver was sent.
-fn lines(receiver: &StandIn) -> Vec<String> {
+fn lines(receiver: &Simulator) -> Vec<String> {
     let received = receiver.received();
     received.into_iter().map(|request| request.line).collect()
 }
@@ -202,8 +202,8 @@ fn lines(receiver: &StandIn) -> Vec<String> {
 async fn pings_say_that_a_run_began_and_how_it_ended_and_the_webhook_says_what_is_wrong() {
     let mut stage = Stage::filled().await;
     let (ping, webhook) = (
-        StandIn::start(Role::Http).await.unwrap(),
-        StandIn::start(Role::Http).await.unwrap(),
+        Simulator::start(Role::Http).await.unwrap(),
+        Simulator::start(Role::Http).await.unwrap(),
     );
     stage.set("BACKUP_PING_URL", format!("{}/ping-me", ping.url()));
     stage.set(
@@ -251,8 +251,8 @@ async fn pings_say_that_a_run_began_and_how_it_ended_and_the_webhook_says_what_i
     );
 
     // The failed delivery is logged without the URL, which is a secret.
-    ping.behave(Manner::Fail(500));
-    webhook.behave(Manner::Fail(500));
+    ping.behave(Behaviour::Fail(500));
+    webhook.behave(Behaviour::Fail(500));
     let failed = stage.run(&["run"]).await;
     failed.ends_with(1);
     assert!(
@@ -272,7 +272,7 @@ async fn pings_say_that_a_run_began_and_how_it_ended_and_the_webhook_says_what_i
 async fn without_a_drill_account_no_drill_is_scheduled() {
     let mut stage = Stage::filled().await;
     stage.environment.remove("DRILL_CONNECTION_STRING");
-    let webhook = StandIn::start(Role::Http).await.unwrap();
+    let webhook = Simulator::start(Role::Http).await.unwrap();
     stage.set("BACKUP_WEBHOOK_URL", webhook.url());
     let service = serve(&stage).await;
     let made = service
@@ -295,7 +295,7 @@ async fn without_a_drill_account_no_drill_is_scheduled() {
 async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_nothing() {
     let mut stage = Stage::filled().await;
     stage.set("DRILL_CONNECTION_STRING", stage.mongo.reader_uri());
-    let webhook = StandIn::start(Role::Http).await.unwrap();
+    let webhook = Simulator::start(Role::Http).await.unwrap();
     stage.set("BACKUP_WEBHOOK_URL", webhook.url());
     let archives = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&archives);

@@ -11,10 +11,10 @@ use silo_backup::context::Context;
 use silo_backup::error::Error;
 use silo_backup::progress::Reporter;
 use silo_backup::repository::manifest::{Manifest, sha256};
-use silo_backup::run::published_index::Journal;
+use silo_backup::run::published_index::PublishedIndex;
 use silo_backup::settings::Settings;
 use silo_backup::verification::verify;
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_mongo::mongodb::bson::{RawDocumentBuf, doc};
 use std::io::{Read, Write};
 
@@ -135,11 +135,11 @@ async fn a_thousand_changes_are_found() {
         stage.fill(name, count).await;
     }
     let id = stage.backup().await;
-    let settings = Settings::read(Reader::from_map(&stage.environment)).unwrap();
+    let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
     let context = Context::new(settings).await.unwrap();
     let published = context
         .primary
-        .shelf()
+        .contents()
         .await
         .unwrap()
         .find(&id)
@@ -275,10 +275,10 @@ async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
 async fn an_archive_whose_manifest_vanished_is_kept() {
     let stage = Stage::filled().await;
     let (first, second) = (stage.backup().await, stage.backup().await);
-    let settings = Settings::read(Reader::from_map(&stage.environment)).unwrap();
+    let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
     let context = Context::new(settings).await.unwrap();
     let repository = &context.primary;
-    let journal = Journal::new(&context.client, &repository.identity().await.unwrap());
+    let journal = PublishedIndex::new(&context.client, &repository.identity().await.unwrap());
     let published = journal.published().await.unwrap();
     let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
     let archives = async || {
@@ -294,36 +294,40 @@ async fn an_archive_whose_manifest_vanished_is_kept() {
     for id in [&first, &second] {
         let key = format!("{PREFIX}manifests/{id}.json");
         stage.spaces.delete(BUCKET, &key).await.unwrap();
-        let shelf = repository.shelf().await.unwrap();
-        assert_eq!(shelf.orphans(&published, tomorrow), [orphan], "{id}");
-        let deleted = repository.sweep(&shelf, &published, tomorrow).await;
+        let contents = repository.contents().await.unwrap();
+        assert_eq!(contents.orphans(&published, tomorrow), [orphan], "{id}");
+        let deleted = repository
+            .remove_orphans(&contents, &published, tomorrow)
+            .await;
         assert_eq!(deleted.unwrap(), (0, 0), "{id}");
         assert_eq!(archives().await, 3);
     }
     // The manifest of the first is named by no other any more: only the database knows that it was.
-    let shelf = repository.shelf().await.unwrap();
-    assert_eq!(shelf.orphans(&[], tomorrow).len(), 3);
+    let contents = repository.contents().await.unwrap();
+    assert_eq!(contents.orphans(&[], tomorrow).len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_was_never_published_goes_after_a_day() {
     let stage = Stage::filled().await;
     stage.backup().await;
-    let settings = Settings::read(Reader::from_map(&stage.environment)).unwrap();
+    let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
     let context = Context::new(settings).await.unwrap();
     let repository = &context.primary;
-    let journal = Journal::new(&context.client, &repository.identity().await.unwrap());
+    let journal = PublishedIndex::new(&context.client, &repository.identity().await.unwrap());
     let published = journal.published().await.unwrap();
     let orphan = "data/20200101T000000Z-orphan.archive.gz";
     stage
         .write(&format!("{PREFIX}{orphan}"), b"x".to_vec())
         .await;
-    let shelf = repository.shelf().await.unwrap();
+    let contents = repository.contents().await.unwrap();
     let now = Timestamp::now();
-    let deleted = repository.sweep(&shelf, &published, now).await;
+    let deleted = repository.remove_orphans(&contents, &published, now).await;
     assert_eq!(deleted.unwrap(), (0, 0), "somebody may still write it");
     let tomorrow = now + SignedDuration::from_hours(25);
-    let deleted = repository.sweep(&shelf, &published, tomorrow).await;
+    let deleted = repository
+        .remove_orphans(&contents, &published, tomorrow)
+        .await;
     assert_eq!(deleted.unwrap(), (0, 1));
-    assert_eq!(repository.shelf().await.unwrap().archives.len(), 1);
+    assert_eq!(repository.contents().await.unwrap().archives.len(), 1);
 }

@@ -44,15 +44,20 @@ fn every_type() -> Document {
 
 async fn raw(database: &Database, name: &str) -> Vec<Vec<u8>> {
     let mut documents = Vec::new();
-    collections::read_all::<silo_mongo::error::Fault>(database, name, None, async |batch| {
-        documents.extend(
-            batch
-                .doc_slices()?
-                .into_iter()
-                .map(|document| document.unwrap().as_document().unwrap().as_bytes().to_vec()),
-        );
-        Ok(())
-    })
+    collections::read_all::<silo_mongo::error::DatabaseError>(
+        database,
+        name,
+        None,
+        async |batch| {
+            documents.extend(
+                batch
+                    .doc_slices()?
+                    .into_iter()
+                    .map(|document| document.unwrap().as_document().unwrap().as_bytes().to_vec()),
+            );
+            Ok(())
+        },
+    )
     .await
     .unwrap();
     documents.sort();

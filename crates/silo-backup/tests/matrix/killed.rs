@@ -161,25 +161,28 @@ async fn cleared(wired: &Wired) {
         .await
         .unwrap();
     let repository = Repository::new("primary", spaces.clone(), BUCKET, PREFIX);
-    let shelf = repository.shelf().await.unwrap();
+    let contents = repository.contents().await.unwrap();
     assert_eq!(
         repository
-            .sweep(&shelf, &[], Timestamp::now())
+            .remove_orphans(&contents, &[], Timestamp::now())
             .await
             .unwrap(),
         (0, 0),
         "what is younger than a day may be of somebody who still writes"
     );
-    let orphans = shelf.archives.len() - shelf.entries.len();
+    let orphans = contents.archives.len() - contents.entries.len();
     let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
     assert_eq!(
-        repository.sweep(&shelf, &[], tomorrow).await.unwrap(),
+        repository
+            .remove_orphans(&contents, &[], tomorrow)
+            .await
+            .unwrap(),
         (0, orphans)
     );
-    let after = repository.shelf().await.unwrap();
+    let after = repository.contents().await.unwrap();
     assert_eq!(
         (after.archives.len(), after.entries.len()),
-        (shelf.entries.len(), shelf.entries.len())
+        (contents.entries.len(), contents.entries.len())
     );
     assert!(
         wired

@@ -22,9 +22,9 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
     let file = file("[mongodb]\nname = \"from-file\"\nconnection_string = \"mongodb://file\"\n");
     let path = file.path().to_str().unwrap();
-    let mut settings = Settings::from_map(&environment(&[
+    let mut settings = SettingsReader::from_map(&environment(&[
         (CONFIG_FILE, path),
-        (MONGODB_CONNECTION_STRING, "mongodb://environment"),
+        (MONGODB_CONNECTION_STRING.name, "mongodb://environment"),
     ]));
     assert_eq!(settings.text(MONGODB_NAME), "from-file");
     assert_eq!(
@@ -39,12 +39,12 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
 fn every_problem_is_told_at_once_and_no_secret_with_it() {
     let file = file("[mongodb]\nname = [\"a\"]\nnmae = \"typo\"\n[nonsense]\nx = 1\n");
     let path = file.path().to_str().unwrap();
-    let mut settings = Settings::from_map(&environment(&[
+    let mut settings = SettingsReader::from_map(&environment(&[
         (CONFIG_FILE, path),
-        (MONGODB_CONNECTION_STRING, "mongodb://u:hunter2@host"),
+        (MONGODB_CONNECTION_STRING.name, "mongodb://u:hunter2@host"),
         ("MONGODB_CONNECTION_STRING_FILE", "/run/secrets/mongo"),
-        (BIND, "7101"),
-        (LOG_FORMAT, "xml"),
+        (BIND.name, "7101"),
+        (LOG_FORMAT.name, "xml"),
     ]));
     settings.text(MONGODB_NAME);
     settings.secret(MONGODB_CONNECTION_STRING);
@@ -69,7 +69,7 @@ fn a_value_can_come_from_a_file_without_its_last_line_break() {
     let file = file("mongodb://secret\n");
     let path = file.path().to_str().unwrap();
     let mut settings =
-        Settings::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
+        SettingsReader::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
     assert_eq!(
         settings.secret(MONGODB_CONNECTION_STRING).expose(),
         "mongodb://secret"
@@ -82,7 +82,7 @@ fn an_empty_file_counts_as_not_set() {
     let file = file("\n");
     let path = file.path().to_str().unwrap();
     let mut settings =
-        Settings::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
+        SettingsReader::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
     settings.secret(MONGODB_CONNECTION_STRING);
     let told = settings.finish().unwrap_err().to_string();
     assert!(told.contains("MONGODB_CONNECTION_STRING"), "{told}");
@@ -90,9 +90,9 @@ fn an_empty_file_counts_as_not_set() {
 
 #[test]
 fn an_empty_variable_counts_as_not_set() {
-    let mut settings = Settings::from_map(&environment(&[
-        (MONGODB_NAME, ""),
-        (MONGODB_CONNECTION_STRING, ""),
+    let mut settings = SettingsReader::from_map(&environment(&[
+        (MONGODB_NAME.name, ""),
+        (MONGODB_CONNECTION_STRING.name, ""),
     ]));
     assert_eq!(settings.text(MONGODB_NAME), "aesthetic");
     settings.secret(MONGODB_CONNECTION_STRING);
@@ -107,7 +107,7 @@ fn an_empty_variable_counts_as_not_set() {
 fn a_broken_file_names_its_line_and_not_its_content() {
     let file = file("[mongodb]\nconnection_string = \"mongodb://u:hunter2@host\n");
     let path = file.path().to_str().unwrap();
-    let told = Settings::from_map(&environment(&[(CONFIG_FILE, path)]))
+    let told = SettingsReader::from_map(&environment(&[(CONFIG_FILE, path)]))
         .finish()
         .unwrap_err()
         .to_string();
@@ -117,7 +117,7 @@ fn a_broken_file_names_its_line_and_not_its_content() {
 
 #[test]
 fn a_missing_file_is_a_problem() {
-    let told = Settings::from_map(&environment(&[(CONFIG_FILE, "/nowhere/silo.toml")]))
+    let told = SettingsReader::from_map(&environment(&[(CONFIG_FILE, "/nowhere/silo.toml")]))
         .finish()
         .unwrap_err()
         .to_string();
@@ -126,14 +126,14 @@ fn a_missing_file_is_a_problem() {
 
 #[test]
 fn numbers_are_not_damaged_on_the_way() {
-    let mut settings = Settings::from_map(&environment(&[(MONGODB_NAME, "007")]));
+    let mut settings = SettingsReader::from_map(&environment(&[(MONGODB_NAME.name, "007")]));
     assert_eq!(settings.text(MONGODB_NAME), "007");
 }
 
 #[test]
 fn a_number_out_of_bounds_is_a_problem() {
     for value in ["0", "3601", "-1", "1.5", "x"] {
-        let mut settings = Settings::from_map(&environment(&[(REFRESH_SECONDS, value)]));
+        let mut settings = SettingsReader::from_map(&environment(&[(REFRESH_SECONDS.name, value)]));
         settings.number(REFRESH_SECONDS, 1..=3600);
         let told = settings.finish().unwrap_err().to_string();
         assert!(told.contains("a whole number from 1 to 3600"), "{told}");

@@ -1,6 +1,6 @@
 //! Counters of `serverStatus` and `top`, since the server started.
 
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 
@@ -54,7 +54,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn counters(&self) -> Result<Counters, Fault> {
+    pub async fn counters(&self) -> Result<Counters, DatabaseError> {
         let status = self
             .admin(
                 doc! { "serverStatus": 1, "wiredTiger": 0, "locks": 0, "tcmalloc": 0, "repl": 0 },
@@ -84,10 +84,10 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn time_by_collection(&self) -> Result<Vec<CollectionTime>, Fault> {
+    pub async fn time_by_collection(&self) -> Result<Vec<CollectionTime>, DatabaseError> {
         let top = self.admin(doc! { "top": 1 }).await?;
         let prefix = format!("{}.", self.database);
-        let totals = field::document(&top, "totals").ok_or(Fault::Unreadable)?;
+        let totals = field::document(&top, "totals").ok_or(DatabaseError::Unreadable)?;
         let read = |(name, entry): (&String, &silo_mongo::mongodb::bson::Bson)| {
             let (name, entry) = (name.strip_prefix(&prefix)?, entry.as_document()?);
             (!name.starts_with("system.") && !name.starts_with('$')).then_some(())?;

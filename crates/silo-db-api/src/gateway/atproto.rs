@@ -1,7 +1,7 @@
 //! Number of documents of a collection with an AT-protocol record key.
 
 use jiff::Timestamp;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, doc};
 
@@ -28,7 +28,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn count_synced(&self, collection: &str) -> Result<SyncCounts, Fault> {
+    pub async fn count_synced(&self, collection: &str) -> Result<SyncCounts, DatabaseError> {
         let excluded = doc! { "$or": [
             { "$eq": ["$nuked", true] }, { "$eq": ["$deleted", true] }, { "$eq": ["$external.source", "bsky"] },
         ] };
@@ -48,7 +48,7 @@ impl Gateway {
         let Some(group) = groups.first() else {
             return Ok(SyncCounts::default());
         };
-        let count = |path: &str| field::count(group, path).ok_or(Fault::Unreadable);
+        let count = |path: &str| field::count(group, path).ok_or(DatabaseError::Unreadable);
         Ok(SyncCounts {
             documents: count("documents")?,
             excluded: count("excluded")?,

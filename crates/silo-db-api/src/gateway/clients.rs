@@ -1,7 +1,7 @@
 //! Client connections, from `$currentOp`.
 
 use futures_util::TryStreamExt;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 
@@ -25,7 +25,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn connections(&self) -> Result<Vec<Connection>, Fault> {
+    pub async fn connections(&self) -> Result<Vec<Connection>, DatabaseError> {
         let fields = doc! { "appName": 1, "clientMetadata.driver": 1, "clientMetadata.application": 1, "client": 1, "active": 1 };
         let pipeline = vec![
             doc! { "$currentOp": { "allUsers": true, "idleConnections": true } },

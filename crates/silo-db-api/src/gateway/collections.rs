@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 
@@ -12,7 +12,7 @@ use crate::collections::Index;
 
 /// One name in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedCollection {
     /// The name, verbatim.
     pub name: String,
     /// `true` for a view, which stores no documents.
@@ -39,14 +39,14 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn list_collections(&self) -> Result<Vec<Listed>, Fault> {
+    pub async fn list_collections(&self) -> Result<Vec<ListedCollection>, DatabaseError> {
         let command = doc! { "listCollections": 1, "nameOnly": true, "cursor": { "batchSize": 10_000 }, "maxTimeMS": MAX_TIME_MS };
         let cursor = self.database().run_cursor_command(command).await?;
         let listed: Vec<Document> = cursor.try_collect().await?;
         let listed = listed.iter().filter_map(|entry| {
             let name = field::text(entry, "name")?.to_owned();
             let view = field::text(entry, "type") == Some("view");
-            (!name.starts_with("system.")).then_some(Listed { name, view })
+            (!name.starts_with("system.")).then_some(ListedCollection { name, view })
         });
         Ok(listed.collect())
     }
@@ -55,7 +55,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn measure_collection(&self, name: &str) -> Result<Measures, Fault> {
+    pub async fn measure_collection(&self, name: &str) -> Result<Measures, DatabaseError> {
         let stats = vec![
             doc! { "$collStats": { "storageStats": {} } },
             doc! { "$project": { "storageStats.wiredTiger": 0, "storageStats.indexDetails": 0 } },
@@ -67,7 +67,7 @@ impl Gateway {
         .concat();
         match self.aggregate(name, with_indexes).await {
             Ok(answer) => Ok(from_answer(&answer, true)),
-            Err(Fault::NotAuthorized) => {
+            Err(DatabaseError::NotAuthorized) => {
                 Ok(from_answer(&self.aggregate(name, stats).await?, false))
             }
             Err(fault) => Err(fault),

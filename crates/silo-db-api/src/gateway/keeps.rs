@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 
@@ -76,7 +76,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn pieces_with_keeps(&self) -> Result<Vec<Piece>, Fault> {
+    pub async fn pieces_with_keeps(&self) -> Result<Vec<Piece>, DatabaseError> {
         let there = |field: &str| doc! { field: { "$exists": true } };
         let fields = ["kept", "tezos", "pendingKeep", "pendingRebake", "ipfsMedia"];
         let projection = doc! {
@@ -99,7 +99,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn most_played(&self, limit: i64) -> Result<Vec<Played>, Fault> {
+    pub async fn most_played(&self, limit: i64) -> Result<Vec<Played>, DatabaseError> {
         let mut played = Vec::new();
         let projection = doc! { "code": 1, "hits": 1, "user": 1 };
         let find = doc! { "find": "kidlisp", "filter": { "hits": { "$gt": 0 } }, "sort": { "hits": -1, "_id": 1 }, "limit": limit, "projection": projection };
@@ -123,7 +123,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn count_pieces(&self) -> Result<Option<u64>, Fault> {
+    pub async fn count_pieces(&self) -> Result<Option<u64>, DatabaseError> {
         let answer = self
             .aggregate("kidlisp", vec![doc! { "$collStats": { "count": {} } }])
             .await;
@@ -132,7 +132,7 @@ impl Gateway {
                 .iter()
                 .map(|shard| field::count(shard, "count"))
                 .sum()),
-            Err(Fault::NotThere) => Ok(Some(0)),
+            Err(DatabaseError::NotThere) => Ok(Some(0)),
             Err(fault) => Err(fault),
         }
     }
@@ -144,7 +144,7 @@ impl Gateway {
     pub async fn count_pieces_since<const N: usize>(
         &self,
         times: [Timestamp; N],
-    ) -> Result<[u64; N], Fault> {
+    ) -> Result<[u64; N], DatabaseError> {
         let oldest = times.iter().min().copied().unwrap_or_default();
         let mut counts = [0; N];
         let find = doc! { "find": "kidlisp", "filter": { "when": { "$gte": field::date(oldest) } }, "projection": { "_id": 0, "when": 1 } };
@@ -162,7 +162,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn keep_jobs(&self) -> Result<BTreeMap<String, u64>, Fault> {
+    pub async fn keep_jobs(&self) -> Result<BTreeMap<String, u64>, DatabaseError> {
         let group = doc! { "$group": { "_id": "$status", "count": { "$sum": 1 } } };
         let groups = self.aggregate("keep-jobs", vec![group]).await?;
         let read = |group: &Document| {

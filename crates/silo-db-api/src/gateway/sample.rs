@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use silo_mongo::catalogue::IdKind;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 
@@ -37,7 +37,7 @@ impl Gateway {
         &self,
         collection: &str,
         size: i32,
-    ) -> Result<(u64, BTreeMap<String, FieldSeen>), Fault> {
+    ) -> Result<(u64, BTreeMap<String, FieldSeen>), DatabaseError> {
         let sample = self
             .aggregate(collection, vec![doc! { "$sample": { "size": size } }])
             .await?;
@@ -59,7 +59,7 @@ impl Gateway {
         collection: &str,
         date: Option<&str>,
         id: IdKind,
-    ) -> Result<Option<Newest>, Fault> {
+    ) -> Result<Option<Newest>, DatabaseError> {
         let from = match (date, id) {
             (Some(date), _) => date,
             (None, IdKind::Object) => "_id",

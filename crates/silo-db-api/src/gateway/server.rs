@@ -1,6 +1,6 @@
 //! State of mongod from one `serverStatus`.
 
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 
@@ -33,7 +33,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn server_status(&self) -> Result<Status, Fault> {
+    pub async fn server_status(&self) -> Result<Status, DatabaseError> {
         // Leaving out `metrics` would leave out `mem` too.
         let command = doc! { "serverStatus": 1, "repl": 1, "oplog": 1, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
         Ok(from_status(&self.admin(command).await?))
@@ -43,7 +43,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn ping(&self) -> Result<(), Fault> {
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
         self.admin(doc! { "ping": 1 }).await.map(drop)
     }
 }

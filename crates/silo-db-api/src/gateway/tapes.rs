@@ -1,6 +1,6 @@
 //! Tapes, as few fields of each as Silo needs.
 
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::doc;
 
@@ -19,7 +19,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn tapes(&self) -> Result<Vec<TapeRow>, Fault> {
+    pub async fn tapes(&self) -> Result<Vec<TapeRow>, DatabaseError> {
         let mut rows = Vec::new();
         let find = doc! { "find": "tapes", "projection": { "_id": 0, "code": 1, "user": 1 } };
         self.each(find, |tape| {

@@ -1,7 +1,7 @@
 //! Users, handles and verifications, as few fields of each as Silo needs.
 
 use jiff::Timestamp;
-use silo_mongo::error::Fault;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::doc;
 
@@ -36,7 +36,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn users(&self) -> Result<Vec<UserRow>, Fault> {
+    pub async fn users(&self) -> Result<Vec<UserRow>, DatabaseError> {
         let mut rows = Vec::new();
         let find = doc! { "find": "users", "projection": { "code": 1, "when": 1 } };
         self.each(find, |user| {
@@ -57,7 +57,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn handles(&self) -> Result<Vec<HandleRow>, Fault> {
+    pub async fn handles(&self) -> Result<Vec<HandleRow>, DatabaseError> {
         let mut rows = Vec::new();
         self.each(
             doc! { "find": "@handles", "projection": { "handle": 1 } },
@@ -80,7 +80,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn verifications(&self) -> Result<Vec<VerificationRow>, Fault> {
+    pub async fn verifications(&self) -> Result<Vec<VerificationRow>, DatabaseError> {
         let mut rows = Vec::new();
         let find = doc! { "find": "verifications", "projection": { "_id": 0, "count": 1 } };
         self.each(find, |row| {

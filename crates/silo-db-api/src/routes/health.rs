@@ -11,14 +11,14 @@ use silo_web::problem::Problem;
 use silo_web::snapshot::{Freshness, Source};
 use utoipa::ToSchema;
 
-use crate::server::{Condition, Server};
+use crate::server::{Server, ServerStatus};
 use crate::state::State;
 
 /// State of mongod.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// Up, degraded or down.
-    status: Condition,
+    status: ServerStatus,
     /// State from the last successful measurement, also while the server is down.
     #[serde(flatten)]
     server: Server,
@@ -42,22 +42,22 @@ pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
                 errors: vec![error],
             };
             let health = Health {
-                status: Condition::Down,
+                status: ServerStatus::Down,
                 server: Server::default(),
             };
             return Ok(Answer::new(&health, meta, 0)?.with_status(StatusCode::SERVICE_UNAVAILABLE));
         }
     };
     let status = match reading.state {
-        Freshness::Stale | Freshness::Error => Condition::Down,
-        _ if !reading.value.notes.is_empty() => Condition::Degraded,
-        _ => Condition::Up,
+        Freshness::Stale | Freshness::Error => ServerStatus::Down,
+        _ if !reading.value.notes.is_empty() => ServerStatus::Degraded,
+        _ => ServerStatus::Up,
     };
     let health = Health {
         status,
         server: reading.value.as_ref().clone(),
     };
-    let code = if status == Condition::Down {
+    let code = if status == ServerStatus::Down {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK

@@ -12,7 +12,7 @@ use silo_web::problem::{Kind, Problem};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::state::State;
-use crate::users::{People, Person};
+use crate::users::{User, Users};
 
 /// Query parameters: subs of users.
 #[derive(Deserialize, IntoParams)]
@@ -33,19 +33,19 @@ pub struct Handles {
 
 /// Number of users.
 #[utoipa::path(get, path = "/api/db/users/count", tag = "database",
-    responses((status = 200, body = Envelope<People>), Malformed, Unavailable))]
+    responses((status = 200, body = Envelope<Users>), Malformed, Unavailable))]
 pub async fn count_users(state: Data<State>) -> Result<impl Responder, Problem> {
-    Ok(Answer::whole(&state.people.read().await?))
+    Ok(Answer::whole(&state.users.read().await?))
 }
 
 /// User of a sub, an `@handle` or a user code.
 #[utoipa::path(get, path = "/api/db/users/{id}", tag = "database",
     params(("id" = String, Path, description = "a sub, an @handle or a user code, percent-encoded")),
-    responses((status = 200, body = Envelope<Person>), UnknownId, OutOfRange, Malformed, Unavailable))]
+    responses((status = 200, body = Envelope<User>), UnknownId, OutOfRange, Malformed, Unavailable))]
 pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Responder, Problem> {
     let id = input::id(id.into_inner())?;
-    let people = state.people.read().await?;
-    let person = people.value.directory.find(&id);
+    let users = state.users.read().await?;
+    let person = users.value.directory.find(&id);
     let person = person.ok_or_else(|| {
         Problem::with_code(
             Kind::NotFound,
@@ -53,7 +53,7 @@ pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Respo
             "nobody has this sub, @handle or user code",
         )
     })?;
-    Answer::part(&people, &person)
+    Answer::part(&users, &person)
 }
 
 /// The handles of some subs, for Silo's other services.
@@ -65,11 +65,11 @@ pub async fn list_handles(
 ) -> Result<impl Responder, Problem> {
     let ids = parameters.ids.unwrap_or_default();
     let ids = input::ids("ids", "subs", &ids)?;
-    let people = state.people.read().await?;
+    let users = state.users.read().await?;
     Answer::part(
-        &people,
+        &users,
         &Handles {
-            handles: people.value.directory.handles(ids.into_iter()),
+            handles: users.value.directory.handles(ids.into_iter()),
         },
     )
 }

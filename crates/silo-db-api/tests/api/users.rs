@@ -19,15 +19,15 @@ async fn users_handles_and_verifications_are_counted() {
         .iter()
         .map(|handle| handle.get_str("_id").unwrap())
         .collect();
-    let people: Vec<_> = users
+    let users: Vec<_> = users
         .iter()
         .filter(|user| user.get_str("_id").unwrap() != "art-guest")
         .collect();
-    assert_eq!(data["users"], people.len() as u64);
+    assert_eq!(data["users"], users.len() as u64);
     assert_eq!(data["handles"], handles.len() as u64);
     let sotce = named.iter().filter(|sub| sub.starts_with("sotce-")).count();
     assert_eq!(data["sotceHandles"], sotce as u64);
-    let without = people
+    let without = users
         .iter()
         .filter(|user| !named.contains(user.get_str("_id").unwrap()))
         .count();
@@ -41,7 +41,7 @@ async fn users_handles_and_verifications_are_counted() {
     let now = Timestamp::now().as_millisecond();
     for (field, days) in [("lastDay", 1), ("last7Days", 7), ("last30Days", 30)] {
         let since = now - days * 86_400_000;
-        let new = people
+        let new = users
             .iter()
             .filter(|user| user.get_datetime("when").unwrap().timestamp_millis() >= since)
             .count();

@@ -72,14 +72,14 @@ pub(super) fn failure_of(error: &Error) -> Failure {
 
 /// Reachability of a URL's addresses: public or private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum AddressScope {
     /// To the internet.
     Public,
     /// Into a private network, or to this machine.
     Private,
 }
 
-impl Reach {
+impl AddressScope {
     /// A name with addresses of both kinds is public: from there nothing private may be reached.
     pub(super) fn of(addresses: &[SocketAddr]) -> Self {
         if addresses.iter().all(|address| is_private(address.ip())) {
@@ -94,15 +94,15 @@ impl Reach {
 /// the settings and may be any. A redirect from a public address leads to public ones only, and none leads to a link-local address, where cloud
 /// providers keep their metadata (169.254.169.254).
 pub(super) fn allowed(
-    first: Option<Reach>,
+    first: Option<AddressScope>,
     addresses: Vec<SocketAddr>,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let Some(first) = first else {
         return Ok(addresses);
     };
     let may = |address: &SocketAddr| match first {
-        Reach::Public => !is_private(address.ip()),
-        Reach::Private => !is_link_local(address.ip()),
+        AddressScope::Public => !is_private(address.ip()),
+        AddressScope::Private => !is_link_local(address.ip()),
     };
     // All of them: which one of a name is connected to is chance.
     if addresses.iter().all(may) {
@@ -176,7 +176,7 @@ mod tests {
         ] {
             let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
             let first_addresses: Vec<SocketAddr> = allowed(None, parse(first)).unwrap();
-            let second = allowed(Some(Reach::of(&first_addresses)), parse(then));
+            let second = allowed(Some(AddressScope::of(&first_addresses)), parse(then));
             assert_eq!(second.is_ok(), is_allowed, "{first:?}, then {then:?}");
             if let Err(refused) = second {
                 assert_eq!(refused, Failure::Redirect(RedirectFault::Private));

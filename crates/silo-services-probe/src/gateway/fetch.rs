@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::dialer::{Reach, allowed, connect, failure_of, resolve};
+use super::dialer::{AddressScope, allowed, connect, failure_of, resolve};
 use super::tls::{Secured, connector, secure};
 use crate::failure::{Failure, Phase, RedirectFault};
 use crate::probe::Expect;
@@ -42,14 +42,14 @@ pub struct Fetched {
     /// Total duration, from name resolution to the end of the body.
     pub took: Duration,
     /// Duration of each step, summed over redirects.
-    pub steps: Steps,
+    pub steps: Timings,
     /// Days until the certificate expires; negative when it has; `None` without TLS or when none was shown.
     pub certificate_days: Option<i64>,
 }
 
 /// Duration of each step; `None` if it was not reached.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Steps {
+pub struct Timings {
     /// Looking up the name.
     pub resolve: Option<Duration>,
     /// Connecting.
@@ -72,7 +72,7 @@ pub struct Reply {
 }
 
 /// Result of one connection.
-enum Hop {
+enum Attempt {
     Reply(Reply),
     Redirect(String),
 }
@@ -90,17 +90,17 @@ impl Fetcher {
     /// public to a private address, and any to a link-local address (cloud metadata), is refused.
     pub async fn get(&self, url: &Url, expect: &Expect, limit: Duration) -> Fetched {
         let started = Instant::now();
-        let mut course = Course {
+        let mut trace = RequestTrace {
             deadline: started + limit,
-            steps: Steps::default(),
+            steps: Timings::default(),
             certificate_days: None,
         };
-        let answer = self.follow(url, expect, &mut course).await;
+        let answer = self.follow(url, expect, &mut trace).await;
         Fetched {
             answer,
             took: started.elapsed(),
-            steps: course.steps,
-            certificate_days: course.certificate_days,
+            steps: trace.steps,
+            certificate_days: trace.certificate_days,
         }
     }
 
@@ -108,14 +108,14 @@ impl Fetcher {
         &self,
         url: &Url,
         expect: &Expect,
-        course: &mut Course,
+        trace: &mut RequestTrace,
     ) -> Result<Reply, Failure> {
         let mut url = url.clone();
         let mut first = None;
         for _ in 0..=REDIRECTS {
-            match self.hop(&url, expect, &mut first, course).await? {
-                Hop::Reply(reply) => return Ok(reply),
-                Hop::Redirect(location) => {
+            match self.hop(&url, expect, &mut first, trace).await? {
+                Attempt::Reply(reply) => return Ok(reply),
+                Attempt::Redirect(location) => {
                     let next = url.join(&location).ok();
                     let next = next.filter(|next| matches!(next.scheme(), "http" | "https"));
                     url = next.ok_or(Failure::Redirect(RedirectFault::Malformed))?;
@@ -130,42 +130,42 @@ impl Fetcher {
         &self,
         url: &Url,
         expect: &Expect,
-        first: &mut Option<Reach>,
-        course: &mut Course,
-    ) -> Result<Hop, Failure> {
+        first: &mut Option<AddressScope>,
+        trace: &mut RequestTrace,
+    ) -> Result<Attempt, Failure> {
         let step = Instant::now();
-        let addresses = resolve(url, course.deadline).await?;
-        add(&mut course.steps.resolve, step);
+        let addresses = resolve(url, trace.deadline).await?;
+        add(&mut trace.steps.resolve, step);
         let addresses = allowed(*first, addresses)?;
-        first.get_or_insert(Reach::of(&addresses));
+        first.get_or_insert(AddressScope::of(&addresses));
         let step = Instant::now();
-        let stream = connect(&addresses, course.deadline).await?;
-        add(&mut course.steps.connect, step);
+        let stream = connect(&addresses, trace.deadline).await?;
+        add(&mut trace.steps.connect, step);
         if url.scheme() != "https" {
-            return course.ask(stream, url, expect).await;
+            return trace.ask(stream, url, expect).await;
         }
         let step = Instant::now();
         let host = url.host_str().unwrap_or_default();
         let Secured {
             stream,
             certificate_days,
-        } = secure(&self.tls, host, stream, course.deadline).await;
-        course.certificate_days = least(course.certificate_days, certificate_days);
+        } = secure(&self.tls, host, stream, trace.deadline).await;
+        trace.certificate_days = least(trace.certificate_days, certificate_days);
         let stream = stream?;
-        add(&mut course.steps.tls, step);
-        course.ask(stream, url, expect).await
+        add(&mut trace.steps.tls, step);
+        trace.ask(stream, url, expect).await
     }
 }
 
 /// State of a request across redirects: deadline, durations and certificate expiry.
-struct Course {
+struct RequestTrace {
     deadline: Instant,
-    steps: Steps,
+    steps: Timings,
     certificate_days: Option<i64>,
 }
 
-impl Course {
-    async fn ask<S>(&mut self, stream: S, url: &Url, expect: &Expect) -> Result<Hop, Failure>
+impl RequestTrace {
+    async fn ask<S>(&mut self, stream: S, url: &Url, expect: &Expect) -> Result<Attempt, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -183,14 +183,14 @@ impl Course {
         if let (301 | 302 | 303 | 307 | 308, false, Some(location)) =
             (status, expect.allows(status), location)
         {
-            return Ok(Hop::Redirect(location.to_owned()));
+            return Ok(Attempt::Redirect(location.to_owned()));
         }
         let step = Instant::now();
         let body = timeout_at(self.deadline, read(response.body_mut()))
             .await
             .map_err(|_late| Failure::TimedOut(Phase::Body))??;
         add(&mut self.steps.body, step);
-        Ok(Hop::Reply(Reply { status, body }))
+        Ok(Attempt::Reply(Reply { status, body }))
     }
 }
 

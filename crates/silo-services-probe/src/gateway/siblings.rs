@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use silo_web::answer::Envelope;
-use silo_web::internal_client::Sibling;
+use silo_web::internal_client::InternalClient;
 use silo_web::snapshot::SourceError;
 
 /// Sends one request to another service.
@@ -10,7 +10,7 @@ use silo_web::snapshot::SourceError;
 /// # Errors
 /// The error of the request; a 404 is an error too.
 pub async fn ask<T: DeserializeOwned>(
-    sibling: &Sibling,
+    sibling: &InternalClient,
     path: &str,
 ) -> Result<Envelope<T>, SourceError> {
     sibling.ask_whole(path).await?.ok_or_else(|| {

@@ -21,7 +21,7 @@ pub(super) struct Secured {
 
 /// Certificate details recorded during verification.
 #[derive(Default)]
-struct Seen {
+struct CertificateDetails {
     days: Option<i64>,
     fault: Option<TlsFault>,
 }
@@ -40,7 +40,7 @@ pub(super) async fn secure(
     stream: TcpStream,
     deadline: Instant,
 ) -> Secured {
-    let seen = Arc::<Mutex<Seen>>::default();
+    let seen = Arc::<Mutex<CertificateDetails>>::default();
     let handshake = handshake(connector, host, stream, Arc::clone(&seen));
     let outcome = timeout_at(deadline, handshake).await;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,7 @@ async fn handshake(
     connector: &SslConnector,
     host: &str,
     stream: TcpStream,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<CertificateDetails>>,
 ) -> Result<SslStream<TcpStream>, Failure> {
     let unusable = |_: ErrorStack| Failure::Tls(TlsFault::Handshake);
     let mut asked = connector.configure().map_err(unusable)?;

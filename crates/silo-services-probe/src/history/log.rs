@@ -35,7 +35,7 @@ impl Log {
         let lock = lock(folder)?;
         if lock.is_none() {
             ::log::warn!(
-                "another process keeps the results of probes; this one waits for its turn"
+                "another process writes the history of checks; this one waits for the lock"
             );
         }
         let file = open(folder)?;
@@ -43,7 +43,9 @@ impl Log {
         let (mut line, mut length, mut damaged) = (Vec::new(), 0, 0_usize);
         while lines.read_until(b'\n', &mut line)? > 0 {
             if line.pop_if(|last| *last == b'\n').is_none() {
-                ::log::warn!("the last line of the results of probes was torn, and is cut off");
+                ::log::warn!(
+                    "the last line of the history of checks was incomplete and is removed"
+                );
                 break;
             }
             length += line.len() as u64 + 1;
@@ -57,7 +59,7 @@ impl Log {
             file.set_len(length)?;
         }
         if damaged > 0 {
-            ::log::warn!(damaged; "lines of the results of probes are damaged, and left out");
+            ::log::warn!(damaged; "lines of the history of checks are damaged and skipped");
         }
         Ok(Self {
             folder: folder.to_path_buf(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Facts, Judged, status, well};
+use super::{Evaluation, Facts, status, well};
 use crate::failure::Failure;
 use crate::gateway::fetch::Reply;
 use crate::probe::Expect;
@@ -19,7 +19,7 @@ pub struct Http {
 }
 
 /// Evaluates the status; the body is read for conditions only.
-pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
+pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
     status(reply, expect)?;
     Ok(well(Facts::Http(Http {
         status: reply.status,

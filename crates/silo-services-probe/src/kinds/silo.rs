@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::field::word;
-use super::{Doubt, Facts, Judged, json, nothing_known, object};
+use super::{Evaluation, Facts, Warning, json, nothing_known, object};
 use crate::failure::Failure;
 use crate::gateway::fetch::Reply;
 use crate::probe::Expect;
@@ -21,7 +21,7 @@ pub struct Silo {
     pub missing: Vec<String>,
 }
 
-pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
+pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
     let not_ready = reply.status == 503;
     // A 503 of something else, such as a gateway, has no such body.
     let value = if not_ready {
@@ -36,7 +36,7 @@ pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
         _ => return Err(nothing_known("a service of Silo")),
     };
     let missing = missing(&value["checks"]);
-    let doubt = || Doubt {
+    let warning = || Warning {
         code: "not_ready",
         detail: if missing.is_empty() {
             "it runs, and something it needs does not answer".into()
@@ -47,8 +47,8 @@ pub(super) fn judge(reply: &Reply, expect: &Expect) -> Result<Judged, Failure> {
             )
         },
     };
-    Ok(Judged {
-        doubts: if ready { Vec::new() } else { vec![doubt()] },
+    Ok(Evaluation {
+        warnings: if ready { Vec::new() } else { vec![warning()] },
         facts: Facts::Silo(Silo { ready, missing }),
     })
 }

@@ -22,8 +22,8 @@ const KEPT: u32 = 30;
     responses((status = 200, body = String, content_type = "image/svg+xml"), Malformed, UnknownId, OutOfRange))]
 pub async fn get_badge(state: Data<State>, name: Path<String>) -> Result<HttpResponse, Problem> {
     let name = input::id(name.into_inner())?;
-    let known = state.board.known(&name).ok_or_else(unknown)?;
-    let looked_at = state.board.services.peek();
+    let known = state.store.known(&name).ok_or_else(unknown)?;
+    let looked_at = state.store.services.peek();
     let current = looked_at.is_ok_and(|reading| reading.state != Freshness::Stale);
     let status = if current {
         known.view.status

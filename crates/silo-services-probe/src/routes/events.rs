@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use silo_web::openapi::{Malformed, Unavailable};
 use silo_web::problem::Problem;
-use silo_web::server::Stopping;
+use silo_web::server::Shutdown;
 use silo_web::stream::last_event_id;
 
 use crate::changes::Change;
@@ -17,9 +17,9 @@ use crate::state::State;
     responses((status = 200, body = Change, content_type = "text/event-stream", description = "a stream of changes"), Malformed, Unavailable))]
 pub async fn watch_events(
     state: Data<State>,
-    stopping: Data<Stopping>,
+    stopping: Data<Shutdown>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let events = state.board.listen(last_event_id(&request));
+    let events = state.store.listen(last_event_id(&request));
     state.streams.answer(&stopping, events)
 }

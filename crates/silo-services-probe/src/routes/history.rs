@@ -49,8 +49,8 @@ pub async fn get_history(
 ) -> Result<impl Responder, Problem> {
     let name = input::id(name.into_inner())?;
     let range = parameters.range;
-    let points = state.board.points(&name, range).ok_or_else(unknown)?;
-    let reading = state.board.services.read().await?;
+    let points = state.store.points(&name, range).ok_or_else(unknown)?;
+    let reading = state.store.services.read().await?;
     let history = ServiceHistory {
         name,
         range,

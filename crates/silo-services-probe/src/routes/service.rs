@@ -12,7 +12,7 @@ use crate::atproto_network::{Accounts, Network, Sync};
 use crate::history::series::Range;
 use crate::services::ServiceDetail;
 use crate::state::State;
-use crate::status_store::Known;
+use crate::status_store::ServiceState;
 
 /// One service, with what its kind knows, how it was in the last day and month, and its last changes.
 #[utoipa::path(get, path = "/api/services/{name}", tag = "services",
@@ -23,12 +23,12 @@ pub async fn get_service(
     name: Path<String>,
 ) -> Result<impl Responder, Problem> {
     let name = input::id(name.into_inner())?;
-    let known = state.board.known(&name).ok_or_else(unknown)?;
-    let reading = state.board.services.read().await?;
+    let known = state.store.known(&name).ok_or_else(unknown)?;
+    let reading = state.store.services.read().await?;
     let network = state.networks.iter().find(|network| network.name == name);
     let (accounts, sync, errors) = network.map_or((None, None, Vec::new()), of_network);
-    let points = |range| state.board.points(&name, range).unwrap_or_default();
-    let Known {
+    let points = |range| state.store.points(&name, range).unwrap_or_default();
+    let ServiceState {
         view,
         facts,
         changes,

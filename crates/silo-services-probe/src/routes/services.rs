@@ -13,5 +13,5 @@ use crate::state::State;
 #[utoipa::path(get, path = "/api/services", tag = "services",
     responses((status = 200, body = Envelope<Services>), Malformed, Unavailable))]
 pub async fn list_services(state: Data<State>) -> Result<impl Responder, Problem> {
-    Ok(Answer::whole(&state.board.services.read().await?))
+    Ok(Answer::whole(&state.store.services.read().await?))
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Deserialize;
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_core::variables::{ATPROTO_URL, OVEN_URL, PROBE_SECONDS, SESSION_URL};
 use url::Url;
 
@@ -40,7 +40,7 @@ fn yes() -> bool {
 
 /// AC's services and Silo's own, each as `silo.toml` changes it, and then the others that it names.
 pub(super) fn probes(
-    from: &mut Reader,
+    from: &mut SettingsReader,
     [db_api, storage_api, backup_api]: [&str; 3],
 ) -> Vec<Probe> {
     let known = [
@@ -101,7 +101,7 @@ impl Entry {
 
 /// One probe, with every problem of it noted; `None` when it is switched off or cannot be made.
 fn probe(
-    from: &mut Reader,
+    from: &mut SettingsReader,
     entry: &Entry,
     known: Option<(Kind, String)>,
     every: u64,
@@ -159,7 +159,7 @@ fn probe(
     })
 }
 
-fn kind(from: &mut Reader, place: &str, entry: &Entry) -> Option<Kind> {
+fn kind(from: &mut SettingsReader, place: &str, entry: &Entry) -> Option<Kind> {
     let word = entry.kind.as_deref()?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
     if kind.is_none() {
@@ -170,7 +170,7 @@ fn kind(from: &mut Reader, place: &str, entry: &Entry) -> Option<Kind> {
 }
 
 /// The URL is left out of messages: it may contain a password.
-fn check_url(from: &mut Reader, place: &str, text: &str) {
+fn check_url(from: &mut SettingsReader, place: &str, text: &str) {
     let url = Url::parse(text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     match url {
@@ -189,7 +189,7 @@ fn check_url(from: &mut Reader, place: &str, text: &str) {
     }
 }
 
-fn check_expect(from: &mut Reader, place: &str, expect: &Expect) {
+fn check_expect(from: &mut SettingsReader, place: &str, expect: &Expect) {
     if let Some(status) = expect
         .status
         .iter()

@@ -7,12 +7,12 @@ use super::now;
 use crate::changes::Change;
 use crate::check::Check;
 use crate::failure::Failure;
-use crate::gateway::fetch::Steps;
+use crate::gateway::fetch::Timings;
 use crate::history::series::Tally;
 use crate::history::{History, minute_of};
-use crate::kinds::{Doubt, Facts};
+use crate::kinds::{Facts, Warning};
 use crate::probe::Probe;
-use crate::services::{PastFailure, Reason, ServiceView, StepsMs, Uptimes};
+use crate::services::{PastFailure, Reason, ServiceView, TimingsMs, Uptimes};
 use crate::status::Status;
 
 /// Most recent failures kept per service.
@@ -60,7 +60,7 @@ impl Entry {
             since: None,
             reasons: Vec::new(),
             response_ms: None,
-            steps: StepsMs::default(),
+            steps: TimingsMs::default(),
             checked_at: None,
             interval_seconds: probe.interval.as_secs(),
             certificate_days: None,
@@ -90,11 +90,11 @@ impl Entry {
         self.view.certificate_days = check.certificate_days;
         match &check.outcome {
             Ok(well) => {
-                let reason = |doubt: &Doubt| Reason {
-                    code: doubt.code.to_owned(),
-                    detail: doubt.detail.clone(),
+                let reason = |warning: &Warning| Reason {
+                    code: warning.code.to_owned(),
+                    detail: warning.detail.clone(),
                 };
-                self.view.reasons = well.doubts.iter().map(reason).collect();
+                self.view.reasons = well.warnings.iter().map(reason).collect();
                 self.facts = Some((well.facts.clone(), now));
             }
             Err(failure) => {
@@ -140,7 +140,7 @@ pub(super) fn tally(check: &Check, status: Status) -> Tally {
         ..Tally::default()
     };
     match (&check.outcome, status) {
-        (Ok(well), _) if well.doubts.is_empty() => Tally { up: 1, ..once },
+        (Ok(well), _) if well.warnings.is_empty() => Tally { up: 1, ..once },
         (Ok(_), _) => Tally {
             degraded: 1,
             ..once
@@ -163,8 +163,8 @@ fn reason_of(failure: &Failure) -> Reason {
     }
 }
 
-fn steps(steps: Steps) -> StepsMs {
-    StepsMs {
+fn steps(steps: Timings) -> TimingsMs {
+    TimingsMs {
         resolve: steps.resolve.map(whole_millis),
         connect: steps.connect.map(whole_millis),
         tls: steps.tls.map(whole_millis),

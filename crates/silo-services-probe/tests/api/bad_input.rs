@@ -3,13 +3,13 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::stage::{Role, Stage, StandIn, until_status};
+use crate::stage::{Role, Simulator, Stage, until_status};
 
 #[tokio::test]
 async fn what_is_not_there_or_out_of_range_is_told() {
-    let stand_in = StandIn::start(Role::Http).await.unwrap();
+    let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
-        .probe("feed", "http", &stand_in.url(), "")
+        .probe("feed", "http", &simulator.url(), "")
         .service()
         .await;
     until_status(&service, "feed", "up").await;
@@ -57,7 +57,7 @@ async fn what_is_not_there_or_out_of_range_is_told() {
 
 #[tokio::test]
 async fn no_request_can_name_a_target() {
-    let inside = StandIn::start(Role::Http).await.unwrap();
+    let inside = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new().service().await;
     let url = inside.url();
     let encoded = url.replace(':', "%3A").replace('/', "%2F");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Response};
 use serde_json::Value;
 
-use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, until_status};
+use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, until_status};
 
 /// A client that listens.
 struct Listener {
@@ -70,21 +70,21 @@ impl Listener {
 
 #[tokio::test]
 async fn a_service_that_fails_and_recovers_is_told_as_it_happens() {
-    let oven = StandIn::start(Role::Oven).await.unwrap();
+    let oven = Simulator::start(Role::Oven).await.unwrap();
     let stage = Stage::new().probe("oven-2", "oven", &oven.url(), "");
     let service = stage.service().await;
     until_status(&service, "oven-2", "up").await;
     let mut listener = Listener::start(&service, None).await;
     assert!(listener.until("retry:").await.is_some());
 
-    oven.behave(Manner::Fail(503));
+    oven.behave(Behaviour::Fail(503));
     let degraded = listener.change("degraded").await;
     assert_eq!(
         (&degraded["from"], &degraded["code"]),
         (&"up".into(), &"status".into())
     );
     let down = listener.change("down").await;
-    oven.behave(Manner::Well);
+    oven.behave(Behaviour::Normal);
     let up = listener.change("up").await;
     assert_eq!(
         (&up["from"], &up["code"], &up["name"]),
@@ -117,8 +117,8 @@ async fn a_service_that_fails_and_recovers_is_told_as_it_happens() {
 
 #[tokio::test]
 async fn a_restart_forgets_nothing_and_ends_what_listens() {
-    let oven = StandIn::start(Role::Oven).await.unwrap();
-    oven.behave(Manner::Reset);
+    let oven = Simulator::start(Role::Oven).await.unwrap();
+    oven.behave(Behaviour::Reset);
     let stage = Stage::new().probe("oven-2", "oven", &oven.url(), "");
     let mut service = stage.service().await;
     let before = until_status(&service, "oven-2", "down").await;
@@ -155,7 +155,7 @@ async fn a_restart_forgets_nothing_and_ends_what_listens() {
     let mut bytes = std::fs::read(&log).unwrap();
     bytes.extend_from_slice(b"1a2b3c4d m 294");
     std::fs::write(&log, bytes).unwrap();
-    oven.behave(Manner::Well);
+    oven.behave(Behaviour::Normal);
     let service = stage.service().await;
     let up = until_status(&service, "oven-2", "up").await;
     assert_eq!(up["changes"][0]["from"], "down");

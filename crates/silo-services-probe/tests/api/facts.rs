@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody, until_status};
+use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, nobody, until_status};
 
 /// silo-db-api, reduced to its answer about synced content.
-fn synced() -> Manner {
-    Manner::sibling(
+fn synced() -> Behaviour {
+    Behaviour::sibling(
         &json!({"collections": [{"name": "paintings", "documents": 100, "excluded": 0, "withRkey": 80, "withoutRkey": 20, "percent": 80.0, "newestUnsynced": null}]}),
     )
 }
@@ -15,7 +15,7 @@ fn synced() -> Manner {
 async fn lonely_db_api() -> String {
     let uri = nobody().replace("http://", "mongodb://");
     let settings = [("MONGODB_CONNECTION_STRING".to_owned(), uri)];
-    let reader = silo_core::settings::Settings::from_map(&settings.into_iter().collect());
+    let reader = silo_core::settings::SettingsReader::from_map(&settings.into_iter().collect());
     let settings = silo_db_api::settings::Settings::read(reader).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let running = silo_db_api::start(listener, &settings, &Default::default())
@@ -34,14 +34,14 @@ async fn each_kind_tells_what_it_knows_and_nothing_else_gets_out() {
         ("atproto", Role::Atproto),
         ("lith", Role::Lith),
     ];
-    let mut stand_ins = Vec::new();
+    let mut simulators = Vec::new();
     let mut stage = Stage::new();
     for (kind, role) in roles {
-        let stand_in = StandIn::start(role).await.unwrap();
-        stage = stage.probe(&format!("my-{kind}"), kind, &stand_in.url(), "");
-        stand_ins.push(stand_in);
+        let simulator = Simulator::start(role).await.unwrap();
+        stage = stage.probe(&format!("my-{kind}"), kind, &simulator.url(), "");
+        simulators.push(simulator);
     }
-    let db_api = StandIn::start(Role::Http).await.unwrap();
+    let db_api = Simulator::start(Role::Http).await.unwrap();
     db_api.behave(synced());
     let service = stage.with("DB_API_URL", &db_api.url()).service().await;
 
@@ -156,8 +156,8 @@ async fn assert_metrics(service: &Service) {
 
 #[tokio::test]
 async fn what_cannot_be_found_out_is_null_and_says_why() {
-    let atproto = StandIn::start(Role::Http).await.unwrap();
-    atproto.behave(Manner::Lie(
+    let atproto = Simulator::start(Role::Http).await.unwrap();
+    atproto.behave(Behaviour::Lie(
         "application/json",
         "{\"version\": \"0.4.219\"}".into(),
     ));
@@ -199,7 +199,7 @@ async fn what_cannot_be_found_out_is_null_and_says_why() {
 
     // After a failure the last facts remain, with their time.
     let known = detail["data"]["factsAsOf"].clone();
-    atproto.behave(Manner::Hang);
+    atproto.behave(Behaviour::Hang);
     let down = until_status(&service, "pds", "down").await;
     assert_eq!(down["facts"]["version"], "0.4.219");
     assert!(down["factsAsOf"].as_str() >= known.as_str());
@@ -211,9 +211,9 @@ async fn what_cannot_be_found_out_is_null_and_says_why() {
 
 #[tokio::test]
 async fn a_sibling_that_runs_and_lacks_something_is_degraded_and_names_it() {
-    let stand_in = StandIn::start(Role::Silo).await.unwrap();
+    let simulator = Simulator::start(Role::Silo).await.unwrap();
     let service = Stage::new()
-        .probe("db", "silo", &stand_in.url(), "")
+        .probe("db", "silo", &simulator.url(), "")
         .service()
         .await;
     let up = until_status(&service, "db", "up").await;
@@ -241,9 +241,9 @@ async fn a_sibling_that_runs_and_lacks_something_is_degraded_and_names_it() {
         json!({"ready": false, "missing": ["mongod"]})
     );
     // A gateway's 503 has no such body.
-    stand_in.behave(Manner::Fail(503));
+    simulator.behave(Behaviour::Fail(503));
     let service = Stage::new()
-        .probe("db", "silo", &stand_in.url(), "")
+        .probe("db", "silo", &simulator.url(), "")
         .service()
         .await;
     let down = until_status(&service, "db", "down").await;
@@ -252,11 +252,11 @@ async fn a_sibling_that_runs_and_lacks_something_is_degraded_and_names_it() {
 
 #[tokio::test]
 async fn conditions_of_the_settings_decide_what_is_well() {
-    let well = StandIn::start(Role::Http).await.unwrap();
-    let slow = StandIn::start(Role::Http).await.unwrap();
-    slow.behave(Manner::Slow(std::time::Duration::from_millis(300)));
-    let gone = StandIn::start(Role::Http).await.unwrap();
-    gone.behave(Manner::Fail(410));
+    let well = Simulator::start(Role::Http).await.unwrap();
+    let slow = Simulator::start(Role::Http).await.unwrap();
+    slow.behave(Behaviour::Slow(std::time::Duration::from_millis(300)));
+    let gone = Simulator::start(Role::Http).await.unwrap();
+    gone.behave(Behaviour::Fail(410));
     let service = Stage::new()
         .probe(
             "well",
@@ -315,13 +315,13 @@ async fn conditions_of_the_settings_decide_what_is_well() {
 async fn a_body_that_does_not_end_holds_up_no_check() {
     let mut stage = Stage::new();
     let mut running = Vec::new();
-    for (name, manner) in [
-        ("endless", Manner::Endless),
-        ("stalled", Manner::Stall),
-        ("dripping", Manner::Drip),
+    for (name, behaviour) in [
+        ("endless", Behaviour::Endless),
+        ("stalled", Behaviour::Stall),
+        ("dripping", Behaviour::Drip),
     ] {
-        let service = StandIn::start(Role::Http).await.unwrap();
-        service.behave(manner);
+        let service = Simulator::start(Role::Http).await.unwrap();
+        service.behave(behaviour);
         stage = stage.probe(name, "http", &service.url(), "timeout_ms = 1000");
         running.push(service);
     }

@@ -1,12 +1,12 @@
 //! A service over time, and badges.
 
-use crate::stage::{Manner, Role, Stage, StandIn, nobody, until_status};
+use crate::stage::{Behaviour, Role, Simulator, Stage, nobody, until_status};
 
 #[tokio::test]
 async fn a_period_has_its_points_and_what_nobody_saw_is_unknown() {
-    let stand_in = StandIn::start(Role::Http).await.unwrap();
+    let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
-        .probe("feed", "http", &stand_in.url(), "")
+        .probe("feed", "http", &simulator.url(), "")
         .service()
         .await;
     until_status(&service, "feed", "up").await;
@@ -42,9 +42,9 @@ async fn a_period_has_its_points_and_what_nobody_saw_is_unknown() {
 
 #[tokio::test]
 async fn a_badge_says_how_a_service_stands() {
-    let stand_in = StandIn::start(Role::Http).await.unwrap();
+    let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
-        .probe("feed", "http", &stand_in.url(), "")
+        .probe("feed", "http", &simulator.url(), "")
         .probe("gone", "http", &nobody(), "")
         .service()
         .await;
@@ -61,7 +61,7 @@ async fn a_badge_says_how_a_service_stands() {
     );
     let badge = service.get("/api/services/feed/badge.svg").await;
     assert!(badge.text.contains("● up"), "{}", badge.text);
-    stand_in.behave(Manner::Fail(500));
+    simulator.behave(Behaviour::Fail(500));
     until_status(&service, "feed", "degraded").await;
     let badge = service.get("/api/services/feed/badge.svg").await;
     assert!(badge.text.contains("◐ degraded"), "{}", badge.text);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use silo_testkit::certificates::Authority;
 
-use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, named, nobody};
+use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, named, nobody};
 
 /// Injected fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +86,14 @@ async fn run(authority: &Authority, kind: &str, role: Role, expect: &str, table:
     let ca = stage.folder.path().join("authority.pem");
     authority.save(&ca).unwrap();
     stage = stage.with("SSL_CERT_FILE", ca.to_str().unwrap());
-    let mut stand_ins = Vec::new();
+    let mut simulators = Vec::new();
     for (fault, ..) in &table {
-        let (url, stand_in) = broken(authority, role, *fault).await;
+        let (url, simulator) = broken(authority, role, *fault).await;
         stage = stage.probe(&name(*fault), kind, &url, expect);
-        stand_ins.extend(stand_in);
+        simulators.extend(simulator);
     }
     let service = stage.service().await;
-    let settled = service
+    let wait_for_first = service
         .until(SOON, "/api/services", |reply| {
             let data = &reply.json_or_null()["data"];
             data.is_object()
@@ -104,7 +104,7 @@ async fn run(authority: &Authority, kind: &str, role: Role, expect: &str, table:
         .await
         .ok();
     for (fault, state, code, (least, most)) in table {
-        let found = named(&settled["data"], &name(fault));
+        let found = named(&wait_for_first["data"], &name(fault));
         let what = format!("{kind} {expect} {fault:?}: {found:#}");
         assert_eq!(found["status"], state, "{what}");
         let told = found["reasons"][0]["code"].as_str().unwrap_or_default();
@@ -150,10 +150,10 @@ async fn changes(service: &Service, fault: Fault) -> Vec<String> {
         .collect()
 }
 
-/// A stand-in of which this is wrong.
-async fn broken(authority: &Authority, role: Role, fault: Fault) -> (String, Option<StandIn>) {
-    let json = |body: &str| Manner::Lie("application/json", body.into());
-    let manner = match fault {
+/// A simulator with this fault.
+async fn broken(authority: &Authority, role: Role, fault: Fault) -> (String, Option<Simulator>) {
+    let json = |body: &str| Behaviour::Lie("application/json", body.into());
+    let behaviour = match fault {
         Refused => return (nobody(), None),
         Expired | WrongName => {
             let tls = if fault == Expired {
@@ -161,24 +161,24 @@ async fn broken(authority: &Authority, role: Role, fault: Fault) -> (String, Opt
             } else {
                 authority.for_another_name()
             };
-            let stand_in = StandIn::start_tls(role, tls.unwrap()).await.unwrap();
-            return (stand_in.url(), Some(stand_in));
+            let simulator = Simulator::start_tls(role, tls.unwrap()).await.unwrap();
+            return (simulator.url(), Some(simulator));
         }
-        Hang => Manner::Hang,
-        Slow => Manner::Slow(std::time::Duration::from_millis(2000)),
-        Reset => Manner::Reset,
-        Status500 => Manner::Fail(500),
-        RedirectLoop => Manner::Redirect("/again".into()),
-        Html => Manner::html(),
+        Hang => Behaviour::Hang,
+        Slow => Behaviour::Slow(std::time::Duration::from_millis(2000)),
+        Reset => Behaviour::Reset,
+        Status500 => Behaviour::Fail(500),
+        RedirectLoop => Behaviour::Redirect("/again".into()),
+        Html => Behaviour::html(),
         BrokenJson => json("{\"status\": \"ok\", \"version\": "),
         OtherJson => {
             json("{\"hello\": [1, 2, 3], \"status\": {}, \"version\": 7, \"totals\": \"many\"}")
         }
-        Huge => Manner::huge(),
+        Huge => Behaviour::huge(),
     };
-    let stand_in = StandIn::start(role).await.unwrap();
-    stand_in.behave(manner);
-    (stand_in.url(), Some(stand_in))
+    let simulator = Simulator::start(role).await.unwrap();
+    simulator.behave(behaviour);
+    (simulator.url(), Some(simulator))
 }
 
 #[tokio::test]
@@ -187,25 +187,25 @@ async fn a_certificate_about_to_expire_degrades_and_its_days_are_told() {
     let mut stage = Stage::new();
     let ca = stage.folder.path().join("authority.pem");
     authority.save(&ca).unwrap();
-    let mut stand_ins = Vec::new();
+    let mut simulators = Vec::new();
     for (name, days, expect) in [
         ("long", 15, ""),
         ("short", 14, ""),
         ("strict", 40, "expect = { certificate_days = 40 }"),
     ] {
         let tls = authority.valid_for_days(days).unwrap();
-        let stand_in = StandIn::start_tls(Role::Http, tls).await.unwrap();
-        stage = stage.probe(name, "http", &stand_in.url(), expect);
-        stand_ins.push(stand_in);
+        let simulator = Simulator::start_tls(Role::Http, tls).await.unwrap();
+        stage = stage.probe(name, "http", &simulator.url(), expect);
+        simulators.push(simulator);
     }
-    let stranger = StandIn::start_tls(
+    let stranger = Simulator::start_tls(
         Role::Http,
         Authority::new().unwrap().valid_for_days(90).unwrap(),
     )
     .await
     .unwrap();
     stage = stage.probe("stranger", "http", &stranger.url(), "");
-    let plain = StandIn::start(Role::Http).await.unwrap();
+    let plain = Simulator::start(Role::Http).await.unwrap();
     let no_tls = plain.url().replace("http://", "https://");
     let stage = stage
         .probe("no-tls", "http", &no_tls, "")

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::stage::{Manner, Role, SOON, Stage, StandIn, until_status};
+use crate::stage::{Behaviour, Role, SOON, Simulator, Stage, until_status};
 
 #[tokio::test]
 async fn nothing_is_called_down_while_the_prober_is_not_connected() {
     let (feed, help) = (
-        StandIn::start(Role::Http).await.unwrap(),
-        StandIn::start(Role::Http).await.unwrap(),
+        Simulator::start(Role::Http).await.unwrap(),
+        Simulator::start(Role::Http).await.unwrap(),
     );
     let reachable = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = reachable.local_addr().unwrap();
@@ -24,7 +24,7 @@ async fn nothing_is_called_down_while_the_prober_is_not_connected() {
     until_status(&service, "help", "up").await;
 
     drop(reachable);
-    feed.behave(Manner::Hang);
+    feed.behave(Behaviour::Hang);
     let all = service
         .until(SOON, "/api/services", |reply| {
             reply.json_or_null()["data"]["unknown"] == 2
@@ -50,7 +50,7 @@ async fn nothing_is_called_down_while_the_prober_is_not_connected() {
 
     // Online again, on the same port: all services are checked at once.
     let _reachable = TcpListener::bind(address).await.unwrap();
-    feed.behave(Manner::Well);
+    feed.behave(Behaviour::Normal);
     let feed_now = until_status(&service, "feed", "up").await;
     until_status(&service, "help", "up").await;
     assert!(help.requests() > asked);

@@ -9,7 +9,7 @@ use silo_testkit::mongo::MongoServer;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
-use crate::stage::{Manner, Role, SOON, Service, Stage, StandIn, nobody};
+use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, nobody};
 
 /// silo-db-api on a real server with demo data, in this process.
 async fn db_api() -> (String, MongoServer) {
@@ -18,7 +18,7 @@ async fn db_api() -> (String, MongoServer) {
     let demo = Demo::new(7, 0.02, Timestamp::now());
     demo.load(&database, |_, _, _| {}).await.unwrap();
     let settings = [("MONGODB_CONNECTION_STRING".to_owned(), mongo.uri())];
-    let reader = silo_core::settings::Settings::from_map(&settings.into_iter().collect());
+    let reader = silo_core::settings::SettingsReader::from_map(&settings.into_iter().collect());
     let settings = silo_db_api::settings::Settings::read(reader).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let running = silo_db_api::start(listener, &settings, &Default::default())
@@ -30,26 +30,26 @@ async fn db_api() -> (String, MongoServer) {
 }
 
 /// silo-storage-api, as far as the overview asks it.
-fn usage() -> Manner {
-    Manner::sibling(
+fn usage() -> Behaviour {
+    Behaviour::sibling(
         &json!({"bytes": 1234, "objects": 5, "knownBytes": 1234, "scan": {"scanning": false, "objects": null}}),
     )
 }
 
-async fn storage_api() -> StandIn {
-    let stand_in = StandIn::start(Role::Http).await.unwrap();
-    stand_in.behave(usage());
-    stand_in
+async fn storage_api() -> Simulator {
+    let simulator = Simulator::start(Role::Http).await.unwrap();
+    simulator.behave(usage());
+    simulator
 }
 
 /// silo-backup, as far as the overview asks it.
-async fn backup_api() -> StandIn {
-    let stand_in = StandIn::start(Role::Http).await.unwrap();
+async fn backup_api() -> Simulator {
+    let simulator = Simulator::start(Role::Http).await.unwrap();
     let good = json!({"id": "20260101T040000Z-abcdef", "key": "k", "asOf": "2026-01-01T04:00:00Z", "ageSeconds": 5, "bytes": 77, "documents": 9});
-    stand_in.behave(Manner::sibling(
+    simulator.behave(Behaviour::sibling(
         &json!({"lastGood": good, "overdue": false, "problems": ["one", "two"], "destinations": []}),
     ));
-    stand_in
+    simulator
 }
 
 async fn service(db_api: &str, storage_api: &str, backup_api: &str) -> Service {
@@ -166,8 +166,8 @@ async fn quickest(db_api: &str, storage: &str, backup: &str) -> (Value, Duration
 #[tokio::test]
 async fn a_sibling_that_hangs_or_is_dead_takes_nothing_from_the_others() {
     let ((db_api, _mongo), backup) = (db_api().await, backup_api().await);
-    let hung = StandIn::start(Role::Http).await.unwrap();
-    hung.behave(Manner::Hang);
+    let hung = Simulator::start(Role::Http).await.unwrap();
+    hung.behave(Behaviour::Hang);
     for (storage, code) in [(hung.url(), "timed_out"), (nobody(), "unreachable")] {
         // Until silo-db-api has measured everything for the first time.
         let warm = service(&db_api, &storage, &backup.url()).await;
@@ -208,8 +208,8 @@ async fn what_a_sibling_said_last_is_kept_dated_and_called_stale() {
         })
         .await;
     for lie in [
-        Manner::Reset,
-        Manner::Lie("application/json", "{\"data\": 7}".into()),
+        Behaviour::Reset,
+        Behaviour::Lie("application/json", "{\"data\": 7}".into()),
     ] {
         storage.behave(lie.clone());
         let body = service

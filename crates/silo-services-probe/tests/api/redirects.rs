@@ -1,27 +1,27 @@
 //! Redirects: three are followed, and none to a forbidden address. No test has a public address, so here a redirect from this machine to a
 //! link-local address is refused; the whole rule is a table in `src/gateway/network.rs`.
 
-use crate::stage::{Manner, Role, Stage, StandIn, until_status};
+use crate::stage::{Behaviour, Role, Simulator, Stage, until_status};
 
 #[tokio::test]
 async fn three_redirects_are_followed_and_no_more() {
-    let last = StandIn::start(Role::Http).await.unwrap();
+    let last = Simulator::start(Role::Http).await.unwrap();
     let mut chain = vec![last];
     for _ in 0..4 {
-        let next = StandIn::start(Role::Http).await.unwrap();
-        next.behave(Manner::Redirect(chain.last().unwrap().url()));
+        let next = Simulator::start(Role::Http).await.unwrap();
+        next.behave(Behaviour::Redirect(chain.last().unwrap().url()));
         chain.push(next);
     }
     let mut stage = Stage::new();
-    for (at, stand_in) in chain.iter().enumerate() {
-        stage = stage.probe(&format!("after-{at}"), "http", &stand_in.url(), "");
+    for (at, simulator) in chain.iter().enumerate() {
+        stage = stage.probe(&format!("after-{at}"), "http", &simulator.url(), "");
     }
-    let file = StandIn::start(Role::Http).await.unwrap();
-    file.behave(Manner::Redirect("file:///etc/passwd".into()));
-    let login = StandIn::start(Role::Http).await.unwrap();
-    login.behave(Manner::Redirect("/login".into()));
-    let metadata = StandIn::start(Role::Http).await.unwrap();
-    metadata.behave(Manner::Redirect(
+    let file = Simulator::start(Role::Http).await.unwrap();
+    file.behave(Behaviour::Redirect("file:///etc/passwd".into()));
+    let login = Simulator::start(Role::Http).await.unwrap();
+    login.behave(Behaviour::Redirect("/login".into()));
+    let metadata = Simulator::start(Role::Http).await.unwrap();
+    metadata.behave(Behaviour::Redirect(
         "http://169.254.169.254/metadata/v1".into(),
     ));
     let service = stage

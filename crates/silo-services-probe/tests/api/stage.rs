@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
-pub(crate) use silo_testkit::ac::{Manner, Role, StandIn};
+pub(crate) use silo_testkit::ac::{Behaviour, Role, Simulator};
 pub(crate) use silo_testkit::service::{Reply, Service};
 use tempfile::TempDir;
 use tokio::process::Command;

@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
-use silo_spaces::error::Fault;
+use silo_spaces::error::StorageError;
 use silo_testkit::s3::{Account, Storage};
 
 pub(crate) const BUCKET: &str = "test-bucket";
@@ -56,7 +56,7 @@ pub(crate) async fn server() -> (Storage, Spaces) {
     (server, spaces)
 }
 
-pub(crate) async fn read(spaces: &Spaces, key: &str) -> Result<Bytes, Fault> {
+pub(crate) async fn read(spaces: &Spaces, key: &str) -> Result<Bytes, StorageError> {
     let pieces: Vec<Bytes> = spaces.get(BUCKET, key, None).await?.try_collect().await?;
     Ok(pieces.concat().into())
 }

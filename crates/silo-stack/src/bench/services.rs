@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use silo_services_probe::history::record::Record;
 use silo_services_probe::history::series::Tally;
-use silo_testkit::ac::{Manner, Role, StandIn};
+use silo_testkit::ac::{Behaviour, Role, Simulator};
 use silo_testkit::say;
 use silo_testkit::service::Service;
 use silo_testkit::wait::wait_for;
@@ -30,12 +30,12 @@ const APART: Duration = Duration::from_millis(50);
 /// Measures it with nothing to remember, with a day, and with ninety.
 pub(super) async fn run() -> Result<()> {
     let program = build(true)?.join("silo-services-probe");
-    let storage = StandIn::start(Role::Http).await?;
+    let storage = Simulator::start(Role::Http).await?;
     let usage = serde_json::json!({"bytes": 1, "objects": 1, "knownBytes": 1, "scan": {"scanning": false, "objects": null}});
-    storage.behave(Manner::sibling(&usage));
-    let mut stand_ins = Vec::new();
+    storage.behave(Behaviour::sibling(&usage));
+    let mut simulators = Vec::new();
     for _ in 0..PROBES {
-        stand_ins.push(StandIn::start(Role::Oven).await?);
+        simulators.push(Simulator::start(Role::Oven).await?);
     }
     println!("\nsilo-services-probe, optimised, {PROBES} probes of kind oven on loopback");
     row("what it remembers", &["MiB", "start, ms", "file, KiB"]);
@@ -43,7 +43,7 @@ pub(super) async fn run() -> Result<()> {
         let folder = TempDir::with_prefix("silo-bench-")?;
         remember(folder.path(), days)?;
         let started = Instant::now();
-        let service = start(&program, folder.path(), &stand_ins, &storage).await?;
+        let service = start(&program, folder.path(), &simulators, &storage).await?;
         let took = started.elapsed().as_millis();
         all_checked(&service).await?;
         let id = service.process.id().context("it runs")?;
@@ -110,8 +110,8 @@ fn remember(folder: &Path, days: u32) -> Result<()> {
 async fn start(
     program: &Path,
     folder: &Path,
-    stand_ins: &[StandIn],
-    storage: &StandIn,
+    simulators: &[Simulator],
+    storage: &Simulator,
 ) -> Result<Service> {
     let mut toml = String::new();
     for name in [
@@ -124,8 +124,8 @@ async fn start(
     ] {
         writeln!(toml, "[[probes]]\nname = \"{name}\"\nenabled = false")?;
     }
-    for (at, stand_in) in stand_ins.iter().enumerate() {
-        let url = stand_in.url();
+    for (at, simulator) in simulators.iter().enumerate() {
+        let url = simulator.url();
         writeln!(
             toml,
             "[[probes]]\nname = \"probe-{at}\"\nkind = \"oven\"\nurl = \"{url}\""

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use silo_testkit::ac::{Role, StandIn};
+use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::say;
 
 use super::Stack;
@@ -16,7 +16,7 @@ impl Stack {
         binaries: &Path,
         [db_api, storage_api, backup]: [&str; 3],
     ) -> Result<String> {
-        say::step("starting stand-ins for AC's services");
+        say::step("starting simulators of AC's services");
         let roles = [
             ("oven", Role::Oven),
             ("session", Role::Session),
@@ -33,16 +33,16 @@ impl Stack {
         ];
         let mut toml = String::new();
         for (name, role) in roles {
-            let stand_in = StandIn::start(role).await?;
-            let url = stand_in.url();
+            let simulator = Simulator::start(role).await?;
+            let url = simulator.url();
             writeln!(
                 toml,
                 "[[probes]]\nname = \"{name}\"\nkind = \"{name}\"\nurl = \"{url}\""
             )?;
             say::done(&format!(
-                "{name} is played at {url}   (curl -X PUT {url}/_manner/hang, or slow, fail, reset, lie, well)"
+                "{name} is simulated at {url}   (curl -X PUT {url}/_behaviour/hang, or slow, fail, reset, lie, normal)"
             ));
-            self.stand_ins.push((name, stand_in));
+            self.simulators.push((name, simulator));
         }
         let file = self.folder.path().join("silo.toml");
         std::fs::write(&file, toml)?;

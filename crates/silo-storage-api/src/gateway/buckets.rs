@@ -2,11 +2,11 @@
 
 use silo_core::units::count_from_usize;
 use silo_spaces::Spaces;
-use silo_spaces::error::{Fault, Kind};
+use silo_spaces::error::{Kind, StorageError};
 use silo_spaces::page::Page;
 
 use crate::scan::List;
-use crate::scan_results::Unfinished;
+use crate::scan_results::UnfinishedUpload;
 
 /// Ranges that a bucket is split into before listing, when its folders show where.
 const PIECES: usize = 16;
@@ -23,11 +23,11 @@ pub struct Bucket {
 }
 
 impl List for Bucket {
-    async fn page(&self, after: Option<&str>) -> Result<Page, Fault> {
+    async fn page(&self, after: Option<&str>) -> Result<Page, StorageError> {
         self.spaces.page(&self.name, after).await
     }
 
-    async fn cuts(&self) -> Result<Vec<String>, Fault> {
+    async fn cuts(&self) -> Result<Vec<String>, StorageError> {
         match self.spaces.prefixes(&self.name, None, "/").await {
             Ok(page) => Ok(cuts(&page.prefixes, page.truncated)),
             // Only for speed: a storage that knows no prefixes is listed all the same.
@@ -63,7 +63,7 @@ impl Bucket {
     ///
     /// # Errors
     /// The error of the request; [`Kind::NotSupported`] if the storage cannot list them.
-    pub async fn unfinished(&self) -> Result<Unfinished, Fault> {
+    pub async fn unfinished(&self) -> Result<UnfinishedUpload, StorageError> {
         let uploads = self.spaces.unfinished(&self.name).await?;
         let mut bytes = (uploads.len() <= ASKED).then_some(0);
         for upload in uploads.iter().take(ASKED) {
@@ -74,7 +74,7 @@ impl Bucket {
                 Err(fault) => return Err(fault),
             };
         }
-        Ok(Unfinished {
+        Ok(UnfinishedUpload {
             uploads: count_from_usize(uploads.len()),
             bytes,
             oldest: uploads.iter().filter_map(|upload| upload.begun).min(),

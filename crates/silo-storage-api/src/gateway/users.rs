@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use silo_web::internal_client::Sibling;
+use silo_web::internal_client::InternalClient;
 use silo_web::snapshot::SourceError;
 
 use crate::scan::TapeOwners;
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 400;
 
 /// One person.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Person {
+pub struct User {
     /// The sub.
     pub sub: String,
     /// The handle, without `@`.
@@ -35,8 +35,8 @@ pub struct Person {
 
 /// Client of silo-db-api. Clones share the cache.
 #[derive(Clone)]
-pub struct People {
-    db_api: Sibling,
+pub struct UserDirectory {
+    db_api: InternalClient,
     handles: Arc<Mutex<HashMap<String, Remembered>>>,
 }
 
@@ -60,14 +60,14 @@ struct Tape {
     sub: Option<String>,
 }
 
-impl People {
+impl UserDirectory {
     /// The way to a silo-db-api at this address.
     ///
     /// # Errors
     /// When an HTTP client cannot be set up on this machine.
     pub fn new(address: &str) -> std::io::Result<Self> {
         Ok(Self {
-            db_api: Sibling::new(SOURCE, address, ANSWER)?,
+            db_api: InternalClient::new(SOURCE, address, ANSWER)?,
             handles: Arc::default(),
         })
     }
@@ -76,9 +76,9 @@ impl People {
     ///
     /// # Errors
     /// The error of the request to silo-db-api.
-    pub async fn find(&self, id: &str) -> Result<Option<Person>, SourceError> {
+    pub async fn find(&self, id: &str) -> Result<Option<User>, SourceError> {
         let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
-        let found: Option<Person> = self.db_api.ask(&format!("/api/db/users/{id}")).await?;
+        let found: Option<User> = self.db_api.ask(&format!("/api/db/users/{id}")).await?;
         if let Some(person) = &found {
             self.remember([(person.sub.clone(), person.handle.clone())]);
         }
@@ -139,7 +139,7 @@ impl People {
     }
 }
 
-impl TapeOwners for People {
+impl TapeOwners for UserDirectory {
     async fn owners(&self, codes: Vec<String>) -> Result<BTreeMap<String, String>, SourceError> {
         let codes = utf8_percent_encode(&codes.join(","), NON_ALPHANUMERIC).to_string();
         let answer: Option<Tapes> = self

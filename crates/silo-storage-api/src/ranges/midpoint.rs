@@ -14,11 +14,11 @@ const CLASSES: [&str; 4] = [
 
 /// The characters that keys have at each place, as far as was seen. Keys are weighed as numbers with these as digits.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Alphabet {
+pub(super) struct KeyModel {
     places: Vec<Vec<char>>,
 }
 
-impl Alphabet {
+impl KeyModel {
     /// Takes note of a key's characters.
     pub(super) fn observe(&mut self, key: &str) {
         for (place, letter) in key.chars().take(PLACES).enumerate() {
@@ -83,15 +83,15 @@ impl Alphabet {
         }
         gaps.sort_by(|a, b| b.2.total_cmp(&a.2));
         gaps.into_iter()
-            .find_map(|(low, high, _)| self.middle(low, high))
+            .find_map(|(low, high, _)| self.midpoint(low, high))
     }
 
     /// A key above `after` and below `until`, half-way between them; `None` when there is no room.
-    pub(super) fn middle(&self, after: &str, until: Option<&str>) -> Option<String> {
+    pub(super) fn midpoint(&self, after: &str, until: Option<&str>) -> Option<String> {
         let frame = Frame::of(self, after, until);
         let high = until.map_or(1.0, |until| frame.weigh(until));
         let mut rest = f64::midpoint(frame.weigh(after), high);
-        let mut middle = after[..frame.bytes].to_owned();
+        let mut midpoint = after[..frame.bytes].to_owned();
         for at in 0..DIGITS {
             let letters = self.letters(frame.place + at);
             let first = letters.first()?;
@@ -103,9 +103,9 @@ impl Alphabet {
                 .find(|(digit, _)| small(digit + 1) <= rest);
             let (digit, letter) = digit.unwrap_or((0, first));
             rest = (rest - small(digit + 1)).max(0.0);
-            middle.push(*letter);
-            if middle.as_str() > after && until.is_none_or(|until| middle.as_str() < until) {
-                return Some(middle);
+            midpoint.push(*letter);
+            if midpoint.as_str() > after && until.is_none_or(|until| midpoint.as_str() < until) {
+                return Some(midpoint);
             }
         }
         None
@@ -114,13 +114,13 @@ impl Alphabet {
 
 /// Common prefix of two keys; only the remainder is weighed.
 struct Frame<'a> {
-    alphabet: &'a Alphabet,
+    alphabet: &'a KeyModel,
     bytes: usize,
     place: usize,
 }
 
 impl<'a> Frame<'a> {
-    fn of(alphabet: &'a Alphabet, low: &str, high: Option<&str>) -> Self {
+    fn of(alphabet: &'a KeyModel, low: &str, high: Option<&str>) -> Self {
         let shared = low
             .chars()
             .zip(high.unwrap_or_default().chars())
@@ -162,8 +162,8 @@ fn small(number: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn alphabet(letters: &str) -> Alphabet {
-        let mut alphabet = Alphabet::default();
+    fn alphabet(letters: &str) -> KeyModel {
+        let mut alphabet = KeyModel::default();
         // Each of them at every place.
         for letter in letters.chars() {
             alphabet.observe(&letter.to_string().repeat(16));
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn the_middle_lies_between_and_halves_the_way() {
         let hex = alphabet("0123456789abcdef");
-        assert_eq!(hex.middle("auth0|0", Some("auth0|f")).unwrap(), "auth0|7");
-        assert_eq!(hex.middle("", None).unwrap(), "7");
+        assert_eq!(hex.midpoint("auth0|0", Some("auth0|f")).unwrap(), "auth0|7");
+        assert_eq!(hex.midpoint("", None).unwrap(), "7");
         assert_eq!(hex.middle_of_widest("0", &["1", "2"], None).unwrap(), "9");
         for (low, high) in [
             ("img/00499", "img/00501"),
@@ -186,15 +186,15 @@ mod tests {
             ("9", "ü"),
             ("", "0"),
         ] {
-            if let Some(middle) = hex.middle(low, Some(high)) {
+            if let Some(midpoint) = hex.midpoint(low, Some(high)) {
                 assert!(
-                    low < middle.as_str() && middle.as_str() < high,
-                    "{low} {middle} {high}"
+                    low < midpoint.as_str() && midpoint.as_str() < high,
+                    "{low} {midpoint} {high}"
                 );
             }
         }
         assert_eq!(
-            hex.middle("a", Some("a0")),
+            hex.midpoint("a", Some("a0")),
             None,
             "there is nothing between"
         );

@@ -64,7 +64,7 @@ pub async fn list_top_users(
     let storage = &reading.value;
     let first: Vec<_> = storage.owners.iter().take(limit).collect();
     let subs: Vec<_> = first.iter().map(|owner| owner.sub.as_str()).collect();
-    let (handles, missing) = state.people.handles(&subs).await;
+    let (handles, missing) = state.users.handles(&subs).await;
     let user = |(at, owner): (usize, &&crate::storage::OwnerView)| TopUser {
         rank: count_from_usize(at + 1),
         sub: owner.sub.clone(),

@@ -11,7 +11,7 @@ use silo_web::problem::{Kind, Problem};
 use silo_web::snapshot::SourceError;
 use utoipa::ToSchema;
 
-use crate::gateway::users::Person;
+use crate::gateway::users::User;
 use crate::state::State;
 use crate::storage::{KindSum, OwnerView, Storage, kind_sums};
 
@@ -77,7 +77,7 @@ pub async fn get_user_usage(
     let id = input::id(id.into_inner())?;
     let reading = state.storage.read().await?;
     let storage = &reading.value;
-    let (person, known, missing) = match state.people.find(&id).await {
+    let (person, known, missing) = match state.users.find(&id).await {
         Ok(Some(person)) => (person, Some(true), None),
         Ok(None) if storage.owner(&id).is_some() => (stranger(&id), Some(false), None),
         Ok(None) => return Err(nobody()),
@@ -88,7 +88,7 @@ pub async fn get_user_usage(
     Answer::part(&reading.noting(missing), &usage)
 }
 
-fn usage(storage: &Storage, person: Person, known: Option<bool>) -> UserUsage {
+fn usage(storage: &Storage, person: User, known: Option<bool>) -> UserUsage {
     let found = storage.owner(&person.sub);
     let nothing = OwnerView::default();
     let owner = found.map_or(&nothing, |(_, owner)| owner);
@@ -126,8 +126,8 @@ fn usage(storage: &Storage, person: Person, known: Option<bool>) -> UserUsage {
 }
 
 /// A sub that owns objects but is not a known user.
-fn stranger(sub: &str) -> Person {
-    Person {
+fn stranger(sub: &str) -> User {
+    User {
         sub: sub.to_owned(),
         handle: None,
         code: None,

@@ -33,14 +33,14 @@ impl TapeOwners for Nobody {
 }
 
 impl List for Bucket {
-    async fn page(&self, after: Option<&str>) -> Result<Page, Fault> {
+    async fn page(&self, after: Option<&str>) -> Result<Page, StorageError> {
         let waits = self.rng.lock().unwrap().random_range(0..6);
         for _ in 0..waits {
             tokio::task::yield_now().await;
         }
         let number = self.pages.fetch_add(1, Ordering::Relaxed);
         if self.fails_after.is_some_and(|after| number >= after) {
-            return Err(Fault {
+            return Err(StorageError {
                 kind: Kind::ServerFailed,
                 detail: "down".into(),
                 retry_after: None,
@@ -66,7 +66,7 @@ impl List for Bucket {
         Ok(Page::of(page, truncated))
     }
 
-    async fn cuts(&self) -> Result<Vec<String>, Fault> {
+    async fn cuts(&self) -> Result<Vec<String>, StorageError> {
         let mut rng = self.rng.lock().unwrap();
         let count = rng.random_range(0..4);
         let objects = self.objects.lock().unwrap();
@@ -182,9 +182,9 @@ async fn ranges_overlap_nowhere_and_miss_nothing() {
         scan.cut().await.unwrap();
         let workers = SmallRng::seed_from_u64(seed).random_range(1..20);
         scan.run(workers).await.unwrap();
-        let standing = scan.standing();
-        assert_eq!(standing.rests, [], "seed {seed}");
-        assert_counted(seed, &bucket, truth, standing.totals.all);
+        let checkpoint = scan.checkpoint();
+        assert_eq!(checkpoint.remaining, [], "seed {seed}");
+        assert_counted(seed, &bucket, truth, checkpoint.totals.all);
         let split = bucket.splits.load(Ordering::Relaxed);
         assert!(
             workers > 1 || split == 0,
@@ -207,17 +207,17 @@ async fn a_scan_that_breaks_off_goes_on_from_where_it_stood() {
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
         scan.cut().await.unwrap();
         let outcome = scan.run(5).await;
-        let written = serde_json::to_string(&scan.standing()).unwrap();
-        let standing: Standing = serde_json::from_str(&written).unwrap();
+        let written = serde_json::to_string(&scan.checkpoint()).unwrap();
+        let checkpoint: Checkpoint = serde_json::from_str(&written).unwrap();
         if outcome.is_err() {
             broken += 1;
-            saved += u64::from(standing.totals.all.objects > 0);
+            saved += u64::from(checkpoint.totals.all.objects > 0);
         }
         let bucket = Bucket {
             fails_after: None,
             ..bucket
         };
-        let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, Some(standing));
+        let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, Some(checkpoint));
         scan.run(5).await.unwrap();
         assert_counted(seed, &bucket, truth, scan.finish().0.all);
     }
@@ -277,7 +277,7 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
             }
         }
         assert_eq!(
-            scan.standing().totals.all.objects,
+            scan.checkpoint().totals.all.objects,
             bucket.objects.len() as u64
         );
         // One worker needs a thousand, and so does listing every page once.
@@ -296,7 +296,7 @@ struct Rounds {
 }
 
 impl List for Rounds {
-    async fn page(&self, after: Option<&str>) -> Result<Page, Fault> {
+    async fn page(&self, after: Option<&str>) -> Result<Page, StorageError> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.pages.fetch_add(1, Ordering::Relaxed);
         self.gate.notified().await;
@@ -313,7 +313,7 @@ impl List for Rounds {
         Ok(Page::of(page, found.next().is_some()))
     }
 
-    async fn cuts(&self) -> Result<Vec<String>, Fault> {
+    async fn cuts(&self) -> Result<Vec<String>, StorageError> {
         // As a storage that shows its first thousand folders is cut.
         let keys: Vec<_> = self.objects.keys().take(20_000).cloned().collect();
         let mut cuts: Vec<_> = keys

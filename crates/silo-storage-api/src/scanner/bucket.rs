@@ -8,11 +8,11 @@ use silo_spaces::error::Kind;
 use silo_web::snapshot::SourceError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Scanner, UNDER_WAY, UnderWay};
-use crate::gateway::buckets::Bucket as Way;
+use super::{Checkpoints, Scanner, UNDER_WAY};
+use crate::gateway::buckets::Bucket as BucketClient;
 use crate::owners::Layout;
 use crate::scan::Scan;
-use crate::scan_results::{Bucket, Failure, Found};
+use crate::scan_results::{Bucket, Failure, ScanResult};
 use crate::totals::Totals;
 
 /// Interval between checkpoints.
@@ -23,26 +23,26 @@ impl Scanner {
     pub(super) async fn scan_one(
         &self,
         at: usize,
-        way: &Way,
+        client: &BucketClient,
         before: Option<&Bucket>,
-        under_way: &mut UnderWay,
+        checkpoints: &mut Checkpoints,
     ) -> (Bucket, bool) {
-        let resumed = under_way.open.remove(&way.name);
-        let (begun, standing) = match resumed {
-            Some((begun, standing)) => (begun, Some(standing)),
+        let resumed = checkpoints.open.remove(&client.name);
+        let (begun, checkpoint) = match resumed {
+            Some((begun, checkpoint)) => (begun, Some(checkpoint)),
             None => (Timestamp::now(), None),
         };
-        let counted = standing
+        let counted = checkpoint
             .as_ref()
-            .map_or(0, |standing| standing.totals.all.objects);
-        self.progress.enter(&way.name, at, counted);
+            .map_or(0, |checkpoint| checkpoint.totals.all.objects);
+        self.progress.enter(&client.name, at, counted);
         let layout = self
             .layouts
-            .get(&way.name)
+            .get(&client.name)
             .copied()
             .unwrap_or(Layout::Plain);
-        let fresh = standing.is_none();
-        let scan = Scan::new(way, &self.people, layout, &self.progress, standing);
+        let fresh = checkpoint.is_none();
+        let scan = Scan::new(client, &self.users, layout, &self.progress, checkpoint);
         let run = async {
             if fresh {
                 scan.cut().await?;
@@ -57,20 +57,20 @@ impl Scanner {
             tokio::select! {
                 outcome = &mut run => break outcome,
                 _ = ticks.tick() => {
-                    under_way.open.insert(way.name.clone(), (begun, scan.standing()));
-                    self.save(UNDER_WAY, under_way);
+                    checkpoints.open.insert(client.name.clone(), (begun, scan.checkpoint()));
+                    self.save(UNDER_WAY, checkpoints);
                 }
             }
         };
         drop(run);
-        under_way.open.remove(&way.name);
+        checkpoints.open.remove(&client.name);
         let known = before.and_then(|before| before.failure.as_ref());
         match outcome {
             Ok(()) => {
                 let (totals, tapes) = scan.finish();
-                let found = self.complete(way, begun, totals, tapes, before).await;
+                let found = self.complete(client, begun, totals, tapes, before).await;
                 let bucket = Bucket {
-                    name: way.name.clone(),
+                    name: client.name.clone(),
                     found: Some(found),
                     failure: None,
                 };
@@ -80,14 +80,16 @@ impl Scanner {
                 let may_pass = fault.is_transient();
                 let failure = Failure::new(fault.kind.code(), fault.detail, known);
                 if known != Some(&failure) {
-                    warn!(bucket = way.name.as_str(), code = failure.code.as_str(); "a bucket cannot be listed: {}", failure.detail);
+                    warn!(bucket = client.name.as_str(), code = failure.code.as_str(); "a bucket cannot be listed: {}", failure.detail);
                 }
-                let standing = scan.standing();
-                if standing.totals.all.objects > 0 {
-                    under_way.open.insert(way.name.clone(), (begun, standing));
+                let checkpoint = scan.checkpoint();
+                if checkpoint.totals.all.objects > 0 {
+                    checkpoints
+                        .open
+                        .insert(client.name.clone(), (begun, checkpoint));
                 }
                 let bucket = Bucket {
-                    name: way.name.clone(),
+                    name: client.name.clone(),
                     found: before.and_then(|before| before.found.clone()),
                     failure: Some(failure),
                 };
@@ -99,12 +101,12 @@ impl Scanner {
     /// Adds facts that a listing does not contain: owners of tapes, unfinished uploads.
     async fn complete(
         &self,
-        way: &Way,
+        client: &BucketClient,
         begun: Timestamp,
         totals: Totals,
         tapes: Option<SourceError>,
         before: Option<&Bucket>,
-    ) -> Found {
+    ) -> ScanResult {
         let gap_before = |code: &str| {
             let gaps = before
                 .and_then(|before| before.found.as_ref())
@@ -123,7 +125,7 @@ impl Scanner {
                 gap_before("owners_unknown"),
             ));
         }
-        let unfinished = match way.unfinished().await {
+        let unfinished = match client.unfinished().await {
             Ok(unfinished) => Some(unfinished),
             Err(fault) => {
                 let detail = match fault.kind {
@@ -138,7 +140,7 @@ impl Scanner {
                 None
             }
         };
-        Found {
+        ScanResult {
             begun,
             ended: Timestamp::now(),
             totals,

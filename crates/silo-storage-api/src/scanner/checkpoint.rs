@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::scan::Standing;
+use crate::scan::Checkpoint;
 use crate::scan_results::Bucket;
 
 /// A checkpoint older than this is discarded and the scan restarts.
@@ -13,14 +13,14 @@ const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 
 /// Checkpoints of unfinished bucket scans.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct UnderWay {
+pub(super) struct Checkpoints {
     /// Buckets that are through.
     pub(super) done: Vec<Bucket>,
     /// Buckets that are not: when they were begun, and how they stand.
-    pub(super) open: BTreeMap<String, (Timestamp, Standing)>,
+    pub(super) open: BTreeMap<String, (Timestamp, Checkpoint)>,
 }
 
-impl UnderWay {
+impl Checkpoints {
     /// Discards checkpoints that are too old, or from a clock that was ahead.
     pub(super) fn forget_old(&mut self, now: Timestamp) {
         let recent = |begun: Timestamp| {
@@ -44,18 +44,18 @@ mod tests {
     #[test]
     fn a_scan_of_yesterday_or_of_tomorrow_is_not_gone_on_from() {
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let standing = Standing {
+        let checkpoint = Checkpoint {
             totals: crate::totals::Totals::default(),
-            rests: Vec::new(),
+            remaining: Vec::new(),
         };
-        let mut under_way = UnderWay::default();
+        let mut checkpoints = Checkpoints::default();
         for (name, hours) in [("recent", -1), ("old", -7), ("ahead", 1)] {
-            under_way.open.insert(
+            checkpoints.open.insert(
                 name.into(),
-                (now + SignedDuration::from_hours(hours), standing.clone()),
+                (now + SignedDuration::from_hours(hours), checkpoint.clone()),
             );
         }
-        under_way.forget_old(now);
-        assert_eq!(under_way.open.keys().collect::<Vec<_>>(), ["recent"]);
+        checkpoints.forget_old(now);
+        assert_eq!(checkpoints.open.keys().collect::<Vec<_>>(), ["recent"]);
     }
 }

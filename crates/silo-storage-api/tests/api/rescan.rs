@@ -54,7 +54,7 @@ async fn a_rescan_finds_what_is_new_and_only_one_runs() {
         running["data"]["bytes"], before["data"]["bytes"],
         "the last roll-up is served while the next is made"
     );
-    assert!(running["data"]["scan"]["perMille"].is_u64(), "{running}");
+    assert!(running["data"]["scan"]["percent"].is_u64(), "{running}");
     let after = until_scanned(&service).await.ok();
     assert_eq!(
         after["data"]["bytes"].as_u64().unwrap(),

@@ -94,8 +94,8 @@ async fn a_scan_killed_half_way_goes_on_from_its_finished_ranges() {
         // Some of it, and not all: some thousand objects have been counted.
         let text = std::fs::read_to_string(&file).ok()?;
         let document: serde_json::Value = serde_json::from_str(text.split_once('\n')?.1).ok()?;
-        let standing = &document["open"]["assets-aesthetic-computer"][1];
-        standing["totals"]["all"]["objects"]
+        let checkpoint = &document["open"]["assets-aesthetic-computer"][1];
+        checkpoint["totals"]["all"]["objects"]
             .as_u64()
             .filter(|objects| *objects >= 3_000)
     };

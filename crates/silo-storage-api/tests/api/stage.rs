@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use silo_core::secret::Secret;
-use silo_core::settings::Settings as Reader;
+use silo_core::settings::SettingsReader;
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::{BUCKETS, Demo, DemoObject};
@@ -23,26 +23,26 @@ const SCALE: f64 = 0.02;
 pub(crate) struct Stage {
     pub(crate) s3: Storage,
     pub(crate) objects: Vec<DemoObject>,
-    pub(crate) people: People,
+    pub(crate) users: UserDirectory,
     pub(crate) folder: TempDir,
 }
 
 /// silo-db-api on a real server, in this process.
-pub(crate) struct People {
+pub(crate) struct UserDirectory {
     pub(crate) address: String,
     pub(crate) demo: Demo,
     handle: ServerHandle,
     _mongo: MongoServer,
 }
 
-impl People {
+impl UserDirectory {
     pub(crate) async fn start() -> Self {
         let mongo = MongoServer::start().await.unwrap();
         let demo = Demo::new(7, SCALE, Timestamp::now());
         let database = mongo.client().await.unwrap().database("aesthetic");
         demo.load(&database, |_, _, _| {}).await.unwrap();
         let settings = [("MONGODB_CONNECTION_STRING".to_owned(), mongo.uri())];
-        let reader = Reader::from_map(&settings.into_iter().collect());
+        let reader = SettingsReader::from_map(&settings.into_iter().collect());
         let settings = silo_db_api::settings::Settings::read(reader).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let running = silo_db_api::start(listener, &settings, &Default::default())
@@ -66,9 +66,9 @@ impl People {
 
 /// Storage filled with the demo objects, and the people they belong to.
 pub(crate) async fn stage() -> Stage {
-    let (people, s3) = tokio::join!(People::start(), Storage::new());
+    let (users, s3) = tokio::join!(UserDirectory::start(), Storage::new());
     let s3 = s3.unwrap();
-    let objects = people.demo.objects();
+    let objects = users.demo.objects();
     let spaces = spaces(&s3, &s3.url());
     for bucket in BUCKETS {
         spaces.create_bucket(bucket).await.unwrap();
@@ -77,7 +77,7 @@ pub(crate) async fn stage() -> Stage {
     Stage {
         s3,
         objects,
-        people,
+        users,
         folder: TempDir::with_prefix("silo-rollup-").unwrap(),
     }
 }
@@ -118,7 +118,7 @@ impl Stage {
             .env("SPACES_ENDPOINT", storage)
             .env("SPACES_KEY", &self.s3.account.key)
             .env("SPACES_SECRET", &self.s3.account.secret)
-            .env("DB_API_URL", &self.people.address)
+            .env("DB_API_URL", &self.users.address)
             .env("STORAGE_FOLDER", self.folder.path())
             .env("SCAN_REQUESTS_PER_SECOND", "1000")
             .envs(more.iter().copied());

@@ -50,7 +50,7 @@ async fn the_first_users_are_those_with_the_most_bytes() {
         );
         assert_eq!(
             user["handle"],
-            json!(handle(&stage.people.demo, sub)),
+            json!(handle(&stage.users.demo, sub)),
             "{sub}"
         );
     }
@@ -62,7 +62,7 @@ async fn a_user_is_found_by_sub_handle_and_code() {
     let stage = stage().await;
     let service = stage.scanned().await;
     let with_handle =
-        |(sub, _): &(String, u64)| Some((sub.clone(), handle(&stage.people.demo, sub)?));
+        |(sub, _): &(String, u64)| Some((sub.clone(), handle(&stage.users.demo, sub)?));
     let (sub, name) = ranking(&stage).iter().find_map(with_handle).unwrap();
     let own = || {
         stage
@@ -127,7 +127,7 @@ async fn a_user_without_objects_has_zeros_and_nobody_is_404() {
     // The guest account has no owner.
     owners.push("art-guest".into());
     let plan = Demo::plans().find(|plan| plan.name == "users").unwrap();
-    let mut users = stage.people.demo.documents(plan);
+    let mut users = stage.users.demo.documents(plan);
     let without = users
         .find(|user| {
             !owners
@@ -180,7 +180,7 @@ async fn objects_that_outlived_their_user_are_shown_as_nobody_s_that_is_known() 
 #[tokio::test]
 async fn without_silo_db_api_subs_are_shown_and_the_answer_says_what_is_missing() {
     let stage = stage().await;
-    stage.people.stop().await;
+    stage.users.stop().await;
     let service = stage.scanned().await;
     let top = service.get("/api/storage/top-users").await.ok();
     assert_eq!(top["meta"]["state"], "partial");

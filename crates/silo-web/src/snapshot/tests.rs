@@ -1,9 +1,9 @@
 use super::*;
 
-const PACE: Pace = Pace {
+const PACE: RefreshPolicy = RefreshPolicy {
     every: Duration::from_secs(10),
     deadline: Duration::from_secs(3),
-    patience: Duration::from_millis(200),
+    initial_wait: Duration::from_millis(200),
 };
 
 fn down() -> SourceError {
@@ -42,7 +42,7 @@ async fn who_reads_after_a_change_sees_what_was_measured_since() {
     });
     for number in 1..20 {
         subject.store(number, Ordering::SeqCst);
-        snapshot.measure_soon();
+        snapshot.invalidate();
         assert_eq!(*snapshot.read().await.unwrap().value, number);
     }
 }
@@ -51,7 +51,7 @@ async fn who_reads_after_a_change_sees_what_was_measured_since() {
 async fn a_change_that_is_not_measured_in_time_leaves_the_last_value() {
     let snapshot = Snapshot::new("numbers", PACE);
     snapshot.publish(Ok(7.into()), Duration::ZERO);
-    snapshot.measure_soon();
+    snapshot.invalidate();
     assert_eq!(*snapshot.read().await.unwrap().value, 7);
 }
 
@@ -92,8 +92,8 @@ fn a_value_with_missing_parts_is_partial() {
 
 #[tokio::test]
 async fn nothing_measured_in_time_is_503_and_not_a_zero() {
-    let pace = Pace {
-        patience: Duration::from_millis(1),
+    let pace = RefreshPolicy {
+        initial_wait: Duration::from_millis(1),
         ..PACE
     };
     let snapshot = Snapshot::<u64>::new("numbers", pace);
@@ -109,7 +109,7 @@ async fn nothing_measured_in_time_is_503_and_not_a_zero() {
 
 #[test]
 fn a_measurer_that_stopped_turns_the_value_stale() {
-    let pace = Pace {
+    let pace = RefreshPolicy {
         every: Duration::ZERO,
         deadline: Duration::ZERO,
         ..PACE
@@ -123,7 +123,7 @@ fn a_measurer_that_stopped_turns_the_value_stale() {
 
 #[tokio::test]
 async fn a_measurement_that_hangs_has_failed_at_its_deadline() {
-    let pace = Pace {
+    let pace = RefreshPolicy {
         deadline: Duration::from_millis(1),
         ..PACE
     };
