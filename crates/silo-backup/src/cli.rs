@@ -4,31 +4,27 @@ mod print;
 mod restore;
 mod selftest;
 mod show;
+mod target;
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use silo_core::logging;
 use silo_core::process::ServerConfig;
-use silo_core::secret::Secret;
 use silo_core::settings::SettingsReader;
-use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
-use silo_mongo::mongodb::Client;
 use silo_web::healthcheck;
 use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::print::Printer;
 use self::restore::Restore;
+use self::target::{TargetArgs, confirmed, destination};
 use crate::context::Context;
 use crate::error::{EXIT_HELD, EXIT_USAGE, Error, exit_codes};
 use crate::progress::Reporter;
+use crate::repository::Approval;
 use crate::repository::manifest::State;
-use crate::repository::{Approval, Repository};
 use crate::restore::swap;
 use crate::retention::prune;
 use crate::settings::Settings;
@@ -124,17 +120,6 @@ enum Command {
     Selftest,
 }
 
-/// A server.
-#[derive(Args)]
-struct TargetArgs {
-    /// Connection string of the server; default: the one in the settings. Other users of this machine can see a password given here
-    #[arg(long, value_name = "URI")]
-    to: Option<String>,
-    /// File with the connection string, readable only by you
-    #[arg(long, value_name = "FILE", conflicts_with = "to")]
-    to_file: Option<PathBuf>,
-}
-
 /// Reads the command line and does it.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -148,7 +133,7 @@ pub fn main() -> ExitCode {
     };
     let settings = match Settings::read(SettingsReader::from_environment()) {
         Ok(settings) => settings,
-        Err(error) => return refuse_to_start(crate::NAME, &error),
+        Err(error) => return refuse_to_start(crate::settings::NAME, &error),
     };
     if matches!(arguments.command, Some(Command::Healthcheck)) {
         return healthcheck::ask(settings.process.bind);
@@ -215,7 +200,7 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
     running.wait().await?;
     // Running jobs have been asked to stop, and clean up.
     state.jobs.idle().await;
-    log::info!("{} has stopped", crate::NAME);
+    log::info!("{} has stopped", crate::settings::NAME);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -358,68 +343,5 @@ impl Command {
             Self::Selftest => return selftest::run(context, out, report).await,
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn destination(context: &Context, copy: bool) -> Result<&Repository, Error> {
-    match (copy, &context.copy) {
-        (false, _) => Ok(&context.primary),
-        (true, Some(copy)) => Ok(copy),
-        (true, None) => Err(Error::Refused(
-            "there is no second copy: BACKUP_COPY_* are not set".into(),
-        )),
-    }
-}
-
-impl TargetArgs {
-    /// The connection string.
-    fn uri(&self, context: &Context) -> Result<Secret, Error> {
-        match (&self.to, &self.to_file) {
-            (Some(uri), _) => Ok(Secret::new(uri)),
-            (None, Some(file)) => {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    Error::Refused(format!("{} cannot be read: {error}", file.display()))
-                })?;
-                Ok(Secret::new(text.trim()))
-            }
-            (None, None) => Ok(context.settings.mongo.clone()),
-        }
-    }
-
-    async fn client(&self, context: &Context) -> Result<Client, Error> {
-        open(&self.uri(context)?).await
-    }
-}
-
-async fn open(uri: &Secret) -> Result<Client, Error> {
-    let client = connect(uri, crate::NAME, Commands::default().into()).await;
-    client.map_err(|error| Error::Refused(format!("the target {error}")))
-}
-
-/// Confirms an action by the database's name, from the argument or typed at the terminal.
-fn confirmed(database: &str, given: Option<String>, what: &str) -> Result<(), Error> {
-    let typed = match given {
-        Some(typed) => typed,
-        None if std::io::stdin().is_terminal() => {
-            let mut stderr = std::io::stderr();
-            drop(
-                write!(stderr, "{what}\nType {database} to go on: ").and_then(|()| stderr.flush()),
-            );
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line)?;
-            line.trim().to_owned()
-        }
-        None => {
-            return Err(Error::Refused(format!(
-                "{what} Say so with --confirm {database}"
-            )));
-        }
-    };
-    if typed == database {
-        Ok(())
-    } else {
-        Err(Error::Refused(format!(
-            "`{typed}` is not {database}; nothing was done"
-        )))
     }
 }

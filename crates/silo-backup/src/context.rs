@@ -54,7 +54,12 @@ impl Context {
     /// When a connection string, TLS or the folder cannot be used.
     pub async fn new(settings: Settings) -> io::Result<Self> {
         let commands = Arc::<Commands>::default();
-        let client = connect(&settings.mongo, crate::NAME, Arc::clone(&commands)).await;
+        let client = connect(
+            &settings.mongo,
+            crate::settings::NAME,
+            Arc::clone(&commands),
+        )
+        .await;
         let client = client
             .map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))?;
         std::fs::create_dir_all(&settings.folder).map_err(|error| {

@@ -41,10 +41,8 @@ use utoipa::OpenApi;
 
 use crate::context::Context;
 use crate::metrics::BackupMetrics;
+pub use crate::settings::NAME;
 use crate::state::State;
-
-/// The name of this service: its process, its log lines.
-pub const NAME: &str = "silo-backup";
 
 /// Starts the service on a listener. Answers requests at once and reads the buckets in the background; neither the database nor the storage has to be
 /// available.

@@ -4,6 +4,7 @@
 //! documents expire: those come last, so that none is gone before it was compared; then views.
 
 mod compare;
+mod created;
 pub mod erasure;
 mod load;
 pub mod swap;
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use compare::compare_all;
 use compare::{compare, differences};
-use load::{Inserts, load};
+use created::CreatedCollections;
+use load::load;
 
 use crate::engine::addresses;
 use crate::error::Error;
@@ -36,13 +38,6 @@ pub struct Target {
     pub client: Client,
     /// The database.
     pub database: Database,
-}
-
-/// Collections and inserts of a restore, to undo them after an error.
-#[derive(Default)]
-struct CreatedCollections {
-    names: Vec<String>,
-    inserts: Inserts,
 }
 
 /// Refuses a target that could be what the backup came from, is reserved, or holds anything.
@@ -172,15 +167,6 @@ async fn restore_into(
     }
 }
 
-async fn create(database: &Database, collection: &Collection) -> Result<(), Error> {
-    let mut command = doc! { "create": &collection.name };
-    command.extend(collection.options.clone());
-    let created = database.run_command(command).await;
-    created
-        .map(drop)
-        .map_err(|error| Error::database(format!("creating {}", collection.name))(&error))
-}
-
 /// Builds those indexes that let documents expire, or those that do not.
 async fn index(
     database: &Database,
@@ -215,8 +201,7 @@ async fn create_views(
         .iter()
         .filter(|collection| collection.kind == Kind::View)
     {
-        made.names.push(view.name.clone());
-        create(database, view).await?;
+        made.create(database, view).await?;
     }
     Ok(())
 }

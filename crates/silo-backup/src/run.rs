@@ -2,16 +2,15 @@
 
 pub mod last_run;
 pub mod lease;
+pub mod outcome;
 pub mod published_index;
 
 use std::time::Instant;
 
 use jiff::Timestamp;
 use log::info;
-use serde::Serialize;
 use silo_core::units::whole_millis;
 use tokio::sync::mpsc;
-use utoipa::ToSchema;
 
 use crate::alerts::Event;
 use crate::archive::encoding::Chunk;
@@ -25,48 +24,13 @@ use crate::repository::manifest::{
 };
 use crate::repository::{Repository, RepositoryContents};
 use crate::run::lease::Lease;
+use crate::run::outcome::{DestinationOutcome, RunOutcome};
 use crate::run::published_index::PublishedIndex;
 use crate::verification::expectations::judge;
 use crate::verification::{as_written, read_back, verify_while_writing};
 
 /// Chunks buffered between the pipeline and the destinations.
 const AHEAD: usize = 4;
-
-/// Result of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RunOutcome {
-    /// The backup's id.
-    pub id: String,
-    /// `true` if the backup counts as good; `false` if it is held.
-    pub good: bool,
-    /// Reasons for holding the backup.
-    pub held: Vec<String>,
-    /// `snapshot` or `fuzzy`.
-    pub consistency: &'static str,
-    /// Number of documents.
-    pub documents: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The bytes of the archive as stored.
-    pub stored_bytes: u64,
-    /// Duration in milliseconds.
-    pub took_ms: u64,
-    /// Result for each destination.
-    pub destinations: Vec<DestinationOutcome>,
-    /// Backups that have vanished or were changed by somebody else.
-    pub problems: Vec<String>,
-}
-
-/// Result for one destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DestinationOutcome {
-    /// `primary` or `copy`.
-    pub name: &'static str,
-    /// Error, if the backup is not stored there; `null` if it is.
-    pub error: Option<String>,
-}
 
 /// A destination as this run found it.
 struct OpenDestination {

@@ -20,9 +20,13 @@ use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
 
 use crate::archive::encoding::{ArchiveEncoding, Compression, identity_of, recipient_of};
+use crate::engine::Engine;
 use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::verification::expectations::Expectations;
+
+/// The name of this service: its process, its log lines.
+pub const NAME: &str = "silo-backup";
 
 /// All of it.
 #[derive(Clone, Debug)]
@@ -65,26 +69,6 @@ pub struct Settings {
     pub ping: Option<Secret>,
     /// URL of the webhook.
     pub webhook: Option<Secret>,
-}
-
-/// Engine that dumps the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// Ourselves.
-    Native,
-    /// The real tool, as a child process.
-    Mongodump,
-}
-
-impl Engine {
-    /// Name in settings and manifests.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Mongodump => "mongodump",
-        }
-    }
 }
 
 /// A bucket and the way to it.

@@ -3,6 +3,8 @@
 //! Counts and bytes are `u64`. A number that cannot be one (negative, fractional, too large) becomes `None`, which is shown as
 //! unknown, never as 0.
 
+use jiff::Timestamp;
+
 /// A count from a signed integer; `None` when negative.
 #[must_use]
 pub fn count_from_i64(value: i64) -> Option<u64> {
@@ -50,6 +52,13 @@ pub fn share(part: u64, whole: u64) -> Option<f64> {
 pub fn round(value: f64, places: i32) -> f64 {
     let scale = 10f64.powi(places);
     (value * scale).round() / scale
+}
+
+/// Current time in whole milliseconds, because some programs cannot parse more digits.
+#[must_use]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 /// Whole milliseconds of a duration, saturating.

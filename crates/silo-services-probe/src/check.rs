@@ -6,29 +6,21 @@ use silo_core::units::whole_millis;
 
 use crate::failure::Failure;
 use crate::gateway::fetch::{Fetched, Fetcher, Timings};
-use crate::kinds::{Facts, Warning};
+use crate::kinds::Evaluation;
 use crate::probe::Probe;
+use crate::warning::Warning;
 
 /// Result of one check.
 #[derive(Debug)]
 pub struct Check {
     /// Facts and warnings, or the failure.
-    pub outcome: Result<CheckSuccess, Failure>,
+    pub outcome: Result<Evaluation, Failure>,
     /// Total duration.
     pub took: Duration,
     /// Duration of each step.
     pub steps: Timings,
     /// Days until the certificate expires.
     pub certificate_days: Option<i64>,
-}
-
-/// A service that answered as it should.
-#[derive(Debug)]
-pub struct CheckSuccess {
-    /// Facts that the service reports.
-    pub facts: Facts,
-    /// Warnings; with any the service is degraded.
-    pub warnings: Vec<Warning>,
 }
 
 /// Checks a service once.
@@ -41,14 +33,11 @@ pub async fn check(fetcher: &Fetcher, probe: &Probe) -> Check {
         steps,
         certificate_days,
     } = fetched;
-    let judged = answer.and_then(|reply| probe.kind.evaluate(&reply, &probe.expect));
-    let outcome = judged.map(|judged| {
-        let mut warnings = judged.warnings;
-        warnings.extend(slow(probe, took));
-        warnings.extend(expires(probe, certificate_days));
-        let facts = judged.facts;
-        CheckSuccess { facts, warnings }
-    });
+    let mut outcome = answer.and_then(|reply| probe.kind.evaluate(&reply, &probe.expect));
+    if let Ok(evaluation) = &mut outcome {
+        evaluation.warnings.extend(slow(probe, took));
+        evaluation.warnings.extend(expires(probe, certificate_days));
+    }
     Check {
         outcome,
         took,

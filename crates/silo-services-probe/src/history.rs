@@ -11,12 +11,14 @@ use silo_web::snapshot::SourceError;
 use crate::changes::Change;
 
 pub mod log;
+mod minutes;
 pub mod record;
 pub mod series;
 
 use log::Log;
+pub(crate) use minutes::minute_of;
 use record::Record;
-use series::{HOUR, MINUTE, Series, Tally};
+use series::{Series, Tally};
 
 /// Most changes kept.
 const CHANGES: usize = 500;
@@ -159,16 +161,6 @@ impl Kept {
         }
         Ok(())
     }
-}
-
-/// The minute a moment is in, since 1970.
-pub(crate) fn minute_of(at: Timestamp) -> u32 {
-    u32::try_from(at.as_second() / MINUTE).unwrap_or(0)
-}
-
-/// Minutes per hour.
-pub(crate) fn minutes_per_hour() -> u32 {
-    u32::try_from(HOUR / MINUTE).unwrap_or(60)
 }
 
 #[cfg(test)]

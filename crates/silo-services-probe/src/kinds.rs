@@ -10,12 +10,16 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::gateway::fetch::Reply;
 use crate::probe::{Expect, Kind};
+use crate::warning::Warning;
+
+use self::reply::{json, object};
 
 pub mod atproto;
 mod field;
 pub mod http;
 pub mod lith;
 pub mod oven;
+mod reply;
 pub mod session;
 pub mod silo;
 
@@ -37,16 +41,7 @@ pub enum Facts {
     Http(http::Http),
 }
 
-/// Warning about a service that answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// A stable name.
-    pub code: &'static str,
-    /// One sentence for people.
-    pub detail: String,
-}
-
-/// A good answer.
+/// Evaluation of a good answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Facts that the service reports.
@@ -74,51 +69,24 @@ impl Kind {
     /// # Errors
     /// The failure: a status, body or field that a healthy service would not send.
     pub fn evaluate(self, reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
-        let judged = match self {
-            Self::Silo => silo::evaluate(reply, expect)?,
-            Self::Http => http::evaluate(reply, expect)?,
-            Self::Oven => well(Facts::Oven(oven::read(&object(reply, expect)?)?)),
-            Self::Session => well(Facts::Session(session::read(&object(reply, expect)?)?)),
-            Self::Atproto => well(Facts::Atproto(atproto::read(&object(reply, expect)?)?)),
-            Self::Lith => well(Facts::Lith(lith::read(&object(reply, expect)?)?)),
+        let mut warnings = Vec::new();
+        let facts = match self {
+            Self::Http => Facts::Http(http::evaluate(reply, expect)?),
+            Self::Oven => Facts::Oven(oven::read(&object(reply, expect)?)?),
+            Self::Session => Facts::Session(session::read(&object(reply, expect)?)?),
+            Self::Atproto => Facts::Atproto(atproto::read(&object(reply, expect)?)?),
+            Self::Lith => Facts::Lith(lith::read(&object(reply, expect)?)?),
+            Self::Silo => {
+                let silo = silo::evaluate(reply, expect)?;
+                warnings.extend(silo.warning());
+                Facts::Silo(silo)
+            }
         };
         if !expect.json.is_empty() {
             pointers(&json(reply)?, expect)?;
         }
-        Ok(judged)
+        Ok(Evaluation { facts, warnings })
     }
-}
-
-fn well(facts: Facts) -> Evaluation {
-    Evaluation {
-        facts,
-        warnings: Vec::new(),
-    }
-}
-
-/// The body as a JSON object, of an answer whose status is well.
-fn object(reply: &Reply, expect: &Expect) -> Result<Value, Failure> {
-    status(reply, expect)?;
-    let value = json(reply)?;
-    if value.is_object() {
-        Ok(value)
-    } else {
-        Err(Failure::Body("its answer is not a JSON object".into()))
-    }
-}
-
-fn status(reply: &Reply, expect: &Expect) -> Result<(), Failure> {
-    if expect.allows(reply.status) {
-        Ok(())
-    } else {
-        Err(Failure::Status(reply.status))
-    }
-}
-
-fn json(reply: &Reply) -> Result<Value, Failure> {
-    let too_large = || Failure::Body("its answer is larger than 1 MiB".into());
-    let body = reply.body.as_ref().ok_or_else(too_large)?;
-    serde_json::from_slice(body).map_err(|_unsaid| Failure::Body("its answer is not JSON".into()))
 }
 
 /// Checks that each JSON pointer has its expected value.
@@ -134,9 +102,4 @@ fn pointers(value: &Value, expect: &Expect) -> Result<(), Failure> {
             "{pointer} in its answer is not {wanted}"
         ))),
     }
-}
-
-/// Failure: the answer has none of the expected fields.
-fn nothing_known(of: &str) -> Failure {
-    Failure::Body(format!("its answer has nothing of what {of} says"))
 }

@@ -4,26 +4,28 @@
 //! records the result, determines the status (`standing`), keeps `history` and broadcasts `changes`. `overview` gathers figures from the other
 //! services. `network` refreshes slow facts. `gateway` has the outgoing connections.
 
-pub mod atproto_network;
 pub mod routes;
-pub mod status;
-pub mod status_page;
-pub mod status_store;
 
 pub mod badge;
 pub mod overview;
 pub mod services;
+pub mod status_page;
 
 pub mod changes;
 pub mod check;
 pub mod history;
 pub mod kinds;
 pub mod prober;
+pub mod status_store;
 
 pub mod failure;
+pub mod probe;
+pub mod status;
+pub mod warning;
+
+pub mod atproto_network;
 pub mod gateway;
 pub mod metrics;
-pub mod probe;
 
 pub mod settings;
 pub mod state;

@@ -7,6 +7,9 @@ use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
+/// Number of concurrent checks.
+pub const CONCURRENT_CHECKS: usize = 3;
+
 /// Kind of a service, which determines the path to request and the meaning of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

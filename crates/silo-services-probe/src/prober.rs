@@ -11,11 +11,9 @@ use tokio::time::Instant;
 use crate::check::check;
 use crate::gateway::connectivity::Connectivity;
 use crate::gateway::fetch::Fetcher;
-use crate::probe::Probe;
+use crate::probe::{CONCURRENT_CHECKS, Probe};
 use crate::status_store::StatusStore;
 
-/// Concurrent checks.
-pub const AT_ONCE: usize = 3;
 /// The first checks are spread over this.
 const SPREAD: Duration = Duration::from_millis(800);
 /// Interval of connectivity checks while this machine is offline.
@@ -42,7 +40,7 @@ impl Prober {
         let (connected, _) = watch::channel(true);
         let shared = Arc::new(Shared {
             prober: self,
-            gate: Semaphore::new(AT_ONCE),
+            gate: Semaphore::new(CONCURRENT_CHECKS),
             connected,
         });
         for place in 0..shared.prober.probes.len() {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::check::CheckSuccess;
 use crate::failure::Failure;
+use crate::kinds::Evaluation;
 
 /// Status of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -44,7 +44,7 @@ impl Status {
 
     /// Status after a check, given this previous status.
     #[must_use]
-    pub fn after(self, outcome: &Result<CheckSuccess, Failure>, failed_before: bool) -> Self {
+    pub fn after(self, outcome: &Result<Evaluation, Failure>, failed_before: bool) -> Self {
         match outcome {
             Ok(well) if well.warnings.is_empty() => Self::Up,
             Ok(_) => Self::Degraded,
@@ -57,13 +57,14 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Facts;
     use crate::kinds::http::Http;
-    use crate::kinds::{Facts, Warning};
+    use crate::warning::Warning;
 
     #[test]
     fn one_failure_degrades_and_two_in_a_row_take_down() {
         let well = |warnings| {
-            Ok(CheckSuccess {
+            Ok(Evaluation {
                 facts: Facts::Http(Http { status: 200 }),
                 warnings,
             })
@@ -74,7 +75,7 @@ mod tests {
         };
         let mut status = Status::Unknown;
         let mut failed = false;
-        let mut after = |outcome: Result<CheckSuccess, Failure>| {
+        let mut after = |outcome: Result<Evaluation, Failure>| {
             status = status.after(&outcome, failed);
             failed = outcome.is_err();
             status

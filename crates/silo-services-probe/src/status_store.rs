@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use jiff::Timestamp;
 use log::{info, warn};
+use silo_core::units::now;
 use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use silo_web::stream::Event;
 use tokio::sync::watch;
@@ -15,8 +16,7 @@ use crate::check::Check;
 use crate::history::series::{Point, Range};
 use crate::history::{History, minute_of};
 use crate::kinds::Facts;
-use crate::probe::Probe;
-use crate::prober::AT_ONCE;
+use crate::probe::{CONCURRENT_CHECKS, Probe};
 use crate::services::{Counts, Reason, ServiceView, Services};
 use crate::status::Status;
 
@@ -62,7 +62,7 @@ impl StatusStore {
             every: quickest.unwrap_or(Duration::from_secs(30)),
             // In the worst case all checks wait for each other, three at a time.
             deadline: longest.unwrap_or_default()
-                * u32::try_from(probes.len().div_ceil(AT_ONCE)).unwrap_or(1),
+                * u32::try_from(probes.len().div_ceil(CONCURRENT_CHECKS)).unwrap_or(1),
             initial_wait: PATIENCE,
         };
         let entries = probes
@@ -228,12 +228,6 @@ impl StatusStore {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time, in whole milliseconds.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 #[cfg(test)]

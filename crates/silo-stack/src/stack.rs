@@ -259,7 +259,7 @@ impl Stack {
             "mongod is up and requires sign-in; silo-db-api has an account that can only read",
         );
         let demo = Demo::new(self.plan.seed, self.plan.scale, Timestamp::now());
-        load(&demo, &mongo).await?;
+        load(&demo, &mongo.client().await?.database(DATABASE)).await?;
         let uri = mongo.reader_uri();
         self.mongo = Some(mongo);
         self.demo = Some(demo);

@@ -7,129 +7,23 @@ mod content;
 mod logs;
 mod objects;
 mod people;
+mod plan;
 mod social;
 mod words;
 
-use jiff::Timestamp;
 use mongodb::Database;
-use mongodb::bson::{DateTime, Document, doc};
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use sha2::{Digest, Sha256};
+use mongodb::bson::{Document, doc};
 
 pub use content::KeepsTruth;
 pub use objects::{BUCKETS, DemoObject};
+pub use plan::{Demo, Index, Plan};
 
 /// Documents per insert.
 const BATCH: usize = 1000;
 /// Most bytes per insert.
 const BATCH_BYTES: usize = 8_000_000;
 
-/// The demo data of one seed, scale and time.
-#[derive(Clone, Debug)]
-pub struct Demo {
-    seed: u64,
-    scale: f64,
-    now: Timestamp,
-}
-
-/// One collection of it.
-#[derive(Clone, Copy)]
-pub struct Plan {
-    /// Name of the collection.
-    pub name: &'static str,
-    /// Number of documents at scale 1: the seed report's count, or a share of its group's.
-    documents: usize,
-    /// Indexes besides `_id_`.
-    pub indexes: &'static [Index],
-    make: fn(&mut Maker<'_>) -> Document,
-}
-
-/// An index.
-#[derive(Clone, Copy, Debug)]
-pub struct Index {
-    /// Name of the index; by default MongoDB's own.
-    pub name: Option<&'static str>,
-    /// Keys of the index.
-    pub keys: &'static [(&'static str, i32)],
-    /// `true` for a unique index.
-    pub unique: bool,
-    /// `true` for a sparse index.
-    pub sparse: bool,
-}
-
-const fn index(keys: &'static [(&'static str, i32)]) -> Index {
-    Index {
-        name: None,
-        keys,
-        unique: false,
-        sparse: false,
-    }
-}
-
-impl Index {
-    const fn unique(mut self) -> Self {
-        self.unique = true;
-        self
-    }
-
-    const fn sparse(mut self) -> Self {
-        self.sparse = true;
-        self
-    }
-
-    const fn named(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// The name it has in the database.
-    #[must_use]
-    pub fn database_name(&self) -> String {
-        let own = || {
-            self.keys
-                .iter()
-                .map(|(key, direction)| format!("{key}_{direction}"))
-                .collect::<Vec<_>>()
-                .join("_")
-        };
-        self.name.map_or_else(own, str::to_owned)
-    }
-
-    fn command(&self) -> Document {
-        let keys: Document = self
-            .keys
-            .iter()
-            .map(|(key, direction)| ((*key).to_owned(), (*direction).into()))
-            .collect();
-        let mut command = doc! { "key": keys, "name": self.database_name() };
-        if self.unique {
-            command.insert("unique", true);
-        }
-        if self.sparse {
-            command.insert("sparse", true);
-        }
-        command
-    }
-}
-
-/// Generator of one document.
-pub(crate) struct Maker<'a> {
-    demo: &'a Demo,
-    /// Index of the document in the collection, from 0.
-    at: usize,
-    /// Number of documents in the collection.
-    of: usize,
-    rng: SmallRng,
-}
-
 impl Demo {
-    /// Demo data as of `now`. `scale` 1 is the seed report's size.
-    #[must_use]
-    pub fn new(seed: u64, scale: f64, now: Timestamp) -> Self {
-        Self { seed, scale, now }
-    }
-
     /// All collections.
     pub fn plans() -> impl Iterator<Item = &'static Plan> {
         [
@@ -143,36 +37,16 @@ impl Demo {
         .flatten()
     }
 
-    /// Number of documents in a collection.
-    #[must_use]
-    pub fn count(&self, plan: &Plan) -> usize {
-        scaled(plan.documents, self.scale)
-    }
-
-    /// The documents of a collection, made as they are asked for.
-    pub fn documents<'a>(&'a self, plan: &'static Plan) -> impl Iterator<Item = Document> + 'a {
-        let of = self.count(plan);
-        (0..of).map(move |at| {
-            let rng = SmallRng::seed_from_u64(self.number(plan.name, at));
-            (plan.make)(&mut Maker {
-                demo: self,
-                at,
-                of,
-                rng,
-            })
-        })
-    }
-
     /// Number of pieces by keep status, as generated.
     #[must_use]
     pub fn keeps(&self) -> KeepsTruth {
         content::keeps(self)
     }
 
-    /// Puts all of it into a database. `progress` hears each collection's name, how many of its documents are in, and of how many.
+    /// Loads all collections into a database. `progress` receives the collection's name, the number of inserted documents, and their total.
     ///
     /// # Errors
-    /// When the server does not take it.
+    /// The error of the server.
     pub async fn load(
         &self,
         database: &Database,
@@ -217,28 +91,6 @@ impl Demo {
         }
         Ok(())
     }
-
-    /// A number that depends on the seed, a name and a place, and on nothing else.
-    fn number(&self, name: &str, at: usize) -> u64 {
-        let digest = self.digest(name, at);
-        u64::from_le_bytes([
-            digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
-        ])
-    }
-
-    fn digest(&self, name: &str, at: usize) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(self.seed.to_le_bytes())
-            .chain_update(name)
-            .chain_update(at.to_le_bytes())
-            .finalize()
-            .into()
-    }
-
-    /// A time `minutes` before this data's now.
-    fn ago(&self, minutes: i64) -> DateTime {
-        DateTime::from_millis(self.now.as_millisecond() - minutes * 60_000)
-    }
 }
 
 /// The bytes of a document as BSON.
@@ -247,19 +99,10 @@ pub fn size(document: &Document) -> usize {
     document.to_vec().map_or(0, |bytes| bytes.len())
 }
 
-/// At least one, so that no kind of thing vanishes at a small scale.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "demo counts are small"
-)]
-fn scaled(count: usize, scale: f64) -> usize {
-    ((count as f64 * scale).round() as usize).max(1)
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]

@@ -4,39 +4,18 @@
 //! not collide. The local stack uses SeaweedFS, which needs no root and is one program.
 
 mod account;
+mod error;
 mod rgw;
 mod seaweed;
 
 use std::net::SocketAddr;
 
-use crate::process::ProcessError;
 use crate::wire::Wire;
 
 pub use account::Account;
+pub use error::S3Error;
 pub use rgw::{CLUSTER_VARIABLE, Rgw};
 pub use seaweed::SeaweedFs;
-
-/// Errors of starting and using storage.
-#[derive(Debug, thiserror::Error)]
-pub enum S3Error {
-    /// A program is not installed, or a folder cannot be made.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// A server did not start.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A command of Ceph failed.
-    #[error("{command} failed: {output}")]
-    Command {
-        /// The program and its first arguments.
-        command: String,
-        /// Both of its streams.
-        output: String,
-    },
-    /// RGW refused to create an account.
-    #[error("RGW did not create an account: {0}")]
-    Account(String),
-}
 
 /// Storage of one test: an account of the shared RGW.
 pub struct Storage {

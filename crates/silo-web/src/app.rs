@@ -8,10 +8,10 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, Handler, HttpResponse, Resource, Responder, Route};
 
+use crate::health;
 use crate::middleware::around;
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
-use crate::{health, metrics};
 
 /// The largest body that any path takes, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub fn app(
         .service(get("/healthz", health::get_healthz))
         .service(get("/readyz", health::get_readyz))
         .service(get("/version", health::get_version))
-        .service(get("/metrics", metrics::get_metrics))
+        .service(get("/metrics", health::get_metrics))
         .configure(routes)
         .default_service(web::to(|| async {
             Err::<&str, _>(Problem::new(

@@ -1,4 +1,4 @@
-//! Health endpoints: `/healthz` (liveness), `/readyz` (readiness) and `/version`.
+//! Operational endpoints: `/healthz` (liveness), `/readyz` (readiness), `/version` and `/metrics`.
 
 use std::collections::BTreeMap;
 
@@ -122,4 +122,16 @@ pub async fn get_version(service: Data<Service>) -> impl Responder {
 
 fn uncached(response: &mut actix_web::HttpResponseBuilder) -> &mut actix_web::HttpResponseBuilder {
     response.insert_header((CACHE_CONTROL, "no-store"))
+}
+
+/// `GET /metrics`: counters of this service in OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", tag = "service",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub async fn get_metrics(service: Data<Service>) -> HttpResponse {
+    match service.metrics.text(&service.sources) {
+        Some(text) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        None => HttpResponse::InternalServerError().finish(),
+    }
 }

@@ -1,10 +1,9 @@
 //! Metrics of every service in Prometheus' text format, at `/metrics`.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
-use actix_web::web::Data;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -15,7 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use silo_core::build::Build;
 
-use crate::service::Service;
+use crate::snapshot::Source;
 
 /// The counters of one service. `Registry` takes more; `/metrics` prints all.
 pub struct Metrics {
@@ -105,15 +104,6 @@ impl Metrics {
         }
     }
 
-    /// Notes how a source stands: the age of its last good value, if there is one, and whether the last measurement succeeded.
-    fn note_source(&self, source: &'static str, age: Option<Duration>, up: bool) {
-        let label = SourceLabel { source };
-        if let Some(age) = age {
-            self.source_age.get_or_create(&label).set(age.as_secs_f64());
-        }
-        self.source_up.get_or_create(&label).set(i64::from(up));
-    }
-
     pub(crate) fn note_request(&self, route: &str, status: u16, took: Duration) {
         let route = Route(route.to_owned());
         self.durations
@@ -126,7 +116,19 @@ impl Metrics {
             .inc();
     }
 
-    fn text(&self) -> Option<String> {
+    /// All metrics in OpenMetrics text, with the age of each source's last good value and whether its last measurement succeeded.
+    pub(crate) fn text(&self, sources: &[Arc<dyn Source>]) -> Option<String> {
+        for source in sources {
+            let label = SourceLabel {
+                source: source.name(),
+            };
+            let age = source.age();
+            if let Some(age) = age {
+                self.source_age.get_or_create(&label).set(age.as_secs_f64());
+            }
+            let up = age.is_some() && source.failure().is_none();
+            self.source_up.get_or_create(&label).set(i64::from(up));
+        }
         let mut text = String::new();
         encode(&mut text, &*self.registry.lock().ok()?).ok()?;
         Some(text)
@@ -135,20 +137,4 @@ impl Metrics {
 
 fn request_histogram() -> Histogram {
     Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5])
-}
-
-/// The counters of this service in OpenMetrics text.
-#[utoipa::path(get, path = "/metrics", tag = "service",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-pub async fn get_metrics(service: Data<Service>) -> HttpResponse {
-    for source in &service.sources {
-        let up = source.age().is_some() && source.failure().is_none();
-        service.metrics.note_source(source.name(), source.age(), up);
-    }
-    match service.metrics.text() {
-        Some(text) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(text),
-        None => HttpResponse::InternalServerError().finish(),
-    }
 }

@@ -4,19 +4,21 @@
 //! processes.
 
 mod programs;
+mod stack;
 mod steps;
 mod test;
 mod tools;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use silo_testkit::say;
 use silo_testkit::tools::workspace;
+
+use crate::stack::stack;
 
 /// Silo's own commands.
 #[derive(Parser)]
@@ -103,13 +105,4 @@ fn become_stack(verb: &str, rest: &Rest) -> Result<()> {
     }
     let error = stack(verb).args(&rest.arguments).exec();
     Err(error).context("cannot start silo-stack")
-}
-
-/// The command that runs `silo-stack`, which has been built.
-fn stack(verb: &str) -> Command {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace().join("target"), PathBuf::from);
-    let mut stack = Command::new(target.join("debug/silo-stack"));
-    stack.arg(verb).current_dir(workspace());
-    stack
 }

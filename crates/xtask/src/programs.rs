@@ -12,6 +12,7 @@ use serde_json::Value;
 use silo_testkit::say;
 use silo_testkit::tools::workspace;
 
+use crate::stack::stack;
 use crate::steps::minutes;
 
 /// Number of programs that run at the same time.
@@ -134,7 +135,7 @@ struct SharedStorage {
 
 impl SharedStorage {
     fn start() -> Result<Self> {
-        let mut process = crate::stack("storage")
+        let mut process = stack("storage")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -10,6 +10,7 @@ use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
 
 use crate::programs;
+use crate::stack::stack;
 use crate::steps::Steps;
 use crate::tools;
 
@@ -48,7 +49,7 @@ impl Test {
             tests?;
             let Some(ready) = images? else { return Ok(()) };
             compose_files(steps, &ready)?;
-            let mut droplet = crate::stack("droplet");
+            let mut droplet = stack("droplet");
             steps.run("everything in Docker", droplet.arg("--no-build"))
         })
     }
@@ -59,7 +60,7 @@ impl Test {
         if self.no_browser {
             say::skipped("the browser test", "--no-browser was given");
         } else {
-            steps.run("browser test", &mut crate::stack("e2e"))?;
+            steps.run("browser test", &mut stack("e2e"))?;
         }
         let clippy = [
             "clippy",
@@ -98,7 +99,7 @@ impl Test {
         if let Err(error) = steps.time("tools for Docker", || tools::install(tools::FOR_DROPLET)) {
             return left_out(&format!("{error:#}"));
         }
-        let mut build = crate::stack("droplet");
+        let mut build = stack("droplet");
         steps.run("building images", build.arg("--build-only"))?;
         Ok(Some(Docker))
     }

@@ -7,7 +7,8 @@ use clap::Args;
 use silo_core::units::whole_millis;
 
 use super::print::Printer;
-use super::{TargetArgs, destination, open, show};
+use super::show;
+use super::target::{TargetArgs, destination, open};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;

@@ -8,7 +8,7 @@ use crate::archive::summary::ArchiveSummary;
 use crate::repository::manifest::Manifest;
 use crate::restore::erasure::Erasures;
 use crate::retention::prune::Plan;
-use crate::run::RunOutcome;
+use crate::run::outcome::RunOutcome;
 use crate::status::{BackupStatus, BackupView};
 use crate::verification::drill::DrillOutcome;
 

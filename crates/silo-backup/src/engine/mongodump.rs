@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
 
-use super::{DumpOutcome, DumpRequest};
+use super::request::{DumpOutcome, DumpRequest};
 use crate::archive::encoding::{Chunk, Finished, Sink};
 use crate::archive::reader;
 use crate::archive::summary::{ArchiveSummary, SummaryBuilder};

@@ -12,7 +12,7 @@ use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::snapshot::{self, Snapshot};
 use tokio::sync::mpsc;
 
-use super::{DumpOutcome, DumpRequest};
+use super::request::{DumpOutcome, DumpRequest};
 use crate::archive::encoding::{Chunk, Finished, Sink, Stored};
 use crate::archive::summary::ArchiveSummary;
 use crate::archive::writer::Writer;
@@ -43,7 +43,7 @@ pub(super) async fn run(
     along: Option<mpsc::Sender<io::Result<Bytes>>>,
 ) -> Result<DumpOutcome, Error> {
     let database = order.client.database(&order.database);
-    let server_version = super::identify(order).await?.server_version;
+    let server_version = super::request::identify(order).await?.server_version;
     let mut snapshot = Snapshot::begin(&order.client, SILO)
         .await
         .map_err(Error::database("beginning a snapshot"))?;

@@ -5,9 +5,8 @@ use silo_core::secret::Secret;
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::Database;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
-use super::{CreatedCollections, create};
+use super::created::CreatedCollections;
 use crate::archive::encoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
@@ -78,8 +77,7 @@ pub(super) async fn load(
                     .iter()
                     .filter(|collection| collection.kind != Kind::View)
                 {
-                    made.names.push(collection.name.clone());
-                    create(database, collection).await?;
+                    made.create(database, collection).await?;
                 }
                 collections = announced;
             }
@@ -102,52 +100,6 @@ pub(super) async fn load(
         .await
         .map_err(|_panic| Error::Engine("reading the archive broke off".into()))??;
     Ok(collections)
-}
-
-/// The batches that are under way, each in a task of its own, so that they go on while the next is read.
-#[derive(Default)]
-pub(super) struct Inserts(JoinSet<Result<u64, Error>>);
-
-impl Inserts {
-    fn begin(
-        &mut self,
-        database: &Database,
-        collection: &Collection,
-        documents: Vec<RawDocumentBuf>,
-    ) {
-        let name = collection.data_name();
-        let into = database.collection::<RawDocumentBuf>(&name);
-        // Older documents need not meet a rule that was made after them.
-        let ruled = collection.options.contains_key("validator");
-        self.0.spawn(async move {
-            let count = u64::try_from(documents.len()).unwrap_or_default();
-            let inserted = into
-                .insert_many(documents)
-                .ordered(true)
-                .bypass_document_validation(ruled)
-                .await;
-            inserted
-                .map(|_| count)
-                .map_err(|error| Error::database(format!("inserting into {name}"))(&error))
-        });
-    }
-
-    /// Waits until at most so many are under way, and answers how many documents have been inserted meanwhile.
-    async fn until(&mut self, most: usize) -> Result<u64, Error> {
-        let mut documents = 0;
-        while self.0.len() > most
-            && let Some(inserted) = self.0.join_next().await
-        {
-            documents +=
-                inserted.map_err(|_panic| Error::Engine("inserting broke off".into()))??;
-        }
-        Ok(documents)
-    }
-
-    /// Waits until none is under way, however they end.
-    pub(super) async fn finish(&mut self) {
-        while self.0.join_next().await.is_some() {}
-    }
 }
 
 /// Collects documents into batches.

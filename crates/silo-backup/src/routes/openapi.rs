@@ -23,7 +23,7 @@ use super::{backups, drill, jobs, run, status};
         silo_web::health::get_healthz,
         silo_web::health::get_readyz,
         silo_web::health::get_version,
-        silo_web::metrics::get_metrics,
+        silo_web::health::get_metrics,
     )
 )]
 pub struct Api;

@@ -8,9 +8,8 @@ use silo_mongo::mongodb::bson::{Document, doc};
 use utoipa::ToSchema;
 
 use crate::error::Error;
-use crate::run::RunOutcome;
 use crate::run::lease::SILO;
-use crate::schedule::job_queue::Failure;
+use crate::run::outcome::{Failure, RunOutcome};
 
 /// Collection of the last run, in the database `silo`.
 const COLLECTION: &str = "backup_runs";

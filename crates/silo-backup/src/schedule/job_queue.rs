@@ -12,7 +12,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::progress::{Progress, Reporter};
 use crate::retention::prune;
-use crate::run::{self, RunOutcome};
+use crate::run;
+use crate::run::outcome::{Failure, RunOutcome};
 use crate::verification::drill::{self, DrillOutcome};
 
 /// Number of finished jobs kept.
@@ -70,24 +71,6 @@ pub enum JobState {
     Held,
     /// Ended without a result.
     Failed,
-}
-
-/// Error of a job or run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Failure {
-    /// A stable name, in snake case.
-    pub code: String,
-    /// One sentence for people.
-    pub detail: String,
-}
-
-impl From<&Error> for Failure {
-    fn from(error: &Error) -> Self {
-        Self {
-            code: error.code().into(),
-            detail: error.to_string(),
-        }
-    }
 }
 
 /// All of them.

@@ -144,7 +144,7 @@ async fn client(context: &Context) -> Result<Client, Error> {
     let Some(uri) = &context.settings.drill_mongo else {
         return Ok(context.client.clone());
     };
-    let client = connect(uri, crate::NAME, Commands::default().into()).await;
+    let client = connect(uri, crate::settings::NAME, Commands::default().into()).await;
     client.map_err(|error| Error::Refused(format!("DRILL_CONNECTION_STRING {error}")))
 }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use silo_backup::archive::encoding::{ArchiveEncoding, Compression};
+use silo_backup::engine::Engine;
 use silo_backup::engine::{self, DumpRequest};
 use silo_backup::progress::Reporter;
 use silo_backup::repository::manifest::Consistency;
-use silo_backup::settings::Engine;
 use silo_core::secret::Secret;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::mongodb::event::EventHandler;

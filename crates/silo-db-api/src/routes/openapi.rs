@@ -31,7 +31,7 @@ use super::{access, atproto, clients, collections, health, keeps, tapes, users};
         silo_web::health::get_healthz,
         silo_web::health::get_readyz,
         silo_web::health::get_version,
-        silo_web::metrics::get_metrics,
+        silo_web::health::get_metrics,
     )
 )]
 pub struct Api;

@@ -7,13 +7,9 @@ use serde::{Deserialize, Serialize};
 use silo_core::units::{count_from_usize, double, round};
 use utoipa::ToSchema;
 
-use super::minutes_per_hour;
+use super::minutes::{PER_HOUR, SECONDS};
 use crate::status::Status;
 
-/// Seconds of a minute.
-pub const MINUTE: i64 = 60;
-/// Seconds of an hour.
-pub const HOUR: i64 = 3600;
 /// Hours for which minutes are kept.
 const HOURS_OF_MINUTES: u32 = 48;
 /// Most minutes with checks, and most hours, that are kept. The oldest are removed by count and not by age, so that a clock that is wrong for a while
@@ -164,7 +160,7 @@ impl Series {
     /// Adds checks of a minute since 1970.
     pub fn add_minute(&mut self, at: u32, tally: Tally) {
         add(&mut self.minutes, at, tally, MINUTES);
-        self.add_hour(at / minutes_per_hour(), tally);
+        self.add_hour(at / PER_HOUR, tally);
     }
 
     /// Adds checks of an hour since 1970 whose minutes are not known any more.
@@ -191,7 +187,7 @@ impl Series {
 
     /// The checks of each hour that are not in a minute that is kept: whole hours before the first minute, and of its hour the minutes before it.
     pub fn hours_without_minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
-        let hour_of = |minute: u32| minute / minutes_per_hour();
+        let hour_of = |minute: u32| minute / PER_HOUR;
         let first = self
             .minutes
             .front()
@@ -226,12 +222,12 @@ impl Series {
                 sum.add(tally);
             }
         };
-        if step < minutes_per_hour() {
+        if step < PER_HOUR {
             self.minutes.iter().for_each(|(at, tally)| put(*at, *tally));
         } else {
             self.hours
                 .iter()
-                .for_each(|(at, tally)| put(at * minutes_per_hour(), *tally));
+                .for_each(|(at, tally)| put(at * PER_HOUR, *tally));
         }
         (first..)
             .zip(tallies)
@@ -242,7 +238,6 @@ impl Series {
     /// Uptime over the last `hours`, the current one included, of a service that is checked every `apart` minutes.
     #[must_use]
     pub fn uptime(&self, hours: u32, now: u32, apart: u32) -> Uptime {
-        let per_hour = minutes_per_hour();
         let mut sum = (0_u64, 0_u64);
         let mut count = |tally: &Tally| {
             sum.0 += u64::from(tally.answered());
@@ -250,7 +245,7 @@ impl Series {
         };
         // By the minute where minutes are kept for so long.
         let known = if hours <= HOURS_OF_MINUTES {
-            let oldest = now.saturating_sub(hours * per_hour);
+            let oldest = now.saturating_sub(hours * PER_HOUR);
             let within = self
                 .minutes
                 .iter()
@@ -261,13 +256,13 @@ impl Series {
                     *at
                 })
                 .collect();
-            covered(&known, hours * per_hour, apart)
+            covered(&known, hours * PER_HOUR, apart)
         } else {
-            let oldest = (now / per_hour).saturating_sub(hours);
+            let oldest = (now / PER_HOUR).saturating_sub(hours);
             let within = self
                 .hours
                 .iter()
-                .filter(|(at, _)| (oldest + 1..=now / per_hour).contains(at));
+                .filter(|(at, _)| (oldest + 1..=now / PER_HOUR).contains(at));
             let known: Vec<u32> = within
                 .map(|(at, tally)| {
                     count(tally);
@@ -301,7 +296,7 @@ fn covered(minutes: &[u32], period: u32, apart: u32) -> f64 {
 
 fn point(minute: u32, tally: Tally) -> Point {
     Point {
-        at: Timestamp::from_second(i64::from(minute) * MINUTE).unwrap_or_default(),
+        at: Timestamp::from_second(i64::from(minute) * SECONDS).unwrap_or_default(),
         status: tally.status(),
         response_ms: tally.answered_ms.checked_div(tally.answered()),
         checks: tally.checks(),

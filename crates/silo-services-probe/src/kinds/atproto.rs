@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::field::{count, text};
-use super::nothing_known;
+use super::reply::nothing_known;
 use crate::failure::Failure;
 
 pub(super) const PATH: &str = "/xrpc/_health";

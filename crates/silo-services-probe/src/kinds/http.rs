@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Evaluation, Facts, status, well};
+use super::reply::status;
 use crate::failure::Failure;
 use crate::gateway::fetch::Reply;
 use crate::probe::Expect;
@@ -19,9 +19,9 @@ pub struct Http {
 }
 
 /// Evaluates the status; the body is read for conditions only.
-pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
+pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Http, Failure> {
     status(reply, expect)?;
-    Ok(well(Facts::Http(Http {
+    Ok(Http {
         status: reply.status,
-    })))
+    })
 }

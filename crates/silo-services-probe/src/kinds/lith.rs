@@ -6,7 +6,7 @@ use silo_core::units::count_from_usize;
 use utoipa::ToSchema;
 
 use super::field::{count, percent, seconds, word};
-use super::nothing_known;
+use super::reply::nothing_known;
 use crate::failure::Failure;
 
 pub(super) const PATH: &str = "/lith/stats";

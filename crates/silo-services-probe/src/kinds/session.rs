@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::field::{count, seconds};
-use super::nothing_known;
+use super::reply::nothing_known;
 use crate::failure::Failure;
 
 pub(super) const PATH: &str = "/status";

@@ -5,10 +5,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::field::word;
-use super::{Evaluation, Facts, Warning, json, nothing_known, object};
+use super::reply::{json, nothing_known, object};
 use crate::failure::Failure;
 use crate::gateway::fetch::Reply;
 use crate::probe::Expect;
+use crate::warning::Warning;
 
 pub(super) const PATH: &str = "/readyz";
 
@@ -21,7 +22,7 @@ pub struct Silo {
     pub missing: Vec<String>,
 }
 
-pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
+pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Silo, Failure> {
     let not_ready = reply.status == 503;
     // A 503 of something else, such as a gateway, has no such body.
     let value = if not_ready {
@@ -36,21 +37,24 @@ pub(super) fn evaluate(reply: &Reply, expect: &Expect) -> Result<Evaluation, Fai
         _ => return Err(nothing_known("a service of Silo")),
     };
     let missing = missing(&value["checks"]);
-    let warning = || Warning {
-        code: "not_ready",
-        detail: if missing.is_empty() {
-            "it runs, and something it needs does not answer".into()
-        } else {
-            format!(
-                "it runs, and does not get an answer from: {}",
-                missing.join(", ")
-            )
-        },
-    };
-    Ok(Evaluation {
-        warnings: if ready { Vec::new() } else { vec![warning()] },
-        facts: Facts::Silo(Silo { ready, missing }),
-    })
+    Ok(Silo { ready, missing })
+}
+
+impl Silo {
+    /// Warning that sources do not answer.
+    pub(super) fn warning(&self) -> Option<Warning> {
+        (!self.ready).then(|| Warning {
+            code: "not_ready",
+            detail: if self.missing.is_empty() {
+                "it runs, but something it needs does not answer".into()
+            } else {
+                format!(
+                    "it runs, but gets no answer from: {}",
+                    self.missing.join(", ")
+                )
+            },
+        })
+    }
 }
 
 fn missing(checks: &Value) -> Vec<String> {

@@ -26,7 +26,7 @@ use super::{badge, events, history, overview, service, services};
         silo_web::health::get_healthz,
         silo_web::health::get_readyz,
         silo_web::health::get_version,
-        silo_web::metrics::get_metrics,
+        silo_web::health::get_metrics,
     )
 )]
 pub struct Api;

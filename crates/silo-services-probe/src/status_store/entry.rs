@@ -3,17 +3,18 @@
 use jiff::Timestamp;
 use silo_core::units::whole_millis;
 
-use super::now;
 use crate::changes::Change;
 use crate::check::Check;
 use crate::failure::Failure;
 use crate::gateway::fetch::Timings;
 use crate::history::series::Tally;
 use crate::history::{History, minute_of};
-use crate::kinds::{Facts, Warning};
+use crate::kinds::Facts;
 use crate::probe::Probe;
 use crate::services::{PastFailure, Reason, ServiceView, TimingsMs, Uptimes};
 use crate::status::Status;
+use crate::warning::Warning;
+use silo_core::units::now;
 
 /// Most recent failures kept per service.
 const FAILURES: usize = 5;

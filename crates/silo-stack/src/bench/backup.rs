@@ -21,7 +21,7 @@ use silo_testkit::tools::{Tool, stock_tool};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::{mib, row, spent};
+use super::measure::{mib, row, spent};
 use crate::build::build;
 use crate::stack::DATABASE;
 

@@ -7,7 +7,7 @@ use silo_testkit::say;
 use silo_testkit::wait::wait_for;
 use tokio::process::Command;
 
-use super::{mib, resident, row};
+use super::measure::{mib, resident, row};
 use crate::stack::{Plan, Stack};
 
 const SERVICE: &str = "silo-db-api";

@@ -15,7 +15,7 @@ use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{mib, resident, row, spent};
+use super::measure::{mib, resident, row, spent};
 use crate::build::build;
 
 /// Number of probes, and their interval.

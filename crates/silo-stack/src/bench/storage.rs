@@ -12,7 +12,7 @@ use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{mib, row, spent};
+use super::measure::{mib, row, spent};
 use crate::build::build;
 
 /// Delay of a page of the slow storage.

@@ -1,14 +1,12 @@
-//! Filling a server with demo data.
+//! Loading of demo data.
 
 use anyhow::{Context, Result};
+use mongodb::Database;
 use silo_testkit::demo::Demo;
-use silo_testkit::mongo::MongoServer;
 use silo_testkit::say;
 
-use super::DATABASE;
-
-/// Fills a server with demo data, showing how far it is.
-pub(super) async fn load(demo: &Demo, mongo: &MongoServer) -> Result<()> {
+/// Loads demo data into a database, with a progress bar.
+pub(super) async fn load(demo: &Demo, database: &Database) -> Result<()> {
     let total: usize = Demo::plans().map(|plan| demo.count(plan)).sum();
     say::step(&format!(
         "loading {total} demo documents in {} collections",
@@ -18,9 +16,8 @@ pub(super) async fn load(demo: &Demo, mongo: &MongoServer) -> Result<()> {
         "  {bar:40} {pos}/{len} documents, {per_sec}, {eta} left  {msg}",
     )?;
     let bar = indicatif::ProgressBar::new(total as u64).with_style(style);
-    let database = mongo.client().await?.database(DATABASE);
     let mut before = 0;
-    demo.load(&database, |name, done, of| {
+    demo.load(database, |name, done, of| {
         bar.set_message(name.to_owned());
         bar.set_position((before + done) as u64);
         if done == of {

@@ -25,7 +25,7 @@ use super::{buckets, rescan, top_users, usage, user};
         silo_web::health::get_healthz,
         silo_web::health::get_readyz,
         silo_web::health::get_version,
-        silo_web::metrics::get_metrics,
+        silo_web::health::get_metrics,
     )
 )]
 pub struct Api;

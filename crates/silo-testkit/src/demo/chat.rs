@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Document, doc};
 
-use super::{Index, Maker, Plan, index};
+use super::plan::{Index, Maker, Plan, index};
 
 const BY_TIME: &[Index] = &[index(&[("when", 1)])];
 const BY_USER: &[Index] = &[index(&[("user", 1)]).unique()];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::{Demo, Index, Maker, Plan, index, scaled};
+use super::plan::{Demo, Index, Maker, Plan, index, scaled};
 
 const MEDIA: &[Index] = &[
     index(&[("code", 1)]).unique().sparse(),

@@ -4,7 +4,7 @@ use mongodb::bson::Document;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Demo, scaled};
+use super::plan::{Demo, scaled};
 
 /// AC's buckets, as silo-storage-api measures them by default.
 pub const BUCKETS: [&str; 5] = [USER, ART, BLOBS, ASSETS, WAND];

@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Document, doc};
 
-use super::{Maker, Plan, index};
+use super::plan::{Maker, Plan, index};
 
 pub(super) const PLANS: &[Plan] = &[
     Plan {

@@ -5,7 +5,7 @@ use mongodb::bson::{DateTime, Document};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::{Demo, Maker, scaled};
+use super::plan::{Demo, Maker, scaled};
 
 const SYLLABLES: [&str; 20] = [
     "ba", "ko", "mi", "ru", "sa", "te", "lo", "ni", "fu", "ga", "he", "jo", "ka", "le", "mo", "pi",

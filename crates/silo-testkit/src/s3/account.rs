@@ -8,7 +8,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 
-use super::S3Error;
+use super::error::S3Error;
 
 /// The account that may create others: access key and secret.
 pub(super) const ADMIN: (&str, &str) = ("silo-admin", "silo-admin-secret");

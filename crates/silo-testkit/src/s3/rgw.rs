@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use super::S3Error;
 use super::account::ADMIN;
+use super::error::S3Error;
 use crate::process::Process;
 use crate::wait::wait_for;
 

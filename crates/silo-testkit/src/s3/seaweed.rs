@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Account, S3Error};
+use super::account::Account;
+use super::error::S3Error;
 use crate::process::{LineSink, Process};
 use crate::tools::Tool;
 use crate::wait::wait_for;

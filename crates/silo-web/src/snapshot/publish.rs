@@ -9,7 +9,9 @@ use log::{info, warn};
 use serde::Serialize;
 use silo_core::units::whole_millis;
 
-use super::reading::{keep_since, now, restored_error};
+use silo_core::units::now;
+
+use super::reading::{keep_since, restored_error};
 use super::{Good, Measured, Snapshot, SourceError, State};
 
 impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {

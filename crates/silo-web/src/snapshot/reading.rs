@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use silo_core::units::now;
 use utoipa::ToSchema;
 
 /// Error of a source, for people and programs; never the text of a driver.
@@ -100,12 +101,6 @@ impl<T> Reading<T> {
         }
         self
     }
-}
-
-/// Current time in whole milliseconds, because some programs cannot parse more digits.
-pub(super) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 /// An error that was there before keeps the time it began.

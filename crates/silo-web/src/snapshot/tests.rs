@@ -142,7 +142,7 @@ async fn a_measurement_that_hangs_has_failed_at_its_deadline() {
 #[test]
 fn what_a_process_before_measured_is_stale_with_its_real_age() {
     let snapshot = Snapshot::new("numbers", PACE);
-    let hour_ago = reading::now() - jiff::SignedDuration::from_hours(1);
+    let hour_ago = silo_core::units::now() - jiff::SignedDuration::from_hours(1);
     snapshot.restore(7, hour_ago);
     let restored = snapshot.peek().unwrap();
     assert_eq!((*restored.value, restored.state), (7, Freshness::Stale));
