@@ -1,4 +1,4 @@
-// Small charts in SVG. Each has a sentence that says the same, and a table with the same numbers.
+// Small charts in SVG. Each has an equivalent sentence and a table with its numbers.
 
 import { h, svg, table } from './dom.js';
 
@@ -50,7 +50,7 @@ export function sparkline(summary, values, twin) {
   return figure('spark', summary, drawing, twin);
 }
 
-/** The height of each status in a strip, so that it is told without its colour. */
+/** Height of each status in a strip, so that it is recognisable without colour. */
 const HEIGHTS = { up: 18, degraded: 12, down: 6, unknown: 2 };
 
 /**

@@ -27,7 +27,7 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** Replaces what is inside, and puts the focus back on the element with the same `data-key`. */
+/** Replaces the contents, and restores the focus to the element with the same `data-key`. */
 export function fill(element, ...children) {
   const active = document.activeElement;
   const key = element.contains(active) ? active.dataset.key : undefined;

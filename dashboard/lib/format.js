@@ -1,4 +1,4 @@
-// Numbers and times as people read them. What is not known is a dash, never a zero.
+// Formatting of numbers and times. An unknown value is a dash, never a zero.
 
 import { h, say } from './dom.js';
 
@@ -9,7 +9,7 @@ const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 
-/** A value with its exact form for machines and for the pointer; a dash that says so when it is not known. */
+/** A value, with its exact form in an attribute and a tooltip; a dash if it is unknown. */
 function figure(value, text, exact) {
   if (!known(value)) return h('span', { class: 'unknown', title: 'not known' }, UNKNOWN);
   return h('data', { value, title: exact === text ? null : exact }, text);
@@ -34,7 +34,7 @@ export function bytesText(value) {
   return `${unit === 0 ? whole.format(size) : tenth.format(size)} ${UNITS[unit]}`;
 }
 
-/** A share from 0 to 1 as `12.3 %`; what is there but rounds to nothing is `<0.1 %`. */
+/** A share from 0 to 1 as `12.3 %`; a share that would round to 0 is `<0.1 %`. */
 export const percent = (share) => figure(share, percentText(share), percentText(share));
 /** The same as text. */
 export function percentText(share) {
@@ -57,7 +57,7 @@ export function ageText(seconds) {
   return `${whole.format(Math.floor(seconds / 86400))} d`;
 }
 
-/** A moment as how long ago it is, or how long until then, with the exact time behind it. It goes on counting; see `tickTimes`. */
+/** Relative time of a moment, with the exact time as a tooltip. Updated by `tickTimes`. */
 export function ago(moment) {
   const time = Date.parse(moment);
   if (!Number.isFinite(time)) return h('span', { class: 'unknown', title: 'not known' }, UNKNOWN);
@@ -70,7 +70,7 @@ function momentText(time) {
   return seconds < 0 ? 'just now' : `${ageText(seconds)} ago`;
 }
 
-/** Lets every moment on the page say how long ago it is now, or with `data-for` for how long. */
+/** Updates all relative times of the page; with `data-for`, durations. */
 export function tickTimes() {
   for (const element of document.querySelectorAll('time[datetime]')) {
     const time = Date.parse(element.dateTime);

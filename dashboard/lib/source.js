@@ -18,9 +18,9 @@ export function source(url) {
   return sources.get(url);
 }
 
-/** The tab is hidden: nobody reads, nothing is asked. */
+/** The tab is hidden: stop requesting. */
 export const pauseAll = () => sources.forEach((each) => each.pause());
-/** Somebody reads again: what is due is asked for now. */
+/** The tab is visible again: request overdue data now. */
 export const resumeAll = () => sources.forEach((each) => each.resume());
 /** Asks for everything now. */
 export const refreshAll = () => sources.forEach((each) => each.ask());
@@ -56,7 +56,7 @@ class Source {
     return () => this.#watchers.delete(callback);
   }
 
-  /** What is known now: `data`, how old it is in seconds, what state that is, and why. */
+  /** Current value: `data`, its age in seconds, its freshness, and the reasons for that. */
   view() {
     const age = this.#age();
     return { data: this.data, age, state: this.#state(age), reasons: this.#reasons(), retry: this.#retry() };
@@ -104,7 +104,7 @@ class Source {
 
   #accept({ data, meta }, answer) {
     const age = Number(answer.headers.get('Age') ?? 0);
-    // Two clocks: one that nobody can set, and one that goes on while the machine sleeps.
+    // Two clocks: a monotonic one, and one that continues while the machine sleeps.
     this.#received = { age, steady: performance.now(), wall: Date.now() };
     this.data = data;
     this.meta = meta;
@@ -144,7 +144,7 @@ class Source {
     if (this.failure) return this.data ? 'stale' : 'error';
     if (!['fresh', 'stale', 'partial', 'error'].includes(this.meta.state)) return 'unknown';
     if (this.meta.state === 'stale' || this.meta.state === 'error') return this.meta.state;
-    // Nobody refreshed it, whoever should have: the page itself notices.
+    // The value was not refreshed in time, whatever the cause.
     if (age > (2 * this.meta.ttlMs) / 1000 + LIMIT_MS / 1000 + MOST) return 'stale';
     if (this.#asking && Date.now() - this.#askedAt > 300) return 'refreshing';
     return this.meta.state;

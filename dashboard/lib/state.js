@@ -1,4 +1,4 @@
-// How a state looks: a shape and a word first, a colour second, and the age of what is shown.
+// Display of freshness: shape and word first, colour second, and the age of the data.
 
 import { fill, h, say } from './dom.js';
 import { ageText } from './format.js';

@@ -1,4 +1,4 @@
-// Backups: the last good one, what is next, what is wrong, all there are; and one more or a drill, on request, watched as it goes on.
+// Backups panel: last good backup, next run, problems, list of backups; and buttons for a backup or a drill, with progress.
 
 import { sparkline } from '../lib/charts.js';
 import { box, fill, h, table } from '../lib/dom.js';
@@ -88,7 +88,7 @@ function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldest
 }
 
 function ran(attempt) {
-  if (!attempt) return box('last run', unknown(), 'none is on record');
+  if (!attempt) return box('last run', unknown(), 'no run recorded');
   const { at, outcome, error, failures } = attempt;
   const value = { good: '● good', held: '▲ held', failed: '▲ failed' }[outcome] ?? `? ${outcome}`;
   const note = h('span', {}, ago(at), error && `: ${error.detail}`, failures > 1 && ` · ${countText(failures)} in a row`);
@@ -96,7 +96,7 @@ function ran(attempt) {
 }
 
 function drilled(drill, overdue) {
-  if (!drill) return box('last drill', overdue === null ? '▢ not set up' : overdue ? '▲ none yet' : '○ none yet', 'whether a backup restores', overdue ? 'error' : null);
+  if (!drill) return box('last drill', overdue === null ? '▢ not set up' : overdue ? '▲ none yet' : '○ none yet', 'test restore of a backup', overdue ? 'error' : null);
   const note = h('span', {}, overdue && '▲ too long ago · ', ago(drill.at), `, took ${took(drill.tookMs)}, of ${drill.id}`);
   return box('last drill', drill.good ? '● good' : '▲ FAILED', note, drill.good && !overdue ? 'fresh' : 'error');
 }
@@ -107,13 +107,13 @@ function place({ name, backups, bytes: size, lastGood }) {
   return box(`in ${name}`, h('data', { value: backups }, some(backups, 'backup')), note, lastGood ? 'fresh' : 'error');
 }
 
-/** What is wrong, and who could not be told. */
+/** Problems, and failed alerts. */
 function troubles({ problems, alerts }) {
   const line = (what, ...why) => h('li', {}, h('span', { class: 'where' }, what), ' ', ...why);
   return [
     ...problems.map((problem) => line('▲ problem', problem)),
-    alerts.notTold && line('▲ alert not sent', `by ${alerts.notTold.way}: ${alerts.notTold.why} · `, ago(alerts.notTold.at)),
-    !alerts.setUp && line('▢ alerts not set up', 'nobody is told when a backup fails'),
+    alerts.failedDelivery && line('▲ alert not sent', `by ${alerts.failedDelivery.receiver}: ${alerts.failedDelivery.error} · `, ago(alerts.failedDelivery.at)),
+    !alerts.setUp && line('▢ alerts not set up', 'a failed backup sends no alert'),
   ].filter(Boolean);
 }
 
@@ -138,7 +138,7 @@ function all(rows) {
 /** What does not fit into a row of the table. */
 function one(backup) {
   const { id, asOf, state, sha256, verifiedAt, verification, engine, consistency, compression, encrypted, dataBytes, collections, destinations, held, trouble, drill, why, kept: stays } = backup;
-  const how = verification === 'decoded' ? 'decoded: read back whole, as a restore would' : `${verification}: read back byte for byte, the key to decode it is not here`;
+  const how = verification === 'decoded' ? 'decoded: read back completely, like a restore' : `${verification}: checksum verified; the private key is not available`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
   return h('details', { 'data-state': STATES[state] ?? 'unknown' },
     h('summary', { 'data-key': `backup ${id}` }, `${SHAPES[state] ?? '?'} ${id}`),
@@ -167,12 +167,12 @@ function trend(backups) {
   return h('div', { class: 'chart' }, sparkline(`${some(sizes.length, 'backup')}: ${range}.`, sizes, twin));
 }
 
-/** Asks for work once somebody is sure of it, and shows how work goes on, whoever asked for it. */
+/** Starts jobs after confirmation, and shows the progress of running jobs, whoever started them. */
 function follow(actions, told, look) {
   let watched = null;
   let over = null;
 
-  /** Whoever was at these buttons stays here when others take their place. */
+  /** Keeps the focus here when the buttons are replaced. */
   function put(children, key) {
     const here = actions.contains(document.activeElement);
     fill(actions, children);
@@ -202,7 +202,7 @@ function follow(actions, told, look) {
       const said = await answer.json().catch(() => null);
       if (answer.status === 202) return watch(said);
       tell(`▲ ${said?.detail ?? `status ${answer.status} without a reason`}`);
-      // What stands in the way may be work that can be watched.
+      // The conflict may be a running job, whose progress can be shown.
       if (answer.status === 409) look();
     } catch (error) {
       tell(`▲ ${error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached'}`);
@@ -211,7 +211,7 @@ function follow(actions, told, look) {
   }
 
   function watch(job) {
-    // An answer from just before its end may still tell of it.
+    // An answer from just before the job's end may still contain it.
     if (job.id === watched?.id || job.id === over) return;
     watched?.stream?.close();
     const bar = h('progress', { 'aria-label': `${WORK[job.kind]?.noun ?? 'a prune'}, how far` });
@@ -220,7 +220,7 @@ function follow(actions, told, look) {
     watched = { id: job.id, stream: null, show: (now) => show(now, phase, bar, facts) };
     watched.show(job);
     put([phase, bar, facts]);
-    tell(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is under way, asked for by ${job.askedBy}`);
+    tell(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is running, started by ${job.askedBy}`);
     if (!document.hidden) open();
   }
 
@@ -235,8 +235,8 @@ function follow(actions, told, look) {
       look();
     });
     stream.addEventListener('end', () => end(stream, '? silo-backup stopped while this was under way'));
-    // A connection that breaks is taken up again by the browser; one that was refused is not. If the work goes on, the next status tells of it.
-    stream.addEventListener('error', () => stream.readyState === EventSource.CLOSED && end(stream, '? how this goes on is not known'));
+    // The browser reconnects after an interruption, but not after a refusal. If the job still runs, the next status shows it.
+    stream.addEventListener('error', () => stream.readyState === EventSource.CLOSED && end(stream, '? progress unknown'));
   }
 
   function end(stream, text, state) {
@@ -260,7 +260,7 @@ function show({ kind, progress: { phase: at, collection, done, total, unit } }, 
   const text = unit === 'bytes' ? bytesText : countText;
   const far = total === null ? `${text(done)}${unit === 'bytes' ? '' : ` ${unit}`}` : `${text(done)} of ${text(total)}${unit === 'bytes' ? '' : ` ${unit}`}`;
   phase.textContent = `◍ ${kind}: ${at}`;
-  // Nobody knows of how much: the bar says that too.
+  // The total is unknown: an indeterminate bar.
   if (total) [bar.max, bar.value] = [total, Math.min(done, total)];
   else bar.removeAttribute('value');
   facts.textContent = [collection, far].filter(Boolean).join(' · ');

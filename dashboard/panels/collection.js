@@ -1,11 +1,11 @@
-// One collection looked at closely: what speaks against dropping it, its indexes, its fields. Names and types, no values.
+// Details of one collection: reasons against dropping it, indexes, fields. Names and types, no values.
 
 import { fill, h, table } from '../lib/dom.js';
 import { ago, bytes, count, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 import { showReasons, showState } from '../lib/state.js';
 
-/** The details of a row of the list; asked for when it is opened, and kept while the page lives. */
+/** Details of a row; requested when it is opened, and cached until the page is closed. */
 export function details(row) {
   const asked = source(`/api/db/collections/${encodeURIComponent(row.name)}`);
   const state = h('span', { class: 'state' });

@@ -72,7 +72,7 @@ export function mount(body) {
   function order(a, b) {
     const [x, y] = [a[choice.sort], b[choice.sort]];
     if (x === y) return a.name < b.name ? -1 : 1;
-    // What is not known comes last, whichever way one sorts.
+    // Unknown values come last in both directions.
     if (x === null) return 1;
     if (y === null) return -1;
     return (x < y ? -1 : 1) * (choice.down ? -1 : 1);

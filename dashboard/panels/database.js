@@ -1,4 +1,4 @@
-// How mongod is, what it does, and who is connected.
+// Database panel: state and load of mongod, and connected clients.
 
 import { series, sparkline } from '../lib/charts.js';
 import { box, fill, h, table } from '../lib/dom.js';
@@ -7,9 +7,9 @@ import { source } from '../lib/source.js';
 
 const OPERATIONS = ['query', 'insert', 'update', 'delete', 'getmore', 'command'];
 
-/** What Silo's account may do, and whether that is as it should be. */
+/** Privileges of Silo's account, with an assessment. */
 const ACCOUNTS = {
-  readOnly: ['read-only', 'as it should be', 'fresh'],
+  readOnly: ['read-only', 'as recommended', 'fresh'],
   canWrite: ['can write', 'more than it needs', 'partial'],
   unauthenticated: ['no sign-in', 'mongod lets in everybody', 'partial'],
 };
@@ -38,7 +38,7 @@ export function mount(body) {
   return { sources, update };
 }
 
-/** Known faults of mongod's version; nothing when there are none. */
+/** Warnings about mongod's version. */
 function versionWarnings({ versionWarnings: warnings }) {
   return (warnings ?? []).map((warning) => h('p', { class: 'facts warning', 'data-state': 'partial' }, `◑ ${warning}`));
 }
@@ -72,7 +72,7 @@ function connected({ clients, expected }) {
     ? h('ul', { class: 'expected' }, expected.map(({ name, appName, state }) =>
       h('li', { 'data-state': state === 'seen' ? 'fresh' : 'stale', title: `as ${appName}` }, h('span', { class: 'shape', 'aria-hidden': 'true' }, state === 'seen' ? '●' : '◇'), ` ${name} `, h('span', { class: 'word' }, state))))
     : h('p', { class: 'facts' }, '▢ expected clients are not set up; [[clients]] in silo.toml names them');
-  const list = clients.length === 0 ? h('p', { class: 'empty' }, '○ nobody is connected') : h('div', { class: 'wide' }, table('connected clients', [
+  const list = clients.length === 0 ? h('p', { class: 'empty' }, '○ no connected clients') : h('div', { class: 'wide' }, table('connected clients', [
     { title: 'client', cell: ({ appName }) => appName ?? 'unnamed' },
     { title: 'driver', cell: ({ driver }) => driver ?? '–' },
     { title: 'address', cell: ({ address }) => address ?? '–' },
@@ -84,11 +84,11 @@ function connected({ clients, expected }) {
 
 function accessed({ since, reads, writes, shareOfReads, collections, unusedIndexes, transactions, changeStreams, gridFs }) {
   const inUse = (what, { inUse: yes }) => `${what} ${yes === null ? 'not known' : yes ? 'in use' : 'not in use'}`;
-  const unused = unusedIndexes === null ? 'unused indexes: mongod must run for longer to tell'
+  const unused = unusedIndexes === null ? 'unused indexes: unknown until mongod has run longer'
     : `${countText(unusedIndexes.length)} indexes never used`;
   const busiest = collections.slice(0, 8);
   return [
-    h('h3', {}, 'How it is used'),
+    h('h3', {}, 'Usage'),
     h('p', { class: 'facts' }, percent(shareOfReads), ' reads of ', count(sum(reads, writes)), ' operations, counted since ', ago(since)),
     h('p', { class: 'facts' }, [inUse('transactions', transactions), inUse('change streams', changeStreams), inUse('GridFS', gridFs), unused].join(' · ')),
     busiest.length > 0 && h('div', { class: 'wide' }, table('busiest collections', [

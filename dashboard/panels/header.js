@@ -1,4 +1,4 @@
-// The masthead: what is running, the worst state and the oldest age on the page, and the figures one comes for, all from one request.
+// Header: version, worst freshness and oldest age of the page, and the main figures, all from one request.
 
 import { box, fill, h, say } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
@@ -19,7 +19,7 @@ export function mount(body) {
   return { sources, update };
 }
 
-/** Nine boxes. A part that a service could not tell is dated and called stale, or is a dash. */
+/** Nine boxes. A part that a service could not deliver is marked as stale with its age, or is a dash. */
 function figures({ data, state }) {
   const { users, collections, database, keeps, storage, services, backup } = data ?? {};
   const total = collections?.total;
@@ -37,21 +37,21 @@ function figures({ data, state }) {
     part('mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
     part('spaces', bytes(storage?.bytes), scanned, storage),
     part('services up', up(services), troubled, services),
-    // A prober that gathers no backups says neither how they stand nor that they are missing.
+    // If the prober does not collect backup status, show neither a status nor 'missing'.
     data && !backup && !data.missing?.includes('backup')
       ? box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up')
       : part('last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
   ];
 }
 
-/** How far a part can be trusted: what its service says, unless the page itself could not ask. */
+/** Freshness of a part: as its service reports, unless the request itself failed. */
 function shown(part, state) {
   if (!part) return state === 'loading' ? 'loading' : 'error';
   if (['stale', 'error'].includes(state)) return state;
   return part.state === 'fresh' ? trouble(part) : part.state;
 }
 
-/** What is known well and is not well itself is marked too. */
+/** Marks fresh data that reports a bad status. */
 function trouble({ status, down, degraded, unknown, overdue, problems }) {
   if (status === 'down' || down > 0 || overdue) return 'error';
   return status === 'degraded' || degraded > 0 || unknown > 0 || problems > 0 ? 'partial' : 'fresh';
@@ -59,16 +59,16 @@ function trouble({ status, down, degraded, unknown, overdue, problems }) {
 
 const up = (services) => (services ? h('data', { value: services.up }, `${countText(services.up)} of ${countText(services.total)}`) : count(null));
 
-/** Those that are not up, by how they stand. */
+/** Services that are not up, by status. */
 function troubled(services) {
   const words = ['down', 'degraded', 'unknown'].filter((word) => services[word] > 0).map((word) => `${countText(services[word])} ${word}`);
   return words.join(', ');
 }
 
-/** How old the newest good backup is; that there is none is not unknown. */
+/** Age of the newest good backup; 'none' is not the same as unknown. */
 const lastGood = (backup) => (backup.lastGood ? ago(backup.lastGood.asOf) : '▲ none yet');
 
-/** What is wrong with backups, or what is in the last one. */
+/** Problems of backups, or contents of the last one. */
 function backedUp({ lastGood: good, overdue, problems }) {
   const wrong = [overdue && good && '▲ too old', problems > 0 && `▲ ${countText(problems)} problem${problems === 1 ? '' : 's'}`].filter(Boolean);
   return wrong.length > 0 || !good ? wrong.join(', ') : `${countText(good.documents)} documents, ${bytesText(good.bytes)}`;

@@ -24,7 +24,7 @@ function figures({ total, new: fresh, kept, tokens, pending, failed, bakedNotKep
     box('kept', count(kept), `${percentText(total ? kept / total : null)} of the pieces, ${countText(tokens)} tokens`),
     box('pending', count(pending), `${countText(rebakePending)} waiting to be baked again`),
     box('failed', count(failed), 'and not kept since'),
-    box('baked, not kept', count(bakedNotKept), 'ready, and nobody minted them'));
+    box('baked, not kept', count(bakedNotKept), 'ready, but not minted'));
 }
 
 function networks({ byNetwork, tokens }) {

@@ -11,7 +11,7 @@ const SHAPES = { up: '●', degraded: '◐', down: '▲', unknown: '?' };
 /** What each status is among the states of the page. */
 const STATES = { up: 'fresh', degraded: 'partial', down: 'error', unknown: 'unknown' };
 
-/** How long after a stream of changes was refused it is asked for again. */
+/** Delay before a refused event stream is requested again. */
 const REFUSED_MS = 30_000;
 
 export function mount(body) {
@@ -25,7 +25,7 @@ export function mount(body) {
   const update = ({ services }) => {
     if (!services.data) return;
     const { services: list, total, up, down, degraded, unknown, connected } = services.data;
-    told.textContent = total === 0 ? '○ no services are probed; [[probes]] in silo.toml names them'
+    told.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
       : [`${countText(up)} of ${countText(total)} up`, down > 0 && `${countText(down)} down`, degraded > 0 && `${countText(degraded)} degraded`, unknown > 0 && `${countText(unknown)} unknown`, !connected && 'the prober is not connected'].filter(Boolean).join(' · ');
     for (const name of shown.keys()) if (!list.some((each) => each.name === name)) shown.delete(name);
     for (const { name } of list) if (!shown.has(name)) shown.set(name, card(name));
@@ -36,7 +36,7 @@ export function mount(body) {
   return { sources, update };
 }
 
-/** A change of state is on the page as soon as it is told. Without the stream the page finds out when it asks next. */
+/** Shows changes of status as they happen. Without the stream, the page shows them after its next request. */
 function listen() {
   let stream = null;
   let again = null;
@@ -49,7 +49,7 @@ function listen() {
       source(`/api/services/${JSON.parse(data).name}`).ask();
     });
     stream.addEventListener('gap', look);
-    // A connection that breaks is taken up again by the browser; one that was refused is not.
+    // The browser reconnects after an interruption, but not after a refusal.
     stream.addEventListener('error', () => {
       if (stream.readyState === EventSource.CLOSED && !document.hidden) again = setTimeout(open, REFUSED_MS);
     });
@@ -89,7 +89,7 @@ function card(name) {
     element,
     head: (service) => {
       if (service === checked) return;
-      // A check that came since the card was drawn says something new.
+      // A newer check than the one on the card.
       if (checked && checked.checkedAt !== service.checkedAt && Date.parse(service.checkedAt) - Date.parse(last?.checkedAt ?? 0) > 30_000) detail.ask();
       checked = service;
       element.dataset.state = STATES[service.status];

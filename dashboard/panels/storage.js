@@ -29,7 +29,7 @@ export function mount(body) {
     sources.usage.ask();
   };
 
-  /** While a scan runs one looks often; when it has ended, at what it found. */
+  /** Requests progress often while a scan is running, and the result when it has ended. */
   function watchScan({ scanning }) {
     if (wasScanning && !scanning) {
       told.textContent = '';
@@ -86,7 +86,7 @@ function figures({ bytes: all, objects, knownBytes, growth, owners: people, unat
     box('spaces', bytes(all), all === null && knownBytes > 0 ? `at least ${bytesText(knownBytes)}` : `${countText(objects)} objects`),
     box('since yesterday', growth.lastDay ? signed(growth.lastDay.bytes) : unknown(), grown(growth.lastDay)),
     box('since last week', growth.lastWeek ? signed(growth.lastWeek.bytes) : unknown(), grown(growth.lastWeek)),
-    box('users with objects', count(objects === null && knownBytes === 0 ? null : people), `${bytesText(unattributed.bytes)} are nobody's`),
+    box('users with objects', count(objects === null && knownBytes === 0 ? null : people), `${bytesText(unattributed.bytes)} have no owner`),
     box('unfinished uploads', count(uploads), uploads ? `${bytesText(parts)} of parts, in no other figure` : 'in no other figure'),
     box('every bucket as of', ago(lastFullScan), 'when its listing began'),
   ];
@@ -155,6 +155,6 @@ function owners({ users, of }, { knownBytes, unattributed }) {
     { title: 'share', number: true, cell: (user) => percent(user.share) },
   ], users);
   const summary = users.length === 0 ? 'No user owns anything yet.'
-    : `${countText(of)} users own ${bytesText(named + Math.max(0, others))}. ${bytesText(unattributed.bytes)} are nobody's: guests', machines' and the site's own.${others > 0 ? ` Here are the first ${countText(users.length)}, who own ${bytesText(named)}.` : ''}`;
+    : `${countText(of)} users own ${bytesText(named + Math.max(0, others))}. ${bytesText(unattributed.bytes)} have no owner: files of guests, machines and the site.${others > 0 ? ` Here are the first ${countText(users.length)}, who own ${bytesText(named)}.` : ''}`;
   return [h('h3', {}, 'users'), items.length > 0 ? treemap(summary, items, twin) : h('p', { class: 'empty' }, `○ ${summary}`)];
 }

@@ -21,7 +21,7 @@ async function answer(id) {
     const answer = await fetch(`/api/storage/user/${encodeURIComponent(id)}`, { cache: 'no-cache', signal: AbortSignal.timeout(8000) });
     const body = await answer.json();
     if (answer.ok) return user(body);
-    return h('p', { class: 'empty' }, answer.status === 404 ? `○ nobody is called ${id}` : `✕ ${body.detail}`);
+    return h('p', { class: 'empty' }, answer.status === 404 ? `○ no user ${id}` : `✕ ${body.detail}`);
   } catch {
     return h('p', { class: 'empty' }, '✕ the gateway cannot be reached');
   }

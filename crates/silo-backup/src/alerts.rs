@@ -22,8 +22,8 @@ pub enum Event {
     Started,
     /// A good backup was made; with its description.
     Succeeded(String),
-    /// A run failed, a backup is held, something has vanished, or the newest good backup is too old: a stable name, and why.
-    MustLook(&'static str, String),
+    /// A run failed, a backup is held or has vanished, or the newest good backup is too old; with a stable code and the reason.
+    Alarm(&'static str, String),
 }
 
 /// Record of an alert that could not be delivered.
@@ -31,12 +31,12 @@ pub enum Event {
 #[serde(rename_all = "camelCase")]
 pub struct FailedDelivery {
     /// `ping` or `webhook`.
-    pub way: &'static str,
+    pub receiver: &'static str,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Error, without the URL.
-    pub why: String,
+    pub error: String,
 }
 
 /// Receivers of alerts. Clones share the record of failed deliveries.
@@ -59,32 +59,32 @@ impl Alerts {
     }
 
     /// Sends an alert, and waits until every receiver has it or all attempts have failed.
-    pub async fn tell(&self, event: &Event) {
-        if let Event::MustLook(code, why) = event {
-            error!(code = *code; "somebody must look: {why}");
+    pub async fn send(&self, event: &Event) {
+        if let Event::Alarm(code, why) = event {
+            error!(code = *code; "alarm: {why}");
         }
         let mut failed = None;
         if let Some(ping) = &self.ping {
             let (end, body) = match event {
                 Event::Started => ("/start", ""),
                 Event::Succeeded(what) => ("", what.as_str()),
-                Event::MustLook(_, why) => ("/fail", why.as_str()),
+                Event::Alarm(_, why) => ("/fail", why.as_str()),
             };
             let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
             failed = self
-                .send("ping", |http| http.post(&url).body(body.to_owned()))
+                .deliver("ping", |http| http.post(&url).body(body.to_owned()))
                 .await;
         }
-        if let (Some(webhook), Event::MustLook(code, why)) = (&self.webhook, event) {
+        if let (Some(webhook), Event::Alarm(code, why)) = (&self.webhook, event) {
             let text = format!("silo-backup: {why}");
             // `text` and `content` are what Slack and Discord show.
             let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": why, "at": Timestamp::now(), "text": text, "content": text });
             failed = self
-                .send("webhook", |http| http.post(webhook.expose()).json(&body))
+                .deliver("webhook", |http| http.post(webhook.expose()).json(&body))
                 .await
                 .or(failed);
         }
-        if self.ping.is_some() || (self.webhook.is_some() && matches!(event, Event::MustLook(..))) {
+        if self.ping.is_some() || (self.webhook.is_some() && matches!(event, Event::Alarm(..))) {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         }
     }
@@ -105,41 +105,47 @@ impl Alerts {
     }
 
     /// Uses a client of its own: alerts are rare, and a long-lived client keeps all certificate authorities in memory.
-    async fn send(
+    async fn deliver(
         &self,
-        way: &'static str,
+        receiver: &'static str,
         request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Option<FailedDelivery> {
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
         let send = || async {
-            let http = http.as_ref().map_err(why)?;
-            let answer = request(http).send().await.map_err(|error| why(&error))?;
+            let http = http.as_ref().map_err(describe)?;
+            let answer = request(http)
+                .send()
+                .await
+                .map_err(|error| describe(&error))?;
             let status = answer.status();
             if status.is_success() {
                 Ok(())
             } else {
-                Err(format!("it answers with status {}", status.as_u16()))
+                Err(format!(
+                    "the receiver answers with status {}",
+                    status.as_u16()
+                ))
             }
         };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(300))
             .with_max_times(AGAIN)
             .with_jitter();
-        let why = send.retry(pauses).await.err()?;
-        warn!(way; "nobody could be told: {why}");
+        let error = send.retry(pauses).await.err()?;
+        warn!(receiver; "an alert could not be delivered: {error}");
         Some(FailedDelivery {
-            way,
+            receiver,
             at: Timestamp::now(),
-            why,
+            error,
         })
     }
 }
 
-/// Without the address, which is a secret.
-fn why(error: &reqwest::Error) -> String {
+/// Text of an error without the URL, which is a secret.
+fn describe(error: &reqwest::Error) -> String {
     match error {
-        error if error.is_timeout() => "it does not answer in time".into(),
-        error if error.is_connect() => "it cannot be reached".into(),
+        error if error.is_timeout() => "the receiver does not answer in time".into(),
+        error if error.is_connect() => "the receiver cannot be reached".into(),
         error if error.is_builder() => "TLS cannot be set up on this machine".into(),
         _ => "the request failed".into(),
     }

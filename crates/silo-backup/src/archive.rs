@@ -4,6 +4,7 @@
 //! that names the namespace, documents, a terminator. A namespace ends with a block whose header says so and carries the CRC-64/XZ of its documents.
 //! Source: `common/archive/spec.md` of mongodb/mongo-tools, and its reader and writer.
 
+pub mod decoding;
 pub mod encoding;
 pub mod metadata;
 pub mod reader;

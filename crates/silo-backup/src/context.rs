@@ -109,7 +109,7 @@ impl Context {
 
     /// Request for an engine to dump the database.
     #[must_use]
-    pub fn order(&self, report: &Reporter) -> DumpRequest {
+    pub fn dump_request(&self, report: &Reporter) -> DumpRequest {
         let settings = &self.settings;
         DumpRequest {
             client: self.client.clone(),

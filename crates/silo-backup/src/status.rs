@@ -1,175 +1,21 @@
 //! Status of backups: contents of the buckets, last good backup, next run, problems.
 
+mod views;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use silo_core::units::count_from_usize;
 use silo_web::snapshot::{Measured, SourceError};
-use utoipa::ToSchema;
 
-use crate::alerts::FailedDelivery;
-use crate::archive::encoding::Compression;
 use crate::context::Context;
 use crate::error::Error;
-use crate::repository::manifest::{Consistency, State};
-use crate::repository::{Drill, Entry, Repository, RepositoryContents};
+use crate::repository::{Repository, RepositoryContents};
 use crate::retention::prune;
 use crate::run::last_run::{self, LastRun};
 use crate::run::published_index::PublishedIndex;
 
-/// All of it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BackupStatus {
-    /// The newest backup that counts.
-    pub last_good: Option<GoodBackupView>,
-    /// Result of the last run; `null` if there was none.
-    pub last_attempt: Option<LastRun>,
-    /// The last restore to see.
-    pub last_drill: Option<DrillView>,
-    /// `true` if the newest good backup is older than allowed, or there is none.
-    pub overdue: bool,
-    /// `true` if the newest drilled backup is older than twice the interval; `null` if drills are off.
-    pub drill_overdue: Option<bool>,
-    /// Largest allowed age in seconds.
-    pub oldest_allowed_seconds: u64,
-    /// Each destination.
-    pub destinations: Vec<DestinationView>,
-    /// Backups that have vanished or were changed.
-    pub problems: Vec<String>,
-    /// Receivers of alerts.
-    pub alerts: AlertsView,
-    /// Backups of all destinations, the newest first.
-    #[serde(skip)]
-    pub backups: Vec<BackupView>,
-    /// The moment that the newest backup's run began, whether it counts or not.
-    #[serde(skip)]
-    pub last_made: Option<Timestamp>,
-}
-
-/// The newest backup that counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GoodBackupView {
-    /// Id of the backup.
-    pub id: String,
-    /// The key of its archive.
-    pub key: String,
-    /// The moment it is of.
-    #[schema(value_type = String, format = DateTime)]
-    pub as_of: Timestamp,
-    /// Age in seconds, at the time of measurement.
-    pub age_seconds: u64,
-    /// Stored size in bytes.
-    pub bytes: u64,
-    /// Number of documents.
-    pub documents: u64,
-}
-
-/// The last restore to see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DrillView {
-    /// The backup.
-    pub id: String,
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// `true` if everything was restored identically.
-    pub good: bool,
-    /// Duration in milliseconds.
-    pub took_ms: u64,
-    /// Differences, and parts that were not compared.
-    pub notes: Vec<String>,
-}
-
-impl DrillView {
-    fn new(id: &str, drill: &Drill) -> Self {
-        Self {
-            id: id.to_owned(),
-            at: drill.at,
-            good: drill.good,
-            took_ms: drill.took_ms,
-            notes: drill.notes.clone(),
-        }
-    }
-}
-
-/// One destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DestinationView {
-    /// `primary` or `copy`.
-    pub name: &'static str,
-    /// Number of backups; `null` if the destination cannot be listed.
-    pub backups: Option<u64>,
-    /// The bytes of all archives in it.
-    pub bytes: Option<u64>,
-    /// The newest that counts.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub last_good: Option<Timestamp>,
-}
-
-/// Receivers of alerts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AlertsView {
-    /// `true` if there is any receiver.
-    pub set_up: bool,
-    /// Last delivery, if it failed.
-    pub failed_delivery: Option<FailedDelivery>,
-}
-
-/// One backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BackupView {
-    /// Id of the backup.
-    pub id: String,
-    /// The moment it is of.
-    #[schema(value_type = String, format = DateTime)]
-    pub as_of: Timestamp,
-    /// `verified`, `held` or `accepted`.
-    pub state: &'static str,
-    /// `true` if the backup counts as good.
-    pub good: bool,
-    /// Reasons for holding the backup.
-    pub held: Vec<String>,
-    /// When it was read back whole.
-    #[schema(value_type = String, format = DateTime)]
-    pub verified_at: Timestamp,
-    /// `decoded`: read back as a restore would. `bytes`: read back byte for byte, because the private key is not here.
-    pub verification: String,
-    /// The last restore to see.
-    pub drill: Option<DrillView>,
-    /// Stored size in bytes.
-    pub bytes: u64,
-    /// The bytes of its documents.
-    pub data_bytes: u64,
-    /// Number of collections.
-    pub collections: u64,
-    /// Number of documents.
-    pub documents: u64,
-    /// SHA-256 of its archive, in hexadecimal.
-    pub sha256: String,
-    /// `gzip` or `zstd`.
-    pub compression: &'static str,
-    /// `true` if the archive is encrypted.
-    pub encrypted: bool,
-    /// `native` or `mongodump`.
-    pub engine: String,
-    /// `snapshot` or `fuzzy`.
-    pub consistency: &'static str,
-    /// The destinations that have it.
-    pub destinations: Vec<&'static str>,
-    /// `true` if the next prune keeps the backup.
-    pub kept: bool,
-    /// The rules that keep it, or the one that lets it go.
-    pub why: Vec<String>,
-    /// Problems with the backup, by destination.
-    pub trouble: Vec<String>,
-}
+pub use views::{AlertsView, BackupStatus, BackupView, DestinationView, DrillView, GoodBackupView};
 
 /// Contents of one destination.
 pub struct DestinationContents {
@@ -244,7 +90,7 @@ pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, Source
             None
         }
     };
-    let value = standing(
+    let value = status(
         context,
         &found,
         destinations,
@@ -254,7 +100,7 @@ pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, Source
     Ok(Measured { value, errors })
 }
 
-fn standing(
+fn status(
     context: &Context,
     found: &[DestinationContents],
     destinations: Vec<DestinationView>,
@@ -342,7 +188,7 @@ pub fn backups(
                 .find(|decision| decision.id == entry.manifest.id);
             let view = views
                 .entry(entry.manifest.id.clone())
-                .or_insert_with(|| view(entry));
+                .or_insert_with(|| BackupView::new(entry));
             view.destinations.push(place.repository.name);
             view.good |= entry.is_good();
             view.trouble.extend(
@@ -359,44 +205,4 @@ pub fn backups(
     let mut views: Vec<BackupView> = views.into_values().collect();
     views.sort_by_key(|view| std::cmp::Reverse(view.as_of));
     views
-}
-
-fn view(entry: &Entry) -> BackupView {
-    let manifest = &entry.manifest;
-    BackupView {
-        id: manifest.id.clone(),
-        as_of: manifest.as_of,
-        state: match (manifest.state, &entry.accepted) {
-            (State::Verified, _) => "verified",
-            (State::Held, Some(_)) => "accepted",
-            (State::Held, None) => "held",
-        },
-        good: entry.is_good(),
-        held: manifest.held.clone(),
-        verified_at: manifest.verified_at,
-        verification: manifest.verification.how.clone(),
-        drill: entry
-            .drill
-            .as_ref()
-            .map(|drill| DrillView::new(&manifest.id, drill)),
-        bytes: manifest.archive.bytes,
-        data_bytes: manifest.bytes(),
-        collections: count_from_usize(manifest.collections.len()),
-        documents: manifest.documents(),
-        sha256: manifest.archive.sha256.clone(),
-        compression: match manifest.archive.compression {
-            Compression::Gzip => "gzip",
-            Compression::Zstd => "zstd",
-        },
-        encrypted: manifest.archive.recipient.is_some(),
-        engine: manifest.engine.clone(),
-        consistency: match manifest.consistency {
-            Consistency::Snapshot => "snapshot",
-            Consistency::Fuzzy => "fuzzy",
-        },
-        destinations: Vec::new(),
-        kept: true,
-        why: Vec::new(),
-        trouble: Vec::new(),
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod drill;
 pub mod expectations;
+mod mongorestore;
 pub mod unique_indexes;
 
 use std::io;
@@ -11,7 +12,8 @@ use bytes::Bytes;
 use silo_core::secret::Secret;
 use tokio::sync::mpsc;
 
-use crate::archive::encoding::{self, Compression, Incoming, identity_of};
+use crate::archive::decoding::{self, Incoming, identity_of};
+use crate::archive::encoding::Compression;
 use crate::archive::reader;
 use crate::archive::summary::{ArchiveSummary, SummaryBuilder, differences};
 use crate::context::Context;
@@ -64,7 +66,7 @@ pub async fn read_back(
             Ok(None)
         } else {
             let identity = identity.as_ref().filter(|_| encrypted);
-            encoding::open(&mut incoming, facts.compression, identity)
+            decoding::open(&mut incoming, facts.compression, identity)
                 .map_err(reader::Error::from)
                 .and_then(|archive| walk(archive, &folder, report))
                 .map(Some)
@@ -73,7 +75,7 @@ pub async fn read_back(
     });
     reading
         .await
-        .map_err(|_panic| Error::Engine("reading the archive back broke off".into()))?
+        .map_err(|_panic| Error::Engine("reading the archive back was interrupted".into()))?
 }
 
 /// Transport first: an incomplete download is inconclusive; complete but different bytes are corruption.
@@ -97,7 +99,7 @@ fn judge(
     let (bytes, sha256) = rest?;
     if (bytes, &sha256) != (facts.bytes, &facts.sha256) {
         return Err(Error::Corrupt(
-            "the archive is not byte for byte what was written".into(),
+            "the archive differs from the bytes written".into(),
         ));
     }
     if let Some(why) = local {
@@ -147,7 +149,7 @@ pub fn verify_while_writing(
     let folder = folder.to_path_buf();
     let reading = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming::new(chunks);
-        let archive = encoding::decompress(&mut incoming, compression)?;
+        let archive = decoding::decompress(&mut incoming, compression)?;
         walk(archive, &folder, Reporter::default())
             .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
     });

@@ -235,7 +235,7 @@ impl Watcher {
                 "THE ACCOUNT CAN WRITE to {}: give this service one with only read and clusterMonitor", self.gateway.database_name()
             ),
             Privileges::Unauthenticated => log::warn!(
-                "THE SERVER ASKS NOBODY TO SIGN IN: anyone who reaches it can read and write everything; turn on authorization"
+                "THE SERVER REQUIRES NO AUTHENTICATION: anyone who reaches it can read and write everything; turn on authorization"
             ),
         }
         self.remember_rights(Some(privileges));

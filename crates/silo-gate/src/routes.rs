@@ -50,7 +50,7 @@ async fn get_sign_in(
             warn!(client:% = from; "too many tries to sign in");
             Err(Problem::new(
                 Kind::TooMany,
-                "too many tries; the next is looked at in ten seconds",
+                "too many tries; retry in ten seconds",
             ))
         }
     }

@@ -45,7 +45,7 @@ impl Users {
         }
         let Some(nobody) = hashes.values().next().cloned() else {
             if problems.is_empty() {
-                problems.push("nobody may come in; `silo-gate hash NAME` makes a line".into());
+                problems.push("no user may sign in; `silo-gate hash NAME` creates a line".into());
             }
             return Err(problems);
         };
@@ -98,7 +98,7 @@ fn entry(line: &str) -> Result<(String, String), &'static str> {
     check_name(name)?;
     let hash = hash.trim();
     let parsed = PasswordHash::new(hash)
-        .map_err(|_unreadable| "the hash is none; `silo-gate hash NAME` makes one")?;
+        .map_err(|_unreadable| "the hash is invalid; `silo-gate hash NAME` creates one")?;
     if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.hash.is_none() {
         return Err("the hash is not of argon2id");
     }

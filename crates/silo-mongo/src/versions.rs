@@ -12,7 +12,7 @@ struct Advisory {
 
 /// CVE-2025-14847, fixed in every series that was maintained in December 2025.
 const MEMORY_READ: &str =
-    "whoever reaches the port can read the server's memory without signing in (CVE-2025-14847)";
+    "anyone who reaches the port can read the server's memory without signing in (CVE-2025-14847)";
 
 /// Known faults that matter for a server that AC's services reach over the internet. Source: MongoDB's security advisories, as of August 2026.
 const ADVISORIES: &[Advisory] = &[

@@ -60,7 +60,7 @@ impl Account {
                         (&other.name, &other.source) == (&account.name, &account.source)
                     };
                     if accounts.iter().any(same) {
-                        problems.push(format!("line {}: {} is there twice", at + 1, account.name));
+                        problems.push(format!("line {}: {} occurs twice", at + 1, account.name));
                     }
                     accounts.push(account);
                 }

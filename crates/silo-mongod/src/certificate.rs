@@ -112,7 +112,7 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
     if newest.life_left().is_ok_and(|left| left < LITTLE) {
         let host = &settings.common.host;
         log::error!(
-            "the certificate of {host} expires soon, and Caddy does not renew it; its log says why"
+            "the certificate of {host} expires soon and Caddy does not renew it; see Caddy's log"
         );
     }
     let wanted = newest

@@ -317,7 +317,7 @@ impl Work<'_> {
             let known = accounts
                 .iter()
                 .any(|account| (&*account.name, &*account.source) == (name, source));
-            let detail = "MONGO_ACCOUNTS does not name it; drop it when nobody uses it any more";
+            let detail = "not in MONGO_ACCOUNTS; drop it if it is unused";
             (!known).then(|| step(format!("account {name} in {source}"), Done::Noticed, detail))
         });
         Ok(strangers.collect())

@@ -170,7 +170,7 @@ async fn count(probe: &Probe, fetcher: &Fetcher) -> Result<Accounts, SourceError
         let Some(page) = page else {
             return Err(failed(
                 "body",
-                "the list of accounts is not what was expected".into(),
+                "the list of accounts has an unexpected format".into(),
             ));
         };
         accounts.total += page.accounts;

@@ -50,7 +50,7 @@ fn slow(probe: &Probe, took: Duration) -> Option<Warning> {
     let (took, most) = (whole_millis(took), probe.expect.response_ms?);
     (took > most).then(|| Warning {
         code: "slow",
-        detail: format!("it took {took} ms to answer, and {most} are expected at the most"),
+        detail: format!("it took {took} ms to answer; the limit is {most} ms"),
     })
 }
 

@@ -107,7 +107,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NameNotFound => f.write_str("its name is not known to DNS"),
-            Self::Refused => f.write_str("nobody listens at its address"),
+            Self::Refused => f.write_str("connection refused: nothing listens at its address"),
             Self::Unreachable => f.write_str("there is no way to its address"),
             Self::Reset => f.write_str("it cut the connection before its answer was whole"),
             Self::Tls(TlsFault::Expired) => {
@@ -115,7 +115,7 @@ impl fmt::Display for Failure {
             }
             Self::Tls(TlsFault::WrongName) => f.write_str("its certificate is for another name"),
             Self::Tls(TlsFault::Untrusted) => {
-                f.write_str("nobody that is trusted here has signed its certificate")
+                f.write_str("its certificate is not signed by a trusted authority")
             }
             Self::Tls(TlsFault::Handshake) => f.write_str("no TLS could be agreed on with it"),
             Self::TimedOut(phase) => {

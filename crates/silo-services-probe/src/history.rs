@@ -103,7 +103,7 @@ impl History {
             Ok(()) => self.failure = None,
             Err(error) if self.failure.is_none() => {
                 ::log::error!("the history of checks cannot be written: {error}");
-                let detail = "results are not kept on disk at present; the log says why";
+                let detail = "the history of checks cannot be written; the log has the reason";
                 self.failure = Some(SourceError::new("history", "not_kept", detail));
             }
             Err(_) => {}

@@ -27,7 +27,7 @@ pub fn write(path: &Path, overview: &Overview, now: Timestamp) -> io::Result<()>
 
 fn text(overview: &Overview, now: Timestamp) -> String {
     let mut text = format!(
-        "silo at {now:.0}\n\nWritten every ten seconds; when that time is older, nobody writes it any more, and this is what was last seen.\n\n"
+        "silo at {now:.0}\n\nWritten every ten seconds. If the time above is older, silo-services-probe is not running, and this is the last known status.\n\n"
     );
     line(
         &mut text,

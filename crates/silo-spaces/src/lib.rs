@@ -1,15 +1,17 @@
 //! S3-compatible storage: listing, reading, writing, and nothing silently wrong.
 //!
 //! This is the only crate that names rusoto. rusoto is archived, and its XML reader loops for ever on an answer that is cut short or
-//! is no XML at all; so every request goes through the `fence`, which addresses, signs, paces, sends, checks and repeats it, and
+//! is no XML at all; so every request goes through the `transport`, which addresses, signs, paces, sends, checks and repeats it, and
 //! hands rusoto nothing but well-formed answers of the expected kind. Pages of a listing do not meet rusoto's reader at all.
 
 pub mod endpoint;
 pub mod error;
+mod listing;
 pub mod objects;
 pub mod page;
 mod rate_limit;
 mod transport;
+pub mod unfinished;
 pub mod upload;
 
 mod request;
@@ -28,7 +30,7 @@ use crate::transport::Transport;
 /// One S3-compatible endpoint with one pair of keys. Cloning shares connections and limits.
 #[derive(Clone)]
 pub struct Spaces {
-    fence: Transport,
+    transport: Transport,
     s3: S3Client,
 }
 
@@ -38,16 +40,16 @@ impl Spaces {
     /// # Errors
     /// When TLS cannot be set up on this machine.
     pub fn new(endpoint: &Endpoint, limits: Limits) -> Result<Self, StorageError> {
-        let fence = Transport::new(endpoint, limits)?;
-        // The fence signs, so that a repeated request carries a fresh date.
-        let client = Client::new_not_signing(fence.clone());
-        let s3 = S3Client::new_with_client(client, fence.region());
-        Ok(Self { fence, s3 })
+        let transport = Transport::new(endpoint, limits)?;
+        // The transport signs, so that a repeated request carries a fresh date.
+        let client = Client::new_not_signing(transport.clone());
+        let s3 = S3Client::new_with_client(client, transport.region());
+        Ok(Self { transport, s3 })
     }
 
     /// Counters of requests and errors.
     #[must_use]
     pub fn traffic(&self) -> Arc<Traffic> {
-        self.fence.traffic()
+        self.transport.traffic()
     }
 }

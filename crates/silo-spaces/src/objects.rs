@@ -79,7 +79,7 @@ impl Spaces {
     /// # Errors
     /// The error of the request. The object may have been written all the same when the answer was lost.
     pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), StorageError> {
-        self.fence.put(bucket, key, &[], body).await?;
+        self.transport.put(bucket, key, &[], body).await?;
         Ok(())
     }
 

@@ -5,15 +5,12 @@ use std::ops::Range;
 use jiff::Timestamp;
 use percent_encoding::percent_decode;
 
-use crate::Spaces;
-use crate::error::{Kind, StorageError};
-use crate::request::Request;
 use crate::xml::{XmlEvent, read};
 
 /// The most objects that a page has.
 pub const MOST: u32 = 1000;
 /// A page of a thousand keys of 1,024 bytes, each byte percent-encoded, with room for the rest.
-const LARGEST: usize = 8 * 1024 * 1024;
+pub(crate) const LARGEST: usize = 8 * 1024 * 1024;
 
 /// Object in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +35,7 @@ pub struct Page {
     /// Common prefixes up to the delimiter, if the page was requested with one.
     pub prefixes: Vec<String>,
     /// `true` if all keys were percent-encoded.
-    was_encoded: bool,
+    pub(crate) was_encoded: bool,
 }
 
 #[derive(Debug)]
@@ -141,20 +138,20 @@ impl Page {
                 truncated = match text {
                     b"true" => Some(true),
                     b"false" => Some(false),
-                    _ => return Err("the listing does not say whether there is more".into()),
+                    _ => return Err("the listing does not say whether it is truncated".into()),
                 };
                 Ok(())
             }
             _ => Ok(()),
         })?;
         page.was_encoded = encoded && !raw;
-        page.truncated = truncated.ok_or("the listing does not say whether there is more")?;
+        page.truncated = truncated.ok_or("the listing does not say whether it is truncated")?;
         page.check_order(after)?;
         Ok(page)
     }
 
     /// `true` if a key contains a control character, or one that may have replaced it.
-    fn has_controls(&self) -> bool {
+    pub(crate) fn has_controls(&self) -> bool {
         self.objects().any(|object| {
             object
                 .key
@@ -172,7 +169,7 @@ impl Page {
             before = object.key;
         }
         if self.truncated && self.rows.is_empty() && self.prefixes.is_empty() {
-            return Err("the listing says that there is more and shows nothing".into());
+            return Err("the listing is truncated but empty".into());
         }
         Ok(())
     }
@@ -250,64 +247,6 @@ fn is_url_encoded(document: &[u8]) -> bool {
     [head, tail]
         .iter()
         .any(|part| part.windows(TAG.len()).any(|window| window == TAG))
-}
-
-impl Spaces {
-    /// Lists one page of a bucket: the keys after `after`, at most [`MOST`].
-    ///
-    /// # Errors
-    /// The error of the last attempt.
-    pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, StorageError> {
-        self.list(bucket, after, None).await
-    }
-
-    /// Like [`Spaces::page`], with keys grouped up to `delimiter` in [`Page::prefixes`].
-    ///
-    /// # Errors
-    /// The error of the last attempt.
-    pub async fn prefixes(
-        &self,
-        bucket: &str,
-        after: Option<&str>,
-        delimiter: &str,
-    ) -> Result<Page, StorageError> {
-        self.list(bucket, after, Some(delimiter)).await
-    }
-
-    async fn list(
-        &self,
-        bucket: &str,
-        after: Option<&str>,
-        delimiter: Option<&str>,
-    ) -> Result<Page, StorageError> {
-        let most = MOST.to_string();
-        let mut parameters = vec![("list-type", "2"), ("max-keys", most.as_str())];
-        parameters.extend(after.map(|after| ("start-after", after)));
-        parameters.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
-        let plain = self.ask(bucket, &parameters, after).await?;
-        if !plain.has_controls() {
-            return Ok(plain);
-        }
-        // XML has no way to write a control character that every server and reader agrees on; percent-encoding has.
-        parameters.push(("encoding-type", "url"));
-        let encoded = self.ask(bucket, &parameters, after).await?;
-        // Some servers claim to encode and do not: then the unencoded answer has the correct keys.
-        Ok(if encoded.was_encoded { encoded } else { plain })
-    }
-
-    async fn ask(
-        &self,
-        bucket: &str,
-        parameters: &[(&str, &str)],
-        after: Option<&str>,
-    ) -> Result<Page, StorageError> {
-        let request = Request::get_bucket(bucket, parameters);
-        self.fence
-            .document(&request, LARGEST, |document| {
-                Page::parse(document, after).map_err(|why| StorageError::new(Kind::Malformed, why))
-            })
-            .await
-    }
 }
 
 #[cfg(test)]

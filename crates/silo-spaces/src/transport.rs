@@ -71,7 +71,7 @@ impl Traffic {
     }
 }
 
-/// The fence; cloning shares it.
+/// The transport; cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Transport(Arc<Inner>);
 
@@ -294,12 +294,12 @@ impl Transport {
 }
 
 impl DispatchSignedRequest for Transport {
-    /// The time limit is the fence's own: rusoto gives none.
+    /// The time limit is the transport's own: rusoto gives none.
     fn dispatch(&self, request: SignedRequest, _: Option<Duration>) -> DispatchSignedRequestFuture {
-        let fence = self.clone();
+        let transport = self.clone();
         Box::pin(async move {
             let answer = match Request::from_rusoto(request) {
-                Ok(request) => fence.answer(&request).await,
+                Ok(request) => transport.answer(&request).await,
                 Err(fault) => Err(fault),
             };
             answer.map_err(|fault| HttpDispatchError::new(fault.encode()))

@@ -1,16 +1,15 @@
-//! Multipart upload of a stream of unknown length; and unfinished uploads.
+//! Multipart upload of a stream of unknown length.
 
 use std::io;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use jiff::Timestamp;
 use log::warn;
 use rusoto_s3::{
-    AbortMultipartUploadRequest, CompleteMultipartUploadRequest, CompletedMultipartUpload,
-    CompletedPart, CreateMultipartUploadRequest, ListMultipartUploadsRequest, ListPartsRequest, S3,
+    CompleteMultipartUploadRequest, CompletedMultipartUpload, CompletedPart,
+    CreateMultipartUploadRequest, S3,
 };
-use silo_core::units::{count_from_i64, count_from_usize};
+use silo_core::units::count_from_usize;
 
 use crate::Spaces;
 use crate::error::{Kind, StorageError};
@@ -21,17 +20,6 @@ pub const PART: usize = 5 * 1024 * 1024;
 const PIECE: usize = 512 * 1024;
 /// The most parts that S3 takes.
 const MOST_PARTS: i64 = 10_000;
-
-/// An upload that was begun and neither completed nor aborted. Its parts cost as much as objects do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnfinishedUpload {
-    /// The key it is for.
-    pub key: String,
-    /// Upload id.
-    pub id: String,
-    /// When it was begun.
-    pub begun: Option<Timestamp>,
-}
 
 impl Spaces {
     /// Writes an object from a stream, holding two parts in memory. Gives how many bytes were written. What fails or is dropped
@@ -89,68 +77,6 @@ impl Spaces {
             open: true,
         })
     }
-
-    /// Lists unfinished uploads to a bucket, at most a thousand.
-    ///
-    /// # Errors
-    /// [`Kind::NotSupported`] if the storage cannot list them; otherwise the error of the request.
-    pub async fn unfinished(&self, bucket: &str) -> Result<Vec<UnfinishedUpload>, StorageError> {
-        let request = ListMultipartUploadsRequest {
-            bucket: bucket.to_owned(),
-            ..ListMultipartUploadsRequest::default()
-        };
-        let listed = self.s3.list_multipart_uploads(request).await?;
-        let known = |upload: rusoto_s3::MultipartUpload| {
-            Some(UnfinishedUpload {
-                key: upload.key?,
-                id: upload.upload_id?,
-                begun: upload.initiated.and_then(|time| time.parse().ok()),
-            })
-        };
-        Ok(listed
-            .uploads
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(known)
-            .collect())
-    }
-
-    /// Stored bytes of an unfinished upload, in its first thousand parts.
-    ///
-    /// # Errors
-    /// The error of the request.
-    pub async fn stored(
-        &self,
-        bucket: &str,
-        upload: &UnfinishedUpload,
-    ) -> Result<u64, StorageError> {
-        let request = ListPartsRequest {
-            bucket: bucket.to_owned(),
-            key: upload.key.clone(),
-            upload_id: upload.id.clone(),
-            ..ListPartsRequest::default()
-        };
-        let parts = self.s3.list_parts(request).await?.parts.unwrap_or_default();
-        let sizes = parts
-            .iter()
-            .filter_map(|part| part.size.and_then(count_from_i64));
-        Ok(sizes.sum())
-    }
-
-    /// Aborts an upload, so that its parts are deleted.
-    ///
-    /// # Errors
-    /// The error of the request; the parts may still exist.
-    pub async fn abort(&self, bucket: &str, key: &str, id: &str) -> Result<(), StorageError> {
-        let request = AbortMultipartUploadRequest {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            upload_id: id.to_owned(),
-            ..AbortMultipartUploadRequest::default()
-        };
-        self.s3.abort_multipart_upload(request).await?;
-        Ok(())
-    }
 }
 
 /// An upload under way. Dropping it before it is complete aborts it.
@@ -181,7 +107,7 @@ impl Upload {
         ];
         let tag = self
             .spaces
-            .fence
+            .transport
             .put(&self.bucket, &self.key, &parameters, part)
             .await?;
         let tag = tag.ok_or_else(|| {
@@ -289,7 +215,7 @@ impl<S: Stream<Item = io::Result<Bytes>>> Parts<S> {
                 Some(Err(_)) => {
                     return Err(StorageError::new(
                         Kind::Source,
-                        "what was to be stored could not be read to its end",
+                        "the data to be stored could not be read completely",
                     ));
                 }
                 None => self.ended = true,

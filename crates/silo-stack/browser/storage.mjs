@@ -34,7 +34,7 @@ test('a user is looked up by sub and by handle, and nobody is told', async () =>
   const keeps = await page.$eval('.found-user .box data', (data) => Number(data.value));
   assert.equal(keeps, truth.storage.top.bytes);
   await look('@nobody-has-this <b>');
-  await page.getByText('nobody is called @nobody-has-this <b>').waitFor();
+  await page.getByText('no user @nobody-has-this <b>').waitFor();
   await close();
 });
 

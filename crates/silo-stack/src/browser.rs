@@ -63,7 +63,7 @@ impl Script<'_> {
             answers.write_all(b"done\n").await?;
         }
         if !browser.wait().await?.success() {
-            bail!("the browser test failed; it said why above");
+            bail!("the browser test failed; see above");
         }
         Ok(())
     }

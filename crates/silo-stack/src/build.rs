@@ -29,7 +29,7 @@ pub fn build(release: bool) -> Result<PathBuf> {
         cargo.args(["--quiet", "--workspace", "--bins"]);
     }
     if !cargo.status().context("cannot start cargo")?.success() {
-        bail!("the services do not build; cargo said why above");
+        bail!("the services do not compile; see above");
     }
     Ok(target().join(if release { "release" } else { "debug" }))
 }

@@ -249,7 +249,7 @@ impl Stack {
 
     async fn start_mongo(&mut self) -> Result<String> {
         if let Some(uri) = self.plan.mongo.clone() {
-            say::done("using the given mongod; nothing is written to it");
+            say::done("using an existing mongod; nothing is written to it");
             return Ok(uri);
         }
         say::step("starting mongod");

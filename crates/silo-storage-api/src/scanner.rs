@@ -294,7 +294,7 @@ impl Scanner {
         match self.store.load(name) {
             Ok(found) => found,
             Err(StoreError::NotWhole) => {
-                warn!("the {name} on disk is damaged or of another version; it is made anew");
+                warn!("the {name} on disk is damaged or has another version; it is discarded");
                 None
             }
             Err(StoreError::Io(error)) => {
@@ -306,7 +306,7 @@ impl Scanner {
 
     fn save(&self, name: &str, value: &impl Serialize) {
         if let Err(error) = self.store.save(name, value) {
-            warn!("the {name} cannot be written down, so a restart would begin anew: {error}");
+            warn!("the {name} cannot be written, so a restart would lose it: {error}");
         }
     }
 }

@@ -110,7 +110,7 @@ fn buckets(from: &mut SettingsReader) -> Vec<BucketSettings> {
             from.problem(format!("{BUCKETS}: `{name}` cannot be a bucket's name"));
         }
         if names[..at].contains(name) {
-            from.problem(format!("{BUCKETS}: `{name}` is there twice"));
+            from.problem(format!("{BUCKETS}: `{name}` occurs twice"));
         }
     }
     for entry in entries

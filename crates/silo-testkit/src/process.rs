@@ -99,10 +99,9 @@ impl Process {
                 return Err(self.not_up(format!("it ended with {status}")));
             }
             if tokio::time::Instant::now() >= end {
-                return Err(self.not_up(format!(
-                    "it said nothing of it within {} s",
-                    limit.as_secs()
-                )));
+                return Err(
+                    self.not_up(format!("no such output line within {} s", limit.as_secs()))
+                );
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -90,7 +90,7 @@ impl InternalClient {
                 Err(failed("unavailable", "it does not know yet"))
             }
             (None, _) => {
-                let detail = "its answer is not what was expected";
+                let detail = "its answer has an unexpected format";
                 Err(failed("malformed_answer", detail))
             }
         }

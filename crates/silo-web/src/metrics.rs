@@ -61,7 +61,7 @@ impl Metrics {
             ("version", build.version.to_owned()),
             ("sha", build.sha.clone().unwrap_or_default()),
         ];
-        registry.register("build", "what is running", Info::new(info));
+        registry.register("build", "version of the service", Info::new(info));
         let requests = Family::default();
         registry.register(
             "http_requests",

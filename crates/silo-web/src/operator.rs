@@ -32,7 +32,7 @@ fn operator(headers: &HeaderMap) -> Result<Operator, Problem> {
     match text(headers, OPERATOR) {
         Some(name) if !name.is_empty() => Ok(Operator(name.to_owned())),
         _ => {
-            let detail = "this needs somebody who has signed in; ask through the gateway";
+            let detail = "this needs a signed-in operator; use the gateway";
             Err(Problem::with_code(Kind::Forbidden, "no_operator", detail))
         }
     }

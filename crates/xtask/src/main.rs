@@ -101,7 +101,7 @@ fn become_stack(verb: &str, rest: &Rest) -> Result<()> {
         .status()
         .context("cannot start cargo")?;
     if !status.success() {
-        bail!("the workspace does not build; cargo said why above");
+        bail!("the workspace does not compile; see above");
     }
     let error = stack(verb).args(&rest.arguments).exec();
     Err(error).context("cannot start silo-stack")

@@ -47,7 +47,7 @@ pub fn compile() -> Result<Vec<Program>> {
         programs.extend(program(&message));
     }
     if !child.wait()?.success() {
-        bail!("the tests do not compile; cargo said why above");
+        bail!("the tests do not compile; see above");
     }
     // The slowest begin first.
     programs.sort_by_key(|program| !program.name.starts_with("silo-backup"));

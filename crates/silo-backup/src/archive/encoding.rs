@@ -1,13 +1,12 @@
-//! Encoding of an archive on its way to storage and back: compression, encryption, checksum.
+//! Encoding of an archive on its way to storage: compression, encryption, checksum.
 //!
-//! Both directions stream and run on a thread of their own, connected by channels of chunks to the upload or the download.
+//! Streams, on a thread of its own that is connected with the upload by a channel of chunks. The way back is in [`super::decoding`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use silo_core::secret::Secret;
 use tokio::sync::mpsc;
 
 /// Size of a chunk in bytes.
@@ -97,7 +96,7 @@ impl Tee {
     fn send(&mut self) -> io::Result<()> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
         let sent = self.out.blocking_send(Ok(chunk.into()));
-        sent.map_err(|_gone| io::Error::other("whoever reads along has stopped"))
+        sent.map_err(|_gone| io::Error::other("the receiver of the unencrypted bytes has stopped"))
     }
 }
 
@@ -276,112 +275,4 @@ fn gone() -> io::Error {
 #[must_use]
 pub fn recipient_of(text: &str) -> Option<age::x25519::Recipient> {
     text.trim().parse().ok()
-}
-
-/// An `AGE-SECRET-KEY-1...` identity, in a file's text as `age-keygen` writes it.
-#[must_use]
-pub fn identity_of(text: &Secret) -> Option<age::x25519::Identity> {
-    let line = text
-        .expose()
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with('#'));
-    line?.parse().ok()
-}
-
-/// Stored bytes as they come, with what they amount to.
-pub struct Incoming {
-    from: mpsc::Receiver<io::Result<Bytes>>,
-    chunk: Bytes,
-    bytes: u64,
-    sha256: Sha256,
-    /// Error that interrupted the download, if any.
-    pub broke: Option<String>,
-}
-
-impl Incoming {
-    /// Reader of the chunks of a channel.
-    #[must_use]
-    pub fn new(from: mpsc::Receiver<io::Result<Bytes>>) -> Self {
-        Self {
-            from,
-            chunk: Bytes::new(),
-            bytes: 0,
-            sha256: Sha256::new(),
-            broke: None,
-        }
-    }
-
-    /// Reads the remaining bytes, and returns the total number of bytes and their SHA-256 in hexadecimal.
-    ///
-    /// # Errors
-    /// When the download was interrupted.
-    pub fn rest(&mut self) -> io::Result<(u64, String)> {
-        io::copy(self, &mut io::sink())?;
-        Ok((self.bytes, format!("{:x}", self.sha256.clone().finalize())))
-    }
-}
-
-impl Read for Incoming {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.from.blocking_recv() {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(error)) => {
-                    self.broke = Some(error.to_string());
-                    return Err(error);
-                }
-                None => return Ok(0),
-            }
-            self.bytes += u64::try_from(self.chunk.len()).unwrap_or_default();
-            self.sha256.update(&self.chunk);
-        }
-        let size = into.len().min(self.chunk.len());
-        into[..size].copy_from_slice(&self.chunk.split_to(size));
-        Ok(size)
-    }
-}
-
-/// The archive in stored bytes.
-///
-/// # Errors
-/// When it is encrypted and cannot be decrypted with `identity`, or the first bytes could not be had.
-pub fn open<'a>(
-    stored: &'a mut Incoming,
-    compression: Compression,
-    identity: Option<&age::x25519::Identity>,
-) -> io::Result<Box<dyn Read + 'a>> {
-    let plain: Box<dyn Read + 'a> = match identity {
-        None => Box::new(stored),
-        Some(identity) => {
-            let decryptor = age::Decryptor::new(stored).map_err(decryption)?;
-            let identities = std::iter::once(identity as &dyn age::Identity);
-            Box::new(decryptor.decrypt(identities).map_err(decryption)?)
-        }
-    };
-    decompress(plain, compression)
-}
-
-/// Decompressing reader.
-///
-/// # Errors
-/// When its memory cannot be allocated.
-pub fn decompress<'a>(
-    from: impl Read + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
-        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(from)?),
-    })
-}
-
-fn decryption(error: age::DecryptError) -> io::Error {
-    match error {
-        age::DecryptError::Io(error) => error,
-        other => io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("it cannot be decrypted: {other}"),
-        ),
-    }
 }

@@ -75,7 +75,7 @@ pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Err
         };
         let state = &mut seen[place];
         if state.ended {
-            return corrupt(format!("{} goes on after its end", names.1));
+            return corrupt(format!("{} continues after its end", names.1));
         }
         if field::flag(&header, "EOF") == Some(true) {
             let told = header.get_i64("CRC").map(i64::cast_unsigned);
@@ -179,10 +179,9 @@ impl<R: Read> Input<R> {
     /// The rest of a document whose length was read.
     fn rest(&mut self, length: [u8; 4]) -> Result<&RawDocument, Error> {
         let begins = self.at - 4;
-        let told = u32::from_le_bytes(length);
-        let size = usize::try_from(told).unwrap_or(usize::MAX);
+        let size = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
         if !(5..=LARGEST).contains(&size) {
-            return corrupt(format!("a document of {told} bytes at byte {begins}"));
+            return corrupt(format!("a document of {size} bytes at byte {begins}"));
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(size, 0);

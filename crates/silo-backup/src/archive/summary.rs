@@ -89,7 +89,7 @@ impl Visitor for SummaryBuilder {
             let name = &namespace.collection;
             let collection = metadata::read(name, namespace.kind, &namespace.metadata);
             let collection = collection
-                .ok_or_else(|| Error::Corrupt(format!("what is said of {name} cannot be read")))?;
+                .ok_or_else(|| Error::Corrupt(format!("the metadata of {name} is invalid")))?;
             let mut unique = Vec::new();
             // Documents of a time series are buckets, which its indexes are not of.
             let indexes = collection

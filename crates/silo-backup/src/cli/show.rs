@@ -59,7 +59,7 @@ impl Verdict {
             ),
         };
         for why in &self.not_looked_at {
-            text.push_str(&format!("\n  not looked at: {why}"));
+            text.push_str(&format!("\n  not checked: {why}"));
         }
         text
     }
@@ -133,7 +133,7 @@ impl Restored {
                 }
                 if !erasures.not_looked_at.is_empty() {
                     text.push_str(&format!(
-                        "\n  whose these are nobody knows: {}",
+                        "\n  collections without a known owner field: {}",
                         erasures.not_looked_at.join(", ")
                     ));
                 }
@@ -258,12 +258,12 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
     lines.join("\n")
 }
 
-pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> String {
+pub(super) fn status(status: &BackupStatus, errors: &[SourceError]) -> String {
     let mut lines = Vec::new();
-    lines.push(match &standing.last_good {
+    lines.push(match &status.last_good {
         None => "last good backup: none".to_owned(),
         Some(good) => {
-            let late = if standing.overdue { ", TOO OLD" } else { "" };
+            let late = if status.overdue { ", TOO OLD" } else { "" };
             format!(
                 "last good backup: {}, {} old{late}, {} documents, {}",
                 good.id,
@@ -273,7 +273,7 @@ pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> Strin
             )
         }
     });
-    lines.push(match &standing.last_attempt {
+    lines.push(match &status.last_attempt {
         None => "last run: none".to_owned(),
         Some(attempt) => {
             let why = attempt
@@ -283,7 +283,7 @@ pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> Strin
             format!("last run: {} at {}{why}", attempt.outcome, attempt.at)
         }
     });
-    lines.push(match &standing.last_drill {
+    lines.push(match &status.last_drill {
         None => "last drill: none".to_owned(),
         Some(drill) => {
             let outcome = if drill.good {
@@ -294,7 +294,7 @@ pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> Strin
             format!("last drill: {} at {}, {outcome}", drill.id, drill.at)
         }
     });
-    for place in &standing.destinations {
+    for place in &status.destinations {
         let known = place.backups.zip(place.bytes).map_or_else(
             || "not known".to_owned(),
             |(backups, size)| format!("{backups} backups, {}", bytes(size)),
@@ -302,7 +302,7 @@ pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> Strin
         lines.push(format!("{}: {known}", place.name));
     }
     lines.extend(
-        standing
+        status
             .problems
             .iter()
             .map(|problem| format!("PROBLEM: {problem}")),
@@ -312,10 +312,10 @@ pub(super) fn standing(standing: &BackupStatus, errors: &[SourceError]) -> Strin
             .iter()
             .map(|error| format!("NOT KNOWN: {}: {}", error.source, error.detail)),
     );
-    if let Some(failed_delivery) = &standing.alerts.failed_delivery {
+    if let Some(failed_delivery) = &status.alerts.failed_delivery {
         lines.push(format!(
-            "NOT TOLD: the {} could not be reached: {}",
-            failed_delivery.way, failed_delivery.why
+            "ALERT NOT DELIVERED by {}: {}",
+            failed_delivery.receiver, failed_delivery.error
         ));
     }
     lines.join("\n")

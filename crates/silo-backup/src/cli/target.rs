@@ -77,7 +77,7 @@ pub(super) fn confirmed(database: &str, given: Option<String>, what: &str) -> Re
         }
         None => {
             return Err(Error::Refused(format!(
-                "{what} Say so with --confirm {database}"
+                "{what} Confirm with --confirm {database}"
             )));
         }
     };

@@ -78,7 +78,7 @@ pub(super) async fn run(
     let copying = tokio::task::spawn_blocking(move || copy(stream, sink, &folder, report));
     let copied = copying
         .await
-        .map_err(|_panic| Error::Engine("reading mongodump's stream broke off".into()))?;
+        .map_err(|_panic| Error::Engine("reading mongodump's output was interrupted".into()))?;
     let status = match &copied {
         Ok(_) => child.wait().await?,
         // The child would wait for a reader forever.
@@ -102,7 +102,7 @@ pub(super) async fn run(
     // Only now is the stream called whole.
     let stored = tokio::task::spawn_blocking(move || finished.end())
         .await
-        .map_err(|_panic| Error::Engine("ending the archive broke off".into()))??;
+        .map_err(|_panic| Error::Engine("completing the archive was interrupted".into()))??;
     Ok(DumpOutcome {
         as_of,
         consistency: Consistency::Fuzzy,

@@ -79,7 +79,7 @@ pub(super) async fn run(
     drop(steps);
     let written = writing
         .await
-        .map_err(|_panic| Error::Engine("writing the archive broke off".into()))?;
+        .map_err(|_panic| Error::Engine("writing the archive was interrupted".into()))?;
     match (read, written) {
         (Err(error @ Error::Database { .. }), _) => Err(error),
         (_, Err(error)) => Err(Error::Engine(format!("writing the archive: {error}"))),
@@ -186,7 +186,7 @@ fn write(
             _ => {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
-                    "reading the database broke off",
+                    "reading the database was interrupted",
                 ));
             }
         };
@@ -212,7 +212,7 @@ fn write(
                 _ => {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
-                        "reading the database broke off",
+                        "reading the database was interrupted",
                     ));
                 }
             }

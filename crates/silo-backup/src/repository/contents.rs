@@ -130,7 +130,7 @@ impl RepositoryContents {
                 "more than one backup begins with {name}"
             ))),
             _ => Err(Error::NotFound(format!(
-                "there is no backup {name}; `silo-backup list` tells which there are"
+                "there is no backup {name}; `silo-backup list` shows the existing ones"
             ))),
         }
     }

@@ -84,7 +84,7 @@ pub(super) async fn differences(
 ) -> Result<Vec<String>, Error> {
     let have = collections::list(database)
         .await
-        .map_err(Error::database("listing what was restored"))?;
+        .map_err(Error::database("listing the restored database"))?;
     let mut wrong = Vec::new();
     for want in &manifest.collections {
         match have.iter().find(|have| have.name == want.name) {

@@ -70,7 +70,7 @@ impl Inserts {
             && let Some(inserted) = self.0.join_next().await
         {
             documents +=
-                inserted.map_err(|_panic| Error::Engine("inserting broke off".into()))??;
+                inserted.map_err(|_panic| Error::Engine("inserting was interrupted".into()))??;
         }
         Ok(documents)
     }

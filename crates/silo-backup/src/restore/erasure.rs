@@ -61,7 +61,7 @@ pub async fn erase(
     let mut accounts = BTreeSet::new();
     for collection in collections::list(restored)
         .await
-        .map_err(Error::database("listing what was restored"))?
+        .map_err(Error::database("listing the restored database"))?
     {
         if collection.kind != Kind::Collection || collection.name == TOMBSTONES {
             continue;

@@ -7,7 +7,7 @@ use silo_mongo::mongodb::Database;
 use tokio::sync::mpsc;
 
 use super::created::CreatedCollections;
-use crate::archive::encoding::{self, Incoming, identity_of};
+use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
 use crate::error::Error;
@@ -45,7 +45,7 @@ pub(super) async fn load(
         let mut incoming = Incoming::new(chunks);
         let read = {
             let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
-            let plain = encoding::open(&mut incoming, archive.compression, identity)
+            let plain = decoding::open(&mut incoming, archive.compression, identity)
                 .map_err(reader::Error::from);
             plain.and_then(|plain| {
                 reader::read(
@@ -98,7 +98,7 @@ pub(super) async fn load(
     report.add(made.inserts.until(0).await?);
     reading
         .await
-        .map_err(|_panic| Error::Engine("reading the archive broke off".into()))??;
+        .map_err(|_panic| Error::Engine("reading the archive was interrupted".into()))??;
     Ok(collections)
 }
 
@@ -114,7 +114,9 @@ impl Loader {
     fn send(&mut self, step: Step) -> Result<(), reader::Error> {
         let sent = self.out.blocking_send(step);
         sent.map_err(|_gone| {
-            reader::Error::Read(std::io::Error::other("nobody takes the documents any more"))
+            reader::Error::Read(std::io::Error::other(
+                "the receiver of the documents has stopped",
+            ))
         })
     }
 
@@ -135,7 +137,7 @@ impl Visitor for Loader {
         });
         let collections = read.collect::<Option<Vec<_>>>();
         let collections = collections.ok_or_else(|| {
-            reader::Error::Corrupt("what is said of a collection cannot be read".into())
+            reader::Error::Corrupt("the metadata of a collection is invalid".into())
         })?;
         self.send(Step::Collections(collections))
     }

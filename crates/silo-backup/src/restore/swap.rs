@@ -61,7 +61,7 @@ pub async fn swap(
         }
         Some(open) if open.get_str("state").ok() != Some("done") => {
             return Err(Error::Refused(format!(
-                "a swap of {database} was broken off; go on with it with the same names, or go back with `unswap`"
+                "a swap of {database} was interrupted; resume it with the same names, or undo it with `unswap`"
             )));
         }
         _ => {
@@ -130,7 +130,7 @@ pub async fn unswap(client: &Client, database: &str, report: &Reporter) -> Resul
 
 async fn open(swaps: &Collection<Document>, database: &str) -> Result<Option<Document>, Error> {
     let found = swaps.find_one(doc! { "_id": database }).await;
-    found.map_err(|error| Error::database("reading what was swapped before")(&error))
+    found.map_err(|error| Error::database("reading the last swap")(&error))
 }
 
 async fn moved(swaps: &Collection<Document>, database: &str, what: &str) -> Result<bool, Error> {

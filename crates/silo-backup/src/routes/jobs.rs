@@ -48,7 +48,7 @@ pub async fn get_job(state: Data<State>, id: Path<String>) -> Result<impl Respon
 /// Progress of a job as server-sent events: `progress`, whose data is the job, and finally `ended`.
 #[utoipa::path(get, path = "/api/backup/jobs/{id}/events", tag = "backup",
     params(("id" = String, Path, description = "the job's id")),
-    responses((status = 200, body = Job, content_type = "text/event-stream", description = "a stream of the job as it goes on"), Malformed, UnknownId, OutOfRange, Unavailable))]
+    responses((status = 200, body = Job, content_type = "text/event-stream", description = "progress of the job as server-sent events"), Malformed, UnknownId, OutOfRange, Unavailable))]
 pub async fn watch_job(
     state: Data<State>,
     stopping: Data<Shutdown>,

@@ -25,7 +25,7 @@ pub(super) fn start(
     Operator(operator): &Operator,
 ) -> Result<HttpResponse, Problem> {
     let Some(job) = state.jobs.start(kind, operator) else {
-        let detail = "something is being done already; /api/backup/status tells what";
+        let detail = "a job is running already; see /api/backup/status";
         return Err(Problem::with_code(
             problem::Kind::Conflict,
             "already_running",

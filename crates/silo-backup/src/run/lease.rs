@@ -144,9 +144,7 @@ impl Lease {
     pub async fn confirm(&self) -> Result<(), Error> {
         match self.held.beat().await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::Busy(
-                "another run has taken over while this one was held up".into(),
-            )),
+            Ok(false) => Err(Error::Busy("another run has taken over the lease".into())),
             Err(error) => Err(Error::database("confirming the lease for backups")(&error)),
         }
     }

@@ -32,7 +32,7 @@ impl PublishedIndex {
     /// # Errors
     /// The error of the command.
     pub async fn published(&self) -> Result<Vec<(String, String)>, Error> {
-        let doing = "reading what was published before";
+        let doing = "reading the index of published backups";
         let filter = doc! { "repository": &self.repository, "state": "published" };
         let mut found = self
             .backups
@@ -89,7 +89,7 @@ impl PublishedIndex {
     /// # Errors
     /// The error of the command.
     pub async fn reconcile(&self, contents: &RepositoryContents) -> Result<(), Error> {
-        let doing = "settling what was published before";
+        let doing = "reconciling the index of published backups";
         let open = doc! { "repository": &self.repository, "state": "publishing" };
         let mut found = self
             .backups

@@ -166,8 +166,8 @@ impl Scheduler {
             None => "there is no good backup".into(),
         });
         let event = match (overdue, standing.problems.is_empty()) {
-            (Some(why), _) => Event::MustLook("overdue", why),
-            (None, false) => Event::MustLook("vanished", standing.problems.join("; ")),
+            (Some(why), _) => Event::Alarm("overdue", why),
+            (None, false) => Event::Alarm("vanished", standing.problems.join("; ")),
             (None, true) => return None,
         };
         if told.is_some_and(|told| now.duration_since(told) < AGAIN)
@@ -175,7 +175,7 @@ impl Scheduler {
         {
             return told;
         }
-        self.context.alerts.tell(&event).await;
+        self.context.alerts.send(&event).await;
         Some(now)
     }
 }

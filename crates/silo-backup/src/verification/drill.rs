@@ -1,6 +1,5 @@
 //! A drill: a backup is restored into a scratch database, compared, and dropped. How long that takes is how long it would take.
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -11,13 +10,9 @@ use silo_mongo::commands::Commands;
 use silo_mongo::connect::connect;
 use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::doc;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use crate::alerts::Event;
-use crate::archive::encoding::{self, Incoming, identity_of};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
@@ -25,6 +20,7 @@ use crate::repository::manifest::Manifest;
 use crate::repository::{Drill, Repository};
 use crate::restore::{self, Target};
 use crate::verification;
+use crate::verification::mongorestore;
 
 /// Prefix of every scratch database's name.
 const PREFIX: &str = "silo_drill_";
@@ -57,7 +53,7 @@ pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Dri
         .await;
     let event = match &outcome {
         Ok(drilled) if drilled.good => None,
-        Ok(drilled) => Some(Event::MustLook(
+        Ok(drilled) => Some(Event::Alarm(
             "drill_failed",
             format!(
                 "{} does not restore: {}",
@@ -65,13 +61,13 @@ pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Dri
                 drilled.notes.join("; ")
             ),
         )),
-        Err(error) => Some(Event::MustLook(
+        Err(error) => Some(Event::Alarm(
             error.code(),
             format!("the drill could not be made: {error}"),
         )),
     };
     if let Some(event) = event {
-        context.alerts.tell(&event).await;
+        context.alerts.send(&event).await;
     }
     outcome
 }
@@ -167,7 +163,7 @@ async fn scratch(
         &context.stop,
     )
     .await?;
-    let Some(program) = stock_tool(context) else {
+    let Some(program) = mongorestore::find(context) else {
         return Ok(vec![
             "not restored with the stock tool too: mongorestore is not installed".into(),
         ]);
@@ -180,7 +176,7 @@ async fn scratch(
             .database(&format!("{}_stock", target.database.name())),
     };
     mark(&again).await?;
-    with_stock_tool(context, repository, manifest, &again, &program).await?;
+    mongorestore::restore(context, repository, manifest, &again, &program).await?;
     let wrong = restore::compare_all(manifest, &again.database, report).await?;
     if wrong.is_empty() {
         Ok(Vec::new())
@@ -223,99 +219,4 @@ async fn clear(client: &Client) -> Result<(), Error> {
             .map_err(|error| Error::database("dropping a scratch database")(&error))?;
     }
     Ok(())
-}
-
-/// mongorestore, where it is.
-fn stock_tool(context: &Context) -> Option<std::path::PathBuf> {
-    let named = context.settings.tools.iter().cloned();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = named.chain(std::env::split_paths(&path));
-    folders
-        .map(|folder| folder.join("mongorestore"))
-        .find(|program| program.is_file())
-}
-
-/// Runs mongorestore on the decrypted and decompressed archive.
-async fn with_stock_tool(
-    context: &Context,
-    repository: &Repository,
-    manifest: &Manifest,
-    target: &Target,
-    program: &std::path::Path,
-) -> Result<(), Error> {
-    let uri = context
-        .settings
-        .drill_mongo
-        .as_ref()
-        .unwrap_or(&context.settings.mongo);
-    let mut settings = tempfile::NamedTempFile::new()?;
-    let text =
-        serde_json::to_string(uri.expose()).map_err(|error| Error::Engine(error.to_string()))?;
-    std::io::Write::write_all(&mut settings, format!("uri: {text}\n").as_bytes())?;
-    let (from, to) = (&manifest.source.database, target.database.name());
-    let mut child = Command::new(program)
-        .arg("--config")
-        .arg(settings.path())
-        .args([
-            "--archive",
-            "--stopOnError",
-            "--numInsertionWorkersPerCollection",
-            "1",
-            "--batchSize",
-            "100",
-        ])
-        .args([
-            format!("--nsInclude={from}.*"),
-            format!("--nsFrom={from}.*"),
-            format!("--nsTo={to}.*"),
-        ])
-        .env_clear()
-        .envs([("GOMEMLIMIT", "48MiB"), ("GOGC", "40")])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Error::Engine(format!("mongorestore cannot be started: {error}")))?;
-    let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);
-    let (out, mut pieces) = mpsc::channel::<bytes::Bytes>(2);
-    let archive = manifest.archive.clone();
-    let identity = context.settings.identity.as_ref().and_then(identity_of);
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut incoming = Incoming::new(chunks);
-        let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
-        let mut plain = encoding::open(&mut incoming, archive.compression, identity)?;
-        let mut piece = vec![0; 256 * 1024];
-        loop {
-            let read = plain.read(&mut piece)?;
-            if read == 0
-                || out
-                    .blocking_send(bytes::Bytes::copy_from_slice(&piece[..read]))
-                    .is_err()
-            {
-                return Ok::<_, std::io::Error>(());
-            }
-        }
-    });
-    if let Some(mut stdin) = child.stdin.take() {
-        while let Some(piece) = pieces.recv().await {
-            // mongorestore closed its stdin; its exit status, checked below, has the reason.
-            if stdin.write_all(&piece).await.is_err() {
-                break;
-            }
-        }
-    }
-    drop(pieces);
-    let read = reading
-        .await
-        .map_err(|_panic| Error::Engine("reading the archive broke off".into()))?;
-    let status = child.wait().await?;
-    if !status.success() {
-        return Err(Error::Corrupt(format!(
-            "mongorestore does not restore it: {status}"
-        )));
-    }
-    read.map_err(|error| {
-        Error::Inconclusive(format!("the archive could not be read to its end: {error}"))
-    })
 }

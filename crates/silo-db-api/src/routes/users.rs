@@ -50,7 +50,7 @@ pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Respo
         Problem::with_code(
             Kind::NotFound,
             "unknown_user",
-            "nobody has this sub, @handle or user code",
+            "no user has this sub, @handle or user code",
         )
     })?;
     Answer::part(&users, &person)

@@ -35,5 +35,5 @@ pub(super) fn json(reply: &Reply) -> Result<Value, Failure> {
 
 /// Failure: the answer has none of the expected fields.
 pub(super) fn nothing_known(of: &str) -> Failure {
-    Failure::Body(format!("its answer has nothing of what {of} says"))
+    Failure::Body(format!("its answer has none of the fields of {of}"))
 }

@@ -57,7 +57,7 @@ pub(super) fn probes(
     for (at, entry) in entries.iter().enumerate() {
         if entries[..at].iter().any(|other| other.name == entry.name) {
             let name = &entry.name;
-            from.problem(format!("probes in silo.toml: `{name}` is there twice"));
+            from.problem(format!("probes in silo.toml: `{name}` occurs twice"));
         }
     }
     let mut probes = Vec::new();

@@ -192,7 +192,7 @@ async fn scan(program: &std::path::Path, listing: Listing, more: &[(&str, &str)]
     ended.await.context("the scan did not end")?;
     let wall = started.elapsed();
     let id = scanning.process.id().context("it runs")?;
-    let (cpu, peak_kib) = spent(id).context("the kernel tells what it spent")?;
+    let (cpu, peak_kib) = spent(id).context("/proc has the CPU time")?;
     scanning.ended(listing).await?;
     let pages = scanning.server.pages();
     scanning.process.stop(Duration::from_secs(10)).await?;
@@ -253,7 +253,7 @@ async fn rclone(listing: Listing) -> Result<Cost> {
     {
         bail!("rclone found {told}");
     }
-    let (cpu, peak_kib) = last.context("it ended before anybody looked")?;
+    let (cpu, peak_kib) = last.context("the scan ended before it was measured")?;
     Ok(Cost {
         wall,
         cpu,

@@ -47,11 +47,11 @@ const CHECKS: &[(&str, Check)] = &[
         |at| Box::pin(mongod::is_closed(at)),
     ),
     (
-        "mongod: a new certificate is taken without a restart",
+        "mongod: a new certificate is loaded without a restart",
         |at| Box::pin(mongod::rotates(at)),
     ),
     (
-        "access: nobody gets anything without signing in, 500 paths by 6 methods",
+        "access: nothing is accessible without signing in, 500 paths by 6 methods",
         |at| Box::pin(access::is_refused(at)),
     ),
     ("access: headers on every answer, TLS 1.2 or later", |at| {
@@ -82,7 +82,7 @@ const CHECKS: &[(&str, Check)] = &[
         |at| Box::pin(memory::fits(at)),
     ),
     (
-        "restarts: each under 20 requests a second, nobody else notices",
+        "restarts: each under 20 requests a second, without failures elsewhere",
         |at| Box::pin(restarts::nobody_notices(at)),
     ),
     ("crashes: every container comes back after kill -9", |at| {
@@ -92,16 +92,15 @@ const CHECKS: &[(&str, Check)] = &[
         "crashes: mongod killed during writes has every acknowledged one",
         |at| Box::pin(crashes::writes_stay(at)),
     ),
-    ("runbook: its commands do what they say", |at| {
+    ("runbook: its commands work", |at| {
         Box::pin(runbook::tells_the_truth(at))
     }),
     ("whole: down and up, and nothing is lost", |at| {
         Box::pin(whole::survives_down(at))
     }),
-    (
-        "deploy: from nothing, nothing new, taken back, rolled back",
-        |at| Box::pin(deploy::ships_and_takes_back(at)),
-    ),
+    ("deploy: first, unchanged, reverted, rolled back", |at| {
+        Box::pin(deploy::ships_and_takes_back(at))
+    }),
 ];
 
 /// Starts the project and runs them.
@@ -135,7 +134,7 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
         return Ok(());
     }
     bail!(
-        "{} of what was looked at in Docker is not as it must be: {}",
+        "{} checks in Docker failed: {}",
         failed.len(),
         failed.join("; ")
     )

@@ -64,7 +64,7 @@ impl Engine {
         });
         if up.await.is_none() {
             let said = std::fs::read_to_string(log.path()).unwrap_or_default();
-            let last = said.lines().last().unwrap_or("it said nothing").to_owned();
+            let last = said.lines().last().unwrap_or("no output").to_owned();
             return Ok(Err(format!("a Docker engine cannot run here: {last}")));
         }
         Ok(Ok(Self {

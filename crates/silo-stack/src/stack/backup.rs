@@ -42,7 +42,7 @@ impl Stack {
             .start_service("silo-backup", binaries, &settings)
             .await?;
         if self.mongo.is_none() {
-            say::skipped("the first backup", "the given mongod is only read");
+            say::skipped("the first backup", "the existing mongod is read-only");
             return Ok(bind);
         }
         say::step("waiting for the first backup, which is restored to see");

@@ -27,7 +27,7 @@ pub async fn start_rescan(
     Operator(operator): Operator,
 ) -> Result<HttpResponse, Problem> {
     if !state.scanner.ask() {
-        let detail = "a scan runs already; /api/storage/usage tells how far it is";
+        let detail = "a scan is running already; see /api/storage/usage";
         return Err(Problem::with_code(
             Kind::Conflict,
             "already_scanning",

@@ -135,13 +135,13 @@ fn stranger(sub: &str) -> User {
 }
 
 fn nobody() -> Problem {
-    let detail = "nobody has this sub, @handle or user code";
+    let detail = "no user has this sub, @handle or user code";
     Problem::with_code(Kind::NotFound, "unknown_user", detail)
 }
 
 fn unresolved(error: &SourceError) -> Problem {
     let detail = format!(
-        "who this is cannot be told now: {}: {}",
+        "the user cannot be looked up now: {}: {}",
         error.source, error.detail
     );
     Problem::with_code(Kind::Unavailable, "source_unavailable", detail)

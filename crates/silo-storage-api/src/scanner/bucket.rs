@@ -116,7 +116,7 @@ impl Scanner {
         let mut gaps = Vec::new();
         if let Some(error) = tapes {
             let detail = format!(
-                "whose tapes are is not known, so they are nobody's: silo-db-api: {}",
+                "owners of tapes are unknown, so tapes count as unattributed: silo-db-api: {}",
                 error.detail
             );
             gaps.push(Failure::new(
@@ -129,7 +129,7 @@ impl Scanner {
             Ok(unfinished) => Some(unfinished),
             Err(fault) => {
                 let detail = match fault.kind {
-                    Kind::NotSupported => "the storage cannot tell unfinished uploads".to_owned(),
+                    Kind::NotSupported => "the storage cannot list unfinished uploads".to_owned(),
                     _ => format!("unfinished uploads are not known: {fault}"),
                 };
                 gaps.push(Failure::new(

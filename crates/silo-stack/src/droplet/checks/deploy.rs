@@ -89,7 +89,7 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     );
     ensure!(
         containers == self::containers(target).await?,
-        "something was restarted for nothing: {said}"
+        "a service was restarted without a change: {said}"
     );
 
     // A service that cannot start is rolled back; the others are unaffected.

@@ -129,7 +129,7 @@ fn resident(pid: &str, what: &str) -> Result<f64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix(what))
-        .context("the process tells no memory")?;
+        .context("/proc has no memory of the process")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }

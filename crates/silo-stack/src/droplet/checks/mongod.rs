@@ -37,7 +37,7 @@ pub(super) async fn is_initialised(droplet: &Droplet<'_>) -> Result<()> {
     for account in ACCOUNTS {
         ensure!(
             log.contains(&format!("account {account} in ")),
-            "nothing is said of {account}:\n{log}"
+            "no log line about {account}:\n{log}"
         );
     }
     let again = droplet
@@ -141,7 +141,7 @@ pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
     let told = String::from_utf8_lossy(&said);
     ensure!(
         !told.contains("maxWireVersion") && !told.contains("ismaster"),
-        "without TLS it says {told}"
+        "without TLS mongod answers {told}"
     );
 
     let find = || doc! { "find": "moods", "limit": 1 };

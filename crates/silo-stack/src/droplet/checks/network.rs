@@ -69,7 +69,7 @@ async fn only_who_may(droplet: &Droplet<'_>, address: Ipv4Addr) -> Result<()> {
     let (reached, said) = reach(droplet, "caddy", "wget", address).await?;
     ensure!(
         reached,
-        "Caddy, which has a way out, does not get through ({said}): nothing is shown by the others"
+        "Caddy, which has internet access, cannot connect ({said}): the check proves nothing"
     );
     for (service, program) in [("mongo", "bash"), ("mongo-express", "node")] {
         let (reached, said) = reach(droplet, service, program, address).await?;
@@ -154,7 +154,7 @@ async fn lets_in(droplet: &Droplet<'_>, internet: &Internet, container: &str) ->
     });
     there
         .await
-        .context("nobody gets through without a firewall either")?;
+        .context("no connection without the firewall either: the check proves nothing")?;
     let other = "203.0.113.9";
     for (allow, lets_in) in [
         (other.to_owned(), false),

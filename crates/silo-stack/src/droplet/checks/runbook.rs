@@ -167,7 +167,7 @@ pub(super) async fn tells_the_truth(droplet: &Droplet<'_>) -> Result<()> {
     let untried: Vec<_> = written.difference(&known).collect();
     ensure!(
         untried.is_empty(),
-        "nobody runs {untried:?}, and they are not marked as needing a droplet"
+        "{untried:?} are not tested, and not marked as needing a droplet"
     );
     let gone: Vec<_> = known.difference(&written).collect();
     ensure!(

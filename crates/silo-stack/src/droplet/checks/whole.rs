@@ -114,7 +114,7 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
             .await?;
         ensure!(
             revision.trim().len() == 40,
-            "{service}'s image does not say what it was built from: {revision}"
+            "{service}'s image has no revision: {revision}"
         );
         say::step(&format!("{service}: {:.1} MB", size as f64 / 1e6));
     }
@@ -132,7 +132,7 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
             && pids.parse::<u32>().is_ok_and(|pids| pids > 0)
             && !user.is_empty()
             && !user.starts_with('0');
-        ensure!(locked, "{service} is not locked in: {told}");
+        ensure!(locked, "{service} has too many privileges: {told}");
     }
     Ok(())
 }

@@ -1,0 +1,103 @@
+//! Verification in storage, and publication of the manifest, which comes last.
+
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::repository::manifest::{
+    ArchiveFacts, FORMAT, Manifest, Previous, SourceIdentity, State, Tool, Verification, sha256,
+};
+use crate::run::published_index::PublishedIndex;
+use crate::run::run_context::{OpenDestination, RunContext};
+use crate::run::upload::Dump;
+use crate::verification::{as_written, read_back};
+
+/// Reads the archive back from a destination, compares it with what was written, and writes the manifest.
+pub(super) async fn publish(
+    run: &RunContext<'_>,
+    destination: &OpenDestination,
+    dump: &Dump,
+    source: &SourceIdentity,
+    held: &[String],
+) -> Result<Manifest, Error> {
+    let settings = &run.context.settings;
+    let outcome = &dump.outcome;
+    let archive = ArchiveFacts {
+        key: run.archive_key(),
+        bytes: outcome.stored.bytes,
+        sha256: outcome.stored.sha256.clone(),
+        archive_bytes: outcome.stored.archive_bytes,
+        compression: settings.encoding.compression,
+        recipient: settings.encoding.recipient.clone(),
+    };
+    let read = read_back(
+        &destination.repository,
+        &archive,
+        settings.identity.as_ref(),
+        &settings.folder,
+        run.report,
+    )
+    .await?;
+    let how = if read.summary.is_some() {
+        "decoded"
+    } else {
+        "bytes"
+    };
+    let summary = read.summary.as_ref().unwrap_or(&dump.summary);
+    as_written(&outcome.written.collections, summary)?;
+    let manifest = Manifest {
+        format: FORMAT,
+        id: run.id.clone(),
+        repository: destination.id.clone(),
+        started_at: run.started,
+        as_of: outcome.as_of,
+        verified_at: Timestamp::now(),
+        state: if held.is_empty() {
+            State::Verified
+        } else {
+            State::Held
+        },
+        held: held.to_vec(),
+        source: source.clone(),
+        engine: settings.engine.word().into(),
+        consistency: outcome.consistency,
+        not_in_snapshot: outcome.not_in_snapshot.clone(),
+        archive,
+        collections: summary.collections.clone(),
+        verification: Verification {
+            how: how.into(),
+            unique_indexes: summary.unique_indexes,
+            not_looked_at: summary.not_looked_at.clone(),
+        },
+        tool: Tool {
+            version: settings.process.build.version.into(),
+            sha: settings.process.build.sha.clone(),
+            dirty: settings.process.build.dirty,
+        },
+        lease: run.lease.number(),
+        previous: destination.contents.newest().map(|newest| Previous {
+            id: newest.manifest.id.clone(),
+            sha256: newest.sha256.clone(),
+        }),
+    };
+    let file = manifest
+        .to_file()
+        .map_err(|error| Error::Engine(error.to_string()))?;
+    let (index, digest) = (
+        PublishedIndex::new(&run.context.client, &destination.id),
+        sha256(&file),
+    );
+    run.lease.confirm().await?;
+    index
+        .remember(&run.id, &digest, run.lease.number(), false)
+        .await?;
+    // If the lease was lost meanwhile, its new holder knows of the entry, and nothing is published here.
+    run.lease.confirm().await?;
+    destination
+        .repository
+        .write(&format!("manifests/{}.json", run.id), file)
+        .await?;
+    index
+        .remember(&run.id, &digest, run.lease.number(), true)
+        .await?;
+    Ok(manifest)
+}

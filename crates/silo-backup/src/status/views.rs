@@ -1,0 +1,209 @@
+//! Views of backups, drills, destinations and alerts, for the API and the command line.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_core::units::count_from_usize;
+use utoipa::ToSchema;
+
+use crate::alerts::FailedDelivery;
+use crate::archive::encoding::Compression;
+use crate::repository::manifest::{Consistency, State};
+use crate::repository::{Drill, Entry};
+use crate::run::last_run::LastRun;
+
+/// Status of backups.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// Newest good backup.
+    pub last_good: Option<GoodBackupView>,
+    /// Result of the last run; `null` if there was none.
+    pub last_attempt: Option<LastRun>,
+    /// Last drill.
+    pub last_drill: Option<DrillView>,
+    /// `true` if the newest good backup is older than allowed, or there is none.
+    pub overdue: bool,
+    /// `true` if the newest drilled backup is older than twice the interval; `null` if drills are off.
+    pub drill_overdue: Option<bool>,
+    /// Largest allowed age in seconds.
+    pub oldest_allowed_seconds: u64,
+    /// Each destination.
+    pub destinations: Vec<DestinationView>,
+    /// Backups that have vanished or were changed.
+    pub problems: Vec<String>,
+    /// Receivers of alerts.
+    pub alerts: AlertsView,
+    /// Backups of all destinations, the newest first.
+    #[serde(skip)]
+    pub backups: Vec<BackupView>,
+    /// Start of the newest backup's run, whether the backup is good or held.
+    #[serde(skip)]
+    pub last_made: Option<Timestamp>,
+}
+
+/// Newest good backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GoodBackupView {
+    /// Id of the backup.
+    pub id: String,
+    /// The key of its archive.
+    pub key: String,
+    /// Time of the data.
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// Age in seconds, at the time of measurement.
+    pub age_seconds: u64,
+    /// Stored size in bytes.
+    pub bytes: u64,
+    /// Number of documents.
+    pub documents: u64,
+}
+
+/// Last drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillView {
+    /// The backup.
+    pub id: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// `true` if everything was restored identically.
+    pub good: bool,
+    /// Duration in milliseconds.
+    pub took_ms: u64,
+    /// Differences, and parts that were not compared.
+    pub notes: Vec<String>,
+}
+
+impl DrillView {
+    /// View of a drill.
+    pub(super) fn new(id: &str, drill: &Drill) -> Self {
+        Self {
+            id: id.to_owned(),
+            at: drill.at,
+            good: drill.good,
+            took_ms: drill.took_ms,
+            notes: drill.notes.clone(),
+        }
+    }
+}
+
+/// One destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationView {
+    /// `primary` or `copy`.
+    pub name: &'static str,
+    /// Number of backups; `null` if the destination cannot be listed.
+    pub backups: Option<u64>,
+    /// The bytes of all archives in it.
+    pub bytes: Option<u64>,
+    /// Time of the newest good backup.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_good: Option<Timestamp>,
+}
+
+/// Receivers of alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertsView {
+    /// `true` if there is any receiver.
+    pub set_up: bool,
+    /// Last delivery, if it failed.
+    pub failed_delivery: Option<FailedDelivery>,
+}
+
+/// One backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupView {
+    /// Id of the backup.
+    pub id: String,
+    /// Time of the data.
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// `verified`, `held` or `accepted`.
+    pub state: &'static str,
+    /// `true` if the backup counts as good.
+    pub good: bool,
+    /// Reasons for holding the backup.
+    pub held: Vec<String>,
+    /// Time of the verification.
+    #[schema(value_type = String, format = DateTime)]
+    pub verified_at: Timestamp,
+    /// `decoded`: read back as a restore would. `bytes`: read back byte for byte, because the private key is not here.
+    pub verification: String,
+    /// Last drill.
+    pub drill: Option<DrillView>,
+    /// Stored size in bytes.
+    pub bytes: u64,
+    /// The bytes of its documents.
+    pub data_bytes: u64,
+    /// Number of collections.
+    pub collections: u64,
+    /// Number of documents.
+    pub documents: u64,
+    /// SHA-256 of its archive, in hexadecimal.
+    pub sha256: String,
+    /// `gzip` or `zstd`.
+    pub compression: &'static str,
+    /// `true` if the archive is encrypted.
+    pub encrypted: bool,
+    /// `native` or `mongodump`.
+    pub engine: String,
+    /// `snapshot` or `fuzzy`.
+    pub consistency: &'static str,
+    /// The destinations that have it.
+    pub destinations: Vec<&'static str>,
+    /// `true` if the next prune keeps the backup.
+    pub kept: bool,
+    /// Retention rules that keep the backup, or the reason why it is deleted.
+    pub why: Vec<String>,
+    /// Problems with the backup, by destination.
+    pub trouble: Vec<String>,
+}
+
+impl BackupView {
+    /// View of a backup, not yet found in any destination.
+    pub(super) fn new(entry: &Entry) -> Self {
+        let manifest = &entry.manifest;
+        Self {
+            id: manifest.id.clone(),
+            as_of: manifest.as_of,
+            state: match (manifest.state, &entry.accepted) {
+                (State::Verified, _) => "verified",
+                (State::Held, Some(_)) => "accepted",
+                (State::Held, None) => "held",
+            },
+            good: entry.is_good(),
+            held: manifest.held.clone(),
+            verified_at: manifest.verified_at,
+            verification: manifest.verification.how.clone(),
+            drill: entry
+                .drill
+                .as_ref()
+                .map(|drill| DrillView::new(&manifest.id, drill)),
+            bytes: manifest.archive.bytes,
+            data_bytes: manifest.bytes(),
+            collections: count_from_usize(manifest.collections.len()),
+            documents: manifest.documents(),
+            sha256: manifest.archive.sha256.clone(),
+            compression: match manifest.archive.compression {
+                Compression::Gzip => "gzip",
+                Compression::Zstd => "zstd",
+            },
+            encrypted: manifest.archive.recipient.is_some(),
+            engine: manifest.engine.clone(),
+            consistency: match manifest.consistency {
+                Consistency::Snapshot => "snapshot",
+                Consistency::Fuzzy => "fuzzy",
+            },
+            destinations: Vec::new(),
+            kept: true,
+            why: Vec::new(),
+            trouble: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use super::*;
+use crate::users::line;
+
+fn attempts() -> LoginThrottle {
+    LoginThrottle::new(Users::read(&line("jeffrey", "correct horse").unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn who_guesses_is_slowed_down_and_others_are_not() {
+    let attempts = attempts();
+    let (guesser, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    for guess in 0..10 {
+        let outcome = attempts
+            .check(guesser, "jeffrey", &format!("guess {guess}"))
+            .await;
+        assert_eq!(outcome, LoginResult::Denied);
+    }
+    let right = ("jeffrey", "correct horse");
+    assert_eq!(
+        attempts.check(guesser, right.0, right.1).await,
+        LoginResult::RateLimited,
+        "not even with the right one"
+    );
+    assert_eq!(
+        attempts.check(other, right.0, right.1).await,
+        LoginResult::Granted
+    );
+    assert_eq!(
+        attempts.check(guesser, right.0, right.1).await,
+        LoginResult::RateLimited,
+        "that somebody else is signed in does not help whoever guesses"
+    );
+    assert_eq!(
+        attempts.check(other, right.0, right.1).await,
+        LoginResult::Granted,
+        "who is signed in elsewhere does not notice"
+    );
+}
+
+/// An open page keeps its password in the cache. The cache must not answer for guesses beyond the limit, not even from the page's own address.
+#[tokio::test]
+async fn the_right_password_is_not_told_from_wrong_ones_while_somebody_is_signed_in() {
+    let attempts = attempts();
+    let here = [192, 0, 2, 1].into();
+    let signed_in = attempts.check(here, "jeffrey", "correct horse").await;
+    assert_eq!(signed_in, LoginResult::Granted);
+    for guess in 0..9 {
+        let guess = format!("guess {guess}");
+        let outcome = attempts.check(here, "jeffrey", &guess).await;
+        assert_eq!(outcome, LoginResult::Denied);
+    }
+    for guess in ["guess 10", "correct horse", "guess 11"] {
+        let outcome = attempts.check(here, "jeffrey", guess).await;
+        assert_eq!(outcome, LoginResult::RateLimited, "{guess}");
+    }
+    // Ten seconds later.
+    lock(&attempts.exhausted).insert(here, Instant::now());
+    let again = attempts.check(here, "jeffrey", "correct horse").await;
+    assert_eq!(again, LoginResult::Granted, "the page is signed in again");
+}
+
+#[tokio::test]
+async fn a_page_that_asks_for_much_at_once_signs_in_once() {
+    let attempts = attempts();
+    let from = [192, 0, 2, 1].into();
+    let page = (0..30).map(|_| attempts.check(from, "jeffrey", "correct horse"));
+    let outcomes = futures_util::future::join_all(page).await;
+    assert_eq!(outcomes, [LoginResult::Granted; 30]);
+    assert!(lock(&attempts.under_way).is_empty());
+    // One try of ten is used.
+    for guess in 0..9 {
+        let outcome = attempts.check(from, "jeffrey", &format!("{guess}")).await;
+        assert_eq!(outcome, LoginResult::Denied);
+    }
+    assert_eq!(
+        attempts.check(from, "jeffrey", "no").await,
+        LoginResult::RateLimited
+    );
+}
+
+#[tokio::test]
+async fn who_is_here_stays_signed_in_and_who_is_away_does_not() {
+    let attempts = attempts();
+    let digest = attempts.digest([192, 0, 2, 1].into(), "jeffrey", "correct horse");
+    attempts.cache(digest);
+    let ago = |seconds| {
+        Instant::now()
+            .checked_sub(Duration::from_secs(seconds))
+            .unwrap()
+    };
+    *lock(&attempts.cached).get_mut(&digest).unwrap() = ago(599);
+    assert!(attempts.is_cached(&digest));
+    assert!(lock(&attempts.cached)[&digest] > ago(60), "use renews it");
+    *lock(&attempts.cached).get_mut(&digest).unwrap() = ago(601);
+    assert!(!attempts.is_cached(&digest));
+}
+
+#[tokio::test]
+async fn a_household_is_one_address() {
+    let attempts = attempts();
+    for guess in 0..10_u16 {
+        let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, guess, 7).into();
+        assert_eq!(
+            attempts.check(from, "jeffrey", "no").await,
+            LoginResult::Denied
+        );
+    }
+    let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9).into();
+    assert_eq!(
+        attempts.check(from, "jeffrey", "no").await,
+        LoginResult::RateLimited
+    );
+    let next_door = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 9, 9, 9, 9).into();
+    assert_eq!(
+        attempts.check(next_door, "jeffrey", "no").await,
+        LoginResult::Denied
+    );
+}
+
+#[tokio::test]
+async fn few_wait_at_once() {
+    let attempts = attempts();
+    let attempts = &attempts;
+    let guess = async |from: u8| {
+        let password = format!("guess {from}");
+        let from = [198, 51, 100, from].into();
+        attempts.check(from, "jeffrey", &password).await
+    };
+    let outcomes = futures_util::future::join_all((0..40).map(guess)).await;
+    let slower = outcomes
+        .iter()
+        .filter(|outcome| **outcome == LoginResult::RateLimited)
+        .count();
+    assert_eq!(slower, 40 - MAX_QUEUED);
+}

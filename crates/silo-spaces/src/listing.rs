@@ -1,0 +1,64 @@
+//! Listing of buckets, page by page.
+
+use crate::Spaces;
+use crate::error::{Kind, StorageError};
+use crate::page::{LARGEST, MOST, Page};
+use crate::request::Request;
+
+impl Spaces {
+    /// Lists one page of a bucket: the keys after `after`, at most [`MOST`].
+    ///
+    /// # Errors
+    /// The error of the last attempt.
+    pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, StorageError> {
+        self.list(bucket, after, None).await
+    }
+
+    /// Like [`Spaces::page`], with keys grouped up to `delimiter` in [`Page::prefixes`].
+    ///
+    /// # Errors
+    /// The error of the last attempt.
+    pub async fn prefixes(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        delimiter: &str,
+    ) -> Result<Page, StorageError> {
+        self.list(bucket, after, Some(delimiter)).await
+    }
+
+    async fn list(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        delimiter: Option<&str>,
+    ) -> Result<Page, StorageError> {
+        let most = MOST.to_string();
+        let mut parameters = vec![("list-type", "2"), ("max-keys", most.as_str())];
+        parameters.extend(after.map(|after| ("start-after", after)));
+        parameters.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
+        let plain = self.ask(bucket, &parameters, after).await?;
+        if !plain.has_controls() {
+            return Ok(plain);
+        }
+        // Servers and XML readers disagree about control characters, but not about percent-encoding.
+        parameters.push(("encoding-type", "url"));
+        let encoded = self.ask(bucket, &parameters, after).await?;
+        // Some servers claim to encode and do not: then the unencoded answer has the correct keys.
+        Ok(if encoded.was_encoded { encoded } else { plain })
+    }
+
+    async fn ask(
+        &self,
+        bucket: &str,
+        parameters: &[(&str, &str)],
+        after: Option<&str>,
+    ) -> Result<Page, StorageError> {
+        let request = Request::get_bucket(bucket, parameters);
+        self.transport
+            .document(&request, LARGEST, |document| {
+                Page::parse(document, after).map_err(|why| StorageError::new(Kind::Malformed, why))
+            })
+            .await
+    }
+}
