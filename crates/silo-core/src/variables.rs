@@ -54,7 +54,7 @@ variables! {
     MONGODB_NAME: "mongodb.name" = "aesthetic";
     /// Refresh interval of collections, users, clients and access, in seconds; keeps and AT-protocol keys are refreshed five times less often.
     REFRESH_SECONDS: "refresh.seconds" = "60";
-    /// URL of object storage, as https://host.
+    /// URL of object storage, as `https://host`.
     SPACES_ENDPOINT: "spaces.endpoint";
     /// Region that requests are signed for.
     SPACES_REGION: "spaces.region" = "us-east-1";
@@ -96,7 +96,7 @@ variables! {
     BACKUP_PREFIX: "backup.prefix" = "backups/mongo/";
     /// Schedule of backups, as a cron expression of five fields.
     BACKUP_SCHEDULE: "backup.schedule" = "0 4 * * *";
-    /// Time zone of the schedule, such as America/Los_Angeles.
+    /// Time zone of the schedule, such as `America/Los_Angeles`.
     BACKUP_TIMEZONE: "backup.timezone" = "UTC";
     /// Engine that dumps the database: native, or mongodump for the MongoDB tool as a child process.
     BACKUP_ENGINE: "backup.engine" = "native";
@@ -126,7 +126,7 @@ variables! {
     BACKUP_PING_URL: "backup.ping_url";
     /// URL that gets a POST with JSON when an operator must act.
     BACKUP_WEBHOOK_URL: "backup.webhook_url";
-    /// URL of the storage for a second copy, as https://host.
+    /// URL of the storage for a second copy, as `https://host`.
     BACKUP_COPY_ENDPOINT: "backup.copy_endpoint";
     /// Region of the second copy.
     BACKUP_COPY_REGION: "backup.copy_region" = "us-east-1";
@@ -136,7 +136,7 @@ variables! {
     BACKUP_COPY_KEY: "backup.copy_key";
     /// Secret of the second copy's access key.
     BACKUP_COPY_SECRET: "backup.copy_secret";
-    /// Connection string of the server for drills, with an account that may create and drop silo_drill_* databases; default: the database's own.
+    /// Connection string of the server for drills, with an account that may create and drop `silo_drill_*` databases; default: the database's own.
     DRILL_CONNECTION_STRING: "backup.drill_connection_string";
     /// Folder of mongodump and mongorestore, if they are not on the PATH.
     MONGO_TOOLS: "backup.mongo_tools";
@@ -162,7 +162,7 @@ variables! {
     BIND: "bind";
     /// Format of log lines: text or json.
     LOG_FORMAT: "log.format" = "text";
-    /// Log filter, in env_logger's syntax.
+    /// Log filter, in the syntax of `env_logger`.
     RUST_LOG: "log.filter" = "info";
     /// Git commit of the deployment, if the build does not know it.
     AC_GIT_SHA: "build.sha";

@@ -1,10 +1,11 @@
 //! All collections with their sizes, by category and in total, and the share that is disposable.
 
+mod view;
+
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use silo_core::units::{count_from_usize, share};
 use silo_mongo::catalogue::{Catalogue, Category};
 use silo_mongo::error::DatabaseError;
@@ -13,114 +14,10 @@ use utoipa::ToSchema;
 
 use crate::gateway::{Gateway, Measures, source_error};
 
+pub use view::{CategorySum, Collection, Collections, Sum};
+
 /// Collections measured concurrently: the droplet has one core, which AC's services need too.
 const AT_ONCE: usize = 2;
-
-/// An index of a collection.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Index {
-    /// Name of the index.
-    pub name: String,
-    /// Keys in order, as `field: 1`, `field: -1`, `field: text`...
-    pub keys: Vec<String>,
-    /// `true` for a unique index; `null` when the server does not report it.
-    pub unique: Option<bool>,
-    /// `true` for a sparse index: documents without the field are left out.
-    pub sparse: Option<bool>,
-    /// `true` for a partial index: documents that do not match a filter are left out.
-    pub partial: Option<bool>,
-    /// After how many seconds documents expire; `null` when they do not.
-    pub ttl_seconds: Option<u64>,
-    /// Size on disk in bytes.
-    pub bytes: Option<u64>,
-    /// Number of uses since `since`.
-    pub ops: Option<u64>,
-    /// Since when the server counts.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub since: Option<Timestamp>,
-}
-
-/// One collection.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Collection {
-    /// Name of the collection, verbatim.
-    pub name: String,
-    /// Category; `other` when the collection is not in the catalogue.
-    #[schema(value_type = String)]
-    pub category: Category,
-    /// `true` if the collection is in the catalogue.
-    pub known: bool,
-    /// `true` if the seed report lists the collection as one to drop.
-    pub disposable: bool,
-    /// Findings since the seed report that speak against dropping the collection.
-    pub caution: Option<String>,
-    /// The field that names the user a document belongs to.
-    pub owner_field: Option<String>,
-    /// The field that holds a document's time.
-    pub date_field: Option<String>,
-    /// Number of documents.
-    pub documents: Option<u64>,
-    /// Their bytes, uncompressed.
-    pub data_bytes: Option<u64>,
-    /// Their bytes on disk.
-    pub storage_bytes: Option<u64>,
-    /// The bytes of all its indexes.
-    pub index_bytes: Option<u64>,
-    /// `dataBytes` for each document, rounded down; `null` for an empty collection.
-    pub average_document_bytes: Option<u64>,
-    /// Indexes; `null` when the server did not report them.
-    pub indexes: Option<Vec<Index>>,
-}
-
-/// Sums over some collections. A sum with an unknown part is `null`.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Sum {
-    /// Number of collections.
-    pub collections: u64,
-    /// Documents in all of them.
-    pub documents: Option<u64>,
-    /// Bytes of data in all of them.
-    pub data_bytes: Option<u64>,
-    /// Bytes on disk of all of them.
-    pub storage_bytes: Option<u64>,
-    /// Bytes of indexes of all of them.
-    pub index_bytes: Option<u64>,
-    /// Documents as a share of the total, 0 to 1.
-    pub share_of_documents: Option<f64>,
-    /// `dataBytes` as a share of the total, 0 to 1.
-    pub share_of_data_bytes: Option<f64>,
-}
-
-/// The sums of one category.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CategorySum {
-    /// The category.
-    #[schema(value_type = String)]
-    pub category: Category,
-    /// Sums of the category.
-    #[serde(flatten)]
-    pub sum: Sum,
-}
-
-/// All collections. Views and the server's own collections are not counted.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Collections {
-    /// Each of them.
-    pub collections: Vec<Collection>,
-    /// By category, those that have any.
-    pub categories: Vec<CategorySum>,
-    /// Sums of the collections that the seed report lists as ones to drop.
-    pub disposable: Sum,
-    /// All of them.
-    pub total: Sum,
-    /// The names of the views, which store nothing.
-    pub views: Vec<String>,
-}
 
 /// The orders of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]

@@ -19,10 +19,10 @@ use silo_web::snapshot::SourceError;
 pub use access::{CollectionTime, CommandCount, Counters};
 pub use atproto::SyncCounts;
 pub use clients::Connection;
-pub use collections::{ListedCollection, Measures};
+pub use collections::{Index, ListedCollection, Measures};
 pub use keeps::{Contract, Legacy, Piece, Played, Record};
 pub use sample::{FieldSeen, Newest};
-pub use server::Status;
+pub use server::{Cache, Connections, Opcounters, ReplicaSet, Status};
 pub use tapes::TapeRow;
 pub use users::{HandleRow, UserRow, VerificationRow};
 

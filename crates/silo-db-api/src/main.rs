@@ -8,7 +8,7 @@ use silo_mongo::commands::Commands;
 use silo_web::process;
 
 fn main() -> ExitCode {
-    process::live(
+    process::run(
         silo_db_api::NAME,
         Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,

@@ -1,145 +1,25 @@
 //! State of mongod: up, degraded or down, and its load.
 
+mod view;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use silo_core::units::{double, round, share};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::privileges::{Privileges, privileges};
 use silo_mongo::versions;
 use silo_web::snapshot::{Measured, SourceError};
-use utoipa::ToSchema;
 
-use crate::gateway::{Gateway, Status, source_error};
+use crate::gateway::{Cache, Gateway, Opcounters, Status, source_error};
+
+pub use view::{Rates, Server, ServerStatus};
 
 /// Rates kept for the sparkline.
 const KEPT_RATES: usize = 90;
 /// Above this share of connections in use the server is degraded.
 const CROWDED: f64 = 0.9;
-
-/// Status of mongod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ServerStatus {
-    /// The server answers and nothing is wrong.
-    Up,
-    /// The server answers; `notes` lists the problems.
-    Degraded,
-    /// The server does not answer.
-    Down,
-}
-
-/// State of the server. `null` is a value that the server does not report.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Server {
-    /// Problems while the server answers, one sentence each.
-    pub notes: Vec<String>,
-    /// Version of mongod.
-    pub version: Option<String>,
-    /// Known faults of this version, and the release to upgrade to; empty when there are none. They do not make it degraded.
-    pub version_warnings: Vec<String>,
-    /// Uptime in seconds.
-    pub uptime_seconds: Option<u64>,
-    /// Connections.
-    pub connections: Connections,
-    /// Operations since it started.
-    pub opcounters: Option<Opcounters>,
-    /// Operations a second since the look before.
-    pub per_second: Option<Rates>,
-    /// All operations a second, oldest first, one for each look; `null` where a look has no rate.
-    #[schema(value_type = Vec<Option<f64>>)]
-    pub recent_operations_per_second: VecDeque<Option<f64>>,
-    /// Milliseconds between two looks.
-    pub sample_ms: u64,
-    /// Reads for each write since it started; `null` before the first write.
-    pub read_write_ratio: Option<f64>,
-    /// Memory that the process uses.
-    pub resident_bytes: Option<u64>,
-    /// The storage engine's cache.
-    pub cache: Cache,
-    /// Of the pages asked of the cache, the share it had, 0 to 1.
-    pub cache_hit_ratio: Option<f64>,
-    /// The replica set; `null` for a standalone server.
-    pub replica_set: Option<ReplicaSet>,
-    /// From the oldest to the newest operation in the oplog.
-    pub oplog_window_seconds: Option<u64>,
-    /// Privileges of the account that Silo uses: `readOnly`, `canWrite` or `unauthenticated`.
-    pub account: Option<&'static str>,
-}
-
-/// Connections of the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Connections {
-    /// Open now.
-    pub current: Option<u64>,
-    /// Connections that could still be opened.
-    pub available: Option<u64>,
-    /// Ever opened.
-    pub total_created: Option<u64>,
-}
-
-/// Operations by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Opcounters {
-    /// Inserts.
-    pub insert: u64,
-    /// Queries.
-    pub query: u64,
-    /// Updates.
-    pub update: u64,
-    /// Deletes.
-    pub delete: u64,
-    /// Fetches of more results.
-    pub getmore: u64,
-    /// Commands.
-    pub command: u64,
-}
-
-/// Operations a second by kind.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Rates {
-    /// Inserts.
-    pub insert: f64,
-    /// Queries.
-    pub query: f64,
-    /// Updates.
-    pub update: f64,
-    /// Deletes.
-    pub delete: f64,
-    /// Fetches of more results.
-    pub getmore: f64,
-    /// Commands.
-    pub command: f64,
-}
-
-/// The storage engine's cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Cache {
-    /// Bytes in it.
-    pub used_bytes: Option<u64>,
-    /// Bytes it may hold.
-    pub max_bytes: Option<u64>,
-    /// Pages asked of it.
-    pub pages_requested: Option<u64>,
-    /// Pages that had to be read into it.
-    pub pages_read: Option<u64>,
-}
-
-/// The replica set a server belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ReplicaSet {
-    /// Name of the replica set.
-    pub name: String,
-    /// Role of this server: `primary`, `secondary` or `neither`.
-    pub state: &'static str,
-    /// Number of members.
-    pub members: Option<u64>,
-}
 
 /// Watcher of the server, which remembers the counters that rates are computed from.
 #[derive(Clone)]

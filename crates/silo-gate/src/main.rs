@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     }
-    process::live(
+    process::run(
         silo_gate::NAME,
         Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,

@@ -14,11 +14,13 @@ pub mod log;
 mod minutes;
 pub mod record;
 pub mod series;
+mod tally;
 
 use log::Log;
 pub(crate) use minutes::minute_of;
 use record::Record;
-use series::{Series, Tally};
+use series::Series;
+pub use tally::Tally;
 
 /// Most changes kept.
 const CHANGES: usize = 500;

@@ -7,7 +7,7 @@ use silo_services_probe::settings::Settings;
 use silo_web::process;
 
 fn main() -> ExitCode {
-    process::live(
+    process::run(
         silo_services_probe::NAME,
         Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,

@@ -10,6 +10,7 @@ mod listing;
 pub mod objects;
 pub mod page;
 mod rate_limit;
+mod traffic;
 mod transport;
 pub mod unfinished;
 pub mod upload;
@@ -24,7 +25,7 @@ use rusoto_s3::S3Client;
 
 use crate::endpoint::{Endpoint, Limits};
 use crate::error::StorageError;
-pub use crate::transport::Traffic;
+pub use crate::traffic::Traffic;
 use crate::transport::Transport;
 
 /// One S3-compatible endpoint with one pair of keys. Cloning shares connections and limits.

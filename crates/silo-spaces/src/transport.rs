@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -24,6 +24,7 @@ use crate::endpoint::{Addressing, Endpoint, Limits};
 use crate::error::{Kind, StorageError};
 use crate::rate_limit::RateLimiter;
 use crate::request::Request;
+use crate::traffic::Traffic;
 use crate::xml;
 
 /// Time limit for opening a connection, without name resolution and TLS.
@@ -34,42 +35,6 @@ const LARGEST_DOCUMENT: usize = 1024 * 1024;
 const LARGEST_ERROR: usize = 64 * 1024;
 /// The first pause before a request is repeated; each later one is twice as long, and every one is a random part of that.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-
-/// Counters of requests and errors.
-#[derive(Debug)]
-pub struct Traffic {
-    /// Requests sent, repeated ones included.
-    pub requests: AtomicU64,
-    /// Number of "slow down" answers.
-    pub throttles: AtomicU64,
-    /// Requests that failed in another way and could be repeated.
-    pub failures: AtomicU64,
-    /// Seconds by which this machine's clock was ahead of the storage's in the last answer; [`UNKNOWN_CLOCK`] before the first.
-    clock_ahead: AtomicI64,
-}
-
-/// Clock difference before the first answer.
-const UNKNOWN_CLOCK: i64 = i64::MIN;
-
-impl Default for Traffic {
-    fn default() -> Self {
-        Self {
-            requests: AtomicU64::new(0),
-            throttles: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            clock_ahead: AtomicI64::new(UNKNOWN_CLOCK),
-        }
-    }
-}
-
-impl Traffic {
-    /// Seconds by which this machine's clock is ahead of the storage's, from its last answer; negative if it is behind.
-    #[must_use]
-    pub fn clock_ahead(&self) -> Option<i64> {
-        let ahead = self.clock_ahead.load(Ordering::Relaxed);
-        (ahead != UNKNOWN_CLOCK).then_some(ahead)
-    }
-}
 
 /// The transport; cloning shares it.
 #[derive(Clone)]

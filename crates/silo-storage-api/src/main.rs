@@ -7,7 +7,7 @@ use silo_storage_api::settings::Settings;
 use silo_web::process;
 
 fn main() -> ExitCode {
-    process::live(
+    process::run(
         silo_storage_api::NAME,
         Settings::read(SettingsReader::from_environment()),
         |settings| &settings.process,

@@ -31,7 +31,7 @@ pub struct Meta {
     pub errors: Vec<SourceError>,
 }
 
-/// Shape of every answer, for the OpenAPI description and for clients in other services.
+/// Shape of every answer, for the API description and for clients in other services.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {
     /// The requested data.

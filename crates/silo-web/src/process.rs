@@ -11,7 +11,7 @@ use crate::healthcheck;
 use crate::server::Running;
 
 /// Lives it. With the argument `healthcheck` it asks the process that listens beside it instead.
-pub fn live<S>(
+pub fn run<S>(
     name: &str,
     settings: Result<S, SettingsError>,
     process: impl FnOnce(&S) -> &ServerConfig,

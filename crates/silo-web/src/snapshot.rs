@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::problem::{Kind, Problem};
 
+mod on_demand;
 mod publish;
 mod reading;
 mod source;
@@ -147,43 +148,6 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     pub fn invalidate(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.wake.notify_one();
-    }
-
-    /// Reads a subject that is measured on demand: when the value is older than its interval, measures it first, once for all waiting readers, who
-    /// wait within their patience.
-    ///
-    /// # Errors
-    /// 503 when there is no value.
-    pub async fn read_on_demand<Fut>(
-        self: &Arc<Self>,
-        measure: impl FnOnce() -> Fut,
-    ) -> Result<Reading<T>, Problem>
-    where
-        Fut: Future<Output = Result<Measured<T>, SourceError>> + Send + 'static,
-    {
-        let due = self
-            .peek()
-            .map_or(true, |reading| reading.age >= self.pace.every);
-        if !due {
-            return self.read().await;
-        }
-        let attempts = self.attempts();
-        let mut changes = self.state.subscribe();
-        if !self.under_way.swap(true, Ordering::AcqRel) {
-            let measuring = self.measure_once(measure());
-            let snapshot = Arc::clone(self);
-            tokio::spawn(async move {
-                let (outcome, took) = measuring.await;
-                snapshot.publish(outcome, took);
-                snapshot.under_way.store(false, Ordering::Release);
-            });
-        }
-        // After a timeout, `read` returns the current value.
-        let news = changes.wait_for(|state| state.attempts > attempts);
-        let _in_time = tokio::time::timeout(self.pace.initial_wait, news)
-            .await
-            .is_ok();
-        self.read().await
     }
 
     /// Waits until something was measured or failed to be, for at most the patience of a request, and reads it.

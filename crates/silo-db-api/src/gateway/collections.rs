@@ -1,6 +1,9 @@
 //! List of collections, and their `$collStats` and `$indexStats`.
 
+use jiff::Timestamp;
+use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 use futures_util::TryStreamExt;
 use silo_mongo::error::DatabaseError;
@@ -8,7 +11,6 @@ use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 
 use super::{Gateway, MAX_TIME_MS};
-use crate::collections::Index;
 
 /// One name in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,31 @@ pub struct ListedCollection {
     pub name: String,
     /// `true` for a view, which stores no documents.
     pub view: bool,
+}
+
+/// An index of a collection.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Name of the index.
+    pub name: String,
+    /// Keys in order, as `field: 1`, `field: -1`, `field: text`...
+    pub keys: Vec<String>,
+    /// `true` for a unique index; `null` when the server does not report it.
+    pub unique: Option<bool>,
+    /// `true` for a sparse index: documents without the field are left out.
+    pub sparse: Option<bool>,
+    /// `true` for a partial index: documents that do not match a filter are left out.
+    pub partial: Option<bool>,
+    /// After how many seconds documents expire; `null` when they do not.
+    pub ttl_seconds: Option<u64>,
+    /// Size on disk in bytes.
+    pub bytes: Option<u64>,
+    /// Number of uses since `since`.
+    pub ops: Option<u64>,
+    /// Since when the server counts.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
 }
 
 /// Sizes and indexes of one collection. `None` is a value that the server does not report.

@@ -1,11 +1,66 @@
 //! State of mongod from one `serverStatus`.
 
+use serde::Serialize;
 use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
+use utoipa::ToSchema;
 
 use super::Gateway;
-use crate::server::{Cache, Connections, Opcounters, ReplicaSet};
+
+/// Connections of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connections {
+    /// Open now.
+    pub current: Option<u64>,
+    /// Connections that could still be opened.
+    pub available: Option<u64>,
+    /// Ever opened.
+    pub total_created: Option<u64>,
+}
+
+/// Operations by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Opcounters {
+    /// Inserts.
+    pub insert: u64,
+    /// Queries.
+    pub query: u64,
+    /// Updates.
+    pub update: u64,
+    /// Deletes.
+    pub delete: u64,
+    /// Fetches of more results.
+    pub getmore: u64,
+    /// Commands.
+    pub command: u64,
+}
+
+/// The storage engine's cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cache {
+    /// Bytes in it.
+    pub used_bytes: Option<u64>,
+    /// Bytes it may hold.
+    pub max_bytes: Option<u64>,
+    /// Pages asked of it.
+    pub pages_requested: Option<u64>,
+    /// Pages that had to be read into it.
+    pub pages_read: Option<u64>,
+}
+
+/// The replica set a server belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplicaSet {
+    /// Name of the replica set.
+    pub name: String,
+    /// Role of this server: `primary`, `secondary` or `neither`.
+    pub state: &'static str,
+    /// Number of members.
+    pub members: Option<u64>,
+}
 
 /// State of the server. `None` is a value that the server does not report.
 #[derive(Clone, Debug, Default, PartialEq)]

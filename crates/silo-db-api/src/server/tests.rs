@@ -1,4 +1,5 @@
 use super::*;
+use crate::gateway::Connections;
 
 fn status(insert: u64, uptime_ms: u64) -> Status {
     Status {

@@ -144,7 +144,7 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
 mod tests {
     use super::*;
     use crate::changes::Change;
-    use crate::history::series::Tally;
+    use crate::history::Tally;
     use crate::status::Status;
 
     fn opened(folder: &Path) -> (Log, Vec<Record>) {

@@ -10,7 +10,7 @@
 
 use jiff::Timestamp;
 
-use super::series::Tally;
+use super::tally::Tally;
 use crate::changes::Change;
 use crate::status::Status;
 

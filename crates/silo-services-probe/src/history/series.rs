@@ -8,6 +8,7 @@ use silo_core::units::{count_from_usize, double, round};
 use utoipa::ToSchema;
 
 use super::minutes::{PER_HOUR, SECONDS};
+use super::tally::Tally;
 use crate::status::Status;
 
 /// Hours for which minutes are kept.
@@ -16,64 +17,6 @@ const HOURS_OF_MINUTES: u32 = 48;
 /// removes nothing.
 const MINUTES: usize = 49 * 60;
 const HOURS: usize = 90 * 24 + 1;
-
-/// Number of checks by result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Checks with a good answer.
-    pub up: u16,
-    /// Checks with an answer and warnings.
-    pub degraded: u16,
-    /// First failures in a row.
-    pub failed: u16,
-    /// Further failures in a row.
-    pub down: u16,
-    /// The milliseconds of all that were answered.
-    pub answered_ms: u32,
-}
-
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.up = self.up.saturating_add(other.up);
-        self.degraded = self.degraded.saturating_add(other.degraded);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.down = self.down.saturating_add(other.down);
-        self.answered_ms = self.answered_ms.saturating_add(other.answered_ms);
-    }
-
-    /// Difference of two tallies, each count at least zero.
-    fn without(self, some: Self) -> Self {
-        Self {
-            up: self.up.saturating_sub(some.up),
-            degraded: self.degraded.saturating_sub(some.degraded),
-            failed: self.failed.saturating_sub(some.failed),
-            down: self.down.saturating_sub(some.down),
-            answered_ms: self.answered_ms.saturating_sub(some.answered_ms),
-        }
-    }
-
-    fn answered(self) -> u32 {
-        u32::from(self.up) + u32::from(self.degraded)
-    }
-
-    fn failures(self) -> u32 {
-        u32::from(self.failed) + u32::from(self.down)
-    }
-
-    fn checks(self) -> u32 {
-        self.answered() + self.failures()
-    }
-
-    /// The worst that it was; unknown when there was no check.
-    fn status(self) -> Status {
-        match self {
-            Self { down: 1.., .. } => Status::Down,
-            Self { failed: 1.., .. } | Self { degraded: 1.., .. } => Status::Degraded,
-            Self { up: 1.., .. } => Status::Up,
-            _ => Status::Unknown,
-        }
-    }
-}
 
 /// Checks by minute and by hour. Minutes are also counted in their hour.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use crate::changes::Change;
 use crate::check::Check;
 use crate::failure::Failure;
 use crate::gateway::fetch::Timings;
-use crate::history::series::Tally;
+use crate::history::Tally;
 use crate::history::{History, minute_of};
 use crate::kinds::Facts;
 use crate::probe::Probe;

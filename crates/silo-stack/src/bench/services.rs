@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use silo_services_probe::history::Tally;
 use silo_services_probe::history::record::Record;
-use silo_services_probe::history::series::Tally;
 use silo_testkit::ac::{Behaviour, Role, Simulator};
 use silo_testkit::say;
 use silo_testkit::service::Service;
