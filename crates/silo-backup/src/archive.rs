@@ -27,7 +27,7 @@ pub const LARGEST: usize = 16 * 1024 * 1024 + 16 * 1024;
 pub struct Prelude {
     /// The version of the server that was read.
     pub server_version: String,
-    /// The version of the tool that wrote it.
+    /// Version of the tool that wrote the archive.
     pub tool_version: String,
     /// The namespaces, in the order in which they are announced.
     pub namespaces: Vec<Namespace>,

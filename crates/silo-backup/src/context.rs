@@ -48,7 +48,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Everything is set up and nothing asked yet.
+    /// Sets up clients, without connecting.
     ///
     /// # Errors
     /// When a connection string, TLS or the folder cannot be used.

@@ -112,7 +112,7 @@ impl Repository {
         format!("{}{key}", self.prefix)
     }
 
-    /// Keys below the prefix, without it.
+    /// Lists the keys below the prefix, relative to it.
     async fn list(&self) -> Result<Vec<(String, u64, Option<Timestamp>)>, Error> {
         let mut found = Vec::new();
         let mut after = self.prefix.clone();

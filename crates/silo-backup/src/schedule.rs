@@ -58,7 +58,7 @@ impl Schedule {
         Timestamp::from_second(found.timestamp().as_second()).ok()
     }
 
-    /// The last time before `time`, or at it.
+    /// Last scheduled time at or before `time`.
     #[must_use]
     pub fn before(&self, time: Timestamp) -> Option<Timestamp> {
         let found = self

@@ -29,7 +29,7 @@ use crate::verification::expectations::Expectations;
 /// The name of this service: its process, its log lines.
 pub const NAME: &str = "silo-backup";
 
-/// All of it.
+/// Settings of silo-backup.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
@@ -72,7 +72,7 @@ pub struct Settings {
     pub webhook: Option<Secret>,
 }
 
-/// A bucket and the way to it.
+/// Bucket and endpoint of a destination.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The storage.
@@ -82,10 +82,10 @@ pub struct Destination {
 }
 
 impl Settings {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let hours = |from: &mut SettingsReader, name, bounds, of: i64| {
             SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0))

@@ -46,7 +46,7 @@ pub struct Work {
 }
 
 impl State {
-    /// Nothing is known yet, and nothing done.
+    /// State without any measurement or job.
     #[must_use]
     pub fn new(context: Context) -> (Self, Work) {
         let (jobs, begun) = JobQueue::new(context.clone());
@@ -89,7 +89,7 @@ impl State {
         actix_web::rt::spawn(scheduler.run());
     }
 
-    /// The subjects, for metrics.
+    /// All subjects, for metrics and readiness.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![self.standing.clone()]

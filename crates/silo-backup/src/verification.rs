@@ -1,4 +1,4 @@
-//! Reading a stored archive back, all of it, as a restore would.
+//! Verification: reading a stored archive back completely, like a restore does.
 
 pub mod drill;
 pub mod expectations;

@@ -19,7 +19,7 @@ use sources::{from_environment, note, read_file};
 /// The exit code of a service whose settings are wrong (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Everything that is wrong with the settings, one line each. It never holds a secret's value.
+/// All problems of the settings, one line each, without values of secrets.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub struct SettingsError(pub Vec<String>);
 

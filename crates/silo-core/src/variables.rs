@@ -84,7 +84,7 @@ variables! {
     SESSION_URL: "services.session" = "https://session-server.aesthetic.computer";
     /// URL of the AT-protocol server.
     ATPROTO_URL: "services.atproto" = "https://at.aesthetic.computer";
-    /// Interval between checks of a service, in seconds; [[probes]] in silo.toml may override it.
+    /// Interval between checks of a service, in seconds; `[[probes]]` in `silo.toml` may override it.
     PROBE_SECONDS: "probe.seconds" = "30";
     /// Addresses to connect to before services are reported as down, to detect that the prober itself is offline; none disables the check.
     CONNECTIVITY_CHECK: "probe.connectivity_check" = "1.1.1.1:443,9.9.9.9:443";

@@ -43,7 +43,7 @@ pub struct Access {
     pub grid_fs: Feature,
 }
 
-/// Something that a database can be used for.
+/// Use of a feature of MongoDB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Feature {

@@ -75,7 +75,7 @@ pub async fn measure(
 }
 
 impl Collections {
-    /// One of them.
+    /// Collection by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Collection> {
         self.collections

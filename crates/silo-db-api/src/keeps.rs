@@ -248,7 +248,7 @@ fn bucket_of(piece: &Piece, tokens: &[Record]) -> Bucket {
     }
 }
 
-/// The tokens of a piece, each once, whatever shapes have it.
+/// Tokens of a piece, without repetitions between formats.
 fn tokens_of(piece: &Piece) -> Vec<Record> {
     let kept = piece.kept.iter().filter(|kept| kept.token.is_some());
     let minted = piece

@@ -11,7 +11,7 @@ use silo_web::snapshot::RefreshPolicy;
 
 use crate::clients::ExpectedClient;
 
-/// All of it.
+/// Settings of silo-db-api.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
@@ -60,10 +60,10 @@ impl RefreshPolicies {
 }
 
 impl Settings {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let entries: Vec<Entry> = from.list("collections");
         let catalogue = match Catalogue::built_in() {

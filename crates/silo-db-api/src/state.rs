@@ -97,7 +97,7 @@ impl State {
         });
     }
 
-    /// The subjects, for metrics.
+    /// All subjects, for metrics and readiness.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![

@@ -31,10 +31,10 @@ pub fn client(url: &str, key: &str, secret: &str) -> Result<Spaces> {
     Ok(Spaces::new(&endpoint, limits)?)
 }
 
-/// Makes a bucket, unless it is there.
+/// Creates a bucket if it does not exist.
 ///
 /// # Errors
-/// When the server does not make it.
+/// The error of the server.
 pub async fn make_bucket(spaces: &Spaces, bucket: &str) -> Result<(), StorageError> {
     match spaces.page(bucket, None).await {
         Err(fault) if fault.kind == Kind::NoSuchBucket => spaces.create_bucket(bucket).await,
@@ -42,10 +42,10 @@ pub async fn make_bucket(spaces: &Spaces, bucket: &str) -> Result<(), StorageErr
     }
 }
 
-/// Makes the demo's buckets and puts its objects there, saying after each that it is there.
+/// Creates the demo's buckets and uploads its objects; calls `each` after each object.
 ///
 /// # Errors
-/// When the server does not take one.
+/// The error of the server.
 pub async fn put(demo: &Demo, spaces: &Spaces, each: impl Fn()) -> Result<()> {
     for bucket in BUCKETS {
         make_bucket(spaces, bucket).await?;

@@ -241,7 +241,7 @@ mod tests {
         assert!(only_reads("GET", &format!("/db/db/a/{}", "x".repeat(5000))).is_err());
     }
 
-    /// However the word is cased, encoded and surrounded, as long as mongo-express reads it.
+    /// Actions in any case, encoding and position that mongo-express would recognise.
     #[test]
     fn no_writing_of_an_action_gets_through() {
         let mut random = SmallRng::seed_from_u64(6);

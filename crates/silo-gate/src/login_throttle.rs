@@ -78,7 +78,7 @@ pub struct LoginThrottle {
 }
 
 impl LoginThrottle {
-    /// None so far.
+    /// A throttle without any attempts yet.
     #[must_use]
     pub fn new(users: Users) -> Self {
         let mut key = [0; 32];

@@ -6,7 +6,7 @@ use silo_core::variables::SILO_USERS;
 
 use crate::users::Users;
 
-/// All of it.
+/// Settings of silo-gate.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
@@ -16,10 +16,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let lines = from.secret(SILO_USERS);
         let users = Users::read(lines.expose()).unwrap_or_else(|problems| {

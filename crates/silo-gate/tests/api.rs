@@ -1,4 +1,4 @@
-//! The built silo-gate over HTTP, asked as Caddy asks it.
+//! The built silo-gate over HTTP, with the requests that Caddy sends.
 
 #![expect(
     clippy::unwrap_used,

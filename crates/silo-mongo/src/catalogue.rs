@@ -23,7 +23,7 @@ pub enum Category {
 }
 
 impl Category {
-    /// All of them, in the order of the seed report.
+    /// All categories, in the order of the seed report.
     pub const ALL: [Self; 6] = [
         Self::Logs,
         Self::Chat,
@@ -126,7 +126,7 @@ impl Catalogue {
         self.0.get(name)
     }
 
-    /// All of them, by name.
+    /// All entries, by name.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.0.values()
     }

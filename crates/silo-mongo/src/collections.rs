@@ -14,7 +14,7 @@ pub enum Kind {
     Collection,
     /// A stored pipeline; it has no documents of its own.
     View,
-    /// Measurements; the documents lie in buckets, in a collection beside it.
+    /// Time series; its documents are stored in buckets, in a collection of their own.
     TimeSeries,
 }
 

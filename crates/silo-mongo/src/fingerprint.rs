@@ -18,7 +18,7 @@ pub struct Fingerprint {
 pub struct Sums {
     /// Number of documents.
     pub documents: u64,
-    /// The bytes of all of them as BSON.
+    /// Size of all documents as BSON, in bytes.
     pub bytes: u64,
     /// SHA-256 over all documents in their order, in hexadecimal; equal to `sha256sum` of the `.bson` file that mongodump writes.
     pub sha256: String,

@@ -15,7 +15,7 @@ const COLLECTION: &str = "canaries";
 /// Consistency of the documents that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// All of one moment.
+    /// All documents are of one moment.
     Snapshot,
     /// Read one after the other while others may have written.
     Fuzzy,

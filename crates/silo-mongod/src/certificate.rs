@@ -164,7 +164,7 @@ fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
             Ok(modified) => modified,
             Err(_) => continue,
         };
-        // Half of it replaced: the next look has all of it.
+        // Only one of the two files was replaced so far: retry at the next check.
         let Ok(Some(pair)) = Pair::read(&read(&chain)?, &read(&key)?) else {
             continue;
         };

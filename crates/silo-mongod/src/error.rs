@@ -5,7 +5,7 @@ use silo_mongo::error::DatabaseError;
 /// Error of an action.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// mongod did not do it.
+    /// mongod returned an error.
     #[error("{doing}: {}", .fault.detail())]
     Database {
         /// Attempted action.
@@ -52,7 +52,7 @@ impl Error {
         move |error| Self::Io { doing, error }
     }
 
-    /// Something that OpenSSL did not take.
+    /// Error of OpenSSL.
     pub fn tls(doing: impl Into<String>) -> impl FnOnce(openssl::error::ErrorStack) -> Self {
         let doing = doing.into();
         move |error| Self::Tls { doing, error }

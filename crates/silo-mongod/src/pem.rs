@@ -74,7 +74,7 @@ impl Pair {
         })
     }
 
-    /// The certificate itself, in DER.
+    /// Certificate in DER.
     ///
     /// # Errors
     /// When OpenSSL cannot write it.
@@ -118,7 +118,7 @@ impl Pair {
             .map_or(Ok(Vec::new()), |last| last.to_pem())
     }
 
-    /// Key and chain in one file, as mongod wants it.
+    /// Key and chain in one file, for mongod.
     ///
     /// # Errors
     /// When OpenSSL cannot write it.

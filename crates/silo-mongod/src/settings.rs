@@ -71,10 +71,10 @@ impl Common {
 }
 
 impl Init {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let settings = Self {
             common: Common::read(&mut from),
@@ -88,10 +88,10 @@ impl Init {
 }
 
 impl Certificate {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let settings = Self {
             common: Common::read(&mut from),

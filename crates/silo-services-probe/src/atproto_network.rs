@@ -27,7 +27,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Accounts {
-    /// All of them.
+    /// Number of accounts.
     pub total: u64,
     /// Accounts that are not deactivated or taken down.
     pub active: u64,
@@ -80,7 +80,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Nothing is known yet.
+    /// A network without any measurement.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let pace = |every, deadline| RefreshPolicy {

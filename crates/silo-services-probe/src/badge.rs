@@ -8,7 +8,7 @@ const LETTER: usize = 7;
 /// Left and right of each text.
 const PAD: usize = 6;
 
-/// The badge as SVG. Both texts are also its title, for those who do not see it.
+/// Badge as SVG. Its title has both texts, for screen readers.
 #[must_use]
 pub fn badge(name: &str, status: Status) -> String {
     // Each white or black on its colour is 4.5 to 1 or better.

@@ -27,7 +27,7 @@ const CHANGES: usize = 500;
 /// Most service names kept; at most half as many probes are allowed.
 const NAMES: usize = 200;
 
-/// All of it.
+/// History of all services.
 pub struct History {
     known: Kept,
     log: Log,
@@ -146,7 +146,7 @@ impl Kept {
         self.series.entry(name).or_default()
     }
 
-    /// Writes all of it, in as few records as possible.
+    /// Writes the history in as few records as possible.
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         for (name, series) in &self.series {
             for (at, tally) in series.hours_without_minutes() {

@@ -37,7 +37,7 @@ pub enum Facts {
     Lith(lith::Lith),
     /// Of a service of Silo.
     Silo(silo::Silo),
-    /// Nothing but that it answers.
+    /// Status of a plain HTTP service.
     Http(http::Http),
 }
 

@@ -45,8 +45,7 @@ use crate::state::State;
 /// The name of this service: its process, its log lines.
 pub const NAME: &str = "silo-services-probe";
 
-/// Starts the service on a listener: probing in the background, answering at once. Nothing that it probes need be there, and it is
-/// ready without any of it.
+/// Starts the service on a listener: probes in the background, answers at once, and is ready whatever the probed services' status.
 ///
 /// # Errors
 /// When the folder for results cannot be used or the listener fails.

@@ -25,7 +25,7 @@ pub const PACE: RefreshPolicy = RefreshPolicy {
 /// Most errors of one service that are passed on.
 const PASSED_ON: usize = 8;
 
-/// All of it. A part that was never had is `null`.
+/// Overview of all services. A part that was never received is `null`.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Overview {
     /// Users, from silo-db-api.

@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Http,
         Self::Oven,
@@ -39,7 +39,7 @@ impl Kind {
         Self::Silo,
     ];
 
-    /// The word for it.
+    /// Name in the API.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use silo_web::app::get;
 
 use crate::state::State;
 
-/// Everything this service answers besides what every service does.
+/// Routes of this service, in addition to the shared ones.
 pub fn routes(config: &mut ServiceConfig, state: State) {
     config
         .app_data(Data::new(state))

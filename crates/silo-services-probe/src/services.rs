@@ -121,7 +121,7 @@ pub struct PastFailure {
     pub detail: String,
 }
 
-/// One service with all that is known of it.
+/// One service with all details.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceDetail {

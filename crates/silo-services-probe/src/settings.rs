@@ -13,7 +13,7 @@ use silo_core::variables::{
 
 mod probes;
 
-/// All of it.
+/// Settings of silo-services-probe.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
@@ -35,10 +35,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let (db_api, storage_api) = (from.url(DB_API_URL), from.url(STORAGE_API_URL));
         let backup_api = from.url(BACKUP_API_URL);

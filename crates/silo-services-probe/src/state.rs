@@ -34,7 +34,7 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 pub struct State {
     /// Status of all services.
     pub store: Arc<StatusStore>,
-    /// Everything in one answer.
+    /// Overview of all services.
     pub overview: Arc<Snapshot<Overview>>,
     /// AT-protocol facts of each server.
     pub networks: Vec<Network>,
@@ -127,7 +127,7 @@ impl State {
         });
     }
 
-    /// The subjects, for metrics.
+    /// All subjects, for metrics and readiness.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![self.store.services.clone(), self.overview.clone()]

@@ -22,10 +22,10 @@ pub enum Status {
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 4] = [Self::Up, Self::Degraded, Self::Down, Self::Unknown];
 
-    /// The word for it.
+    /// Name in the API.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

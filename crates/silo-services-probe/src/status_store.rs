@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The board.
 pub struct StatusStore {
-    /// The whole, for readers.
+    /// The published list, for readers.
     pub services: Arc<Snapshot<Services>>,
     counts: watch::Sender<Counts>,
     listeners: Broadcaster,

@@ -36,7 +36,7 @@ const LARGEST_ERROR: usize = 64 * 1024;
 /// The first pause before a request is repeated; each later one is twice as long, and every one is a random part of that.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The transport; cloning shares it.
+/// The transport. Clones share connections and limits.
 #[derive(Clone)]
 pub(crate) struct Transport(Arc<Inner>);
 
@@ -100,7 +100,7 @@ impl Transport {
         .await
     }
 
-    /// Writes an object or a part of one, and gives the entity tag that the storage has for it.
+    /// Writes an object or a part of one, and returns its entity tag.
     pub(crate) async fn put(
         &self,
         bucket: &str,

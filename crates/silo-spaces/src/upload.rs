@@ -22,11 +22,11 @@ const PIECE: usize = 512 * 1024;
 const MOST_PARTS: i64 = 10_000;
 
 impl Spaces {
-    /// Writes an object from a stream, holding two parts in memory. Gives how many bytes were written. What fails or is dropped
-    /// half-way is aborted, so that no parts stay behind.
+    /// Uploads an object from a stream, with two parts in memory. Returns the number of bytes. An upload that fails or is dropped is aborted, so that
+    /// no parts remain.
     ///
     /// # Errors
-    /// [`Kind::Source`] when the stream fails, or why the storage did not take it.
+    /// [`Kind::Source`] when the stream fails; otherwise the error of the storage.
     pub async fn put_stream(
         &self,
         bucket: &str,
@@ -79,7 +79,7 @@ impl Spaces {
     }
 }
 
-/// An upload under way. Dropping it before it is complete aborts it.
+/// An upload in progress. Dropping it before it is complete aborts it.
 struct Upload {
     spaces: Spaces,
     bucket: String,
@@ -134,7 +134,7 @@ impl Upload {
         let completed = self.spaces.s3.complete_multipart_upload(request).await;
         match completed.map_err(StorageError::from) {
             Ok(_) => {}
-            // The answer to an earlier try may have been lost after the storage had done it.
+            // The answer to an earlier attempt may have been lost after the storage had completed the upload.
             Err(fault) if fault.kind == Kind::NotFound => self.check_whole().await?,
             Err(fault) => return Err(fault),
         }

@@ -10,7 +10,7 @@ const DEEPEST: usize = 16;
 pub(crate) enum XmlEvent<'a> {
     /// An element begins; the names of all that are open, the outermost first, this one last.
     Begin(&'a [Vec<u8>]),
-    /// An element ends, with the text directly inside it.
+    /// End of an element, with the text directly inside it.
     End(&'a [Vec<u8>], &'a [u8]),
 }
 
@@ -88,7 +88,7 @@ fn push(open: &mut Vec<Vec<u8>>, depth: usize, name: &[u8]) {
     }
 }
 
-/// One of XML's five entities or a character by number.
+/// Resolves one of XML's five entities or a numeric character reference.
 fn resolve(entity: &BytesRef<'_>, into: &mut Vec<u8>) -> Result<(), String> {
     let unknown = || "the document has an entity that is unknown".to_owned();
     let character = entity.resolve_char_ref().map_err(|_text| unknown())?;

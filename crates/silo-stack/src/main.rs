@@ -1,4 +1,4 @@
-//! `silo-stack`: Silo's real processes run together on this machine. `cargo xtask` builds and calls it.
+//! `silo-stack`: Silo's real processes together on this machine. `cargo xtask` builds and runs it.
 
 use std::io::Read;
 use std::process::ExitCode;

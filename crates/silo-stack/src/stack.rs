@@ -70,7 +70,7 @@ impl Default for Plan {
     }
 }
 
-/// A running stack. Dropping it kills all of it.
+/// A running stack. Dropping it kills all processes.
 pub struct Stack {
     /// URL of the dashboard.
     pub address: String,

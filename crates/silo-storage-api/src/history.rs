@@ -49,7 +49,7 @@ impl History {
         self.days.keys().next().copied()
     }
 
-    /// Growth of these buckets since so many days before `today`; `None` where not all of them are known from then.
+    /// Growth of these buckets in the `days` before `today`; `None` if one of them is not known from then.
     #[must_use]
     pub fn growth(&self, today: Date, days: i32, buckets: &[(&str, Sum)]) -> Option<Growth> {
         let wanted = today.saturating_sub(days.days());

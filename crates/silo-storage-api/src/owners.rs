@@ -116,12 +116,12 @@ pub enum Kind {
     Model,
     /// Made by the oven: icons, previews, grabs; and pictures for other sites.
     Oven,
-    /// None of these.
+    /// Any other kind.
     Other,
 }
 
 impl Kind {
-    /// All of them, in the order of their numbers.
+    /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 9] = [
         Self::Painting,
         Self::Piece,

@@ -30,7 +30,7 @@ struct RunningScan {
     expected: Option<u64>,
 }
 
-/// The scan as a reader sees it.
+/// Progress of the scan, as the API returns it.
 #[derive(Clone, Debug, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScanState {
@@ -102,7 +102,7 @@ impl Progress {
         self.lock().is_some()
     }
 
-    /// The whole of it.
+    /// Current progress.
     pub fn state(&self) -> ScanState {
         let next_at = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(running) = self.lock().clone() else {

@@ -43,9 +43,9 @@ pub enum Job {
         /// Key at which the range may be split.
         midpoint: String,
     },
-    /// Nothing now; ask again when something has changed.
+    /// No request possible now; ask again after a change.
     Wait,
-    /// Nothing any more.
+    /// The bucket is completely listed.
     Done,
 }
 

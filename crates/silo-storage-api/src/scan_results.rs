@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// The same for an answer's meta.
+    /// The failure as an error in an answer's meta.
     #[must_use]
     pub fn of(&self, source: &str) -> SourceError {
         SourceError {
@@ -107,7 +107,7 @@ impl ScanResults {
         found.map(|found| found.totals.all.objects).sum()
     }
 
-    /// Everything that is wrong with it, by bucket.
+    /// Errors of all buckets.
     #[must_use]
     pub fn errors(&self) -> Vec<SourceError> {
         let mut errors = Vec::new();

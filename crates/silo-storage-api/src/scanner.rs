@@ -219,7 +219,7 @@ impl Scanner {
         (results, retry)
     }
 
-    /// Publishes a roll-up whole, and keeps it.
+    /// Publishes the results and saves them.
     fn publish(&self, results: &ScanResults, took: Duration) {
         let today = day(Timestamp::now());
         let mut history = self.load::<History>(HISTORY).unwrap_or_default();

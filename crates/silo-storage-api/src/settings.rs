@@ -16,7 +16,7 @@ use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 
 use crate::owners::Layout;
 
-/// All of it.
+/// Settings of silo-storage-api.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings shared by all server processes.
@@ -35,7 +35,7 @@ pub struct Settings {
     pub db_api: String,
 }
 
-/// One bucket and the way to it.
+/// Settings of one bucket.
 #[derive(Clone, Debug)]
 pub struct BucketSettings {
     /// Name of the bucket.
@@ -60,10 +60,10 @@ struct Entry {
 }
 
 impl Settings {
-    /// Reads and checks them.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems.
     pub fn read(mut from: SettingsReader) -> Result<Self, SettingsError> {
         let settings = Self {
             process: ServerConfig::read(&mut from, 7102),

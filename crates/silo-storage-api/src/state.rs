@@ -85,7 +85,7 @@ impl State {
         tokio::spawn(async move { scanner.run().await });
     }
 
-    /// The subjects, for metrics.
+    /// All subjects, for metrics and readiness.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![self.storage.clone()]

@@ -47,7 +47,7 @@ impl Store {
         })
     }
 
-    /// Takes the right to write; `None` while another process has it.
+    /// Takes the write lock; `None` while another process holds it.
     ///
     /// # Errors
     /// When the folder cannot be written to.
@@ -60,10 +60,10 @@ impl Store {
         }
     }
 
-    /// Replaces a file. Whatever happens meanwhile, the old one or the new one is there afterwards, whole.
+    /// Replaces a file atomically: after a crash, either the old or the new file is there.
     ///
     /// # Errors
-    /// When it is still the old one.
+    /// When the file was not replaced.
     pub fn save(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
         let document = serde_json::to_vec(value).map_err(io::Error::other)?;
         let mut file = NamedTempFile::with_prefix_in(format!("{name}-"), &self.folder)?;

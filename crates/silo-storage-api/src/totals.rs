@@ -93,7 +93,7 @@ pub struct Tape {
     key: String,
 }
 
-/// Everything that is known of a bucket's objects, or of the part of them that was listed so far.
+/// Totals of a bucket's objects, or of the part listed so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// All objects.

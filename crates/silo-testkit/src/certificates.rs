@@ -58,20 +58,19 @@ impl Authority {
         std::fs::write(file, pem)
     }
 
-    /// A server's side of TLS for 127.0.0.1 and localhost, with a certificate that is valid for so many days from now; fewer than none is one that
-    /// has expired.
+    /// TLS acceptor for 127.0.0.1 and localhost, with a certificate valid for so many days from now; a negative number makes an expired one.
     ///
     /// # Errors
-    /// When OpenSSL cannot make it.
+    /// When OpenSSL cannot create it.
     pub fn valid_for_days(&self, days: i64) -> Result<SslAcceptor, ErrorStack> {
         // One more hour, so that the certificate is valid for full days.
         self.acceptor(&here(), days * DAY + 3600)
     }
 
-    /// The same for a name that is not ours.
+    /// TLS acceptor with a certificate for another name.
     ///
     /// # Errors
-    /// When OpenSSL cannot make it.
+    /// When OpenSSL cannot create it.
     pub fn for_another_name(&self) -> Result<SslAcceptor, ErrorStack> {
         self.acceptor(
             SubjectAlternativeName::new().dns("somebody-else.example"),

@@ -28,7 +28,7 @@ pub struct Listing {
     pub latency: Duration,
 }
 
-/// A running one. Dropping it ends it.
+/// A running server. Dropping it stops it.
 pub struct ListingServer {
     address: SocketAddr,
     pages: Arc<AtomicU64>,
@@ -42,7 +42,7 @@ impl Listing {
         (0..self.keys).map(size).sum()
     }
 
-    /// Starts serving it.
+    /// Starts the server.
     ///
     /// # Errors
     /// When it cannot listen.

@@ -271,7 +271,7 @@ impl MongoServer {
             .arg(&self.data);
         let mut parameters = vec![
             "diagnosticDataCollectionEnabled=false",
-            // A signal ends it at once; by default a primary waits 15 s for its clients.
+            // Without this, a primary waits 15 s for its clients after a signal.
             "shutdownTimeoutMillisForSignaledShutdown=0",
         ];
         if self.setup.fail_points {

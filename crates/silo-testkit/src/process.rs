@@ -39,7 +39,7 @@ pub enum ProcessError {
 /// Receiver of the child's output lines.
 pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A running child. Dropping it kills it.
+/// A running child process. Dropping it kills it.
 pub struct Process {
     name: String,
     child: Child,

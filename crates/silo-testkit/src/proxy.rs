@@ -20,7 +20,7 @@ pub enum Fault {
     None,
     /// Forward the request after a delay.
     Delay(Duration),
-    /// This is the answer, whole: head and body.
+    /// Answer with this head and body.
     Answer(String),
     /// The connection is cut before any answer.
     Reset,
@@ -78,7 +78,7 @@ impl Fault {
 /// Chooses what happens to a request: by its number from 0, and its first line.
 pub type Choose = Arc<dyn Fn(u64, &str) -> Fault + Send + Sync>;
 
-/// A running proxy. Dropping it ends it.
+/// A running proxy. Dropping it stops it.
 pub struct Proxy {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
@@ -135,7 +135,7 @@ impl Drop for Proxy {
     }
 }
 
-/// One connection, one request: every answer closes it.
+/// Serves one request per connection, which is closed after the answer.
 async fn serve(
     mut client: TcpStream,
     target: SocketAddr,
@@ -212,7 +212,7 @@ pub(crate) fn socket_reset(client: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The head of a request as text, and what came after it.
+/// The head of a request as text, and the bytes after it.
 pub(crate) async fn read_head(
     client: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<(String, Vec<u8>)> {
@@ -248,7 +248,7 @@ pub(crate) async fn read_body(
     Ok(body)
 }
 
-/// Sends a request on a connection of its own and gives the whole answer.
+/// Forwards a request on a connection of its own, and returns the answer.
 async fn forward(target: SocketAddr, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut server = TcpStream::connect(target).await?;
     // HTTP/1.0 asks for an answer that ends with the connection and is not cut into chunks.

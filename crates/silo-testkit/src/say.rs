@@ -10,12 +10,12 @@ pub fn step(what: &str) {
     eprintln!("{} {what}", paint("36", "»"));
 }
 
-/// A step that is done, with what came out of it.
+/// Prints that a step is done, with its result.
 pub fn done(what: &str) {
     eprintln!("{} {what}", paint("32", "✓"));
 }
 
-/// Something that was left out, and why.
+/// Prints that something was skipped, with the reason.
 pub fn skipped(what: &str, why: &str) {
     eprintln!("{} skipped {what}: {why}", paint("33", "–"));
 }
@@ -30,7 +30,7 @@ pub fn part(name: &str, colour: &str, line: &str) {
     eprintln!("{} {line}", paint(colour, &format!("{name:<12}│")));
 }
 
-/// Text in a colour (an SGR code), where the terminal can show it.
+/// Colours text (with an SGR code), if the terminal supports it.
 #[must_use]
 pub fn paint(code: &str, text: &str) -> String {
     if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {

@@ -30,7 +30,7 @@ pub struct Service {
 /// Answer with its request, to explain a failure.
 #[derive(Debug)]
 pub struct Reply {
-    /// Method and URL.
+    /// Method and URL of the request.
     pub asked: String,
     /// The status.
     pub status: StatusCode,
@@ -79,10 +79,10 @@ impl Service {
         self.send(Method::GET, path, |request| request).await
     }
 
-    /// Sends a request, shaped as the test wants it.
+    /// Sends a request.
     ///
     /// # Panics
-    /// When there is no answer at all.
+    /// When there is no answer.
     pub async fn send(
         &self,
         method: Method,
@@ -148,10 +148,10 @@ impl Service {
         telling[telling.len().saturating_sub(30)..].join("\n")
     }
 
-    /// Everything it has written so far.
+    /// All log output so far.
     ///
     /// # Panics
-    /// When a writer of it has.
+    /// When a writer has panicked.
     #[must_use]
     pub fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
@@ -204,11 +204,11 @@ impl Reply {
     }
 }
 
-/// Checks that a service describes every path it has and no other, and that the description refers to nothing that is not in it.
-/// Routes are written down in two tables, the service's own and the one that all share; both are read from their source.
+/// Checks that a service's API description contains exactly its routes, and that all its references resolve. Routes are read from the sources of two
+/// tables: the service's own and the shared one.
 ///
 /// # Panics
-/// When they do not agree.
+/// When they differ.
 pub async fn assert_described(service: &Service, description: &str, table: &str) {
     let description = service.get(description).await.json();
     let version = description["openapi"].as_str().unwrap_or_default();

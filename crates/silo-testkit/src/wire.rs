@@ -23,7 +23,7 @@ pub fn refusing_address() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// A forwarder. Dropping it closes it.
+/// A TCP forwarder. Dropping it closes it.
 pub struct Wire {
     address: SocketAddr,
     target: SocketAddr,

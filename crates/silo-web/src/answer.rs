@@ -1,4 +1,4 @@
-//! The one shape of an answer: `{"data", "meta"}`, with its age and whether the client has it already.
+//! Shape of all answers: `{"data", "meta"}`, with age and entity tag.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -50,24 +50,24 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The whole of a reading, as it was serialised when it was measured.
+    /// Answer with a whole reading, serialised when it was measured.
     #[must_use]
     pub fn whole<T>(reading: &Reading<T>) -> Self {
         Self::with_data(reading, reading.json.clone())
     }
 
-    /// Something made of a reading: a row of it, another order.
+    /// Answer with data derived from a reading, such as a row or another order.
     ///
     /// # Errors
-    /// 500 when `data` cannot be written as JSON.
+    /// 500 when `data` cannot be serialised.
     pub fn part<T>(reading: &Reading<T>, data: &impl Serialize) -> Result<Self, Problem> {
         Ok(Self::with_data(reading, to_json(data)?))
     }
 
-    /// Data with a meta of its own.
+    /// Answer with data and a meta of its own.
     ///
     /// # Errors
-    /// 500 when `data` cannot be written as JSON.
+    /// 500 when `data` cannot be serialised.
     pub fn new(data: &impl Serialize, meta: Meta, age_seconds: u64) -> Result<Self, Problem> {
         Ok(Self {
             status: StatusCode::OK,
@@ -95,7 +95,7 @@ impl Answer {
 }
 
 impl<T> Reading<T> {
-    /// The meta that goes with this reading.
+    /// Meta of this reading.
     #[must_use]
     pub fn meta(&self) -> Meta {
         Meta {

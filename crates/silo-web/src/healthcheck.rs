@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The argument that asks for it.
+/// Command-line argument for a health check.
 pub const VERB: &str = "healthcheck";
 /// Time limit for connecting, and for the answer.
 const WITHIN: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use silo_core::build::Build;
 
 use crate::snapshot::Source;
 
-/// The counters of one service. `Registry` takes more; `/metrics` prints all.
+/// Metrics of one service. A service registers its own in `Registry`.
 pub struct Metrics {
     registry: std::sync::Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
@@ -52,7 +52,7 @@ impl EncodeLabelValue for Route {
 }
 
 impl Metrics {
-    /// The metrics of a service, with `silo_build_info` filled in.
+    /// Shared metrics of a service, with `silo_build_info` set.
     #[must_use]
     pub fn new(service: &'static str, build: &Build) -> Self {
         let mut registry = Registry::with_prefix("silo");

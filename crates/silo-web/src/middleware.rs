@@ -18,7 +18,7 @@ use crate::service::Service;
 /// Time limit of a handler. It lies between that of a database command (3 s) and that of Caddy (8 s).
 const HANDLER_DEADLINE: Duration = Duration::from_secs(4);
 
-/// The whole of it.
+/// Wraps every request: request id, time limit, logging, metrics.
 pub(crate) async fn around(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

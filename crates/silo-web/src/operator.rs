@@ -46,7 +46,7 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     };
     let (origin, host) = (text(headers, ORIGIN.as_str()), text(headers, HOST.as_str()));
     let other_origin = match origin {
-        // Caddy passes the host on as the browser named it.
+        // Caddy forwards the Host header unchanged.
         Some(origin) => origin.split_once("://").map(|(_, host)| host) != host,
         None => headers.contains_key(ORIGIN),
     };

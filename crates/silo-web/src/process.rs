@@ -1,4 +1,4 @@
-//! The life of a process that serves: settings, health check, logs, listener, server, and the wait for its end.
+//! Process of a server: settings, health check, logging, listener, server, shutdown.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use silo_core::settings::{EXIT_CONFIG, SettingsError};
 use crate::healthcheck;
 use crate::server::Running;
 
-/// Lives it. With the argument `healthcheck` it asks the process that listens beside it instead.
+/// Runs the server until shutdown. With the argument `healthcheck`, checks the running server instead and exits with 0 or 1.
 pub fn run<S>(
     name: &str,
     settings: Result<S, SettingsError>,

@@ -16,9 +16,9 @@ use crate::service::Service;
 /// Open requests get this long to end after SIGTERM; Docker kills after 10 s.
 const SHUTDOWN_SECONDS: u64 = 8;
 
-/// A running server: stop it by its handle, wait for it by its future.
+/// A running server: `handle` stops it, [`Running::wait`] waits for its end.
 pub struct Running {
-    /// Stops it.
+    /// Stops the server.
     pub handle: ServerHandle,
     /// Bound address, with the actual port.
     pub address: SocketAddr,

@@ -42,7 +42,7 @@ impl Service {
         }
     }
 
-    /// The same service, with the state of these subjects in its metrics.
+    /// Adds subjects to the metrics and the readiness check.
     #[must_use]
     pub fn measures(mut self, sources: Vec<Arc<dyn Source>>) -> Self {
         self.sources = sources;

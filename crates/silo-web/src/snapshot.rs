@@ -1,6 +1,7 @@
-//! The last measurement of one subject: one background task writes it, requests read it.
+//! Cached measurement of one subject: a background task refreshes it, requests read it.
 //!
-//! A failed measurement keeps the last good value and marks it stale; nothing measured yet is an error with a reason, never a zero.
+//! After a failed measurement the last good value stays and is marked as stale. Without any measurement there is an error with the reason, never a
+//! zero.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
     }
 
-    /// The subject's name, in logs and metrics.
+    /// Name of the subject, in logs and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -150,10 +151,10 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.wake.notify_one();
     }
 
-    /// Waits until something was measured or failed to be, for at most the patience of a request, and reads it.
+    /// Reads the value. Waits for the first measurement within a request's patience.
     ///
     /// # Errors
-    /// 503 when there is no value: nothing measured in time, or every measurement failed.
+    /// 503 when there is no value: nothing was measured in time, or every measurement failed.
     pub async fn read(&self) -> Result<Reading<T>, Problem> {
         if !self.attempted().await {
             let detail = format!(

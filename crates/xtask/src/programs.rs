@@ -67,7 +67,7 @@ fn program(message: &Value) -> Option<Program> {
     })
 }
 
-/// Runs all of them, with storage that they share.
+/// Runs all test programs, with shared storage.
 pub fn run(programs: &[Program]) -> Result<()> {
     let storage = SharedStorage::start()?;
     let queue = Mutex::new(programs.iter().collect::<VecDeque<_>>());

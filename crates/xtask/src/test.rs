@@ -26,7 +26,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// Runs every step; the first that fails ends it. The images are built while tests wait for servers.
+    /// Runs all steps, and stops at the first failure. Images are built while tests wait for servers.
     pub fn run(self) -> Result<()> {
         let steps = Steps::default();
         let outcome = self.all(&steps);

@@ -10,7 +10,7 @@ use silo_testkit::tools::{MONGOD_VARIABLE, Tool, folder};
 /// File in a tool's folder that marks a complete installation.
 const INSTALLED: &str = "installed";
 
-/// Something that can be missing.
+/// A tool or package that may have to be installed.
 #[derive(Clone, Copy)]
 pub struct Need {
     name: &'static str,
@@ -19,7 +19,7 @@ pub struct Need {
     packages: &'static [&'static str],
     /// Checks that the tool is installed at this version.
     there: fn(&Need) -> bool,
-    /// Installs it.
+    /// Installs the tool.
     get: fn(&Need) -> Result<()>,
 }
 
@@ -169,7 +169,7 @@ pub const FOR_DROPLET: &[Need] = &[
 ];
 /// Tools for `bench`.
 pub const FOR_BENCH: &[Need] = &[BUILD, CADDY, SEAWEEDFS, RCLONE, MONGOD, CEPH, LOAD];
-/// All of it.
+/// All tools.
 pub const EVERYTHING: &[Need] = &[
     BUILD, CADDY, SEAWEEDFS, RCLONE, HADOLINT, MONGOD, MONGOSH, CEPH, NODE, BROWSER, CHECKS, LOAD,
     DOCKER, COMPOSE,

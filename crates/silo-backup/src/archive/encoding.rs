@@ -61,7 +61,7 @@ pub struct Stored {
 pub enum Chunk {
     /// Bytes.
     Data(Bytes),
-    /// Everything was sent. A stream that ends without this is broken off.
+    /// End marker. A stream without it was interrupted.
     End,
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::bson::{Bson, Document};
 
-/// Writes it.
+/// Formats the metadata of a collection.
 #[must_use]
 pub fn write(collection: &Collection) -> String {
     let indexes: Vec<Value> = collection.indexes.iter().map(extended).collect();
@@ -20,7 +20,7 @@ pub fn write(collection: &Collection) -> String {
     metadata.to_string()
 }
 
-/// Reads it; `None` when it is none. An archive may have none for a collection, which then has neither options nor indexes.
+/// Parses metadata; `None` if it is invalid. An archive may have none for a collection, which then has neither options nor indexes.
 #[must_use]
 pub fn read(name: &str, kind: Kind, metadata: &str) -> Option<Collection> {
     let metadata: Value = match metadata {

@@ -1,4 +1,4 @@
-//! Everything one after the other, with a report: what to run on a new droplet.
+//! `silo-backup selftest`: all steps with a report, to test a new droplet.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -30,7 +30,7 @@ struct Step {
     took_ms: u64,
 }
 
-/// Makes a backup, verifies it, restores it into a scratch database, and looks what prune would do. The first step that fails ends it.
+/// Makes a backup, verifies it, drills it, and previews pruning. Stops at the first failed step.
 pub(super) async fn run(
     context: &Context,
     out: &Printer,

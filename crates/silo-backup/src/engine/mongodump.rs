@@ -99,7 +99,7 @@ pub(super) async fn run(
     }
     let after = counts(order).await?;
     compare(&before, &after, &written)?;
-    // Only now is the stream called whole.
+    // The stream counts as complete only now.
     let stored = tokio::task::spawn_blocking(move || finished.end())
         .await
         .map_err(|_panic| Error::Engine("completing the archive was interrupted".into()))??;

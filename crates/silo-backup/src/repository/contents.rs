@@ -84,7 +84,7 @@ pub struct Tombstone {
     pub file: Option<String>,
 }
 
-/// Everything below the prefix, read at one time.
+/// Contents of the repository at one time.
 #[derive(Clone, Debug, Default)]
 pub struct RepositoryContents {
     /// Backups, the oldest first.
@@ -160,7 +160,7 @@ impl RepositoryContents {
                     .pruned
                     .values()
                     .any(|pruned| pruned.key == key && pruned.file.is_some())
-                // The key of an archive has the backup's id in it.
+                // An archive's key contains the backup's id.
                 || ids.iter().any(|id| key.contains(id))
         };
         let old = |modified: &Option<Timestamp>| {

@@ -14,7 +14,7 @@ const AHEAD: usize = 4;
 /// Attempts to resume an interrupted download without receiving a byte.
 const TRIES: u32 = 6;
 
-/// Starts it. What cannot be had ends it with an error that holds the [`StorageError`].
+/// Starts the download. If it cannot continue, the channel's last item is the error, with the [`StorageError`].
 pub(super) fn start(
     spaces: Spaces,
     bucket: String,

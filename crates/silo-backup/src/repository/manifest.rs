@@ -52,7 +52,7 @@ pub struct Manifest {
     pub tool: Tool,
     /// The number of the lease under which it was written; a later run has a larger one.
     pub lease: u64,
-    /// The manifest before it.
+    /// Previous manifest.
     pub previous: Option<Previous>,
 }
 
@@ -154,7 +154,7 @@ pub struct Tool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Previous {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
     /// The SHA-256 of its file, in hexadecimal.
     pub sha256: String,

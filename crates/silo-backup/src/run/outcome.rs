@@ -27,7 +27,7 @@ pub struct RunOutcome {
     pub took_ms: u64,
     /// Result for each destination.
     pub destinations: Vec<DestinationOutcome>,
-    /// Backups that have vanished or were changed by somebody else.
+    /// Backups that have vanished or were changed.
     pub problems: Vec<String>,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct RunContext<'a> {
 
 /// A destination that could be read at the start of the run.
 pub(super) struct OpenDestination {
-    /// Its files.
+    /// The repository.
     pub(super) repository: Repository,
     /// Id of the repository.
     pub(super) id: String,

@@ -20,7 +20,7 @@ pub(super) struct Dump {
     pub(super) outcome: DumpOutcome,
     /// Summary of the archive; for an encrypted one, computed before encryption.
     pub(super) summary: ArchiveSummary,
-    /// Destinations that have stored all of it.
+    /// Destinations that have stored the complete archive.
     pub(super) stored_in: Vec<OpenDestination>,
 }
 

@@ -73,7 +73,7 @@ pub enum JobState {
     Failed,
 }
 
-/// All of them.
+/// Job queue. Clones share it.
 #[derive(Clone)]
 pub struct JobQueue {
     context: Context,
@@ -91,7 +91,7 @@ struct JobRecord {
 }
 
 impl JobQueue {
-    /// None yet, and what [`JobQueue::keep_working`] takes.
+    /// An empty queue, and the receiver for [`JobQueue::keep_working`].
     #[must_use]
     pub fn new(context: Context) -> (Self, QueuedJobs) {
         let (begun, taken) = mpsc::unbounded_channel();
@@ -252,7 +252,7 @@ impl JobRecord {
     }
 }
 
-/// Now, in whole milliseconds.
+/// Current time in whole milliseconds.
 fn now() -> Timestamp {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap_or_default()
 }

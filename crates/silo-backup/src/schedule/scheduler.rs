@@ -128,7 +128,7 @@ impl Scheduler {
         due && !encrypted && newest.as_of <= now && self.jobs.running().is_none()
     }
 
-    /// Does one thing and waits for its end; `None` when something else is being done.
+    /// Runs a job and waits for its end; `None` if another job is running.
     async fn work(&self, kind: Kind) -> Option<JobState> {
         let job = self.jobs.start(kind, "schedule")?;
         self.jobs.idle().await;

@@ -98,7 +98,7 @@ pub struct DestinationView {
     pub name: &'static str,
     /// Number of backups; `null` if the destination cannot be listed.
     pub backups: Option<u64>,
-    /// The bytes of all archives in it.
+    /// Size of all its archives in bytes.
     pub bytes: Option<u64>,
     /// Time of the newest good backup.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -155,7 +155,7 @@ pub struct BackupView {
     pub engine: String,
     /// `snapshot` or `fuzzy`.
     pub consistency: &'static str,
-    /// The destinations that have it.
+    /// Destinations that have the backup.
     pub destinations: Vec<&'static str>,
     /// `true` if the next prune keeps the backup.
     pub kept: bool,

@@ -13,8 +13,8 @@ use silo_testkit::wait::wait_for;
 
 use crate::stage::{SOON, Stage, ended};
 
-/// Both begin while nothing holds the lease. Uploading is held up by storage until both have asked for it, so that neither can end first and leave
-/// the lease to the other.
+/// Both start while nothing holds the lease. The storage delays uploads until both have requested the lease, so that neither can finish before the
+/// other starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_runs_at_once_exactly_one_publishes() {
     let mut stage = Stage::filled().await;

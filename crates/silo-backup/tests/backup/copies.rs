@@ -229,7 +229,7 @@ async fn what_is_not_as_expected_is_held_until_somebody_accepts_it() {
     );
 }
 
-/// Whatever becomes of the archives, a run whose manifest is nowhere has failed: it is recorded as failed, and nothing is pruned for it.
+/// A run without a manifest in any destination has failed, even if archives were stored: it is recorded as failed, and nothing is pruned.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_publishes_nowhere_has_failed() {
     let (mut stage, _other) = with_copy_on(Stage::with(Setup::default().fail_points()).await).await;

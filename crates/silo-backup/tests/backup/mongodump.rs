@@ -81,7 +81,7 @@ async fn a_child_that_is_killed_or_lies_makes_no_backup() {
             assert_eq!(stage.manifests().await, before, "{bytes} bytes, {ending}");
         }
     }
-    // Whole and ended well it counts, so it is played fairly.
+    // A complete archive and exit status 0 make a backup: the simulated mongodump is accepted in principle.
     play(archive.len(), "exit 0");
     stage.backup().await;
     assert_eq!(stage.manifests().await.len(), before.len() + 1);

@@ -23,8 +23,8 @@ use tokio::process::{Child, Command};
 pub(crate) const DATABASE: &str = "aesthetic";
 pub(crate) const BUCKET: &str = "backups";
 pub(crate) const PREFIX: &str = "backups/mongo/";
-/// Something takes this long only when it hangs. A run that storage breaks off asks six times for each thing that it cleans up, and many of them run
-/// at once here: that alone can take more than a minute.
+/// Only a hanging program exceeds this time limit. A run whose storage fails makes six attempts for each file that it cleans up, and many runs share
+/// the machine here: that can take more than a minute.
 pub(crate) const SOON: Duration = Duration::from_secs(180);
 
 pub(crate) struct Stage {

@@ -228,7 +228,7 @@ async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
             .await
             .unwrap()
     };
-    // The newest, which no other manifest names: the database remembers it.
+    // The newest one, which no other manifest names, but the database's index does.
     vanish(format!("manifests/{third}.json")).await;
     // One that the next names.
     vanish(format!("manifests/{first}.json")).await;

@@ -13,7 +13,7 @@ use silo_testkit::tools::stock_tool;
 
 use crate::stage::Stage;
 
-/// One of each of BSON's types (bsonspec.org), and names that are hard.
+/// A value of each of BSON's types (bsonspec.org), and difficult names.
 fn every_type() -> Document {
     let regex = Regex {
         pattern: cstr!("^a.b$").into(),
@@ -146,7 +146,7 @@ async fn insert_documents(database: &Database) {
     });
     insert("weather", measured.collect()).await;
     insert("remembered", vec![doc! { "_id": 1 }]).await;
-    // Nothing in it expires while the test runs.
+    // Far enough in the future that nothing expires during the test.
     let later = DateTime::from_millis(DateTime::now().timestamp_millis() + 86_400_000);
     let point = doc! { "type": "Point", "coordinates": [8.5, 47.4] };
     let indexed = (0..20).map(|at| {

@@ -1,4 +1,4 @@
-//! Many runs at once, each broken in another way. A binary of its own: beside them nothing else has time for its work.
+//! Many concurrent runs, each with another fault. A program of its own, because it uses all of the machine.
 
 #![expect(
     clippy::unwrap_used,

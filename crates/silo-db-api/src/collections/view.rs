@@ -45,13 +45,13 @@ pub struct Collection {
 pub struct Sum {
     /// Number of collections.
     pub collections: u64,
-    /// Documents in all of them.
+    /// Number of documents.
     pub documents: Option<u64>,
-    /// Bytes of data in all of them.
+    /// Size of the documents in bytes.
     pub data_bytes: Option<u64>,
-    /// Bytes on disk of all of them.
+    /// Size on disk in bytes.
     pub storage_bytes: Option<u64>,
-    /// Bytes of indexes of all of them.
+    /// Size of the indexes in bytes.
     pub index_bytes: Option<u64>,
     /// Documents as a share of the total, 0 to 1.
     pub share_of_documents: Option<f64>,
@@ -81,7 +81,7 @@ pub struct Collections {
     pub categories: Vec<CategorySum>,
     /// Sums of the collections that the seed report lists as ones to drop.
     pub disposable: Sum,
-    /// All of them.
+    /// Sums of all collections.
     pub total: Sum,
     /// The names of the views, which store nothing.
     pub views: Vec<String>,

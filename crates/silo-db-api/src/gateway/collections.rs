@@ -158,7 +158,7 @@ fn describe(name: &str, key: &Document, part: &Document, stats: &[&Document]) ->
             .iter()
             .map(|(field, direction)| format!("{field}: {}", direction_text(direction)))
             .collect(),
-        // `_id_` is unique without saying so.
+        // `_id_` is unique without the option.
         unique: if name == "_id_" {
             Some(true)
         } else {

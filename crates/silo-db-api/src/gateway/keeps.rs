@@ -9,7 +9,7 @@ use silo_mongo::mongodb::bson::{Document, doc};
 
 use super::Gateway;
 
-/// A token as one of the shapes records it.
+/// Token, as recorded in one of the formats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The token's number; `None` when it is missing or `null`.
@@ -20,7 +20,7 @@ pub struct Record {
     pub contract: Option<String>,
     /// When it was kept.
     pub at: Option<Timestamp>,
-    /// The sub of who kept it.
+    /// Sub of the user who kept the piece.
     pub by: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub struct Legacy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contract(pub Record);
 
-/// A piece with anything about keeping in it.
+/// Piece with any field about keeping.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// The piece's code.
@@ -67,7 +67,7 @@ pub struct Played {
     pub code: String,
     /// Number of plays.
     pub hits: u64,
-    /// The sub of who made it.
+    /// Sub of the author.
     pub user: Option<String>,
 }
 

@@ -41,13 +41,13 @@ pub struct Opcounters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
-    /// Bytes in it.
+    /// Used size in bytes.
     pub used_bytes: Option<u64>,
     /// Bytes it may hold.
     pub max_bytes: Option<u64>,
-    /// Pages asked of it.
+    /// Pages requested from the cache.
     pub pages_requested: Option<u64>,
-    /// Pages that had to be read into it.
+    /// Pages read into the cache.
     pub pages_read: Option<u64>,
 }
 
@@ -89,7 +89,7 @@ impl Gateway {
     /// # Errors
     /// The error of the command.
     pub async fn server_status(&self) -> Result<Status, DatabaseError> {
-        // Leaving out `metrics` would leave out `mem` too.
+        // Excluding `metrics` would exclude `mem` too.
         let command = doc! { "serverStatus": 1, "repl": 1, "oplog": 1, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
         Ok(from_status(&self.admin(command).await?))
     }

@@ -98,7 +98,7 @@ async fn connections_are_grouped_by_client() {
                 row.filter_map(|row| row["connections"].as_u64())
                     .sum::<u64>()
             };
-            // One of each is the driver's own, which monitors the server.
+            // One connection of each is the driver's own, for monitoring.
             of("lith") >= 3 && of("session") >= 1
         };
         let within = Duration::from_secs(15);

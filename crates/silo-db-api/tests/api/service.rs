@@ -52,7 +52,7 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// A server with the droplet's accounts and the demo data in it.
+/// A server with the droplet's accounts and demo data.
 pub(crate) async fn demo_server() -> (MongoServer, Demo) {
     let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let demo = fill(&server).await;

@@ -90,9 +90,9 @@ impl AddressScope {
     }
 }
 
-/// The addresses that may be connected to. `first` is where the first request of this check led; `None` for the first itself, whose address is in
-/// the settings and may be any. A redirect from a public address leads to public ones only, and none leads to a link-local address, where cloud
-/// providers keep their metadata (169.254.169.254).
+/// Addresses that may be connected to. `first` is the reachability of the check's first URL; `None` for that URL itself, which comes from the
+/// settings and may have any address. A redirect from a public address may lead to public ones only, and none may lead to a link-local address, where
+/// cloud providers serve their metadata (169.254.169.254).
 pub(super) fn allowed(
     first: Option<AddressScope>,
     addresses: Vec<SocketAddr>,
@@ -104,7 +104,7 @@ pub(super) fn allowed(
         AddressScope::Public => !is_private(address.ip()),
         AddressScope::Private => !is_link_local(address.ip()),
     };
-    // All of them: which one of a name is connected to is chance.
+    // All of them, because any address of a name may be used.
     if addresses.iter().all(may) {
         Ok(addresses)
     } else {

@@ -170,7 +170,7 @@ impl RequestTrace {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let step = Instant::now();
-        // The connection lives as long as this: dropping the set ends it.
+        // Owns the connection's task: dropping the set closes the connection.
         let mut connection = JoinSet::new();
         let head = head(stream, url, &mut connection);
         let mut response = timeout_at(self.deadline, head)

@@ -70,10 +70,10 @@ impl Log {
         })
     }
 
-    /// Appends a line; whether the file has grown so much that it is to be replaced.
+    /// Appends a line. Returns whether the file has grown enough to be compacted.
     ///
     /// # Errors
-    /// When it is not there, or only a part of it.
+    /// When the line was not written, or only a part of it.
     pub fn append(&mut self, line: &str) -> io::Result<bool> {
         if self.lock.is_none() {
             self.lock = lock(&self.folder)?;

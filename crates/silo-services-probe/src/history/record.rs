@@ -14,7 +14,7 @@ use super::tally::Tally;
 use crate::changes::Change;
 use crate::status::Status;
 
-/// One of them.
+/// Record of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// Checks of a minute.

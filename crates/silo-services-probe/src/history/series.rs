@@ -128,7 +128,7 @@ impl Series {
         self.minutes.iter().copied()
     }
 
-    /// The checks of each hour that are not in a minute that is kept: whole hours before the first minute, and of its hour the minutes before it.
+    /// Checks of each hour that are not in a kept minute: whole hours before the first minute, and the part of its own hour before it.
     pub fn hours_without_minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
         let hour_of = |minute: u32| minute / PER_HOUR;
         let first = self

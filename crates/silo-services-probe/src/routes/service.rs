@@ -14,7 +14,7 @@ use crate::services::ServiceDetail;
 use crate::state::State;
 use crate::status_store::ServiceState;
 
-/// One service, with what its kind knows, how it was in the last day and month, and its last changes.
+/// One service: its facts, its uptime in the last day and month, and its last changes.
 #[utoipa::path(get, path = "/api/services/{name}", tag = "services",
     params(("name" = String, Path, description = "the service's name in the settings")),
     responses((status = 200, body = Envelope<ServiceDetail>), Malformed, UnknownId, OutOfRange, Unavailable))]

@@ -29,7 +29,7 @@ async fn db_api() -> (String, MongoServer) {
     (address, mongo)
 }
 
-/// silo-storage-api, as far as the overview asks it.
+/// silo-storage-api, with the fields that the overview reads.
 fn usage() -> Behaviour {
     Behaviour::sibling(
         &json!({"bytes": 1234, "objects": 5, "knownBytes": 1234, "scan": {"scanning": false, "objects": null}}),
@@ -42,7 +42,7 @@ async fn storage_api() -> Simulator {
     simulator
 }
 
-/// silo-backup, as far as the overview asks it.
+/// silo-backup, with the fields that the overview reads.
 async fn backup_api() -> Simulator {
     let simulator = Simulator::start(Role::Http).await.unwrap();
     let good = json!({"id": "20260101T040000Z-abcdef", "key": "k", "asOf": "2026-01-01T04:00:00Z", "ageSeconds": 5, "bytes": 77, "documents": 9});

@@ -20,7 +20,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Nothing is probed.
+    /// A fixture without probes.
     pub(crate) fn new() -> Self {
         let mut toml = String::new();
         for name in [
@@ -40,7 +40,7 @@ impl Stage {
         }
     }
 
-    /// The same, with a probe every five seconds; `more` is TOML that belongs to it.
+    /// Adds a probe every five seconds; `more` is TOML for it.
     pub(crate) fn probe(mut self, name: &str, kind: &str, url: &str, more: &str) -> Self {
         writeln!(
             self.toml,

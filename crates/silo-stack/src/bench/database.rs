@@ -29,7 +29,7 @@ const PATHS: [&str; 10] = [
     "/api/db/collections/nobody-has-it",
 ];
 
-/// Starts a stack of optimised binaries and measures it.
+/// Starts an optimised stack and measures it.
 pub(super) async fn run(scale: f64, seconds: u64) -> Result<()> {
     let plan = Plan {
         release: true,

@@ -22,7 +22,7 @@ use super::compose::Droplet;
 
 type Check = for<'a> fn(&'a Droplet<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// All of them, in this order.
+/// All checks, in order.
 const CHECKS: &[(&str, Check)] = &[
     ("whole: everything is healthy within 60 s", |at| {
         Box::pin(whole::is_healthy(at))

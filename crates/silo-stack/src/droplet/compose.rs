@@ -279,7 +279,7 @@ impl<'a> Droplet<'a> {
             host: "127.0.0.1".into(),
             port: Some(self.mongo),
         }];
-        // The certificate is for the site's name, which not every resolver knows; Silo's own services check it.
+        // Not every resolver knows the site's name, so the certificate is not verified here; Silo's own services verify it.
         let tls = TlsOptions::builder()
             .ca_file_path(self.authority().await?)
             .allow_invalid_hostnames(true)

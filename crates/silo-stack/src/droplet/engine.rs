@@ -1,4 +1,4 @@
-//! The Docker engine: the one that runs, or one of our own for as long as we need it.
+//! The Docker engine: a running one, or a temporary one of this run.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Engine {
     pub(super) fn keep(mut self) {
         if let Some(own) = self.own.take() {
             say::step(&format!("the Docker engine is process {:?}", own.id()));
-            // Dropping it would end it.
+            // Dropping the engine would stop it.
             std::mem::forget(own);
         }
     }

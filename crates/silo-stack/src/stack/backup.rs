@@ -1,4 +1,4 @@
-//! The bucket for backups, the service that makes them, and a first backup in it.
+//! Bucket for backups, silo-backup, and the first backup.
 
 use std::path::Path;
 use std::time::Duration;

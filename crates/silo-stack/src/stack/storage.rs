@@ -12,7 +12,7 @@ use silo_testkit::say;
 use super::Stack;
 
 impl Stack {
-    /// Starts the S3 server with the demo objects, and the service that measures it.
+    /// Starts the S3 server with demo objects, and silo-storage-api.
     pub(super) async fn start_storage(&mut self, binaries: &Path, db_api: &str) -> Result<String> {
         say::step("starting the S3 server");
         let data = self.folder.path().join("s3");

@@ -1,4 +1,4 @@
-//! One bucket, as a scan sees it.
+//! Access to one bucket, for scans.
 
 use silo_core::units::count_from_usize;
 use silo_spaces::Spaces;
@@ -13,7 +13,7 @@ const PIECES: usize = 16;
 /// Unfinished uploads whose bytes are asked for, each by a request of its own.
 const ASKED: usize = 50;
 
-/// A bucket and the way to it.
+/// A bucket and the client for it.
 #[derive(Clone)]
 pub struct Bucket {
     /// Name of the bucket.

@@ -35,7 +35,7 @@ pub struct TopUsers {
     users: Vec<TopUser>,
 }
 
-/// One of them.
+/// A user in the ranking.
 #[derive(Serialize, ToSchema)]
 pub struct TopUser {
     /// The place, from 1.

@@ -20,7 +20,7 @@ struct Bucket {
     fails_after: Option<u64>,
     /// Keys after which a listing may start without a split: the last key of each page, and the keys at which the scan cut the bucket at its start.
     ends: Mutex<BTreeSet<String>>,
-    /// Number of pages that were asked for from another key: a worker has split what another one had before it.
+    /// Number of pages requested at another key than the last one: splits of another worker's range.
     splits: AtomicU64,
 }
 

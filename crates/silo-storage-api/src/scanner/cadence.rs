@@ -1,5 +1,5 @@
-//! When the next scan comes, and of which buckets: all of them at the regular interval; in between only those that failed in a way that may pass, with
-//! longer and longer pauses. A bucket that does not exist, or that the key may not list, waits for the regular scan.
+//! Schedule of scans: all buckets at the regular interval, and in between those whose error may be temporary, with increasing delays. A bucket that
+//! does not exist, or that the key may not list, waits for the regular scan.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(60);
 /// The buckets that a scan lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// All of them.
+    /// All buckets.
     All,
     /// Buckets that failed.
     Only(BTreeSet<String>),

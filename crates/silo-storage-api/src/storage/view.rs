@@ -12,13 +12,13 @@ use crate::owners::{Kind, Layout};
 use crate::scan_results::{Failure, UnfinishedUpload};
 use crate::totals::{Kinds, Sum};
 
-/// Everything that is known, as `/api/storage/buckets` shows it; the rest is for the other paths.
+/// Result of the last scan. Serialised as `/api/storage/buckets`; skipped fields are for the other endpoints.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// The buckets, in the order of the settings.
     pub buckets: Vec<BucketView>,
-    /// All of them together.
+    /// Sums of all buckets.
     #[serde(skip)]
     #[schema(ignore)]
     pub usage: Usage,
@@ -77,7 +77,7 @@ pub struct KindSum {
 /// One storage class's sum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ClassSum {
-    /// The class, as the storage calls it.
+    /// Name of the class.
     pub class: String,
     /// Number of objects.
     pub objects: u64,
@@ -130,7 +130,7 @@ pub struct GrowthView {
 pub struct OwnerView {
     /// The user's sub.
     pub sub: String,
-    /// All of them.
+    /// Sum of all objects.
     pub sum: Sum,
     /// By bucket's place.
     pub buckets: Vec<(usize, Sum)>,

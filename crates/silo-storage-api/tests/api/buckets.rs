@@ -251,7 +251,7 @@ async fn unfinished_uploads_are_told_apart_where_the_storage_tells_them() {
 #[tokio::test]
 async fn a_storage_that_cannot_tell_unfinished_uploads_makes_them_unknown_and_says_so() {
     let stage = stage().await;
-    // As S3 servers answer that do not implement it.
+    // Like S3 servers that do not implement it.
     let proxy = silo_testkit::proxy::Proxy::start(&stage.s3.url(), |_, line| {
         if line.contains("uploads") {
             silo_testkit::proxy::Fault::answer("501 Not Implemented", "", "")

@@ -57,7 +57,7 @@ impl Account {
     }
 }
 
-/// The `Authorization` header of the administrator (AWS signature version 2: HMAC-SHA1 of method, empty MD5 and content type, date, path).
+/// `Authorization` header of the administrator (AWS signature version 2: HMAC-SHA1 of method, empty MD5 and content type, date, path).
 fn sign(method: &str, date: &str, path: &str) -> Result<String, openssl::error::ErrorStack> {
     let (key, secret) = ADMIN;
     let hmac_key = PKey::hmac(secret.as_bytes())?;

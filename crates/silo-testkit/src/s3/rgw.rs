@@ -16,7 +16,7 @@ use crate::wait::wait_for;
 /// Environment variable with the address of a cluster that runs already (`127.0.0.1:PORT`). `cargo xtask test` starts one for all test programs.
 pub const CLUSTER_VARIABLE: &str = "SILO_TEST_RGW";
 
-/// Time limit for each part to start; the whole takes some ten seconds.
+/// Time limit for each daemon to start; all together take about ten seconds.
 const UP_WITHIN: Duration = Duration::from_secs(30);
 /// Size of the store in memory. Data of one whole test run stays below it.
 const STORE_BYTES: u64 = 6 << 30;
@@ -35,7 +35,7 @@ impl Rgw {
     /// # Errors
     /// When Ceph is not installed or does not start.
     pub async fn start() -> Result<Self, S3Error> {
-        // Between finding a free port and listening on it another process may take it.
+        // Another process may take a free port before it is used.
         match Self::start_once().await {
             Err(S3Error::Command { .. }) => Self::start_once().await,
             started => started,
@@ -165,7 +165,7 @@ async fn start_for_process() -> Result<SocketAddr, S3Error> {
         .map_err(|_ended| S3Error::Io(std::io::ErrorKind::BrokenPipe.into()))?
 }
 
-/// The cluster's configuration file, and commands that use it.
+/// Configuration file of the cluster, and commands with it.
 struct Cluster {
     file: PathBuf,
     fsid: String,

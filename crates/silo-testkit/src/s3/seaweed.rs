@@ -1,4 +1,4 @@
-//! The S3 server of the local stack: SeaweedFS, all of its parts in one process, on a folder.
+//! SeaweedFS, the S3 server of the local stack: one process, on a folder.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -95,7 +95,7 @@ impl SeaweedFs {
         &mut self.process
     }
 
-    /// Ends it. Its data is written when it is acknowledged; an orderly end takes it half a minute.
+    /// Kills the server. Acknowledged data is on disk; an orderly stop would take half a minute.
     ///
     /// # Errors
     /// When it cannot be killed.

@@ -73,7 +73,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             info!(subject = self.name, took_ms = took; "{} measured", self.name);
         }
         let known = before.good.as_ref().map_or(&[][..], |good| &good.errors);
-        // One line for each reason, however many sources share it.
+        // One log line per reason, however many sources share it.
         let mut reasons = BTreeMap::<_, Vec<_>>::new();
         for error in good.errors.iter().filter(|error| !known.contains(error)) {
             let reason = (error.code.as_str(), error.detail.as_str());

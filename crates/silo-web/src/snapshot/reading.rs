@@ -40,10 +40,10 @@ impl SourceError {
     }
 }
 
-/// A value with what could not be had of it. No errors: whole. Errors: partial.
+/// A measured value, with the errors of its missing parts. Without errors it is complete.
 #[derive(Debug)]
 pub struct Measured<T> {
-    /// The value; parts that could not be measured are `None` in it.
+    /// The value; missing parts are `None`.
     pub value: T,
     /// Reasons of the missing parts.
     pub errors: Vec<SourceError>,
@@ -62,7 +62,7 @@ impl<T> From<T> for Measured<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
-    /// Measured whole, within twice its `ttl`.
+    /// Completely measured, within twice the `ttl`.
     Fresh,
     /// The last good value; measuring has failed since, or stopped.
     Stale,
@@ -92,7 +92,7 @@ pub struct Reading<T> {
 }
 
 impl<T> Reading<T> {
-    /// The same reading, with what else went wrong while the answer was made of it.
+    /// Adds errors that occurred while the answer was built.
     #[must_use]
     pub fn noting(mut self, errors: impl IntoIterator<Item = SourceError>) -> Self {
         self.errors.extend(errors);

@@ -30,7 +30,7 @@ fn uptime_counts_only_what_is_known() {
     );
     let month = series.uptime(720, NOW, 1);
     assert_eq!((month.percent, month.checks), (Some(75.0), 60));
-    // 2,999 of 3,000 is not all of them.
+    // 2,999 of 3,000 are not rounded to 100 %.
     let mut nearly = Series::default();
     nearly.add_minute(
         NOW,

@@ -198,7 +198,7 @@ async fn run_firewall(allow: &str, port: &str) -> Result<(Option<i32>, String)> 
 struct Internet {
     /// Own address.
     address: Ipv4Addr,
-    /// This machine's, as it sees it.
+    /// Address of this machine, as seen from the namespace.
     ours: Ipv4Addr,
     name: String,
     _listener: tokio::process::Child,

@@ -1,4 +1,4 @@
-//! The page in a browser, as Caddy serves it.
+//! Browser tests of the page, served by Caddy.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The whole: up, full, locked in, down and up again.
+//! The whole stack: healthy, complete, confined, and restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
