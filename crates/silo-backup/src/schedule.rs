@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_night_comes_once_when_clocks_are_put_forward_or_back() {
+    fn a_daily_run_happens_once_across_daylight_saving_changes() {
         // 2026-03-08: there is no 2:30 in Los Angeles. 2026-11-01: there are two of 1:30.
         let spring = nights(
             "America/Los_Angeles",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missed_night_is_caught_up_and_a_made_one_is_not_made_again() {
+    fn a_missed_run_is_caught_up_and_a_completed_one_is_not_repeated() {
         let schedule = Schedule::new("0 4 * * *", "UTC").unwrap();
         let now = time("2026-01-10T12:00:00Z");
         let made = |at: &str| RunHistory {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schedule_is_said() {
+    fn an_invalid_schedule_is_an_error() {
         assert!(Schedule::new("61 4 * * *", "UTC").is_err());
         assert!(Schedule::new("0 4 * * *", "Mars/Olympus").is_err());
         assert!(Schedule::new("0 4 30 2 *", "UTC").is_err());

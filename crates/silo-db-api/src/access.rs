@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_does_not_count_is_unknown() {
+    fn values_that_the_server_does_not_count_are_unknown() {
         let access = report(Counters::default(), vec![], None, Timestamp::now());
         assert_eq!(
             (access.since, access.share_of_reads, access.unused_indexes),

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percent_is_of_what_should_be_synced() {
+    fn percent_refers_to_documents_to_be_synced() {
         let counts = SyncCounts {
             documents: 12,
             excluded: 2,

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_string_of_another_kind_is_refused_without_printing_it() {
+    fn another_kind_of_connection_string_is_refused_without_being_printed() {
         let told = read(&[
             ("MONGODB_CONNECTION_STRING", "postgres://u:hunter2@h"),
             ("MONGODB_NAME", "a.b"),

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_write_is_refused_however_it_is_written() {
+    fn requests_that_could_write_are_refused_in_every_spelling() {
         for (uri, why) in [
             ("/db/db/aesthetic/compact/moods", Refusal::Path),
             ("/db/db/aesthetic/COMPACT/moods", Refusal::Path),
@@ -243,7 +243,7 @@ mod tests {
 
     /// Actions in any case, encoding and position that mongo-express would recognise.
     #[test]
-    fn no_writing_of_an_action_gets_through() {
+    fn no_spelling_of_an_action_is_allowed() {
         let mut random = SmallRng::seed_from_u64(6);
         for _ in 0..20_000 {
             let action = ACTIONS[random.random_range(0..ACTIONS.len())];

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_fits_the_name_it_was_hashed_for_and_no_other() {
+    fn a_password_is_valid_only_for_its_name() {
         let lines = [
             line("jeffrey", "correct horse").unwrap(),
             line("other", "battery staple").unwrap(),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_by_line_and_without_the_hash() {
+    fn problems_are_reported_by_line_without_the_hash() {
         let good = line("a", "long enough").unwrap();
         let lines = format!(
             "# a comment\n{good}\nb hunter2\n\nc $2a$10$abcdefghijklmnopqrstuv\nx:y {}",

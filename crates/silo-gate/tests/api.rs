@@ -30,7 +30,7 @@ async fn sign_in(service: &Service, from: &str, password: Option<&str>) -> Respo
 }
 
 #[tokio::test]
-async fn who_signs_in_is_named_and_who_does_not_is_told_how() {
+async fn a_signed_in_user_is_named_and_others_get_401() {
     let service = start().await;
     let nobody = sign_in(&service, "192.0.2.1", None).await;
     assert_eq!(nobody.status(), 401);
@@ -127,7 +127,7 @@ async fn only_reading_is_let_through_to_the_database() {
 }
 
 #[tokio::test]
-async fn without_anybody_it_does_not_start_and_a_health_check_tells() {
+async fn without_users_it_does_not_start_and_the_health_check_fails() {
     let run = async |arguments: &[&str], environment: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_silo-gate"));
         command
@@ -156,7 +156,7 @@ async fn without_anybody_it_does_not_start_and_a_health_check_tells() {
 
 /// Hashing takes equally long for every length; a password too long for a header is refused before hashing.
 #[tokio::test]
-async fn a_password_of_any_length_is_wrong_and_the_gate_goes_on() {
+async fn a_password_of_any_length_is_rejected_without_harm() {
     let service = start().await;
     for (at, bytes) in [4_000, 60_000, 1_000_000].into_iter().enumerate() {
         let password = "x".repeat(bytes);

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_count_is_unknown_and_not_zero() {
+    fn an_invalid_count_is_unknown_and_not_zero() {
         let document = doc! { "a": { "b": 3_i64, "c": -1, "d": "3", "e": 2.0, "f": 0.5 } };
         assert_eq!(count(&document, "a.b"), Some(3));
         assert_eq!(count(&document, "a.e"), Some(2));

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sequence_is_what_sha256sum_says_of_the_concatenation() {
+    fn the_digest_equals_sha256sum_of_the_concatenation() {
         assert_eq!(
             of(&[b"ab", b"c"]).sha256,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn without_privileges_the_roles_tell() {
+    fn without_privileges_the_roles_decide() {
         let roles = |roles: &[(&str, &str)]| {
             let roles = roles
                 .iter()
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_sign_in_is_told_apart() {
+    fn a_server_without_authentication_is_recognised() {
         assert_eq!(
             from_status(
                 &doc! { "authInfo": { "authenticatedUsers": [] } },

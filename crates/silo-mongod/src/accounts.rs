@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_said_without_a_password() {
+    async fn problems_are_reported_without_passwords() {
         let lines = "king mongodb://a:hunter2@h/\nroot nonsense-hunter2\nreader mongodb://h/\nclient mongodb://x:hunter2@h/a\nclient mongodb://x:hunter2@h/a";
         let told = Account::read_all(lines).await.err().unwrap().to_string();
         assert!(!told.contains("hunter2"), "{told}");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_drills_can_write_outside_their_own() {
+    fn only_drills_can_write_outside_their_own_database() {
         let roles = own_roles("aesthetic");
         let written = format!("{roles:?}");
         for action in ["insert", "update", "remove", "drop", "anyAction"] {

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_comes_back_from_its_file_and_a_mixed_one_does_not() {
+    fn a_pair_can_be_read_back_and_a_mixed_one_is_rejected() {
         let (one, other) = (
             Pair::own("silo.example").unwrap(),
             Pair::own("silo.example").unwrap(),

@@ -99,7 +99,7 @@ fn made<'a>(steps: &'a BTreeMap<String, Value>, done: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn everything_is_made_once_and_changed_when_it_differs() {
+async fn init_is_idempotent_and_applies_changes() {
     let mut stage = Stage::new().await;
     let all = [
         "account keeper in admin",
@@ -208,7 +208,7 @@ async fn everything_is_made_once_and_changed_when_it_differs() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_without_a_password() {
+async fn errors_are_reported_without_passwords() {
     let mut stage = Stage::new().await;
     let root = stage.accounts["root"].clone();
     stage

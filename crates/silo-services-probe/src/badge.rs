@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_badge_says_the_state_in_shape_and_word() {
+    fn a_badge_shows_the_status_in_shape_and_word() {
         let mut shapes = Vec::new();
         for status in Status::ALL {
             let svg = badge("oven", status);

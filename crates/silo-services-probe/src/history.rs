@@ -171,7 +171,7 @@ mod tests {
     use crate::status::Status;
 
     #[test]
-    fn what_is_written_anew_says_the_same_and_ninety_days_stay_small() {
+    fn compaction_keeps_the_contents_and_ninety_days_stay_small() {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::open(folder.path()).unwrap();
         let now = Timestamp::now();

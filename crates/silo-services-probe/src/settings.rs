@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn silo_toml_changes_them_and_adds_others() {
+    fn silo_toml_changes_default_probes_and_adds_others() {
         let toml = r#"
             [[probes]]
             name = "oven"
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_never_goes_without_a_word() {
+    fn every_rejected_probe_is_reported() {
         let told = read(
             "",
             &[
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once_and_no_secret() {
+    fn all_problems_are_reported_at_once_without_secrets() {
         let toml = r#"
             [[probes]]
             name = "Feed!"

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_said_and_everything_is_dated() {
+    fn unknown_values_are_marked_and_all_parts_have_times() {
         let now: Timestamp = "2026-11-24T01:02:03.9Z".parse().unwrap();
         let mut overview = Overview::default();
         let told = text(&overview, now);

@@ -240,7 +240,7 @@ mod tests {
 
     /// The overview is gathered again when this changes, and not only every ten seconds.
     #[test]
-    fn whoever_waits_for_counts_hears_of_a_service_that_goes_down() {
+    fn receivers_of_counts_learn_of_a_service_that_goes_down() {
         let folder = tempfile::tempdir().unwrap();
         let probe = Probe {
             name: "feed".into(),

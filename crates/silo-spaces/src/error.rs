@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_storage_says_stays_out_unless_it_is_a_code() {
+    fn foreign_error_text_is_dropped_unless_it_is_a_code() {
         let told = |code| StorageError::of_status(400, code).detail;
         assert_eq!(
             told("InvalidArgument"),

@@ -143,7 +143,7 @@ const SERVICES: [(&str, &str); 4] = [
 const APART: Duration = Duration::from_millis(50);
 
 #[tokio::test]
-async fn nobody_sees_a_service_restart_under_load() {
+async fn a_service_restart_under_load_fails_no_request() {
     let mut stack = Stack::start(Plan::default()).await.unwrap();
     let http = Client::new();
     for (_, path) in SERVICES {
@@ -212,7 +212,7 @@ async fn nobody_sees_a_service_restart_under_load() {
 }
 
 #[tokio::test]
-async fn changes_are_told_through_the_gateway_as_they_happen() {
+async fn changes_arrive_through_the_gateway_as_they_happen() {
     let stack = Stack::start(Plan::default()).await.unwrap();
     let url = format!("{}/api/services/events", stack.address);
     let mut answer = Client::new()
@@ -246,7 +246,7 @@ async fn changes_are_told_through_the_gateway_as_they_happen() {
 }
 
 #[tokio::test]
-async fn in_production_nobody_looks_without_signing_in() {
+async fn in_production_every_path_requires_sign_in() {
     let plan = Plan {
         sign_in: Some(("operator".into(), "let me in".into())),
         ..Plan::default()

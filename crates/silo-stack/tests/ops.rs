@@ -43,7 +43,7 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn secrets_are_made_once_and_none_is_printed() {
+async fn secrets_are_created_once_and_never_printed() {
     let place = TempDir::new().unwrap();
     let folder = place.path().join("secrets");
     let (code, said) = secrets(&folder, &["silo.example", "lith", "session"]);
@@ -138,7 +138,7 @@ async fn secrets_are_made_once_and_none_is_printed() {
 }
 
 #[test]
-fn names_that_are_none_make_no_secrets() {
+fn invalid_names_create_no_secrets() {
     let place = TempDir::new().unwrap();
     for arguments in [
         &[][..],
@@ -154,7 +154,7 @@ fn names_that_are_none_make_no_secrets() {
 }
 
 #[test]
-fn provision_only_looks_when_told_to() {
+fn provision_check_changes_nothing() {
     let place = TempDir::new().unwrap();
     let ops = place.path().join("ops");
     std::fs::create_dir(&ops).unwrap();
@@ -207,7 +207,7 @@ fn provision_only_looks_when_told_to() {
 }
 
 #[test]
-fn the_firewall_says_what_it_would_do() {
+fn the_firewall_dry_run_lists_its_rules() {
     let firewall = |allow: &str, port: &str| {
         run(Command::new(workspace().join("ops/firewall"))
             .arg("--dry-run")

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_told_from_the_day_or_the_last_before_it() {
+    fn growth_refers_to_the_day_or_the_last_known_one_before() {
         let mut history = History::default();
         history.note(date(2026, 1, 1), "a", kinds(10));
         history.note(date(2026, 1, 1), "a", kinds(12));

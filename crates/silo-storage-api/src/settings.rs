@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_and_no_secret() {
+    fn all_problems_are_reported_at_once_without_secrets() {
         let told = read(&[
             ("SPACES_ENDPOINT", "https://user:hunter2@host"),
             ("BUCKETS", "a,b/c,a"),

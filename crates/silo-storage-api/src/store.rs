@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_is_read_and_a_damaged_file_is_told() {
+    fn a_saved_file_can_be_loaded_and_a_damaged_one_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("deep/er")).unwrap();
         assert!(store.load::<Vec<u8>>("x").unwrap().is_none());
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_may_write() {
+    fn only_one_process_holds_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let first = store.lock().unwrap();

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_and_nobody_make_up_the_whole() {
+    fn owned_and_unattributed_objects_add_up_to_the_total() {
         let mut totals = Totals::default();
         for (key, bytes) in [
             ("auth0|a/painting/1.png", 10),

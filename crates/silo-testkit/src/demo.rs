@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_makes_the_same_documents_and_another_makes_others() {
+    fn equal_seeds_generate_equal_documents() {
         let plan = Demo::plans().find(|plan| plan.name == "boots").unwrap();
         let of = |seed| {
             Demo::new(seed, 0.01, Timestamp::UNIX_EPOCH)
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn boots_are_most_of_the_bytes_as_the_seed_report_says() {
+    fn boots_are_most_of_the_bytes_as_in_the_seed_report() {
         let demo = Demo::new(1, 0.05, Timestamp::UNIX_EPOCH);
         let bytes = |plan| {
             demo.documents(plan)

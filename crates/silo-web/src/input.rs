@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_out_of_range_is_told_and_never_clamped() {
+    fn a_limit_out_of_range_is_an_error_and_not_clamped() {
         assert_eq!(limit(None, 20, 500).unwrap(), 20);
         assert_eq!(limit(Some(500), 20, 500).unwrap(), 500);
         assert!(limit(Some(0), 20, 500).is_err());

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn only_somebody_who_signed_in_and_only_from_this_site() {
+    fn actions_need_an_operator_and_the_same_site() {
         let jane = (OPERATOR, "jane");
         assert_eq!(asked(&[jane]), Ok("jane".into()));
         assert_eq!(

@@ -24,7 +24,7 @@ fn clock(now: Timestamp) -> Clock {
 }
 
 #[test]
-fn a_year_of_nights_comes_down_to_the_rules() {
+fn a_year_of_backups_is_reduced_to_the_keep_rules() {
     let mut backups: Vec<Backup> = Vec::new();
     for night in 0..365 {
         backups.push(backup(day(night), usize::try_from(night).unwrap()));
@@ -51,7 +51,7 @@ fn a_year_of_nights_comes_down_to_the_rules() {
 }
 
 #[test]
-fn every_decision_says_why() {
+fn every_decision_has_a_reason() {
     let backups: Vec<Backup> = (0..60)
         .map(|night| backup(day(night), usize::try_from(night).unwrap()))
         .collect();
@@ -72,7 +72,7 @@ fn every_decision_says_why() {
 
 /// Random histories: gaps, held runs, clocks that jump, dates in the future, prunes that were interrupted.
 #[test]
-fn whatever_the_history_what_must_stay_stays() {
+fn protected_backups_are_kept_for_every_history() {
     let mut deleted = 0;
     for seed in 0..20_000 {
         let mut rng = SmallRng::seed_from_u64(seed);

@@ -30,7 +30,7 @@ fn five_settings_are_enough() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_and_no_secret() {
+fn all_problems_are_reported_at_once_without_secrets() {
     let told = read(&[
         ("BACKUP_SCHEDULE", "at four"),
         ("BACKUP_ENGINE", "guess"),

@@ -169,7 +169,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_is_as_expected() {
+    fn an_unchanged_database_meets_the_expectations() {
         let before = manifest(
             "b",
             vec![collection("users", 1000), collection("boots", 500)],
@@ -217,7 +217,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_forgets_by_itself_may_forget() {
+    fn collections_that_expire_documents_may_shrink() {
         let before = manifest(
             "b",
             vec![collection("users", 100_000), collection("logs", 1000)],

@@ -16,7 +16,7 @@ use crate::stage::{SOON, Stage, ended};
 /// Both start while nothing holds the lease. The storage delays uploads until both have requested the lease, so that neither can finish before the
 /// other starts.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_runs_at_once_exactly_one_publishes() {
+async fn exactly_one_of_two_concurrent_runs_publishes() {
     let mut stage = Stage::filled().await;
     let is_open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&is_open);
@@ -45,7 +45,7 @@ async fn of_two_runs_at_once_exactly_one_publishes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_comes_while_the_lease_is_held_is_told_so() {
+async fn a_run_while_the_lease_is_held_is_busy() {
     let stage = Stage::filled().await;
     let lease = Lease::take(&stage.client).await.unwrap();
     let (first, second) = (
@@ -103,7 +103,7 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stale_holder_cannot_win_back_what_was_taken_over() {
+async fn a_stale_holder_cannot_renew_a_lease_that_was_taken_over() {
     let stage = Stage::new().await;
     let first = Lease::take(&stage.client).await.unwrap();
     let leases = stage

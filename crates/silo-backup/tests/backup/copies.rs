@@ -31,7 +31,7 @@ async fn with_copy_on(mut stage: Stage) -> (Stage, Storage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_destination_that_fails_does_not_spoil_the_other() {
+async fn a_failed_destination_does_not_affect_the_other() {
     let (stage, other) = with_copy().await;
     stage.backup().await;
     stage.json(&["verify", "--copy"]).await;
@@ -104,7 +104,7 @@ async fn the_copy_alone_is_enough_to_restore() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_backup_needs_no_private_key_to_be_made_and_one_to_be_restored() {
+async fn an_encrypted_backup_needs_the_private_key_only_to_be_restored() {
     use age::secrecy::ExposeSecret;
     let mut stage = Stage::filled().await;
     let identity = age::x25519::Identity::generate();
@@ -173,7 +173,7 @@ async fn an_encrypted_backup_needs_no_private_key_to_be_made_and_one_to_be_resto
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_as_expected_is_held_until_somebody_accepts_it() {
+async fn an_unexpected_backup_is_held_until_it_is_accepted() {
     let mut stage = Stage::filled().await;
     let good = stage.backup().await;
     stage

@@ -132,7 +132,7 @@ async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_collection_is_read_in_one_snapshot_session_but_capped_ones() {
+async fn all_collections_except_capped_ones_are_read_in_one_snapshot_session() {
     let stage = Stage::filled().await;
     let capped = doc! { "create": "round", "capped": true, "size": 100_000 };
     stage.database().run_command(capped).await.unwrap();

@@ -8,7 +8,7 @@ use silo_testkit::say;
 use crate::stage::{PREFIX, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_mongodump_fails_cleanly_and_a_real_one_makes_a_backup() {
+async fn a_missing_mongodump_fails_cleanly_and_an_installed_one_makes_a_backup() {
     let mut stage = Stage::filled().await;
     stage.set("BACKUP_ENGINE", "mongodump");
     let path = std::env::var_os("PATH").unwrap_or_default();

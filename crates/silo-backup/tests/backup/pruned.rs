@@ -6,7 +6,7 @@ use silo_backup::repository::manifest::Manifest;
 use crate::stage::{PREFIX, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_backup_goes_and_comes_back_and_nothing_else_is_touched() {
+async fn an_expired_backup_can_be_pruned_and_restored_without_touching_others() {
     let stage = Stage::filled().await;
     let id = stage.backup().await;
     stage.write("theirs/data.bin", b"theirs".to_vec()).await;

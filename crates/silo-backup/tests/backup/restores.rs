@@ -42,7 +42,7 @@ fn confirmed<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_restore_could_harm_is_refused() {
+async fn a_restore_into_existing_data_is_refused() {
     let stage = Stage::filled().await;
     stage.backup().await;
     let owner = stage.mongo.uri();
@@ -136,7 +136,7 @@ async fn nothing_is_written_of_an_archive_that_is_not_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_goes_live_and_back() {
+async fn a_swap_replaces_the_database_and_unswap_undoes_it() {
     let stage = Stage::filled().await;
     stage.database().run_command(doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "at": { "$lt": 10 } } }] }).await.unwrap();
     stage.backup().await;
@@ -176,7 +176,7 @@ async fn a_backup_goes_live_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
+async fn an_interrupted_swap_can_be_resumed_and_undone() {
     const POINTS: u64 = 12;
     let stage = Stage::new().await;
     for (database, documents) in [(DATABASE, 3), ("back", 5)] {
@@ -250,7 +250,7 @@ async fn a_swap_that_breaks_off_is_gone_on_with_and_back_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_deleted_since_does_not_come_back() {
+async fn accounts_deleted_since_the_backup_can_be_erased() {
     let stage = Stage::new().await;
     let (gone, stays) = (
         "auth0|00000000000000000000gone",
@@ -334,7 +334,7 @@ async fn who_was_deleted_since_does_not_come_back() {
 /// A database with stored JavaScript that was changed since the backup, and a collection that the backup has not: everything that was live is set
 /// aside, and comes back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_swap_takes_stored_javascript_and_sets_aside_what_the_backup_has_not() {
+async fn a_swap_moves_stored_javascript_and_keeps_extra_collections() {
     const BEFORE: &str = "function (x) { return 2 * x }";
     const AFTER: &str = "function (x) { return x + x }";
     let stage = Stage::filled().await;

@@ -37,7 +37,7 @@ fn data(reply: &Reply) -> Value {
 const SELDOM: &str = "0 0 1 1 *";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missed_night_is_caught_up_and_drilled_and_the_rest_is_told() {
+async fn a_missed_run_is_caught_up_drilled_and_reported() {
     let stage = Stage::filled().await;
     let service = serve(&stage).await;
     let status = service
@@ -163,7 +163,7 @@ async fn a_run_is_asked_for_watched_and_done_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_storage_the_last_good_backup_is_stale_and_comes_back() {
+async fn without_storage_the_last_good_backup_is_stale_until_it_recovers() {
     let mut stage = Stage::filled().await;
     stage.set("BACKUP_SCHEDULE", SELDOM);
     stage.set("BACKUP_DRILL_DAYS", "0");
@@ -199,7 +199,7 @@ fn lines(receiver: &Simulator) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pings_say_that_a_run_began_and_how_it_ended_and_the_webhook_says_what_is_wrong() {
+async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() {
     let mut stage = Stage::filled().await;
     let (ping, webhook) = (
         Simulator::start(Role::Http).await.unwrap(),

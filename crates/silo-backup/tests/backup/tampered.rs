@@ -214,7 +214,7 @@ fn a_changed_byte_of_a_manifest_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_vanishes_behind_our_back_is_missed_by_the_next_run() {
+async fn a_vanished_backup_is_reported_by_the_next_run() {
     let stage = Stage::filled().await;
     let (first, second, third) = (
         stage.backup().await,
@@ -308,7 +308,7 @@ async fn an_archive_whose_manifest_vanished_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_was_never_published_goes_after_a_day() {
+async fn an_unpublished_archive_is_removed_after_a_day() {
     let stage = Stage::filled().await;
     stage.backup().await;
     let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();

@@ -113,7 +113,7 @@ fn faults() -> Vec<(&'static str, Fault)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_storage_does_there_is_a_good_backup_or_none() {
+async fn every_storage_fault_leaves_a_good_backup_or_none() {
     let _alone = ONE_AFTER_THE_OTHER.lock().await;
     let first = Broken::new().await;
     first.run(&["run"], Plan::none()).await.good();

@@ -19,7 +19,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
+fn the_environment_overrides_the_file_and_the_file_the_default() {
     let file = file("[mongodb]\nname = \"from-file\"\nconnection_string = \"mongodb://file\"\n");
     let path = file.path().to_str().unwrap();
     let mut settings = SettingsReader::from_map(&environment(&[
@@ -36,7 +36,7 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_default() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_and_no_secret_with_it() {
+fn all_problems_are_reported_at_once_without_secrets() {
     let file = file("[mongodb]\nname = [\"a\"]\nnmae = \"typo\"\n[nonsense]\nx = 1\n");
     let path = file.path().to_str().unwrap();
     let mut settings = SettingsReader::from_map(&environment(&[

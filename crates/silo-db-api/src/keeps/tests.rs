@@ -23,7 +23,7 @@ fn counted(pieces: &[Piece]) -> Keeps {
 }
 
 #[test]
-fn the_three_shapes_count_and_one_token_in_all_of_them_counts_once() {
+fn a_token_in_all_three_formats_counts_once() {
     let all_three = Piece {
         kept: Some(token(7, Some("mainnet"), Some("KT1a"))),
         legacy: minted(token(7, None, None)),
@@ -71,7 +71,7 @@ fn a_piece_kept_on_two_networks_has_two_tokens() {
 }
 
 #[test]
-fn each_piece_is_in_one_bucket() {
+fn each_piece_has_one_keep_status() {
     let waiting = Piece {
         kept: Some(Record::default()),
         ..Piece::default()
@@ -148,7 +148,7 @@ fn a_token_without_a_network_is_unknown_and_not_mainnet() {
 }
 
 #[test]
-fn the_newest_keep_comes_first_and_one_without_a_time_last() {
+fn keeps_are_sorted_newest_first_and_those_without_a_time_last() {
     let at = |code: &str, time: Option<&str>| {
         let kept = Record {
             at: time.and_then(|time| time.parse().ok()),

@@ -5,7 +5,7 @@ use reqwest::Method;
 use crate::service::{demo_server, start};
 
 #[tokio::test]
-async fn bad_input_is_a_problem_that_says_what_was_expected() {
+async fn bad_input_is_a_problem_with_the_expected_input() {
     let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections").await.ok();

@@ -94,7 +94,7 @@ pub(crate) fn row<'a>(data: &'a Value, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn every_count_size_and_share_is_what_was_generated() {
+async fn every_count_size_and_share_matches_the_generated_data() {
     let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let answer = service.get("/api/db/collections").await.ok();
@@ -304,7 +304,7 @@ async fn the_list_is_sorted_and_cut_as_asked_and_its_sums_stay() {
 }
 
 #[tokio::test]
-async fn details_tell_fields_and_the_newest_document_and_no_values() {
+async fn details_have_fields_and_the_newest_document_but_no_values() {
     let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let moods = service.data("/api/db/collections/moods").await;

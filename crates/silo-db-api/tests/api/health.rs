@@ -66,7 +66,7 @@ async fn a_server_without_sign_in_is_warned_of_loudly() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_by_name_and_not_printed() {
+async fn a_wrong_password_has_its_own_code_and_is_not_printed() {
     let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let uri = server.reader_uri().replace("reader-password", "hunter2");
     let service = start(&uri).await;

@@ -15,7 +15,7 @@ fn fine(reply: &Reply) -> bool {
 }
 
 #[tokio::test]
-async fn mongod_stopped_is_told_within_5_s_and_recovers_within_10_s() {
+async fn a_stopped_mongod_is_reported_within_5_s_and_recovers_within_10_s() {
     let (mut server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let mut before = Vec::new();

@@ -78,7 +78,7 @@ async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
+async fn a_valid_request_id_is_kept_and_a_hostile_one_is_replaced() {
     let server = MongoServer::start().await.unwrap();
     let service = start(&server.uri()).await;
     let given = service
@@ -96,7 +96,7 @@ async fn a_request_keeps_its_id_and_a_hostile_one_gets_another() {
 }
 
 #[tokio::test]
-async fn the_deployed_commit_is_told() {
+async fn the_deployed_commit_is_reported() {
     let server = MongoServer::start().await.unwrap();
     let stamp = [("AC_GIT_SHA", "0123abc"), ("AC_GIT_DIRTY", "1")];
     let service = start_with(&server.uri(), &stamp).await;
@@ -111,7 +111,7 @@ async fn the_deployed_commit_is_told() {
 }
 
 #[tokio::test]
-async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
+async fn metrics_count_answers_by_route_and_have_the_age_of_each_subject() {
     let (server, _) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections/moods").await.ok();
@@ -138,7 +138,7 @@ async fn metrics_count_answers_by_route_and_tell_how_old_each_subject_is() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_in_order() {
+async fn sigterm_shuts_down_gracefully() {
     let server = MongoServer::start().await.unwrap();
     let mut service = start(&server.uri()).await;
     service.get("/healthz").await;

@@ -21,7 +21,7 @@ fn told(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_missing_connection_string_is_78_and_says_which() {
+async fn a_missing_connection_string_exits_with_78_and_names_it() {
     let output = run(&[]).await;
     assert_eq!(output.status.code(), Some(78));
     assert!(
@@ -32,7 +32,7 @@ async fn a_missing_connection_string_is_78_and_says_which() {
 }
 
 #[tokio::test]
-async fn every_problem_is_told_at_once_and_no_secret() {
+async fn all_problems_are_reported_at_once_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("silo.toml");
     std::fs::write(&file, "colour = \"pink\"\n[log]\nformat = \"xml\"\n").unwrap();
@@ -58,7 +58,7 @@ async fn every_problem_is_told_at_once_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_connection_string_can_come_from_a_file_and_a_missing_file_is_told() {
+async fn a_connection_string_can_come_from_a_file_and_a_missing_file_is_reported() {
     let output = run(&[("MONGODB_CONNECTION_STRING_FILE", "/nowhere/uri")]).await;
     let told = told(&output);
     assert_eq!(output.status.code(), Some(78), "{told}");

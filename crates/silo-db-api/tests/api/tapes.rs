@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
-async fn a_tape_s_code_tells_its_user() {
+async fn a_tape_s_code_leads_to_its_user() {
     let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let tapes = documents(&demo, "tapes");

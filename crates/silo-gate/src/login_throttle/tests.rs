@@ -6,7 +6,7 @@ fn attempts() -> LoginThrottle {
 }
 
 #[tokio::test]
-async fn who_guesses_is_slowed_down_and_others_are_not() {
+async fn guesses_are_rate_limited_per_network() {
     let attempts = attempts();
     let (guesser, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
     for guess in 0..10 {
@@ -39,7 +39,7 @@ async fn who_guesses_is_slowed_down_and_others_are_not() {
 
 /// An open page keeps its password in the cache. The cache must not answer for guesses beyond the limit, not even from the page's own address.
 #[tokio::test]
-async fn the_right_password_is_not_told_from_wrong_ones_while_somebody_is_signed_in() {
+async fn a_limited_network_cannot_tell_the_right_password_while_an_operator_is_signed_in() {
     let attempts = attempts();
     let here = [192, 0, 2, 1].into();
     let signed_in = attempts.check(here, "jeffrey", "correct horse").await;
@@ -79,7 +79,7 @@ async fn a_page_that_asks_for_much_at_once_signs_in_once() {
 }
 
 #[tokio::test]
-async fn who_is_here_stays_signed_in_and_who_is_away_does_not() {
+async fn a_cached_password_expires_only_without_use() {
     let attempts = attempts();
     let digest = attempts.digest([192, 0, 2, 1].into(), "jeffrey", "correct horse");
     attempts.cache(digest);
@@ -96,7 +96,7 @@ async fn who_is_here_stays_signed_in_and_who_is_away_does_not() {
 }
 
 #[tokio::test]
-async fn a_household_is_one_address() {
+async fn an_ipv6_household_is_one_network() {
     let attempts = attempts();
     for guess in 0..10_u16 {
         let from = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, guess, 7).into();

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inside_is_told_from_what_is_outside() {
+    fn private_and_public_addresses_are_distinguished() {
         for inside in [
             "127.0.0.1",
             "10.1.2.3",

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_byte_costs_the_line_it_is_in() {
+    fn a_damaged_byte_loses_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let whole: String = records().iter().map(Record::line).collect();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_replaced_when_it_has_grown() {
+    fn a_grown_file_is_compacted() {
         let folder = tempfile::tempdir().unwrap();
         let (mut log, _) = opened(folder.path());
         let line = records()[0].line();

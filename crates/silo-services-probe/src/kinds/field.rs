@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_as_it_should_be_is_taken() {
+    fn only_valid_fields_are_read() {
         assert_eq!(text(&json!(" 1.2.3 ")).as_deref(), Some("1.2.3"));
         for odd in [
             json!(""),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::stage::{Role, Simulator, Stage, until_status};
 
 #[tokio::test]
-async fn what_is_not_there_or_out_of_range_is_told() {
+async fn unknown_and_out_of_range_input_is_a_problem() {
     let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
         .probe("feed", "http", &simulator.url(), "")

@@ -69,7 +69,7 @@ impl Listener {
 }
 
 #[tokio::test]
-async fn a_service_that_fails_and_recovers_is_told_as_it_happens() {
+async fn failures_and_recoveries_are_broadcast_as_they_happen() {
     let oven = Simulator::start(Role::Oven).await.unwrap();
     let stage = Stage::new().probe("oven-2", "oven", &oven.url(), "");
     let service = stage.service().await;
@@ -116,7 +116,7 @@ async fn a_service_that_fails_and_recovers_is_told_as_it_happens() {
 }
 
 #[tokio::test]
-async fn a_restart_forgets_nothing_and_ends_what_listens() {
+async fn a_restart_keeps_history_and_ends_event_streams() {
     let oven = Simulator::start(Role::Oven).await.unwrap();
     oven.behave(Behaviour::Reset);
     let stage = Stage::new().probe("oven-2", "oven", &oven.url(), "");

@@ -27,7 +27,7 @@ async fn lonely_db_api() -> String {
 }
 
 #[tokio::test]
-async fn each_kind_tells_what_it_knows_and_nothing_else_gets_out() {
+async fn each_kind_has_its_facts_and_no_other_fields() {
     let roles = [
         ("oven", Role::Oven),
         ("session", Role::Session),
@@ -155,7 +155,7 @@ async fn assert_metrics(service: &Service) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_found_out_is_null_and_says_why() {
+async fn unavailable_facts_are_null_with_a_reason() {
     let atproto = Simulator::start(Role::Http).await.unwrap();
     atproto.behave(Behaviour::Lie(
         "application/json",
@@ -210,7 +210,7 @@ async fn what_cannot_be_found_out_is_null_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_sibling_that_runs_and_lacks_something_is_degraded_and_names_it() {
+async fn a_silo_service_without_a_source_is_degraded_and_names_it() {
     let simulator = Simulator::start(Role::Silo).await.unwrap();
     let service = Stage::new()
         .probe("db", "silo", &simulator.url(), "")
@@ -251,7 +251,7 @@ async fn a_sibling_that_runs_and_lacks_something_is_degraded_and_names_it() {
 }
 
 #[tokio::test]
-async fn conditions_of_the_settings_decide_what_is_well() {
+async fn conditions_in_the_settings_determine_the_status() {
     let well = Simulator::start(Role::Http).await.unwrap();
     let slow = Simulator::start(Role::Http).await.unwrap();
     slow.behave(Behaviour::Slow(std::time::Duration::from_millis(300)));
@@ -312,7 +312,7 @@ async fn conditions_of_the_settings_decide_what_is_well() {
 /// Endless bodies: a stalled or dripping one fails the check within its time limit; a growing one is not read to its end, and the status alone
 /// determines that the service is up.
 #[tokio::test]
-async fn a_body_that_does_not_end_holds_up_no_check() {
+async fn an_endless_body_delays_no_other_check() {
     let mut stage = Stage::new();
     let mut running = Vec::new();
     for (name, behaviour) in [

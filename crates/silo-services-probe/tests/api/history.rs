@@ -3,7 +3,7 @@
 use crate::stage::{Behaviour, Role, Simulator, Stage, nobody, until_status};
 
 #[tokio::test]
-async fn a_period_has_its_points_and_what_nobody_saw_is_unknown() {
+async fn a_period_has_all_points_and_unchecked_ones_are_unknown() {
     let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
         .probe("feed", "http", &simulator.url(), "")
@@ -41,7 +41,7 @@ async fn a_period_has_its_points_and_what_nobody_saw_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_badge_says_how_a_service_stands() {
+async fn a_badge_shows_the_status_of_a_service() {
     let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
         .probe("feed", "http", &simulator.url(), "")

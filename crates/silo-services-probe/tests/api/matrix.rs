@@ -72,7 +72,7 @@ const KINDS: [(&str, Role, &str, [Expected; 4]); 7] = [
 ];
 
 #[tokio::test]
-async fn every_failure_of_every_kind_is_called_what_it_is() {
+async fn every_failure_of_every_kind_has_its_code() {
     let authority = Authority::new().unwrap();
     let runs = KINDS.map(|(kind, role, expect, own)| {
         let table: Vec<Expected> = COMMON.into_iter().chain(own).collect();
@@ -182,7 +182,7 @@ async fn broken(authority: &Authority, role: Role, fault: Fault) -> (String, Opt
 }
 
 #[tokio::test]
-async fn a_certificate_about_to_expire_degrades_and_its_days_are_told() {
+async fn an_expiring_certificate_degrades_and_its_days_are_reported() {
     let authority = Authority::new().unwrap();
     let mut stage = Stage::new();
     let ca = stage.folder.path().join("authority.pem");

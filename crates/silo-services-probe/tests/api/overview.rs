@@ -72,7 +72,7 @@ const PARTS: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn it_says_what_each_sibling_says() {
+async fn the_overview_matches_each_service() {
     let (db_api, _mongo) = db_api().await;
     let (storage, backup) = (storage_api().await, backup_api().await);
     let service = service(&db_api, &storage.url(), &backup.url()).await;
@@ -164,7 +164,7 @@ async fn quickest(db_api: &str, storage: &str, backup: &str) -> (Value, Duration
 }
 
 #[tokio::test]
-async fn a_sibling_that_hangs_or_is_dead_takes_nothing_from_the_others() {
+async fn a_hanging_or_dead_service_does_not_affect_the_others() {
     let ((db_api, _mongo), backup) = (db_api().await, backup_api().await);
     let hung = Simulator::start(Role::Http).await.unwrap();
     hung.behave(Behaviour::Hang);
@@ -196,7 +196,7 @@ async fn a_sibling_that_hangs_or_is_dead_takes_nothing_from_the_others() {
 }
 
 #[tokio::test]
-async fn what_a_sibling_said_last_is_kept_dated_and_called_stale() {
+async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
     let (db_api, _mongo) = db_api().await;
     let (storage, backup) = (storage_api().await, backup_api().await);
     let service = service(&db_api, &storage.url(), &backup.url()).await;
@@ -238,7 +238,7 @@ async fn what_a_sibling_said_last_is_kept_dated_and_called_stale() {
 }
 
 #[tokio::test]
-async fn when_nobody_ever_answered_it_is_a_problem_and_not_an_empty_page() {
+async fn without_any_answer_the_overview_is_a_problem() {
     let service = service(&nobody(), &nobody(), &nobody()).await;
     let answer = service.get("/api/overview").await;
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -253,7 +253,7 @@ async fn when_nobody_ever_answered_it_is_a_problem_and_not_an_empty_page() {
 }
 
 #[tokio::test]
-async fn a_hundred_at_once_cost_one_fan_out() {
+async fn a_hundred_concurrent_requests_cause_one_fan_out() {
     let storage = storage_api().await;
     let proxy = Proxy::start(&storage.url(), |_, _| {
         Fault::Delay(Duration::from_millis(300))

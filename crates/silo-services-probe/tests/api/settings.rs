@@ -3,7 +3,7 @@
 use crate::stage::command;
 
 #[tokio::test]
-async fn what_makes_no_sense_stops_the_start() {
+async fn invalid_settings_prevent_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("silo.toml");
     let toml = "[[probes]]\nname = \"a\"\nkind = \"ping\"\nurl = \"http://a.example\"\n\

@@ -21,7 +21,7 @@ async fn filled() -> Storage {
 }
 
 #[tokio::test]
-async fn what_fails_once_is_asked_again_and_right() {
+async fn a_temporary_error_is_retried_successfully() {
     let server = filled().await;
     for fault in [
         Fault::slow_down(),
@@ -54,7 +54,7 @@ async fn what_fails_once_is_asked_again_and_right() {
 }
 
 #[tokio::test]
-async fn what_fails_every_time_is_named_after_a_bounded_number_of_tries() {
+async fn a_permanent_error_is_named_after_bounded_attempts() {
     let server = filled().await;
     let skewed = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
     let long_ago = "Date: Fri, 01 Jan 2010 00:00:00 GMT\r\n";
@@ -142,7 +142,7 @@ async fn nothing_spins_on_an_answer_that_is_no_document() {
 }
 
 #[tokio::test]
-async fn a_storage_that_asks_for_time_gets_it() {
+async fn retry_after_is_respected() {
     let server = filled().await;
     let busy = Fault::answer("503 x", "Retry-After: 1\r\n", "");
     let proxy = Proxy::start(&server.url(), move |number, _| {

@@ -70,7 +70,7 @@ async fn any_key_can_be_put_listed_looked_at_read_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_listing_goes_on_after_any_key_and_knows_prefixes() {
+async fn a_listing_continues_after_any_key_and_groups_prefixes() {
     let (_server, spaces) = server().await;
     let mut keys: Vec<String> = (0..1_203)
         .map(|at| format!("auth0|{}/painting/{at:04} +.png", at % 7))
@@ -113,7 +113,7 @@ async fn a_range_of_bytes_is_read_as_asked() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there_and_a_wrong_key_are_told() {
+async fn a_missing_bucket_and_a_wrong_secret_have_their_codes() {
     let (server, spaces) = server().await;
     let missing = spaces.page("no-such-bucket", None).await.err().unwrap();
     assert_eq!(missing.kind, FaultKind::NoSuchBucket, "{missing}");

@@ -128,7 +128,7 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
 }
 
 #[tokio::test]
-async fn a_completion_whose_answer_is_lost_is_seen_to_have_happened() {
+async fn a_completion_with_a_lost_answer_is_recognised() {
     let (server, _) = server().await;
     let proxy = Proxy::start(&server.url(), |number, line| {
         let completes = line.starts_with("POST ") && line.contains("uploadId");
@@ -151,7 +151,7 @@ async fn a_completion_whose_answer_is_lost_is_seen_to_have_happened() {
 }
 
 #[tokio::test]
-async fn a_failure_told_after_200_is_a_failure() {
+async fn an_error_document_with_status_200_is_an_error() {
     let (server, _) = server().await;
     let proxy = Proxy::start(&server.url(), |_, line| {
         if line.starts_with("POST ") && line.contains("uploadId") {

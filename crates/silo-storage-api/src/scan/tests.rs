@@ -196,7 +196,7 @@ async fn ranges_overlap_nowhere_and_miss_nothing() {
 }
 
 #[tokio::test]
-async fn a_scan_that_breaks_off_goes_on_from_where_it_stood() {
+async fn an_interrupted_scan_resumes_from_its_checkpoint() {
     let (mut broken, mut saved) = (0, 0);
     for seed in 0..600 {
         let (bucket, truth) = bucket(

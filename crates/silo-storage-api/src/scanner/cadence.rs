@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_pass_is_retried_ever_later_and_the_regular_scan_keeps_its_time() {
+    fn temporary_errors_are_retried_with_backoff_and_the_regular_scan_keeps_its_time() {
         let every = Duration::from_secs(3600);
         let start = Instant::now();
         let failed = || BTreeSet::from(["art".to_owned()]);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn without_anything_that_may_pass_the_next_scan_is_the_regular_one() {
+    fn without_temporary_errors_the_next_scan_is_the_regular_one() {
         let every = Duration::from_secs(3600);
         let now = Instant::now();
         let mut cadence = Cadence::new(every);

@@ -5,7 +5,7 @@ use reqwest::Method;
 use crate::stage::stage;
 
 #[tokio::test]
-async fn bad_input_is_4xx_and_says_what_was_expected() {
+async fn bad_input_is_4xx_with_the_expected_input() {
     let stage = stage().await;
     let service = stage.scanned().await;
     let long = format!("/api/storage/user/{}", "x".repeat(10_000));

@@ -30,7 +30,7 @@ fn total(rows: &Value, field: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn every_sum_is_what_was_put_to_the_byte() {
+async fn every_sum_matches_the_uploaded_objects_to_the_byte() {
     let stage = stage().await;
     let service = stage.scanned().await;
     let data = service.data("/api/storage/buckets").await;
@@ -154,7 +154,7 @@ async fn objects_with_hard_keys_are_counted_to_the_byte() {
 }
 
 #[tokio::test]
-async fn kinds_are_told_by_where_and_what() {
+async fn kinds_are_derived_from_bucket_and_key() {
     let stage = stage().await;
     let service = stage.scanned().await;
     let data = service.data("/api/storage/buckets").await;
@@ -196,7 +196,7 @@ async fn kinds_are_told_by_where_and_what() {
 }
 
 #[tokio::test]
-async fn unfinished_uploads_are_told_apart_where_the_storage_tells_them() {
+async fn unfinished_uploads_are_reported_separately() {
     let stage = stage().await;
     // An upload whose abort never arrives.
     let proxy = silo_testkit::proxy::Proxy::start(&stage.s3.url(), |_, line| {
@@ -249,7 +249,7 @@ async fn unfinished_uploads_are_told_apart_where_the_storage_tells_them() {
 }
 
 #[tokio::test]
-async fn a_storage_that_cannot_tell_unfinished_uploads_makes_them_unknown_and_says_so() {
+async fn unfinished_uploads_are_unknown_where_they_cannot_be_listed() {
     let stage = stage().await;
     // Like S3 servers that do not implement it.
     let proxy = silo_testkit::proxy::Proxy::start(&stage.s3.url(), |_, line| {

@@ -60,7 +60,7 @@ async fn scanned_and_then(
 }
 
 #[tokio::test]
-async fn what_goes_wrong_now_and_then_changes_no_number() {
+async fn temporary_errors_change_no_number() {
     let stage = &stage().await;
     let cases = [
         Fault::slow_down(),
@@ -91,7 +91,7 @@ async fn what_goes_wrong_now_and_then_changes_no_number() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_refuses_keeps_its_last_figures_and_the_others_go_on() {
+async fn a_refused_bucket_keeps_its_last_figures_and_others_are_scanned() {
     let stage = stage().await;
     let refuse = |_, line: &str| {
         if line.contains("/art-aesthetic-computer") {
@@ -186,7 +186,7 @@ async fn a_bucket_that_was_never_read_makes_the_total_unknown() {
 }
 
 #[tokio::test]
-async fn storage_that_is_broken_for_good_is_told_and_nothing_spins() {
+async fn broken_storage_is_reported_without_busy_retries() {
     let stage = stage().await;
     let skewed = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
     let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(20);
@@ -259,7 +259,7 @@ async fn storage_that_is_broken_for_good_is_told_and_nothing_spins() {
 
 /// An endless listing is an error of the bucket, after a bounded number of requests.
 #[tokio::test]
-async fn a_listing_that_does_not_go_on_is_a_failed_bucket() {
+async fn an_endless_listing_fails_the_bucket() {
     let page = |keys: &[&str]| {
         let contents: String = keys
             .iter()
@@ -308,7 +308,7 @@ async fn a_listing_that_does_not_go_on_is_a_failed_bucket() {
 
 /// A bucket that does not exist is scanned on schedule only.
 #[tokio::test]
-async fn a_missing_bucket_does_not_hasten_the_next_scan() {
+async fn a_missing_bucket_does_not_advance_the_next_scan() {
     let stage = stage().await;
     let buckets = [("BUCKETS", "art-aesthetic-computer,not-there")];
     let service = stage.service_at(&stage.s3.url(), &buckets).await;

@@ -22,7 +22,7 @@ async fn ask(service: &Service, headers: &[(&'static str, &str)]) -> (u16, serde
 }
 
 #[tokio::test]
-async fn a_rescan_finds_what_is_new_and_only_one_runs() {
+async fn a_rescan_finds_new_objects_and_only_one_runs() {
     let stage = stage().await;
     // Slow enough to be seen running.
     let proxy = Proxy::start(&stage.s3.url(), |_, _| {
@@ -67,7 +67,7 @@ async fn a_rescan_finds_what_is_new_and_only_one_runs() {
 }
 
 #[tokio::test]
-async fn nobody_and_no_other_site_may_ask() {
+async fn a_rescan_needs_an_operator_and_the_same_site() {
     let stage = stage().await;
     let service = stage.scanned().await;
     for (headers, code) in [
@@ -95,7 +95,7 @@ async fn nobody_and_no_other_site_may_ask() {
 }
 
 #[tokio::test]
-async fn the_first_scan_can_be_watched_and_nothing_is_told_as_zero() {
+async fn the_first_scan_reports_progress_and_no_zeros() {
     let stage = stage().await;
     let proxy = Proxy::start(&stage.s3.url(), |_, _| {
         Fault::Delay(Duration::from_millis(300))

@@ -58,7 +58,7 @@ async fn a_damaged_file_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_scan_killed_half_way_goes_on_from_its_finished_ranges() {
+async fn a_killed_scan_resumes_from_its_checkpoint() {
     let stage = stage().await;
     let spaces = spaces(&stage.s3, &stage.s3.url());
     let many = (0..12_000).map(|at| {
@@ -144,7 +144,7 @@ async fn a_second_process_waits_for_the_first_to_end() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_to_is_told() {
+async fn an_unwritable_folder_is_reported() {
     let stage = stage().await;
     let file = stage.folder.path().join("a-file");
     std::fs::write(&file, "x").unwrap();

@@ -3,7 +3,7 @@
 use crate::stage::command;
 
 #[tokio::test]
-async fn missing_settings_are_all_told_with_exit_code_78() {
+async fn missing_settings_are_all_reported_with_exit_code_78() {
     let output = command().env("SPACES_SECRET", "").output().await.unwrap();
     assert_eq!(output.status.code(), Some(78));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -120,7 +120,7 @@ async fn a_user_is_found_by_sub_handle_and_code() {
 }
 
 #[tokio::test]
-async fn a_user_without_objects_has_zeros_and_nobody_is_404() {
+async fn a_user_without_objects_has_zeros_and_an_unknown_one_is_404() {
     let stage = stage().await;
     let service = stage.scanned().await;
     let mut owners: Vec<_> = ranking(&stage).into_iter().map(|(sub, _)| sub).collect();
@@ -160,7 +160,7 @@ async fn a_user_without_objects_has_zeros_and_nobody_is_404() {
 }
 
 #[tokio::test]
-async fn objects_that_outlived_their_user_are_shown_as_nobody_s_that_is_known() {
+async fn objects_of_a_deleted_user_are_shown_with_an_unknown_user() {
     let stage = stage().await;
     let gone = silo_testkit::demo::DemoObject {
         bucket: "user-aesthetic-computer",
@@ -178,7 +178,7 @@ async fn objects_that_outlived_their_user_are_shown_as_nobody_s_that_is_known() 
 }
 
 #[tokio::test]
-async fn without_silo_db_api_subs_are_shown_and_the_answer_says_what_is_missing() {
+async fn without_silo_db_api_subs_are_shown_and_the_answer_is_partial() {
     let stage = stage().await;
     stage.users.stop().await;
     let service = stage.scanned().await;

@@ -28,7 +28,7 @@ async fn a_hundred_first_readers_cause_one_measurement() {
 }
 
 #[tokio::test]
-async fn who_reads_after_a_change_sees_what_was_measured_since() {
+async fn a_read_after_a_change_waits_for_a_newer_measurement() {
     let snapshot = Arc::new(Snapshot::new("numbers", PACE));
     let subject = Arc::new(AtomicU64::new(1));
     let (background, measured) = (Arc::clone(&snapshot), Arc::clone(&subject));
@@ -140,7 +140,7 @@ async fn a_measurement_that_hangs_has_failed_at_its_deadline() {
 }
 
 #[test]
-fn what_a_process_before_measured_is_stale_with_its_real_age() {
+fn a_restored_value_is_stale_with_its_real_age() {
     let snapshot = Snapshot::new("numbers", PACE);
     let hour_ago = silo_core::units::now() - jiff::SignedDuration::from_hours(1);
     snapshot.restore(7, hour_ago);

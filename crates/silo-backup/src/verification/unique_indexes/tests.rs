@@ -13,7 +13,7 @@ fn duplicate(specification: &Document, documents: &[Document]) -> Option<String>
 }
 
 #[test]
-fn the_same_key_twice_is_found_whatever_the_number_s_type() {
+fn duplicate_keys_are_found_across_numeric_types() {
     let unique = doc! { "name": "a_1", "key": { "a": 1 }, "unique": true };
     let told = Some("a_1 of things".to_owned());
     assert_eq!(
@@ -46,7 +46,7 @@ fn an_id_is_unique_without_saying_so() {
 }
 
 #[test]
-fn sparse_partial_and_compound_indexes_leave_out_what_they_leave_out() {
+fn sparse_partial_and_compound_indexes_skip_the_right_documents() {
     let sparse = doc! { "name": "s", "key": { "a": 1 }, "unique": true, "sparse": true };
     assert_eq!(duplicate(&sparse, &[doc! {}, doc! {}]), None);
     let partial = doc! { "name": "p", "key": { "a": 1 }, "unique": true, "partialFilterExpression": { "live": true, "a": { "$exists": true } } };
@@ -91,7 +91,7 @@ fn sparse_partial_and_compound_indexes_leave_out_what_they_leave_out() {
 }
 
 #[test]
-fn what_only_a_server_can_judge_is_said() {
+fn indexes_that_only_a_server_can_check_are_reported() {
     let mut keys = UniqueKeys::new(std::env::temp_dir());
     for specification in [
         doc! { "name": "x", "key": { "a": 1 }, "unique": true, "collation": { "locale": "en", "strength": 2 } },
@@ -107,7 +107,7 @@ fn what_only_a_server_can_judge_is_said() {
 }
 
 #[test]
-fn without_room_on_disk_nobody_says_that_keys_are_unique() {
+fn a_full_disk_is_an_error_and_not_unique_keys() {
     let gone = tempfile::tempdir().unwrap().path().join("gone");
     let mut keys = UniqueKeys::new(gone);
     let id = doc! { "name": "_id_", "key": { "_id": 1 } };

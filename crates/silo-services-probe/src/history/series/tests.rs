@@ -17,7 +17,7 @@ const DOWN: Tally = Tally {
 const NOW: u32 = 29_000_000;
 
 #[test]
-fn uptime_counts_only_what_is_known() {
+fn uptime_counts_only_known_time() {
     let mut series = Series::default();
     assert_eq!(series.uptime(24, NOW, 1), Uptime::default());
     for minute in 0..60 {
@@ -81,7 +81,7 @@ fn time_without_checks_is_unknown_and_has_no_response_time() {
 }
 
 #[test]
-fn it_is_bounded_and_takes_times_in_any_order() {
+fn a_series_is_bounded_and_accepts_times_in_any_order() {
     let mut series = Series::default();
     // The first minute that is kept is not the first of its hour.
     for minute in 0..60 * 24 * 100 + 7 {
@@ -125,7 +125,7 @@ fn it_is_bounded_and_takes_times_in_any_order() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_for_a_while_makes_nobody_forget() {
+fn a_temporarily_wrong_clock_removes_no_history() {
     let mut series = Series::default();
     for minute in 0..600 {
         series.add_minute(NOW + minute, UP);
