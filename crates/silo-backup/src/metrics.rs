@@ -41,7 +41,7 @@ impl Collector for BackupMetrics {
             "1 while a backup or a drill is made",
             i64::from(self.jobs.running().is_some()),
         )?;
-        if let Ok(reading) = self.standing.peek() {
+        if let Ok(reading) = self.standing.current() {
             let standing = &reading.value;
             if let Some(good) = &standing.last_good {
                 gauge(

@@ -14,9 +14,9 @@ use crate::schedule::scheduler::Scheduler;
 use crate::status::{self, BackupStatus};
 
 /// Interval between listings of the buckets, and their time limits.
-const PACE: RefreshPolicy = RefreshPolicy {
-    every: Duration::from_secs(60),
-    deadline: Duration::from_secs(40),
+const REFRESH: RefreshPolicy = RefreshPolicy {
+    interval: Duration::from_secs(60),
+    timeout: Duration::from_secs(40),
     initial_wait: Duration::from_millis(2500),
 };
 /// Most clients of the event stream.
@@ -53,7 +53,7 @@ impl State {
         let (sender, next) = watch::channel(None);
         let state = Self {
             context,
-            standing: Arc::new(Snapshot::new("backups", PACE)),
+            standing: Arc::new(Snapshot::new("backups", REFRESH)),
             jobs,
             streams: Streams::new(WATCHERS, HEARTBEAT),
             next,

@@ -65,18 +65,18 @@ pub struct CollectionDetails {
 pub struct DetailsCache {
     gateway: Gateway,
     catalogue: Arc<Catalogue>,
-    pace: RefreshPolicy,
+    policy: RefreshPolicy,
     snapshots: Mutex<HashMap<String, Arc<Snapshot<Details>>>>,
 }
 
 impl DetailsCache {
-    /// An empty shelf.
+    /// An empty cache.
     #[must_use]
-    pub fn new(gateway: Gateway, catalogue: Arc<Catalogue>, pace: RefreshPolicy) -> Self {
+    pub fn new(gateway: Gateway, catalogue: Arc<Catalogue>, policy: RefreshPolicy) -> Self {
         Self {
             gateway,
             catalogue,
-            pace,
+            policy,
             snapshots: Mutex::default(),
         }
     }
@@ -92,7 +92,7 @@ impl DetailsCache {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             snapshots.retain(|name, _| all.get(name).is_some());
-            let empty = || Arc::new(Snapshot::new("details", self.pace));
+            let empty = || Arc::new(Snapshot::new("details", self.policy));
             Arc::clone(snapshots.entry(name.to_owned()).or_insert_with(empty))
         };
         let look = || {

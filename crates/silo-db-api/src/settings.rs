@@ -25,7 +25,7 @@ pub struct Settings {
     /// Expected clients.
     pub clients: Vec<ExpectedClient>,
     /// Refresh interval of each subject.
-    pub paces: RefreshPolicies,
+    pub policies: RefreshPolicies,
 }
 
 /// Refresh interval of each subject.
@@ -45,16 +45,16 @@ impl RefreshPolicies {
     /// Intervals of all subjects, from `refresh`: the server's state is read more often, subjects that read whole collections less often.
     #[must_use]
     pub fn every(refresh: Duration) -> Self {
-        let pace = |every, deadline| RefreshPolicy {
-            every,
-            deadline: Duration::from_secs(deadline),
+        let policy = |interval, seconds| RefreshPolicy {
+            interval,
+            timeout: Duration::from_secs(seconds),
             initial_wait: Duration::from_millis(3500),
         };
         Self {
-            server: pace(Duration::from_secs(2), 3),
-            minute: pace(refresh, 30),
-            slow: pace(refresh * 5, 30),
-            details: pace(refresh * 5, 10),
+            server: policy(Duration::from_secs(2), 3),
+            minute: policy(refresh, 30),
+            slow: policy(refresh * 5, 30),
+            details: policy(refresh * 5, 10),
         }
     }
 }
@@ -79,7 +79,7 @@ impl Settings {
             database: database(&mut from),
             catalogue: catalogue.unwrap_or_else(Catalogue::empty),
             clients: from.list("clients"),
-            paces: RefreshPolicies::every(Duration::from_secs(
+            policies: RefreshPolicies::every(Duration::from_secs(
                 from.number(REFRESH_SECONDS, 1..=3600),
             )),
         };

@@ -46,18 +46,22 @@ impl State {
     /// State without any measurement.
     #[must_use]
     pub fn new(gateway: Gateway, settings: &Settings) -> Self {
-        let paces = settings.paces;
+        let policies = settings.policies;
         let catalogue = Arc::new(settings.catalogue.clone());
         Self {
-            server: subject("server", paces.server),
-            collections: subject("collections", paces.minute),
-            details: Arc::new(DetailsCache::new(gateway.clone(), catalogue, paces.details)),
-            users: subject("people", paces.minute),
-            clients: subject("clients", paces.minute),
-            access: subject("access", paces.minute),
-            atproto: subject("atproto", paces.slow),
-            keeps: subject("keeps", paces.slow),
-            tapes: subject("tapes", paces.minute),
+            server: subject("server", policies.server),
+            collections: subject("collections", policies.minute),
+            details: Arc::new(DetailsCache::new(
+                gateway.clone(),
+                catalogue,
+                policies.details,
+            )),
+            users: subject("people", policies.minute),
+            clients: subject("clients", policies.minute),
+            access: subject("access", policies.minute),
+            atproto: subject("atproto", policies.slow),
+            keeps: subject("keeps", policies.slow),
+            tapes: subject("tapes", policies.minute),
             gateway,
         }
     }
@@ -65,7 +69,7 @@ impl State {
     /// Starts measuring: one task for each subject, until the runtime ends.
     pub fn start(&self, settings: &Settings) {
         let gateway = &self.gateway;
-        let server = server::Watcher::new(gateway.clone(), settings.paces.server.every);
+        let server = server::Watcher::new(gateway.clone(), settings.policies.server.interval);
         let clients = clients::Watcher::new(gateway.clone(), settings.clients.clone());
         let catalogue: Arc<Catalogue> = Arc::new(settings.catalogue.clone());
         let (users, collections) = (Arc::clone(&self.users), Arc::clone(&self.collections));
@@ -115,9 +119,9 @@ impl State {
 
 fn subject<T: serde::Serialize + Send + Sync + 'static>(
     name: &'static str,
-    pace: RefreshPolicy,
+    policy: RefreshPolicy,
 ) -> Arc<Snapshot<T>> {
-    Arc::new(Snapshot::new(name, pace))
+    Arc::new(Snapshot::new(name, policy))
 }
 
 fn keep_measuring<T, F, Fut>(snapshot: &Arc<Snapshot<T>>, measure: F)

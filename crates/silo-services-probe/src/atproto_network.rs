@@ -84,8 +84,8 @@ impl Network {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let pace = |every, deadline| RefreshPolicy {
-            every,
-            deadline: Duration::from_secs(deadline),
+            interval: every,
+            timeout: Duration::from_secs(deadline),
             initial_wait: Duration::ZERO,
         };
         Self {

@@ -68,7 +68,7 @@ fn certificate(service: &ServiceView) -> Option<f64> {
 
 impl Collector for ProbeMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Ok(reading) = self.0.peek() else {
+        let Ok(reading) = self.0.current() else {
             return Ok(());
         };
         for (name, help, unit, value) in &GAUGES {

@@ -17,9 +17,9 @@ use crate::services::{Counts, Services};
 /// Time limit for each service's answer.
 pub const LIMIT: Duration = Duration::from_millis(1500);
 /// Refresh interval, time limit of a refresh, and time that a request waits for the first one.
-pub const PACE: RefreshPolicy = RefreshPolicy {
-    every: Duration::from_secs(10),
-    deadline: Duration::from_secs(3),
+pub const REFRESH: RefreshPolicy = RefreshPolicy {
+    interval: Duration::from_secs(10),
+    timeout: Duration::from_secs(3),
     initial_wait: Duration::from_millis(1650),
 };
 /// Most errors of one service that are passed on.
@@ -216,7 +216,7 @@ impl Gatherer {
     }
 
     fn counts(&self) -> PeerResult<Counts> {
-        let reading = self.services.peek()?;
+        let reading = self.services.current()?;
         let part = Part {
             figures: reading.value.counts,
             as_of: Some(reading.as_of),

@@ -224,7 +224,7 @@ mod tests {
             "42 is no HTTP status",
             "no JSON pointer",
             "certificate_days must",
-            "`judge` is there twice",
+            "`judge` occurs twice",
             "no fragment",
             "url is missing",
             "kind `ping` is not one of http, oven, session, atproto, lith, silo",

@@ -79,7 +79,7 @@ impl State {
         Ok(Self {
             networks: of_atproto.map(|probe| Network::new(&probe.name)).collect(),
             store,
-            overview: Arc::new(Snapshot::new("overview", overview::PACE)),
+            overview: Arc::new(Snapshot::new("overview", overview::REFRESH)),
             streams: Streams::new(LISTENERS, HEARTBEAT),
             probes,
             gatherer: Arc::new(gatherer),

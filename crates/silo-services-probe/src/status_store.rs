@@ -59,9 +59,9 @@ impl StatusStore {
         let quickest = probes.iter().map(|probe| probe.interval).min();
         let longest = probes.iter().map(|probe| probe.timeout).max();
         let pace = RefreshPolicy {
-            every: quickest.unwrap_or(Duration::from_secs(30)),
+            interval: quickest.unwrap_or(Duration::from_secs(30)),
             // In the worst case all checks wait for each other, three at a time.
-            deadline: longest.unwrap_or_default()
+            timeout: longest.unwrap_or_default()
                 * u32::try_from(probes.len().div_ceil(CONCURRENT_CHECKS)).unwrap_or(1),
             initial_wait: PATIENCE,
         };

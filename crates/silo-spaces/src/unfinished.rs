@@ -22,7 +22,7 @@ impl Spaces {
     /// Lists unfinished uploads to a bucket, at most a thousand.
     ///
     /// # Errors
-    /// [`Kind::NotSupported`] if the storage cannot list them; otherwise the error of the request.
+    /// [`crate::error::Kind::NotSupported`] if the storage cannot list them; otherwise the error of the request.
     pub async fn unfinished(&self, bucket: &str) -> Result<Vec<UnfinishedUpload>, StorageError> {
         let request = ListMultipartUploadsRequest {
             bucket: bucket.to_owned(),

@@ -44,8 +44,8 @@ impl State {
     /// When an HTTP client cannot be set up, or the folder for the roll-up cannot be made.
     pub fn new(settings: &Settings) -> io::Result<Self> {
         let pace = RefreshPolicy {
-            every: settings.every,
-            deadline: LONGEST_SCAN,
+            interval: settings.every,
+            timeout: LONGEST_SCAN,
             initial_wait: PATIENCE,
         };
         let store = Store::open(&settings.folder).map_err(|error| {

@@ -52,8 +52,8 @@ impl InternalClient {
     ///
     /// # Errors
     /// The error of the request, or of reading its answer.
-    pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
-        let answer = self.ask_whole(path).await?;
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
+        let answer = self.get_envelope(path).await?;
         Ok(answer.map(|answer| answer.data))
     }
 
@@ -61,7 +61,7 @@ impl InternalClient {
     ///
     /// # Errors
     /// The error of the request, or of reading its answer.
-    pub async fn ask_whole<T: DeserializeOwned>(
+    pub async fn get_envelope<T: DeserializeOwned>(
         &self,
         path: &str,
     ) -> Result<Option<Envelope<T>>, SourceError> {

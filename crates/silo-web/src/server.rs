@@ -23,7 +23,7 @@ pub struct Running {
     /// Bound address, with the actual port.
     pub address: SocketAddr,
     server: actix_web::dev::Server,
-    stopping: watch::Sender<bool>,
+    shutdown: watch::Sender<bool>,
 }
 
 /// Shutdown signal. Long-lived responses (SSE) must end when it fires; otherwise they delay shutdown until the grace period is over.
@@ -32,9 +32,9 @@ pub struct Shutdown(watch::Receiver<bool>);
 
 impl Shutdown {
     /// Waits for the shutdown signal.
-    pub async fn told(&mut self) {
+    pub async fn requested(&mut self) {
         // A sender that is gone is a service that has ended.
-        drop(self.0.wait_for(|stopping| *stopping).await);
+        drop(self.0.wait_for(|shutdown| *shutdown).await);
     }
 }
 
@@ -51,7 +51,7 @@ impl Running {
             _ = terminate.recv() => true,
             _ = interrupt.recv() => false,
         };
-        self.stopping.send_replace(true);
+        self.shutdown.send_replace(true);
         let (_, ended) = tokio::join!(self.handle.stop(gracefully), self.server);
         ended
     }
@@ -68,7 +68,7 @@ where
     let address = listener.local_addr()?;
     let name = service.name;
     let service = Data::new(service);
-    let (stopping, told) = watch::channel(false);
+    let (shutdown, told) = watch::channel(false);
     let told = Data::new(Shutdown(told));
     let server = HttpServer::new(move || {
         let (routes, told) = (routes.clone(), told.clone());
@@ -89,7 +89,7 @@ where
         handle: server.handle(),
         address,
         server,
-        stopping,
+        shutdown,
     })
 }
 

@@ -29,20 +29,20 @@ pub use source::Source;
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshPolicy {
     /// Time from the end of one measurement to the start of the next; clients see it as `ttl`.
-    pub every: Duration,
+    pub interval: Duration,
     /// A measurement that takes longer has failed.
-    pub deadline: Duration,
+    pub timeout: Duration,
     /// Time that a request waits for the first measurement after start.
     pub initial_wait: Duration,
 }
 
-/// After a failure the next measurement comes this soon, or sooner where the pace is quicker.
+/// After a failure the next measurement comes this soon, or sooner where the policy is quicker.
 const RETRY: Duration = Duration::from_secs(4);
 
 /// The last measurement of one subject.
 pub struct Snapshot<T> {
     name: &'static str,
-    pace: RefreshPolicy,
+    policy: RefreshPolicy,
     state: watch::Sender<Arc<State<T>>>,
     wake: Notify,
     /// Number of changes reported with [`Snapshot::invalidate`].
@@ -92,7 +92,7 @@ impl<T> Clone for Good<T> {
 impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// A subject without any measurement.
     #[must_use]
-    pub fn new(name: &'static str, pace: RefreshPolicy) -> Self {
+    pub fn new(name: &'static str, policy: RefreshPolicy) -> Self {
         let empty = State {
             good: None,
             failure: None,
@@ -100,7 +100,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         };
         Self {
             name,
-            pace,
+            policy,
             state: watch::Sender::new(Arc::new(empty)),
             wake: Notify::new(),
             changes: AtomicU64::new(0),
@@ -118,7 +118,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// Interval between measurements.
     #[must_use]
     pub fn ttl(&self) -> Duration {
-        self.pace.every
+        self.policy.interval
     }
 
     /// Measures for ever, one measurement at a time. Run once per snapshot, as a task of its own.
@@ -132,9 +132,9 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             let (outcome, took) = self.measure_once(measure()).await;
             self.measured.store(told, Ordering::Release);
             let pause = if outcome.is_ok() {
-                self.pace.every
+                self.policy.interval
             } else {
-                self.pace.every.min(RETRY)
+                self.policy.interval.min(RETRY)
             };
             self.publish(outcome, took);
             tokio::select! {
@@ -167,7 +167,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
                 detail,
             ));
         }
-        self.peek().map_err(|error| {
+        self.current().map_err(|error| {
             let detail = format!(
                 "{} has not been measured since this service started: {}",
                 self.name, error.detail
@@ -181,9 +181,9 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// # Errors
     /// The error of the last measurement, when there is no value.
     pub async fn wait_for_first(&self) -> Result<Reading<T>, SourceError> {
-        // After a timeout, `peek` returns the current value.
+        // After a timeout, `current` returns the current value.
         self.attempted().await;
-        self.peek()
+        self.current()
     }
 
     /// Waits for the first measurement, and for one that began after the last reported change, within a reader's patience. Returns whether there was
@@ -193,7 +193,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         let mut states = self.state.subscribe();
         let wait_for_first = states
             .wait_for(|state| state.attempts > 0 && self.measured.load(Ordering::Acquire) >= told);
-        let in_time = tokio::time::timeout(self.pace.initial_wait, wait_for_first).await;
+        let in_time = tokio::time::timeout(self.policy.initial_wait, wait_for_first).await;
         in_time.is_ok() || self.attempts() > 0
     }
 
@@ -201,7 +201,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     ///
     /// # Errors
     /// The error of the last measurement, when there is no value.
-    pub fn peek(&self) -> Result<Reading<T>, SourceError> {
+    pub fn current(&self) -> Result<Reading<T>, SourceError> {
         let state = Arc::clone(&self.state.borrow());
         let Some(good) = &state.good else {
             return Err(state.failure.clone().unwrap_or_else(|| {
@@ -214,7 +214,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         };
         let age = good.age();
         let mut errors = good.errors.clone();
-        let overdue = age > 2 * self.pace.every + self.pace.deadline;
+        let overdue = age > 2 * self.policy.interval + self.policy.timeout;
         let trust = match &state.failure {
             Some(failure) => {
                 errors.insert(0, failure.clone());
@@ -232,7 +232,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             json: good.json.clone(),
             as_of: good.as_of,
             age,
-            ttl: self.pace.every,
+            ttl: self.policy.interval,
             state: trust,
             errors,
         })
@@ -252,7 +252,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     where
         Fut: Future<Output = Result<Measured<T>, SourceError>>,
     {
-        let (name, deadline) = (self.name, self.pace.deadline);
+        let (name, deadline) = (self.name, self.policy.timeout);
         async move {
             let started = Instant::now();
             let outcome = tokio::time::timeout(deadline, measuring)

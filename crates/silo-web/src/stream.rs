@@ -55,7 +55,7 @@ impl Streams {
     /// 503 when there are too many clients.
     pub fn answer(
         &self,
-        stopping: &Shutdown,
+        shutdown: &Shutdown,
         events: impl Stream<Item = Event> + 'static,
     ) -> Result<HttpResponse, Problem> {
         let slot = Arc::clone(&self.free).try_acquire_owned();
@@ -68,7 +68,7 @@ impl Streams {
         let open = Open {
             events: Box::pin(events),
             beat,
-            stopping: stopping.clone(),
+            shutdown: shutdown.clone(),
             ended: false,
             _slot: slot,
         };
@@ -92,7 +92,7 @@ pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
 struct Open {
     events: Pin<Box<dyn Stream<Item = Event>>>,
     beat: Interval,
-    stopping: Shutdown,
+    shutdown: Shutdown,
     ended: bool,
     _slot: OwnedSemaphorePermit,
 }
@@ -104,7 +104,7 @@ impl Open {
         }
         let text = tokio::select! {
             biased;
-            () = self.stopping.told() => None,
+            () = self.shutdown.requested() => None,
             event = self.events.next() => event.map(|event| written(&event)),
             _ = self.beat.tick() => Some(": beat\n\n".to_owned()),
         };

@@ -17,7 +17,7 @@ use crate::verification::unique_indexes::UniqueKeys;
 pub struct SummaryBuilder {
     keys: UniqueKeys,
     found: Vec<CollectionState>,
-    not_looked_at: Vec<String>,
+    not_checked: Vec<String>,
     unique_indexes: u64,
     report: Reporter,
 }
@@ -38,7 +38,7 @@ pub struct ArchiveSummary {
     /// Number of unique indexes that were checked.
     pub unique_indexes: u64,
     /// Unique indexes that only a server can check.
-    pub not_looked_at: Vec<String>,
+    pub not_checked: Vec<String>,
     /// An index that two documents have the same key in.
     pub duplicate: Option<String>,
 }
@@ -50,7 +50,7 @@ impl SummaryBuilder {
         Self {
             keys: UniqueKeys::new(folder.to_path_buf()),
             found: Vec::new(),
-            not_looked_at: Vec::new(),
+            not_checked: Vec::new(),
             unique_indexes: 0,
             report,
         }
@@ -66,7 +66,7 @@ impl SummaryBuilder {
         Ok(ArchiveSummary {
             collections,
             unique_indexes: self.unique_indexes,
-            not_looked_at: self.not_looked_at,
+            not_checked: self.not_checked,
             duplicate: self.keys.duplicate()?,
         })
     }
@@ -99,7 +99,7 @@ impl Visitor for SummaryBuilder {
             for index in indexes {
                 match self.keys.watch(name, index) {
                     Some(Ok(place)) => unique.push(place),
-                    Some(Err(why)) => self.not_looked_at.push(why),
+                    Some(Err(why)) => self.not_checked.push(why),
                     None => {}
                 }
             }

@@ -22,7 +22,7 @@ pub(super) struct Verdict {
     documents: u64,
     bytes: u64,
     unique_indexes: Option<u64>,
-    not_looked_at: Vec<String>,
+    not_checked: Vec<String>,
 }
 
 impl Verdict {
@@ -38,8 +38,8 @@ impl Verdict {
             documents: manifest.documents(),
             bytes: manifest.archive.bytes,
             unique_indexes: summary.map(|summary| summary.unique_indexes),
-            not_looked_at: summary
-                .map(|summary| summary.not_looked_at.clone())
+            not_checked: summary
+                .map(|summary| summary.not_checked.clone())
                 .unwrap_or_default(),
         }
     }
@@ -58,7 +58,7 @@ impl Verdict {
                 bytes(self.bytes)
             ),
         };
-        for why in &self.not_looked_at {
+        for why in &self.not_checked {
             text.push_str(&format!("\n  not checked: {why}"));
         }
         text
@@ -131,10 +131,10 @@ impl Restored {
                 for (name, count) in &erasures.documents {
                     text.push_str(&format!("\n  {name}: {count}"));
                 }
-                if !erasures.not_looked_at.is_empty() {
+                if !erasures.not_checked.is_empty() {
                     text.push_str(&format!(
                         "\n  collections without a known owner field: {}",
-                        erasures.not_looked_at.join(", ")
+                        erasures.not_checked.join(", ")
                     ));
                 }
             }

@@ -212,7 +212,7 @@ mod tests {
         let wrote = |count| ArchiveSummary {
             collections: vec![collection("users", count)],
             unique_indexes: 0,
-            not_looked_at: vec![],
+            not_checked: vec![],
             duplicate: None,
         };
         assert!(compare(&counts(100), &counts(100), &wrote(100)).is_ok());
@@ -222,7 +222,7 @@ mod tests {
         let nothing = ArchiveSummary {
             collections: vec![],
             unique_indexes: 0,
-            not_looked_at: vec![],
+            not_checked: vec![],
             duplicate: None,
         };
         assert!(compare(&counts(0), &counts(0), &nothing).is_err());

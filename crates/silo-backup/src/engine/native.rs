@@ -100,7 +100,7 @@ pub(super) async fn run(
                 written: ArchiveSummary {
                     collections,
                     unique_indexes: 0,
-                    not_looked_at: Vec::new(),
+                    not_checked: Vec::new(),
                     duplicate: None,
                 },
             })

@@ -1,7 +1,5 @@
 //! Manifest of a backup. It is written last: a backup without a manifest does not exist.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -135,7 +133,7 @@ pub struct Verification {
     /// Number of unique indexes checked.
     pub unique_indexes: u64,
     /// Unique indexes that only a server can check, with the reason.
-    pub not_looked_at: Vec<String>,
+    pub not_checked: Vec<String>,
 }
 
 /// Program that wrote the backup.
@@ -161,7 +159,7 @@ pub struct Previous {
 }
 
 impl Manifest {
-    /// How many documents.
+    /// Number of documents.
     #[must_use]
     pub fn documents(&self) -> u64 {
         self.collections
@@ -170,7 +168,7 @@ impl Manifest {
             .sum()
     }
 
-    /// How many bytes all documents have.
+    /// Size of all documents in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.collections
@@ -179,19 +177,10 @@ impl Manifest {
             .sum()
     }
 
-    /// Collections by name.
-    #[must_use]
-    pub fn by_name(&self) -> BTreeMap<&str, &CollectionFacts> {
-        self.collections
-            .iter()
-            .map(|collection| (collection.name.as_str(), collection))
-            .collect()
-    }
-
-    /// The file: the manifest, and the SHA-256 of its own text, so that a changed byte shows.
+    /// Serialises the manifest with its SHA-256, by which a changed byte is detected.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// When it cannot be serialised.
     pub fn to_file(&self) -> serde_json::Result<Vec<u8>> {
         let manifest = serde_json::value::to_raw_value(self)?;
         let sha256 = sha256(manifest.get().as_bytes());
@@ -203,16 +192,16 @@ impl Manifest {
     /// # Errors
     /// The reason why the file is not a valid manifest.
     pub fn from_file(bytes: &[u8]) -> Result<Self, String> {
-        let file: File =
-            serde_json::from_slice(bytes).map_err(|_text| "it is no manifest".to_owned())?;
+        let file: File = serde_json::from_slice(bytes)
+            .map_err(|_text| "the file is not a manifest".to_owned())?;
         if sha256(file.manifest.get().as_bytes()) != file.sha256 {
-            return Err("its checksum is not that of its text".into());
+            return Err("the checksum does not match".into());
         }
         let manifest: Self = serde_json::from_str(file.manifest.get())
-            .map_err(|_text| "it is no manifest that is known here".to_owned())?;
+            .map_err(|_text| "the manifest has unknown or missing fields".to_owned())?;
         if manifest.format != FORMAT {
             return Err(format!(
-                "it is of format {}, and {FORMAT} is known here",
+                "its format is {}, but only {FORMAT} is supported",
                 manifest.format
             ));
         }

@@ -31,7 +31,7 @@ pub struct Erasures {
     /// Documents of theirs by collection: those found, or those removed.
     pub documents: BTreeMap<String, u64>,
     /// Collections whose owner field is unknown, so that they were not searched.
-    pub not_looked_at: Vec<String>,
+    pub not_checked: Vec<String>,
     /// `true` if the documents were removed.
     pub applied: bool,
 }
@@ -68,7 +68,7 @@ pub async fn erase(
         }
         let name = &collection.name;
         let Some(owner) = catalogue.get(name).and_then(|entry| entry.owner.clone()) else {
-            erasures.not_looked_at.push(name.clone());
+            erasures.not_checked.push(name.clone());
             continue;
         };
         for sub in owners(restored, name, &owner).await? {

@@ -66,7 +66,7 @@ pub(super) async fn publish(
         verification: Verification {
             how: how.into(),
             unique_indexes: summary.unique_indexes,
-            not_looked_at: summary.not_looked_at.clone(),
+            not_checked: summary.not_checked.clone(),
         },
         tool: Tool {
             version: settings.process.build.version.into(),

@@ -93,7 +93,7 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
     let took = began.elapsed();
     report.begin("cleaning", None, "documents");
     clear(&client).await?;
-    let mut notes = manifest.verification.not_looked_at.clone();
+    let mut notes = manifest.verification.not_checked.clone();
     let good = match restored {
         Ok(more) => {
             notes.extend(more);

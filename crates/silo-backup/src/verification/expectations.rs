@@ -148,7 +148,7 @@ pub(crate) mod tests {
             verification: Verification {
                 how: "decoded".into(),
                 unique_indexes: 0,
-                not_looked_at: vec![],
+                not_checked: vec![],
             },
             tool: Tool {
                 version: "0".into(),

@@ -258,7 +258,7 @@ async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() 
     assert!(
         failed
             .stderr
-            .contains("nobody could be told: it answers with status 500"),
+            .contains("an alert could not be delivered: the receiver answers with status 500"),
         "{failed:#?}"
     );
     assert!(

@@ -30,7 +30,7 @@ pub struct Health {
         (status = 503, body = Envelope<Health>, description = "mongod does not answer")))]
 pub async fn get_health(state: Data<State>) -> Result<impl Responder, Problem> {
     let waited = state.server.read().await;
-    let reading = match (waited, state.server.peek()) {
+    let reading = match (waited, state.server.current()) {
         (_, Ok(reading)) => reading,
         (Err(problem), Err(_)) if problem.code() == "not_measured_yet" => return Err(problem),
         (_, Err(error)) => {
@@ -74,6 +74,6 @@ pub async fn check(state: State) -> Result<(), silo_web::snapshot::SourceError> 
     drop(state.server.read().await);
     match state.server.failure() {
         Some(failure) => Err(failure),
-        None => state.server.peek().map(drop),
+        None => state.server.current().map(drop),
     }
 }

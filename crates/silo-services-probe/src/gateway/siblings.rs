@@ -13,7 +13,7 @@ pub async fn ask<T: DeserializeOwned>(
     sibling: &InternalClient,
     path: &str,
 ) -> Result<Envelope<T>, SourceError> {
-    sibling.ask_whole(path).await?.ok_or_else(|| {
+    sibling.get_envelope(path).await?.ok_or_else(|| {
         let detail = format!("it does not have {path}: it may be of another version");
         SourceError::new(sibling.name(), "unknown_path", detail)
     })

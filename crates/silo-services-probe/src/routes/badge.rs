@@ -23,7 +23,7 @@ const KEPT: u32 = 30;
 pub async fn get_badge(state: Data<State>, name: Path<String>) -> Result<HttpResponse, Problem> {
     let name = input::id(name.into_inner())?;
     let known = state.store.known(&name).ok_or_else(unknown)?;
-    let looked_at = state.store.services.peek();
+    let looked_at = state.store.services.current();
     let current = looked_at.is_ok_and(|reading| reading.state != Freshness::Stale);
     let status = if current {
         known.view.status

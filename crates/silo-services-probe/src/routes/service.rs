@@ -49,8 +49,8 @@ pub async fn get_service(
 
 /// Slow facts of the AT-protocol network, and their errors.
 fn of_network(network: &Network) -> (Option<Accounts>, Option<Sync>, Vec<SourceError>) {
-    let (accounts, mut errors) = taken(network.accounts.peek());
-    let (sync, more) = taken(network.sync.peek());
+    let (accounts, mut errors) = taken(network.accounts.current());
+    let (sync, more) = taken(network.sync.current());
     errors.extend(more);
     (accounts, sync, errors)
 }

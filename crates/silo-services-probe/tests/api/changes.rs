@@ -163,7 +163,7 @@ async fn a_restart_keeps_history_and_ends_event_streams() {
         up["changes"].as_array().unwrap().len(),
         after["changes"].as_array().unwrap().len() + 1
     );
-    assert!(service.log().contains("torn"), "{}", service.log());
+    assert!(service.log().contains("incomplete"), "{}", service.log());
 }
 
 #[tokio::test]

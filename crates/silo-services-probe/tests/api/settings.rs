@@ -22,7 +22,7 @@ async fn invalid_settings_prevent_the_start() {
         "4 settings are wrong",
         "kind `ping`",
         "interval_seconds must be from 5",
-        "`b` is there twice",
+        "`b` occurs twice",
         "no user and no password",
     ] {
         assert!(told.contains(part), "{part}: {told}");

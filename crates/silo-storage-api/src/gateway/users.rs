@@ -78,7 +78,7 @@ impl UserDirectory {
     /// The error of the request to silo-db-api.
     pub async fn find(&self, id: &str) -> Result<Option<User>, SourceError> {
         let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
-        let found: Option<User> = self.db_api.ask(&format!("/api/db/users/{id}")).await?;
+        let found: Option<User> = self.db_api.get(&format!("/api/db/users/{id}")).await?;
         if let Some(person) = &found {
             self.remember([(person.sub.clone(), person.handle.clone())]);
         }
@@ -100,7 +100,7 @@ impl UserDirectory {
             let ids = utf8_percent_encode(&batch.join(","), NON_ALPHANUMERIC).to_string();
             match self
                 .db_api
-                .ask::<Handles>(&format!("/api/db/handles?ids={ids}"))
+                .get::<Handles>(&format!("/api/db/handles?ids={ids}"))
                 .await
             {
                 Ok(answer) => {
@@ -144,7 +144,7 @@ impl TapeOwners for UserDirectory {
         let codes = utf8_percent_encode(&codes.join(","), NON_ALPHANUMERIC).to_string();
         let answer: Option<Tapes> = self
             .db_api
-            .ask(&format!("/api/db/tapes?codes={codes}"))
+            .get(&format!("/api/db/tapes?codes={codes}"))
             .await?;
         let tapes = answer.map(|answer| answer.tapes).unwrap_or_default();
         let owned = tapes

@@ -29,7 +29,7 @@ pub struct UsageNow {
     responses((status = 200, body = Envelope<UsageNow>), Malformed))]
 pub async fn get_usage(state: Data<State>) -> Result<impl Responder, Problem> {
     let scan = state.progress.state();
-    match state.storage.peek() {
+    match state.storage.current() {
         Ok(reading) => {
             let usage = reading.value.usage.clone();
             Answer::part(&reading, &UsageNow { usage, scan })

@@ -24,8 +24,8 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         Fut: Future<Output = Result<Measured<T>, SourceError>> + Send + 'static,
     {
         let due = self
-            .peek()
-            .map_or(true, |reading| reading.age >= self.pace.every);
+            .current()
+            .map_or(true, |reading| reading.age >= self.policy.interval);
         if !due {
             return self.read().await;
         }
@@ -42,7 +42,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         }
         // After a timeout, `read` returns the current value.
         let news = changes.wait_for(|state| state.attempts > attempts);
-        let _in_time = tokio::time::timeout(self.pace.initial_wait, news)
+        let _in_time = tokio::time::timeout(self.policy.initial_wait, news)
             .await
             .is_ok();
         self.read().await
