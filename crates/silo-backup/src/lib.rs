@@ -1,10 +1,9 @@
 //! silo-backup: nightly backups that are proven to restore.
 //!
-//! `cli` is the command line, `routes` the HTTP API. `standing` measures the status; `scheduler` and operators queue `jobs`. A run (`backup`) holds
-//! the `lease`; an `engine` dumps the database into an `archive`, which is encoded by the `pipeline`, stored in each `repository`, read back
-//! (`verify`, `check`, `unique`) and compared with `expectations`. Its `manifest` is written last. `drill` restores a backup into a scratch database,
-//! `restore` into a new one, `swap` puts that in place, and `erasure` removes accounts deleted since. `retention` decides what `prune` deletes.
-//! `alerts` notifies the operator.
+//! `cli` is the command line, `routes` the HTTP API. `schedule` runs jobs, started by the schedule or an operator. A `run` holds a lease; an `engine`
+//! dumps the database into an `archive`, which is stored in each `repository`, read back by `verification`, and compared with expectations; its
+//! manifest is written last. A drill restores it into a scratch database. `restore` restores it for use, swaps it with the live database, and erases
+//! accounts deleted since. `retention` prunes expired backups. `status` measures all of this, and `alerts` notify the operator.
 
 pub mod cli;
 pub mod routes;

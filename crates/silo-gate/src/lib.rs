@@ -1,6 +1,6 @@
 //! silo-gate: sign-in, and read-only access to `/db`, for Caddy's `forward_auth`.
 //!
-//! `routes` answer Caddy. `users` verifies passwords by their argon2id hashes; `attempts` limits the rate of guesses. `reading` is an allowlist of
+//! `routes` answer Caddy. `users` verifies passwords by their argon2id hashes; `login_throttle` limits the rate of guesses. `db_allowlist` has the
 //! requests to mongo-express that only read.
 
 pub mod db_allowlist;

@@ -1,8 +1,8 @@
 //! MongoDB client: the only crate that creates one.
 //!
-//! [`connect`] opens the client with all limits set, [`fault`] maps the driver's errors, [`field`] reads values from BSON without casting,
-//! [`catalogue`] describes AC's collections, and [`versions`] lists known faults of mongod. For copies of a database, [`structure`] reads collections
-//! and indexes, [`snapshot`] is a consistent view, and [`fingerprint`] compares two copies.
+//! [`connect`] opens the client with all limits set, [`error`] maps the driver's errors, [`field`] reads values from BSON without casting,
+//! [`catalogue`] describes AC's collections, [`privileges`] reads those of the account, and [`versions`] lists known faults of mongod. For copies of
+//! a database, [`collections`] reads collections and indexes, [`snapshot`] is a consistent view, and [`fingerprint`] compares two copies.
 
 pub mod catalogue;
 pub mod collections;

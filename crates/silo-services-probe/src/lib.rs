@@ -1,8 +1,8 @@
 //! silo-services-probe: health of aesthetic.computer's services, and an overview of everything in one answer.
 //!
-//! `routes` are the HTTP API. The `prober` starts a `check` when a `probe` is due; the service's kind (`kinds`) evaluates the answer; the `store`
-//! records the result, determines the status (`standing`), keeps `history` and broadcasts `changes`. `overview` gathers figures from the other
-//! services. `network` refreshes slow facts. `gateway` has the outgoing connections.
+//! `routes` are the HTTP API. The `prober` starts a `check` when a `probe` is due; the service's kind (`kinds`) evaluates the answer; the
+//! `status_store` records the result, determines the `status`, keeps `history` and broadcasts `changes`. `overview` gathers figures from the other
+//! services. `atproto_network` refreshes slow facts. `gateway` has the outgoing connections.
 
 pub mod routes;
 

@@ -1,8 +1,8 @@
-//! S3-compatible storage: listing, reading, writing, and nothing silently wrong.
+//! S3-compatible storage: listing, reading and writing, with strict checks.
 //!
-//! This is the only crate that names rusoto. rusoto is archived, and its XML reader loops for ever on an answer that is cut short or
-//! is no XML at all; so every request goes through the `transport`, which addresses, signs, paces, sends, checks and repeats it, and
-//! hands rusoto nothing but well-formed answers of the expected kind. Pages of a listing do not meet rusoto's reader at all.
+//! The only crate that uses rusoto. rusoto is archived, and its XML reader loops forever on a truncated or invalid document; so every request goes
+//! through `transport`, which addresses, signs, rate-limits, sends, checks and retries it, and passes only well-formed answers of the expected kind
+//! to rusoto. Listings do not use rusoto's reader at all.
 
 pub mod endpoint;
 pub mod error;

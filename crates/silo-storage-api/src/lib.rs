@@ -1,8 +1,8 @@
-//! silo-storage-api: what aesthetic.computer's Spaces buckets hold, whose it is, and how it grows.
+//! silo-storage-api: contents of aesthetic.computer's Spaces buckets, their owners and growth.
 //!
-//! `routes` take requests and give answers from `storage`, which is computed once from the last `results`. The `scanner` makes that in
-//! the background: each bucket by a `scan`, whose workers share its `ranges`; every object goes to its `owners` in `totals` and is
-//! forgotten. `store` keeps it on disk. `gateway` has the ways out.
+//! `routes` are the HTTP API and answer from `storage`, computed from the last `scan_results`. The `scanner` scans the buckets in the background: the
+//! workers of a `scan` share its `ranges`; objects are attributed to `owners` and added to `totals`. `store` saves the results on disk. `gateway` has
+//! the requests to Spaces and to silo-db-api.
 
 pub mod routes;
 pub mod scan_results;

@@ -1,8 +1,8 @@
 //! Code shared by all HTTP services of Silo.
 //!
 //! A service measures in the background ([`snapshot`]) and answers from the last measurement ([`answer`]) or with an error ([`problem`]). It pushes
-//! events ([`stream`]), requests data from other services ([`sibling`]), is assembled by [`app`], run by [`server`] and [`process`], and checked by
-//! [`healthcheck`]. This crate does not depend on a database or on object storage.
+//! events ([`stream`]), requests data from other services ([`internal_client`]), is assembled by [`app`], run by [`server`] and [`process`], and
+//! checked by [`healthcheck`]. This crate does not depend on a database or on object storage.
 
 pub mod answer;
 pub mod app;
