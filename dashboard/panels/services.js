@@ -26,7 +26,7 @@ export function mount(body) {
     if (!services.data) return;
     const { services: list, total, up, down, degraded, unknown, connected } = services.data;
     told.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
-      : [`${countText(up)} of ${countText(total)} up`, down > 0 && `${countText(down)} down`, degraded > 0 && `${countText(degraded)} degraded`, unknown > 0 && `${countText(unknown)} unknown`, !connected && 'the prober is not connected'].filter(Boolean).join(' · ');
+      : [`${countText(up)} of ${countText(total)} up`, down > 0 && `${countText(down)} down`, degraded > 0 && `${countText(degraded)} degraded`, unknown > 0 && `${countText(unknown)} unknown`, !connected && 'the prober is offline'].filter(Boolean).join(' · ');
     for (const name of shown.keys()) if (!list.some((each) => each.name === name)) shown.delete(name);
     for (const { name } of list) if (!shown.has(name)) shown.set(name, card(name));
     const elements = list.map(({ name }) => shown.get(name).element);

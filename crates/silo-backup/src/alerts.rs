@@ -11,9 +11,9 @@ use silo_core::secret::Secret;
 use utoipa::ToSchema;
 
 /// Time limit of one attempt.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Retries after a failed attempt.
-const AGAIN: usize = 3;
+const RETRIES: usize = 3;
 
 /// Event to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Alerts {
         receiver: &'static str,
         request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Option<FailedDelivery> {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build();
+        let http = reqwest::Client::builder().timeout(TIME_LIMIT).build();
         let send = || async {
             let http = http.as_ref().map_err(describe)?;
             let answer = request(http)
@@ -129,7 +129,7 @@ impl Alerts {
         };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(300))
-            .with_max_times(AGAIN)
+            .with_max_times(RETRIES)
             .with_jitter();
         let error = send.retry(pauses).await.err()?;
         warn!(receiver; "an alert could not be delivered: {error}");

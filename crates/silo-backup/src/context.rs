@@ -136,7 +136,7 @@ impl Context {
         let lease = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Error::Interrupted),
-            lease = Lease::take(&self.client) => lease?,
+            lease = Lease::acquire(&self.client) => lease?,
         };
         let outcome = tokio::select! {
             biased;

@@ -56,7 +56,7 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
         .measures(state.sources())
         .needs("storage", move || check(ready.clone()));
     let metrics = BackupMetrics {
-        standing: Arc::clone(&state.standing),
+        status: Arc::clone(&state.status),
         jobs: state.jobs.clone(),
         traffic: state.context.traffic.clone(),
     };
@@ -80,5 +80,5 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
 
 /// Readiness check: the last attempt to list the buckets succeeded.
 async fn check(state: State) -> Result<(), SourceError> {
-    state.standing.wait_for_first().await.map(drop)
+    state.status.wait_for_first().await.map(drop)
 }

@@ -17,7 +17,7 @@ use crate::status::BackupStatus;
 /// Collector that reads the values on every scrape.
 pub struct BackupMetrics {
     /// Status of backups.
-    pub standing: Arc<Snapshot<BackupStatus>>,
+    pub status: Arc<Snapshot<BackupStatus>>,
     /// Jobs.
     pub jobs: JobQueue,
     /// Request counters of each destination.
@@ -41,9 +41,9 @@ impl Collector for BackupMetrics {
             "1 while a backup or a drill is made",
             i64::from(self.jobs.running().is_some()),
         )?;
-        if let Ok(reading) = self.standing.current() {
-            let standing = &reading.value;
-            if let Some(good) = &standing.last_good {
+        if let Ok(reading) = self.status.current() {
+            let status = &reading.value;
+            if let Some(good) = &status.last_good {
                 gauge(
                     "backup_last_good_timestamp_seconds",
                     "the moment that the newest good backup is of",
@@ -60,7 +60,7 @@ impl Collector for BackupMetrics {
                     i64::try_from(good.documents).unwrap_or(i64::MAX),
                 )?;
             }
-            if let Some(drill) = standing.last_drill.as_ref().filter(|drill| drill.good) {
+            if let Some(drill) = status.last_drill.as_ref().filter(|drill| drill.good) {
                 gauge(
                     "backup_last_drill_timestamp_seconds",
                     "when a backup was last restored to see",
@@ -70,12 +70,12 @@ impl Collector for BackupMetrics {
             gauge(
                 "backup_overdue",
                 "1 while the newest good backup is too old",
-                i64::from(standing.overdue),
+                i64::from(status.overdue),
             )?;
             gauge(
                 "backup_problems",
                 "what has vanished or was changed in the buckets",
-                i64::try_from(standing.problems.len()).unwrap_or(i64::MAX),
+                i64::try_from(status.problems.len()).unwrap_or(i64::MAX),
             )?;
         }
         let requests = self

@@ -14,14 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The newest so many that were restored never go.
-pub const DRILLED: usize = 3;
-/// The newest so many that count never go.
-pub const GOOD: usize = 7;
+/// Number of newest good backups with a passed drill that are never deleted.
+pub const KEEP_DRILLED: usize = 3;
+/// Number of newest good backups that are never deleted.
+pub const KEEP_GOOD: usize = 7;
 /// Age below which a backup is never deleted.
-pub const YOUNG: SignedDuration = SignedDuration::from_hours(48);
+pub const MIN_AGE: SignedDuration = SignedDuration::from_hours(48);
 /// Largest accepted difference from the storage's clock, in seconds.
-pub const CLOCK: i64 = 300;
+pub const MAX_CLOCK_SKEW: i64 = 300;
 
 /// Number of backups to keep by each rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Default for Policy {
 pub struct Backup {
     /// Id of the backup.
     pub id: String,
-    /// The moment it is of.
+    /// Time of the data in the backup (`asOf` of its manifest).
     pub at: Timestamp,
     /// `true` if the backup counts as good.
     pub good: bool,
@@ -84,10 +84,10 @@ pub struct Clock {
 impl Clock {
     /// Reason to distrust the clock.
     #[must_use]
-    pub fn doubt(&self, backups: &[Backup]) -> Option<String> {
-        if let Some(ahead) = self.ahead.filter(|ahead| ahead.abs() > CLOCK) {
+    pub fn clock_problem(&self, backups: &[Backup]) -> Option<String> {
+        if let Some(ahead) = self.ahead.filter(|ahead| ahead.abs() > MAX_CLOCK_SKEW) {
             return Some(format!(
-                "this machine's clock is {ahead} s ahead of the storage's"
+                "this machine's clock differs from the storage's by {ahead:+} s"
             ));
         }
         let newest = backups.iter().map(|backup| backup.at).max()?;
@@ -101,11 +101,11 @@ impl Clock {
 pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
     let mut sorted: Vec<&Backup> = backups.iter().collect();
     sorted.sort_by(|one, other| (other.at, &other.id).cmp(&(one.at, &one.id)));
-    let frozen = match clock.doubt(backups) {
-        Some(doubt) => Some(format!("nothing goes: {doubt}")),
+    let frozen = match clock.clock_problem(backups) {
+        Some(clock_problem) => Some(format!("nothing is deleted: {clock_problem}")),
         None => sorted.first().filter(|newest| !newest.good).map(|newest| {
             format!(
-                "nothing goes: the newest backup, {}, does not count",
+                "nothing is deleted: the newest backup, {}, is not good",
                 newest.id
             )
         }),
@@ -142,17 +142,20 @@ pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
         |backup| date(backup).strftime("%Y-%m").to_string(),
         "month",
     ));
-    for backup in good.iter().take(GOOD) {
-        kept.push((&backup.id, format!("one of the newest {GOOD} that count")));
+    for backup in good.iter().take(KEEP_GOOD) {
+        kept.push((
+            &backup.id,
+            format!("one of the newest {KEEP_GOOD} good backups"),
+        ));
     }
     for backup in sorted
         .iter()
         .filter(|backup| backup.drilled && backup.good)
-        .take(DRILLED)
+        .take(KEEP_DRILLED)
     {
         kept.push((
             &backup.id,
-            format!("one of the newest {DRILLED} that were restored"),
+            format!("one of the newest {KEEP_DRILLED} with a passed drill"),
         ));
     }
     let decide = |backup: &&Backup| {
@@ -161,7 +164,7 @@ pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
             .filter(|(id, _)| *id == backup.id)
             .map(|(_, why)| why.clone())
             .collect();
-        if clock.now.duration_since(backup.at) < YOUNG {
+        if clock.now.duration_since(backup.at) < MIN_AGE {
             why.push("younger than 48 hours".into());
         }
         why.extend(frozen.clone());
@@ -170,7 +173,7 @@ pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
             why.push(if backup.good {
                 "no rule keeps it".into()
             } else {
-                "it does not count, and is older than 48 hours".into()
+                "not a good backup, and older than 48 hours".into()
             });
         }
         Decision {

@@ -30,7 +30,7 @@ pub struct State {
     /// Shared state of the process.
     pub context: Context,
     /// Status of backups.
-    pub standing: Arc<Snapshot<BackupStatus>>,
+    pub status: Arc<Snapshot<BackupStatus>>,
     /// Jobs.
     pub jobs: JobQueue,
     /// Clients of the event stream.
@@ -53,7 +53,7 @@ impl State {
         let (sender, next) = watch::channel(None);
         let state = Self {
             context,
-            standing: Arc::new(Snapshot::new("backups", REFRESH)),
+            status: Arc::new(Snapshot::new("backups", REFRESH)),
             jobs,
             streams: Streams::new(WATCHERS, HEARTBEAT),
             next,
@@ -69,21 +69,21 @@ impl State {
 
     /// Starts measuring, the job queue and the scheduler on this thread, until the process ends.
     pub fn start(&self, work: Work) {
-        let (standing, context) = (Arc::clone(&self.standing), self.context.clone());
+        let (status, context) = (Arc::clone(&self.status), self.context.clone());
         actix_web::rt::spawn(
-            async move { standing.keep_measuring(|| status::measure(&context)).await },
+            async move { status.keep_measuring(|| status::measure(&context)).await },
         );
         actix_web::rt::spawn(self.jobs.clone().keep_working(work.begun));
-        let (standing, mut ends) = (Arc::clone(&self.standing), self.jobs.ends());
+        let (status, mut ends) = (Arc::clone(&self.status), self.jobs.ends());
         actix_web::rt::spawn(async move {
             while ends.changed().await.is_ok() {
-                standing.invalidate();
+                status.invalidate();
             }
         });
         let scheduler = Scheduler {
             context: self.context.clone(),
             jobs: self.jobs.clone(),
-            standing: Arc::clone(&self.standing),
+            status: Arc::clone(&self.status),
             next: work.next,
         };
         actix_web::rt::spawn(scheduler.run());
@@ -92,6 +92,6 @@ impl State {
     /// All subjects, for metrics and readiness.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
-        vec![self.standing.clone()]
+        vec![self.status.clone()]
     }
 }

@@ -40,7 +40,7 @@ pub struct SyncedCollection {
     pub with_rkey: Option<u64>,
     /// Other documents without a record key.
     pub without_rkey: Option<u64>,
-    /// `withRkey` of both in percent, rounded to one place; `null` when there is nothing to sync.
+    /// Share of documents to be synced that have a record key: `withRkey / (withRkey + withoutRkey)`, in percent.
     pub percent: Option<f64>,
     /// The time of the newest document that should have a record key and has none.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -139,6 +139,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_silo_toml_is_valid() {
+        let file = silo_testkit::tools::workspace().join("ops/silo.example.toml");
+        let settings = read(&[
+            ("SILO_CONFIG", file.to_str().unwrap()),
+            ("MONGODB_CONNECTION_STRING", "mongodb://localhost"),
+        ])
+        .unwrap();
+        assert_eq!(settings.clients.len(), 1);
+        assert!(settings.catalogue.get("drafts").is_some());
+    }
+
+    #[test]
     fn another_kind_of_connection_string_is_refused_without_being_printed() {
         let told = read(&[
             ("MONGODB_CONNECTION_STRING", "postgres://u:hunter2@h"),

@@ -59,7 +59,7 @@ pub struct Synced {
     pub with_rkey: Option<u64>,
     /// Documents to be synced that have none.
     pub without_rkey: Option<u64>,
-    /// `withRkey` of both in percent.
+    /// Share of documents to be synced that have a record key: `withRkey / (withRkey + withoutRkey)`, in percent.
     pub percent: Option<f64>,
 }
 

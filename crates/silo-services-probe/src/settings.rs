@@ -111,6 +111,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_silo_toml_is_valid() {
+        let file = silo_testkit::tools::workspace().join("ops/silo.example.toml");
+        let settings = read(&std::fs::read_to_string(file).unwrap(), &[]).unwrap();
+        let feed = settings.probes.iter().find(|probe| probe.name == "feed");
+        assert_eq!(feed.unwrap().expect.json.len(), 1);
+    }
+
+    #[test]
     fn silo_toml_changes_default_probes_and_adds_others() {
         let toml = r#"
             [[probes]]

@@ -27,7 +27,7 @@ use self::entry::{Entry, tally, uptimes};
 /// Time that a request waits for the first checks after start.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The board.
+/// Status of all services: written by the prober, read by the HTTP handlers.
 pub struct StatusStore {
     /// The published list, for readers.
     pub services: Arc<Snapshot<Services>>,
@@ -94,7 +94,9 @@ impl StatusStore {
         let Some(entry) = entries.get_mut(place).filter(|_| *connected) else {
             return;
         };
-        let status = entry.standing().after(&check.outcome, entry.failed_before);
+        let status = entry
+            .effective_status()
+            .after(&check.outcome, entry.failed_before);
         history.note(&entry.probe.name, now, tally(check, status));
         entry.take(check, now);
         entry.view.uptime = uptimes(history, &entry.probe, now);
@@ -109,7 +111,7 @@ impl StatusStore {
         if !inner.connected {
             return;
         }
-        warn!("this machine is not connected: nothing is called down until it is");
+        warn!("the prober is offline: no service is reported as down until it is online again");
         inner.connected = false;
         let now = now();
         let Inner {
@@ -118,7 +120,7 @@ impl StatusStore {
         for entry in entries {
             entry.view.reasons = vec![Reason {
                 code: "prober_offline".into(),
-                detail: "the prober itself is not connected".into(),
+                detail: "the prober itself is offline".into(),
             }];
             entry.failed_before = false;
             let change = entry.turn(Status::Unknown, now);
@@ -212,7 +214,7 @@ impl StatusStore {
             changed
         });
         let offline = || {
-            let detail = "this machine is not connected, so nothing is known of any service";
+            let detail = "the prober is offline, so the status of all services is unknown";
             SourceError::new("prober", "prober_offline", detail)
         };
         let errors = (!inner.connected).then(offline).into_iter();

@@ -22,8 +22,8 @@ const PIECE: usize = 512 * 1024;
 const MOST_PARTS: i64 = 10_000;
 
 impl Spaces {
-    /// Uploads an object from a stream, with two parts in memory. Returns the number of bytes. An upload that fails or is dropped is aborted, so that
-    /// no parts remain.
+    /// Uploads an object from a stream and returns its number of bytes. Less than [`PART`] is sent with one PUT, more as a multipart upload with two
+    /// parts in memory. A failed upload is aborted before this returns; a dropped one is aborted in the background, as far as possible.
     ///
     /// # Errors
     /// [`Kind::Source`] when the stream fails; otherwise the error of the storage.

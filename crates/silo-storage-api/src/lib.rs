@@ -45,7 +45,7 @@ pub const NAME: &str = "silo-storage-api";
 /// Starts the service on a listener: scanning in the background, answering at once. Storage need not be there.
 ///
 /// # Errors
-/// When the folder for the roll-up cannot be used or the listener fails.
+/// When the folder of the scan results cannot be used or the listener fails.
 pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Result<Running> {
     let state = State::new(settings)?;
     state.start();

@@ -35,7 +35,7 @@ const UNDER_WAY: &str = "scan";
 /// Interval of attempts to take the lock while another process holds it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
 
-/// The one who scans.
+/// Scans all buckets periodically, and publishes and saves the results.
 pub struct Scanner {
     buckets: Vec<BucketClient>,
     layouts: HashMap<String, Layout>,
@@ -111,7 +111,7 @@ impl Scanner {
         self.buckets.len()
     }
 
-    /// Scans for ever.
+    /// Scans in a loop; never returns.
     pub async fn run(&self) {
         let _lock = self.wait_for_lock().await;
         let mut results = self.load::<ScanResults>(ROLLUP).unwrap_or_default();
@@ -147,11 +147,12 @@ impl Scanner {
             let history = self.load::<History>(HISTORY).unwrap_or_default();
             let storage = Storage::of(&results, &self.layouts, &history, day(Timestamp::now()));
             self.storage.restore(storage, as_of);
-            info!("what the last scan found is served until the next has ended");
+            info!("serving the results of the previous process until the first scan ends");
         }
     }
 
-    /// One process writes; a second one beside it waits for the lock, and serves the stored result.
+    /// Waits for the lock of the results folder, which only one process can hold; meanwhile the saved results are served. `None` if the lock cannot
+    /// be created.
     async fn wait_for_lock(&self) -> Option<Lock> {
         let mut told = false;
         loop {
@@ -163,7 +164,7 @@ impl Scanner {
                 Ok(None) => {}
                 Err(error) => {
                     error!(
-                        "the folder for the roll-up cannot be written to, so a restart will begin from nothing: {error}"
+                        "the folder of the scan results cannot be written to, so new results will be lost on restart: {error}"
                     );
                     return None;
                 }
@@ -238,9 +239,8 @@ impl Scanner {
             (HISTORY, self.store.save(HISTORY, &history)),
         ] {
             if let Err(error) = saved {
-                error!("the {name} cannot be kept on disk, so a restart will not know it: {error}");
-                let detail =
-                    format!("the {name} cannot be kept on disk, so a restart will not know it");
+                error!("the {name} cannot be saved, so it will be lost on restart: {error}");
+                let detail = format!("the {name} cannot be saved, so it will be lost on restart");
                 errors.push(SourceError::new("state folder", "not_saved", detail));
             }
         }

@@ -219,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_silo_toml_is_valid() {
+        let file = silo_testkit::tools::workspace().join("ops/silo.example.toml");
+        let settings = read(&[
+            ("SILO_CONFIG", file.to_str().unwrap()),
+            ("BUCKETS", "music.aesthetic.computer"),
+        ])
+        .unwrap();
+        assert_eq!(settings.buckets[0].layout, Layout::Plain);
+    }
+
+    #[test]
     fn a_bucket_may_lie_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("silo.toml");

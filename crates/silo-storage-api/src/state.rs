@@ -41,7 +41,7 @@ impl State {
     /// Subjects as the last process left them.
     ///
     /// # Errors
-    /// When an HTTP client cannot be set up, or the folder for the roll-up cannot be made.
+    /// When an HTTP client cannot be set up, or the folder of the scan results cannot be made.
     pub fn new(settings: &Settings) -> io::Result<Self> {
         let pace = RefreshPolicy {
             interval: settings.every,

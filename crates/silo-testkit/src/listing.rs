@@ -65,7 +65,7 @@ impl Listing {
         })
     }
 
-    /// One connection, request by request.
+    /// Serves the requests of one connection.
     async fn talk(self, mut client: TcpStream, pages: &AtomicU64) -> io::Result<()> {
         client.set_nodelay(true)?;
         let mut bytes = Vec::new();

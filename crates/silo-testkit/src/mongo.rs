@@ -142,7 +142,7 @@ impl Setup {
     }
 }
 
-/// A running mongod. Dropping it kills it and removes its data.
+/// A mongod server. Dropping it kills the process and removes the data, unless [`Setup::folder`] was set.
 pub struct MongoServer {
     setup: Setup,
     process: Option<Process>,
@@ -171,7 +171,8 @@ impl MongoServer {
         Setup::default().accounts(database).start().await
     }
 
-    /// A server that is not running yet, with a port on which nothing listens.
+    /// A server that has not been started, for tests of an outage at start. Its port was free a moment ago; [`Self::start_again`] starts mongod on
+    /// it.
     ///
     /// # Errors
     /// When no port or folder is available.
@@ -208,10 +209,10 @@ impl MongoServer {
         })
     }
 
-    /// Ends it in order; its data and port stay.
+    /// Shuts mongod down cleanly; its data and port are kept for [`Self::start_again`].
     ///
     /// # Errors
-    /// When it cannot be waited for.
+    /// When waiting for the process fails.
     pub async fn stop(&mut self) -> Result<(), MongoError> {
         if let Some(mut process) = self.process.take() {
             process.stop(DOWN_WITHIN).await?;

@@ -148,7 +148,7 @@ impl Problem {
         self
     }
 
-    /// The stable name of what happened.
+    /// Machine-readable error code in snake case, as in the response body.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code

@@ -1,5 +1,4 @@
-//! News as it happens: server-sent events (WHATWG HTML, 9.2), to so many clients and no more, with a heartbeat, until the service
-//! stops.
+//! Server-sent events (WHATWG HTML, 9.2) for a limited number of clients, with a heartbeat, until the service shuts down.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,9 +15,9 @@ use crate::problem::{Kind, Problem};
 use crate::server::Shutdown;
 
 /// Delay before a client reconnects (`retry` of server-sent events), in milliseconds.
-const COME_BACK_MS: u32 = 3000;
+const RECONNECT_DELAY_MS: u32 = 3000;
 
-/// One piece of news.
+/// A server-sent event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Event id, which a reconnecting client sends as `Last-Event-ID`; `None` for events that cannot be resumed.
@@ -49,7 +48,7 @@ impl Streams {
         }
     }
 
-    /// An answer that lasts as long as the events, the client and the service do.
+    /// A streaming response. It ends when `events` ends, the client disconnects or the service shuts down.
     ///
     /// # Errors
     /// 503 when there are too many clients.
@@ -60,7 +59,10 @@ impl Streams {
     ) -> Result<HttpResponse, Problem> {
         let slot = Arc::clone(&self.free).try_acquire_owned();
         let slot = slot.map_err(|_full| {
-            let detail = format!("{} clients listen already; ask again later", self.most);
+            let detail = format!(
+                "{} clients are connected, which is the limit; try again later",
+                self.most
+            );
             Problem::with_code(Kind::Unavailable, "too_many_clients", detail)
         })?;
         let mut beat = interval_at(Instant::now() + self.heartbeat, self.heartbeat);
@@ -72,7 +74,7 @@ impl Streams {
             ended: false,
             _slot: slot,
         };
-        let hello = Bytes::from(format!("retry: {COME_BACK_MS}\n\n"));
+        let hello = Bytes::from(format!("retry: {RECONNECT_DELAY_MS}\n\n"));
         let body = stream::iter([hello]).chain(stream::unfold(open, Open::next));
         Ok(HttpResponse::Ok()
             // Compressing would hold events back.
@@ -82,7 +84,7 @@ impl Streams {
     }
 }
 
-/// The number of the last event that a client has, when it comes back.
+/// The `Last-Event-ID` header, which a reconnecting client sends; `None` if it is missing or not a number.
 #[must_use]
 pub fn last_event_id(request: &HttpRequest) -> Option<u64> {
     let given = request.headers().get("Last-Event-ID")?;
@@ -118,7 +120,7 @@ fn written(event: &Event) -> String {
     let id = event
         .id
         .map_or_else(String::new, |id| format!("id: {id}\n"));
-    // A line break would end the event: JSON has none, and anything else is cut into lines as the format asks.
+    // Each line needs a `data:` field of its own (server-sent events); compact JSON has only one line.
     let data: String = event
         .data
         .lines()

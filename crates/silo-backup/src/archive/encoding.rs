@@ -65,7 +65,8 @@ pub enum Chunk {
     End,
 }
 
-/// Encodes an archive and sends the stored bytes. Dropping it before [`Sink::finish`] aborts the stream.
+/// Encodes an archive (compression, optional encryption) and sends the bytes. The stream is complete only after [`Sink::finish`] and
+/// [`Finished::end`]; if dropped before that, the receiver treats it as interrupted.
 pub struct Sink {
     compressor: Compressor,
     archive_bytes: u64,

@@ -148,13 +148,13 @@ impl Restored {
 }
 
 pub(super) fn made(made: &RunOutcome) -> String {
-    let standing = if made.good {
+    let status = if made.good {
         "good".to_owned()
     } else {
         format!("HELD: {}", made.held.join("; "))
     };
     let mut text = format!(
-        "{}: {standing}\n  {} documents, {} of data in {} stored, {}, in {}",
+        "{}: {status}\n  {} documents, {} of data in {} stored, {}, in {}",
         made.id,
         made.documents,
         bytes(made.bytes),

@@ -39,9 +39,9 @@ pub fn decide(
         ahead: repository.clock_ahead(),
     };
     let backups = backups(contents);
-    let doubt = clock.doubt(&backups).is_some();
+    let clock_problem = clock.clock_problem(&backups).is_some();
     let due = |pruned: &&Tombstone| {
-        pruned.file.is_some() && !doubt && now.duration_since(pruned.at) >= GRACE
+        pruned.file.is_some() && !clock_problem && now.duration_since(pruned.at) >= GRACE
     };
     Plan {
         destination: repository.name,

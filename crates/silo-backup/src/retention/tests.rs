@@ -112,7 +112,7 @@ fn protected_backups_are_kept_for_every_history() {
             })
             .collect();
         deleted += gone.len();
-        if clock.doubt(&backups).is_some() {
+        if clock.clock_problem(&backups).is_some() {
             assert!(
                 gone.is_empty(),
                 "seed {seed}: something goes while the clock looks wrong"
@@ -127,7 +127,7 @@ fn protected_backups_are_kept_for_every_history() {
         }
         assert!(
             gone.iter()
-                .all(|backup| now.duration_since(backup.at) >= YOUNG),
+                .all(|backup| now.duration_since(backup.at) >= MIN_AGE),
             "seed {seed}"
         );
         assert!(

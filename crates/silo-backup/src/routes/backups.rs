@@ -41,7 +41,7 @@ pub async fn list_backups(
     Query(which): Query<Which>,
 ) -> Result<impl Responder, Problem> {
     let limit = limit(which.limit, 100, MOST)?;
-    let reading = state.standing.read().await?;
+    let reading = state.status.read().await?;
     let all = &reading.value.backups;
     let backups = Backups {
         total: count_from_usize(all.len()),

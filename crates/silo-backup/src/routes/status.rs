@@ -19,7 +19,7 @@ use crate::status::BackupStatus;
 pub struct Status {
     /// Status of backups.
     #[serde(flatten)]
-    standing: BackupStatus,
+    status: BackupStatus,
     /// Time of the next run; `null` if not yet known.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_run: Option<Timestamp>,
@@ -31,9 +31,9 @@ pub struct Status {
 #[utoipa::path(get, path = "/api/backup/status", tag = "backup",
     responses((status = 200, body = Envelope<Status>), Malformed, Unavailable))]
 pub async fn get_status(state: Data<State>) -> Result<impl Responder, Problem> {
-    let reading = state.standing.read().await?;
+    let reading = state.status.read().await?;
     let status = Status {
-        standing: BackupStatus::clone(&reading.value),
+        status: BackupStatus::clone(&reading.value),
         next_run: *state.next.borrow(),
         running: state.jobs.running(),
     };

@@ -18,11 +18,11 @@ use crate::error::Error;
 /// The database that is Silo's own.
 pub const SILO: &str = "silo";
 /// Time after which a lease expires without a renewal.
-const LASTS: Duration = Duration::from_secs(40);
+const LIFETIME: Duration = Duration::from_secs(40);
 /// Interval between renewals.
-const BEAT: Duration = Duration::from_secs(8);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(8);
 /// Interval of attempts while waiting for a lease.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The one lease of backups.
 const NAME: &str = "backup";
 
@@ -42,11 +42,11 @@ struct Held {
 }
 
 impl Lease {
-    /// Takes it, waiting while it is not clear whether its holder still lives.
+    /// Acquires the lease. If another process holds it, waits until that process renews it (an error) or the lease expires.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the holder lives.
-    pub async fn take(client: &Client) -> Result<Self, Error> {
+    /// [`Error::Busy`] when the holder renews the lease.
+    pub async fn acquire(client: &Client) -> Result<Self, Error> {
         let leases = client
             .database(SILO)
             .collection::<Document>(NAME_OF_COLLECTION);
@@ -81,7 +81,7 @@ impl Lease {
             let host = field::text(&found, "host").unwrap_or_default();
             let free = holder.is_empty() || is_dead(host, holder);
             let expired = watched.is_some_and(|(of, last, since)| {
-                (of, last) == (token, beat) && since.elapsed() >= LASTS
+                (of, last) == (token, beat) && since.elapsed() >= LIFETIME
             });
             if free || expired {
                 if let Some(lease) = Self::take_over(&leases, token, beat)
@@ -101,7 +101,7 @@ impl Lease {
                 Some(_) => {}
                 None => watched = Some((token, beat, Instant::now())),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -131,9 +131,9 @@ impl Lease {
         }))
     }
 
-    /// The number of this lease: larger than that of every one before.
+    /// Fencing token of this lease: larger than those of all earlier leases.
     #[must_use]
-    pub fn number(&self) -> u64 {
+    pub fn fencing_token(&self) -> u64 {
         self.held.token.cast_unsigned()
     }
 
@@ -149,7 +149,7 @@ impl Lease {
         }
     }
 
-    /// Gives it back.
+    /// Releases the lease, so that another process can acquire it at once.
     pub async fn release(self) {
         self.beating.abort();
         let mine = doc! { "_id": NAME, "token": self.held.token, "holder": &*self.held.holder };
@@ -179,11 +179,11 @@ impl Held {
     async fn keep_beating(self, lost: CancellationToken) {
         let mut last = Instant::now();
         loop {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
             match self.beat().await {
                 Ok(true) => last = Instant::now(),
                 Ok(false) => break,
-                Err(_) if last.elapsed() < LASTS - 2 * BEAT => {}
+                Err(_) if last.elapsed() < LIFETIME - 2 * RENEWAL_INTERVAL => {}
                 Err(_) => break,
             }
         }
@@ -195,7 +195,7 @@ impl Held {
 /// The collection of leases.
 const NAME_OF_COLLECTION: &str = "leases";
 
-/// This process: its number, when it was started, and a few letters, because a process can hold a lease twice, one after the other.
+/// Identity of this process as a holder: PID, start time, and a random number that distinguishes successive leases of the same process.
 fn holder() -> String {
     let id = std::process::id();
     format!(
@@ -205,7 +205,7 @@ fn holder() -> String {
     )
 }
 
-/// This machine since it was booted, and the namespace that process numbers are of.
+/// Identity of this machine: boot id and PID namespace. PIDs can be compared only if both are equal.
 fn host() -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();

@@ -73,7 +73,7 @@ pub(super) async fn publish(
             sha: settings.process.build.sha.clone(),
             dirty: settings.process.build.dirty,
         },
-        lease: run.lease.number(),
+        lease: run.lease.fencing_token(),
         previous: destination.contents.newest().map(|newest| Previous {
             id: newest.manifest.id.clone(),
             sha256: newest.sha256.clone(),
@@ -88,7 +88,7 @@ pub(super) async fn publish(
     );
     run.lease.confirm().await?;
     index
-        .remember(&run.id, &digest, run.lease.number(), false)
+        .remember(&run.id, &digest, run.lease.fencing_token(), false)
         .await?;
     // If the lease was lost meanwhile, its new holder knows of the entry, and nothing is published here.
     run.lease.confirm().await?;
@@ -97,7 +97,7 @@ pub(super) async fn publish(
         .write(&format!("manifests/{}.json", run.id), file)
         .await?;
     index
-        .remember(&run.id, &digest, run.lease.number(), true)
+        .remember(&run.id, &digest, run.lease.fencing_token(), true)
         .await?;
     Ok(manifest)
 }

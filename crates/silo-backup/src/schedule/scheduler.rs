@@ -1,4 +1,4 @@
-//! Scheduled jobs: backups, then pruning, then drills; and an alarm when backups stay out.
+//! Scheduled jobs: backups, then pruning, then drills; and an alarm when backups are overdue or missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::schedule::job_queue::{JobQueue, JobState, Kind};
 use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
-const LOOK: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_secs(20);
 /// Interval between repetitions of a persisting alarm.
-const AGAIN: SignedDuration = SignedDuration::from_hours(12);
+const REPEAT_INTERVAL: SignedDuration = SignedDuration::from_hours(12);
 
 /// Number of failures in a row, and the end of the last one.
 type Failures = (usize, Timestamp);
@@ -36,7 +36,7 @@ pub struct Scheduler {
     /// Job queue.
     pub jobs: JobQueue,
     /// Status of backups.
-    pub standing: Arc<Snapshot<BackupStatus>>,
+    pub status: Arc<Snapshot<BackupStatus>>,
     /// Time of the next backup.
     pub next: watch::Sender<Option<Timestamp>>,
 }
@@ -52,27 +52,27 @@ impl Scheduler {
         let mut told: Option<Timestamp> = None;
         let mut ends = self.jobs.ends();
         loop {
-            let standing = self.standing.wait_for_first().await.ok();
+            let status = self.status.wait_for_first().await.ok();
             let now = Timestamp::now();
-            if let Some(standing) = &standing {
-                told = self.alarm(&standing.value, told, now).await;
+            if let Some(status) = &status {
+                told = self.alarm(&status.value, told, now).await;
                 let past = RunHistory {
-                    last_made: standing.value.last_made,
+                    last_made: status.value.last_made,
                     failed,
                 };
                 let due = self.context.settings.schedule.next(past, now);
                 self.next.send_replace(due);
                 if due.is_some_and(|due| due <= now) {
                     failed = self.backup(failed).await;
-                } else if self.drill_is_due(&standing.value, drills_failed, now) {
+                } else if self.drill_is_due(&status.value, drills_failed, now) {
                     drills_failed = self.drill(drills_failed).await;
                 }
             }
             tokio::select! {
                 () = self.context.stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 // An operator started a backup, which may change the time of the next one.
-                _ = ends.changed() => self.measured_again().await,
+                _ = ends.changed() => self.refresh_status().await,
             }
         }
     }
@@ -86,13 +86,13 @@ impl Scheduler {
                 if state == JobState::Done {
                     self.work(Kind::Prune).await;
                 }
-                self.measured_again().await;
+                self.refresh_status().await;
                 None
             }
         }
     }
 
-    /// A drill. One that could not be made, or went wrong, is not made again before its time.
+    /// Runs a drill and returns the failures in a row; after a failed job, the next attempt waits for the retry delay.
     async fn drill(&self, failed: Option<Failures>) -> Option<Failures> {
         match self.work(Kind::Drill).await {
             None => failed,
@@ -103,14 +103,14 @@ impl Scheduler {
 
     fn drill_is_due(
         &self,
-        standing: &BackupStatus,
+        status: &BackupStatus,
         failed: Option<Failures>,
         now: Timestamp,
     ) -> bool {
         let Some(every) = self.context.settings.drill_every else {
             return false;
         };
-        let Some(newest) = &standing.last_good else {
+        let Some(newest) = &status.last_good else {
             return false;
         };
         let schedule = &self.context.settings.schedule;
@@ -120,8 +120,8 @@ impl Scheduler {
         }
         let encrypted = self.context.settings.encoding.recipient.is_some()
             && self.context.settings.identity.is_none();
-        let last = standing.last_drill.as_ref();
-        // One that went wrong is not made again with the same backup.
+        let last = status.last_drill.as_ref();
+        // After a drill with a bad result, the next one is made before the interval has passed only if there is a newer good backup.
         let due = last.is_none_or(|last| {
             now.duration_since(last.at) >= every || (!last.good && last.id != newest.id)
         });
@@ -132,22 +132,22 @@ impl Scheduler {
     async fn work(&self, kind: Kind) -> Option<JobState> {
         let job = self.jobs.start(kind, "schedule")?;
         self.jobs.idle().await;
-        self.measured_again().await;
+        self.refresh_status().await;
         Some(self.jobs.get(&job.id)?.state)
     }
 
-    /// Waits for a measurement that began after this call.
-    async fn measured_again(&self) {
-        let attempts = self.standing.attempts();
-        self.standing.invalidate();
+    /// Requests a new measurement of the status, and waits for it for at most [`POLL_INTERVAL`].
+    async fn refresh_status(&self) {
+        let attempts = self.status.attempts();
+        self.status.invalidate();
         let newer = async {
-            while self.standing.attempts() == attempts {
+            while self.status.attempts() == attempts {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         tokio::select! {
             () = newer => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             () = self.context.stop.cancelled() => {}
         }
     }
@@ -155,22 +155,22 @@ impl Scheduler {
     /// Sends an alarm when the newest backup is too old or one has vanished, and repeats it while that persists.
     async fn alarm(
         &self,
-        standing: &BackupStatus,
+        status: &BackupStatus,
         told: Option<Timestamp>,
         now: Timestamp,
     ) -> Option<Timestamp> {
         // A database without any backup is no alarm before its first night.
-        let never = standing.last_good.is_none() && standing.last_attempt.is_none();
-        let overdue = (standing.overdue && !never).then(|| match &standing.last_good {
+        let never = status.last_good.is_none() && status.last_attempt.is_none();
+        let overdue = (status.overdue && !never).then(|| match &status.last_good {
             Some(good) => format!("the newest good backup is of {}", good.as_of),
             None => "there is no good backup".into(),
         });
-        let event = match (overdue, standing.problems.is_empty()) {
+        let event = match (overdue, status.problems.is_empty()) {
             (Some(why), _) => Event::Alarm("overdue", why),
-            (None, false) => Event::Alarm("vanished", standing.problems.join("; ")),
+            (None, false) => Event::Alarm("vanished", status.problems.join("; ")),
             (None, true) => return None,
         };
-        if told.is_some_and(|told| now.duration_since(told) < AGAIN)
+        if told.is_some_and(|told| now.duration_since(told) < REPEAT_INTERVAL)
             || self.jobs.running().is_some()
         {
             return told;

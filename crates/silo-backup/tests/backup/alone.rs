@@ -47,7 +47,7 @@ async fn exactly_one_of_two_concurrent_runs_publishes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_while_the_lease_is_held_is_busy() {
     let stage = Stage::filled().await;
-    let lease = Lease::take(&stage.client).await.unwrap();
+    let lease = Lease::acquire(&stage.client).await.unwrap();
     let (first, second) = (
         stage.spawn(&["run", "--quiet"]),
         stage.spawn(&["drill", "--quiet"]),
@@ -90,7 +90,7 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
         )
         .await
         .unwrap();
-    let successor = Lease::take(&stage.client).await.unwrap();
+    let successor = Lease::acquire(&stage.client).await.unwrap();
     kill_process(pid, Signal::CONT).unwrap();
     let stale = tokio::time::timeout(Duration::from_secs(60), child.wait())
         .await
@@ -105,7 +105,7 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_holder_cannot_renew_a_lease_that_was_taken_over() {
     let stage = Stage::new().await;
-    let first = Lease::take(&stage.client).await.unwrap();
+    let first = Lease::acquire(&stage.client).await.unwrap();
     let leases = stage
         .client
         .database("silo")

@@ -25,7 +25,7 @@ pub struct ListParameters {
     /// The order: `documents`, `dataBytes` (default) or `name`.
     #[param(inline)]
     sort: Option<Sort>,
-    /// Most collections in the list; sums still include all.
+    /// Maximum number of collections in the list; the totals still include all.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
 }

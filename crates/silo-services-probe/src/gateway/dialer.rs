@@ -73,9 +73,9 @@ pub(super) fn failure_of(error: &Error) -> Failure {
 /// Reachability of a URL's addresses: public or private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressScope {
-    /// To the internet.
+    /// At least one address is on the internet.
     Public,
-    /// Into a private network, or to this machine.
+    /// All addresses are in a private network or of this machine.
     Private,
 }
 

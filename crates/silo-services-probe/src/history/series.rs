@@ -123,7 +123,7 @@ impl Series {
         self.hours.back().map(|(at, _)| *at)
     }
 
-    /// The minutes that are kept.
+    /// Kept minutes with checks, oldest first: minutes since 1970, and the tally.
     pub fn minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
         self.minutes.iter().copied()
     }

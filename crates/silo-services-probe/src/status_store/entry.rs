@@ -77,8 +77,8 @@ impl Entry {
         }
     }
 
-    /// Current status, or the last one of the previous process.
-    pub(super) fn standing(&self) -> Status {
+    /// Status that the next check is compared with: until the first check, that of the previous process if it is recent; then the current one.
+    pub(super) fn effective_status(&self) -> Status {
         self.before.map_or(self.view.status, |(status, _)| status)
     }
 
@@ -114,7 +114,7 @@ impl Entry {
 
     /// Sets the status, and returns the change if there is one.
     pub(super) fn turn(&mut self, status: Status, now: Timestamp) -> Option<Change> {
-        let from = self.standing();
+        let from = self.effective_status();
         let known_since = self.before.take().map(|(_, since)| since);
         self.view.status = status;
         if from == status {

@@ -1,4 +1,4 @@
-//! When the prober itself is not connected, nothing is called down.
+//! When the prober itself is offline, nothing is called down.
 
 use std::net::SocketAddr;
 

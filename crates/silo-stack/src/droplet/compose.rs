@@ -76,7 +76,7 @@ impl<'a> Droplet<'a> {
         Ok(droplet)
     }
 
-    /// Another, whose `docker-compose.yml` is in a folder, with nothing set but names and ports.
+    /// A Compose project of the `docker-compose.yml` in `place`, with only the project name, ports and health-check interval set.
     pub(super) fn at(engine: &'a Engine, name: &str, place: PathBuf) -> Result<Self> {
         let [https, http, mongo] = [(); 3].map(|()| free_port());
         let (https, http, mongo) = (https?, http?, mongo?);
@@ -119,7 +119,7 @@ impl<'a> Droplet<'a> {
     pub(super) async fn build(&self) -> Result<()> {
         say::step("building Silo's images (the first time takes a quarter of an hour)");
         let mut command = self.command();
-        // One after the other: the classic builder would do what they share once for each.
+        // Sequentially: in parallel, the classic builder would build the shared stages once per image.
         command
             .env("COMPOSE_PARALLEL_LIMIT", "1")
             .args(["build", "--quiet"]);
@@ -190,7 +190,7 @@ impl<'a> Droplet<'a> {
             .with_context(|| format!("{service} has no container"))
     }
 
-    /// A field of what Docker knows of a service's container.
+    /// Output of `docker inspect --format` for a service's container.
     pub(super) async fn inspect(&self, service: &str, format: &str) -> Result<String> {
         let id = self.container(service).await?;
         let told = self
@@ -336,7 +336,7 @@ impl<'a> Droplet<'a> {
             self.https
         ));
         say::step(&format!(
-            "it ends with: COMPOSE_PROJECT_NAME={} {} --profile demo down --volumes",
+            "stop it with: COMPOSE_PROJECT_NAME={} {} --profile demo down --volumes",
             self.project,
             self.engine.compose_words().join(" ")
         ));

@@ -235,7 +235,7 @@ async fn broken_storage_is_reported_without_busy_retries() {
         assert_eq!(
             usage["data"]["bytes"],
             sum(stage.in_bucket(bucket)).1,
-            "{told:?}: the last roll-up stays"
+            "{told:?}: the last results stay"
         );
         let before = ticks(&service);
         let asked = tokio::time::Instant::now();

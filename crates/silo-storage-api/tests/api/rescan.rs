@@ -52,7 +52,7 @@ async fn a_rescan_finds_new_objects_and_only_one_runs() {
         .ok();
     assert_eq!(
         running["data"]["bytes"], before["data"]["bytes"],
-        "the last roll-up is served while the next is made"
+        "the last results are served during a scan"
     );
     assert!(running["data"]["scan"]["percent"].is_u64(), "{running}");
     let after = until_scanned(&service).await.ok();

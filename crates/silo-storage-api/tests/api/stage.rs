@@ -140,7 +140,7 @@ impl Stage {
     }
 }
 
-/// Waits for a roll-up of this process's own.
+/// Waits for the results of this process's own scan.
 pub(crate) async fn until_scanned(service: &Service) -> Reply {
     service
         .until(Duration::from_secs(30), "/api/storage/usage", |reply| {
