@@ -23,20 +23,20 @@ pub const EXIT_USAGE: u8 = 64;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// 503: the database did not do its part.
-    #[error("{doing}: {fault}", fault = fault.detail())]
+    #[error("{doing}: {error}", error = error.detail())]
     Database {
         /// Attempted action.
         doing: String,
         /// Error of the database.
-        fault: silo_mongo::error::DatabaseError,
+        error: silo_mongo::error::DatabaseError,
     },
     /// 503: the storage did not do its part.
-    #[error("{doing}: {fault}")]
+    #[error("{doing}: {error}")]
     Storage {
         /// Attempted action.
         doing: String,
         /// Error of the storage.
-        fault: silo_spaces::error::StorageError,
+        error: silo_spaces::error::StorageError,
     },
     /// 500: the engine failed: the child's exit, its stream, a disk.
     #[error("{0}")]
@@ -66,8 +66,8 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Database { fault, .. } => fault.code(),
-            Self::Storage { fault, .. } => fault.kind.code(),
+            Self::Database { error, .. } => error.code(),
+            Self::Storage { error, .. } => error.kind.code(),
             Self::Engine(_) => "engine_failed",
             Self::Corrupt(_) => "corrupt",
             Self::Inconclusive(_) => "inconclusive",
@@ -96,9 +96,9 @@ impl Error {
         doing: impl Into<String>,
     ) -> impl FnOnce(F) -> Self {
         let doing = doing.into();
-        move |fault| Self::Database {
+        move |error| Self::Database {
             doing,
-            fault: fault.into(),
+            error: error.into(),
         }
     }
 
@@ -107,15 +107,15 @@ impl Error {
         doing: impl Into<String>,
     ) -> impl FnOnce(silo_spaces::error::StorageError) -> Self {
         let doing = doing.into();
-        move |fault| Self::Storage { doing, fault }
+        move |error| Self::Storage { doing, error }
     }
 }
 
 impl From<silo_mongo::error::DatabaseError> for Error {
-    fn from(fault: silo_mongo::error::DatabaseError) -> Self {
+    fn from(error: silo_mongo::error::DatabaseError) -> Self {
         Self::Database {
             doing: "asking the database".into(),
-            fault,
+            error,
         }
     }
 }

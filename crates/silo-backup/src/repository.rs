@@ -97,8 +97,8 @@ impl Repository {
     pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.spaces.head(&self.bucket, &self.key(key)).await {
             Ok(head) => Ok(head.bytes),
-            Err(fault) if fault.kind == Kind::NotFound => Ok(None),
-            Err(fault) => Err(Error::storage("looking at the archive")(fault)),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(Error::storage("looking at the archive")(error)),
         }
     }
 

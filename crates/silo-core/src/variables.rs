@@ -75,9 +75,9 @@ variables! {
     /// Folder of the last scan results.
     STORAGE_FOLDER: "storage.folder" = "/var/lib/silo/storage";
     /// URL of silo-db-api, for Silo's other services.
-    DB_API_URL: "siblings.db_api" = "http://127.0.0.1:7101";
+    DB_API_URL: "internal.db_api" = "http://127.0.0.1:7101";
     /// URL of silo-storage-api, for Silo's other services.
-    STORAGE_API_URL: "siblings.storage_api" = "http://127.0.0.1:7102";
+    STORAGE_API_URL: "internal.storage_api" = "http://127.0.0.1:7102";
     /// URL of oven.
     OVEN_URL: "services.oven" = "https://oven.aesthetic.computer";
     /// URL of the session server.
@@ -141,7 +141,7 @@ variables! {
     /// Folder of mongodump and mongorestore, if they are not on the PATH.
     MONGO_TOOLS: "backup.mongo_tools";
     /// URL of silo-backup, for Silo's other services.
-    BACKUP_API_URL: "siblings.backup_api" = "http://127.0.0.1:7104";
+    BACKUP_API_URL: "internal.backup_api" = "http://127.0.0.1:7104";
     /// File for a short text version of the overview, which the gateway serves while services are stopped.
     STATUS_FILE: "probe.status_file";
     /// Users who may sign in: lines of a name and an argon2id hash, from `silo-gate hash NAME`.

@@ -99,12 +99,12 @@ pub async fn measure(
     let counters = gateway
         .counters()
         .await
-        .map_err(|fault| source_error("mongod", fault))?;
+        .map_err(|error| source_error("mongod", error))?;
     let mut errors = Vec::new();
     let times = gateway
         .time_by_collection()
         .await
-        .map_err(|fault| errors.push(source_error("top", fault)))
+        .map_err(|error| errors.push(source_error("top", error)))
         .unwrap_or_default();
     let known = collections
         .wait_for_first()

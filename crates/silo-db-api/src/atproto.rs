@@ -53,11 +53,11 @@ pub async fn measure(gateway: Gateway) -> Result<Measured<Atproto>, SourceError>
     for name in SYNCED {
         match gateway.count_synced(name).await {
             Ok(counts) => collections.push(synced(name, &counts)),
-            Err(fault @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
-                return Err(source_error("mongod", fault));
+            Err(error @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
+                return Err(source_error("mongod", error));
             }
-            Err(fault) => {
-                errors.push(source_error(format!("collection {name}"), fault));
+            Err(error) => {
+                errors.push(source_error(format!("collection {name}"), error));
                 collections.push(unknown(name));
             }
         }

@@ -87,7 +87,7 @@ impl Watcher {
             .gateway
             .connections()
             .await
-            .map_err(|fault| source_error("mongod", fault))?;
+            .map_err(|error| source_error("mongod", error))?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(group(connections, &self.expected, &mut seen, Timestamp::now()).into())
     }

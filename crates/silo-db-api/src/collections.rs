@@ -40,7 +40,7 @@ pub async fn measure(
     let listed = gateway
         .list_collections()
         .await
-        .map_err(|fault| source_error("mongod", fault))?;
+        .map_err(|error| source_error("mongod", error))?;
     let (views, stored): (Vec<_>, Vec<_>) = listed.into_iter().partition(|listed| listed.view);
     let measured = stream::iter(stored.into_iter().map(|listed| {
         let gateway = gateway.clone();
@@ -57,11 +57,11 @@ pub async fn measure(
             }
             Err(DatabaseError::NotThere) => {}
             // Without the server, no collection can be measured.
-            Err(fault @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
-                return Err(source_error("mongod", fault));
+            Err(error @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
+                return Err(source_error("mongod", error));
             }
-            Err(fault) => {
-                errors.push(source_error(format!("collection {name}"), fault));
+            Err(error) => {
+                errors.push(source_error(format!("collection {name}"), error));
                 rows.push(describe(&catalogue, name, Measures::default()));
             }
         }

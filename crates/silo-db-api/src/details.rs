@@ -123,14 +123,14 @@ async fn measure(
             gateway
                 .sample_fields(&name, SAMPLE)
                 .await
-                .map_err(|fault| source_error(source(), fault))?,
+                .map_err(|error| source_error(source(), error))?,
         )
     };
     let mut errors = Vec::new();
     let newest = gateway
         .newest(&name, date, id)
         .await
-        .map_err(|fault| errors.push(source_error(source(), fault)))
+        .map_err(|error| errors.push(source_error(source(), error)))
         .ok()
         .flatten();
     let redact = entry.map_or(&[][..], |entry| &entry.redact);

@@ -96,6 +96,6 @@ impl Gateway {
 
 /// A fault at a named source.
 #[must_use]
-pub fn source_error(source: impl Into<String>, fault: DatabaseError) -> SourceError {
-    SourceError::new(source, fault.code(), fault.detail())
+pub fn source_error(source: impl Into<String>, error: DatabaseError) -> SourceError {
+    SourceError::new(source, error.code(), error.detail())
 }

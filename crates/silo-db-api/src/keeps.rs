@@ -118,7 +118,7 @@ pub async fn measure(
     gateway: Gateway,
     users: Arc<Snapshot<Users>>,
 ) -> Result<Measured<Keeps>, SourceError> {
-    let at = |fault| source_error("kidlisp", fault);
+    let at = |error| source_error("kidlisp", error);
     let now = Timestamp::now();
     let since = |days: i64| now - SignedDuration::from_hours(24 * days);
     let pieces = gateway.pieces_with_keeps().await.map_err(at)?;
@@ -132,7 +132,7 @@ pub async fn measure(
     let jobs = gateway
         .keep_jobs()
         .await
-        .map_err(|fault| errors.push(source_error("keep-jobs", fault)))
+        .map_err(|error| errors.push(source_error("keep-jobs", error)))
         .ok();
     let users = users
         .wait_for_first()

@@ -51,17 +51,17 @@ impl Watcher {
 
     /// Looks once.
     pub async fn measure(self) -> Result<Measured<Server>, SourceError> {
-        let at = |fault| source_error("mongod", fault);
+        let at = |error| source_error("mongod", error);
         let (status, refused) = match self.gateway.server_status().await {
             Ok(status) => (status, None),
             // The server is up, but the account may not read its state.
-            Err(fault @ (DatabaseError::NotAuthorized | DatabaseError::NotSupported)) => {
+            Err(error @ (DatabaseError::NotAuthorized | DatabaseError::NotSupported)) => {
                 self.gateway.ping().await.map_err(at)?;
-                (Status::default(), Some(source_error("serverStatus", fault)))
+                (Status::default(), Some(source_error("serverStatus", error)))
             }
-            Err(fault) => {
+            Err(error) => {
                 self.remember_rights(None);
-                return Err(at(fault));
+                return Err(at(error));
             }
         };
         if let Some(version) = &status.version {

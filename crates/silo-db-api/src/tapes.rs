@@ -31,7 +31,7 @@ pub struct TapeOwner {
 /// Reads code and user of every tape.
 pub async fn measure(gateway: Gateway) -> Result<Measured<Tapes>, SourceError> {
     let rows = gateway.tapes().await;
-    let rows = rows.map_err(|fault| source_error("tapes", fault))?;
+    let rows = rows.map_err(|error| source_error("tapes", error))?;
     let owners: HashMap<_, _> = rows.into_iter().map(|row| (row.code, row.user)).collect();
     let tapes = count_from_usize(owners.len());
     Ok(Tapes { tapes, owners }.into())

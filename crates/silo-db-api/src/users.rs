@@ -67,7 +67,7 @@ pub struct Directory {
 
 /// Reads all users, handles and verifications, a few fields of each.
 pub async fn measure(gateway: Gateway) -> Result<Measured<Users>, SourceError> {
-    let at = |collection: &'static str| move |fault| source_error(collection, fault);
+    let at = |collection: &'static str| move |error| source_error(collection, error);
     let users = gateway.users().await.map_err(at("users"))?;
     let handles = gateway.handles().await.map_err(at("@handles"))?;
     let verifications = gateway.verifications().await.map_err(at("verifications"))?;

@@ -159,17 +159,17 @@ pub async fn read_all<E: From<DatabaseError>>(
             .batch_size(BATCH)
             .no_cursor_timeout(false)
     };
-    let fault = |error| E::from(DatabaseError::from(&error));
+    let error = |error| E::from(DatabaseError::from(&error));
     if let Some(session) = session {
-        let mut cursor = find().session(&mut *session).batch().await.map_err(fault)?;
+        let mut cursor = find().session(&mut *session).batch().await.map_err(error)?;
         let mut batches = cursor.stream(session);
         while let Some(batch) = batches.next().await {
-            each(batch.map_err(fault)?).await?;
+            each(batch.map_err(error)?).await?;
         }
     } else {
-        let mut batches = find().batch().await.map_err(fault)?;
+        let mut batches = find().batch().await.map_err(error)?;
         while let Some(batch) = batches.next().await {
-            each(batch.map_err(fault)?).await?;
+            each(batch.map_err(error)?).await?;
         }
     }
     Ok(())

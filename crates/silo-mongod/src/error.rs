@@ -6,12 +6,12 @@ use silo_mongo::error::DatabaseError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// mongod returned an error.
-    #[error("{doing}: {}", .fault.detail())]
+    #[error("{doing}: {}", .error.detail())]
     Database {
         /// Attempted action.
         doing: String,
         /// Error of the command.
-        fault: DatabaseError,
+        error: DatabaseError,
     },
     /// The action is not allowed.
     #[error("{0}")]
@@ -42,7 +42,7 @@ impl Error {
         let doing = doing.into();
         move |error| Self::Database {
             doing,
-            fault: DatabaseError::from(&error),
+            error: DatabaseError::from(&error),
         }
     }
 

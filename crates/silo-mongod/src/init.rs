@@ -296,9 +296,9 @@ impl Work<'_> {
         match tried.map_err(|error| DatabaseError::from(&error)) {
             Ok(_) => Ok(true),
             Err(DatabaseError::AuthenticationFailed) => Ok(false),
-            Err(fault) => Err(Error::Database {
+            Err(error) => Err(Error::Database {
                 doing: format!("signing in as {}", account.name),
-                fault,
+                error,
             }),
         }
     }

@@ -10,7 +10,7 @@ use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::gateway::fetch::{Fetched, Fetcher, Reply};
-use crate::gateway::siblings::ask;
+use crate::gateway::internal::get;
 use crate::kinds::atproto::{ACCOUNTS, read_accounts};
 use crate::probe::{Expect, Probe};
 
@@ -114,7 +114,7 @@ impl Network {
         let sync = Arc::clone(&self.sync);
         tokio::spawn(async move {
             let look = || async {
-                let told = ask::<PeerResult>(&db_api, "/api/db/atproto").await?;
+                let told = get::<PeerResult>(&db_api, "/api/db/atproto").await?;
                 Ok(Measured {
                     value: Sync {
                         as_of: told.meta.as_of,

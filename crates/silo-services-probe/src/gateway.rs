@@ -3,5 +3,5 @@
 pub mod connectivity;
 mod dialer;
 pub mod fetch;
-pub mod siblings;
+pub mod internal;
 mod tls;

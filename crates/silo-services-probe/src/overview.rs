@@ -11,7 +11,7 @@ use silo_web::internal_client::InternalClient;
 use silo_web::snapshot::{Freshness, Measured, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
-use crate::gateway::siblings::ask;
+use crate::gateway::internal::get;
 use crate::services::{Counts, Services};
 
 /// Time limit for each service's answer.
@@ -177,10 +177,10 @@ pub struct Gatherer {
 }
 
 impl Gatherer {
-    /// Asks every sibling at once.
+    /// Requests the figures of all services concurrently.
     ///
     /// # Errors
-    /// When no sibling has ever answered.
+    /// When no service has ever answered.
     pub async fn gather(&self) -> Result<Measured<Overview>, SourceError> {
         let (db, storage) = (&self.db_api, &self.storage_api);
         let told = tokio::join!(
@@ -205,7 +205,7 @@ impl Gatherer {
                 "no other service of Silo has answered yet: {}",
                 why.unwrap_or_default()
             );
-            return Err(SourceError::new("siblings", "unreachable", detail));
+            return Err(SourceError::new("services", "unreachable", detail));
         }
         notes.take("services", self.counts(), &mut last.services);
         last.missing = notes.missing;
@@ -228,8 +228,8 @@ impl Gatherer {
 
 type PeerResult<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
 
-async fn part<T: DeserializeOwned>(sibling: &InternalClient, path: &str) -> PeerResult<T> {
-    let told = ask::<T>(sibling, path).await?;
+async fn part<T: DeserializeOwned>(client: &InternalClient, path: &str) -> PeerResult<T> {
+    let told = get::<T>(client, path).await?;
     let part = Part {
         figures: told.data,
         as_of: told.meta.as_of,
@@ -266,7 +266,7 @@ impl Notes {
                 }
                 let source = match error.source.as_str() {
                     own if own == name => own.to_owned(),
-                    sibling => format!("{name}, from {sibling}"),
+                    service => format!("{name}, from {service}"),
                 };
                 self.errors.push(SourceError { source, ..error });
             }

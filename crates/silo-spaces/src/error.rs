@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn a_fault_survives_its_way_through_rusoto() {
         for kind in KINDS {
-            let fault = StorageError::new(kind, "a | b");
-            assert_eq!(StorageError::decode(&fault.encode()), Some(fault));
+            let error = StorageError::new(kind, "a | b");
+            assert_eq!(StorageError::decode(&error.encode()), Some(error));
         }
     }
 

@@ -12,7 +12,7 @@ use silo_core::units::count_from_i64;
 
 use crate::Spaces;
 use crate::error::{Kind, StorageError};
-use crate::transport::fault_of_read;
+use crate::transport::error_of_read;
 
 /// Metadata of an object, from a HEAD request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Spaces {
             return Err(StorageError::new(Kind::Malformed, detail));
         }
         let body = answer.body.unwrap_or_else(|| ByteStream::from(Vec::new()));
-        Ok(body.map(|piece| piece.map_err(|error| fault_of_read(&error))))
+        Ok(body.map(|piece| piece.map_err(|error| error_of_read(&error))))
     }
 
     /// Writes a whole object.

@@ -152,24 +152,24 @@ impl Transport {
             .with_jitter();
         ask.retry(pauses)
             .when(StorageError::is_transient)
-            .adjust(|fault: &StorageError, pause| {
+            .adjust(|error: &StorageError, pause| {
                 // As long as the storage asks for, when that is longer than our own pause; nothing when there is no try left.
-                let asked = fault.retry_after.unwrap_or_default();
+                let asked = error.retry_after.unwrap_or_default();
                 pause.map(|pause| pause.max(asked).min(limits.longest_pause))
             })
-            .notify(|fault: &StorageError, pause| {
-                self.count(fault);
-                debug!(code = fault.kind.code(), pause_ms = silo_core::units::whole_millis(pause); "asking storage again: {fault}");
+            .notify(|error: &StorageError, pause| {
+                self.count(error);
+                debug!(code = error.kind.code(), pause_ms = silo_core::units::whole_millis(pause); "asking storage again: {error}");
             })
             .await
-            .inspect_err(|fault| self.count(fault))
+            .inspect_err(|error| self.count(error))
     }
 
-    fn count(&self, fault: &StorageError) {
+    fn count(&self, error: &StorageError) {
         let traffic = &self.0.traffic;
-        match fault.kind {
+        match error.kind {
             Kind::Throttled => traffic.throttles.fetch_add(1, Ordering::Relaxed),
-            _ if fault.is_transient() => traffic.failures.fetch_add(1, Ordering::Relaxed),
+            _ if error.is_transient() => traffic.failures.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
     }
@@ -198,10 +198,10 @@ impl Transport {
         if answer.status.is_success() {
             return Ok(answer);
         }
-        Err(self.fault_of(request, answer).await)
+        Err(self.error_of(request, answer).await)
     }
 
-    async fn fault_of(&self, request: &Request, answer: HttpResponse) -> StorageError {
+    async fn error_of(&self, request: &Request, answer: HttpResponse) -> StorageError {
         let header = |name: &str| answer.headers.get(name).cloned();
         let (status, date) = (answer.status.as_u16(), header("date"));
         let retry_after = header("retry-after")
@@ -214,16 +214,16 @@ impl Transport {
                 .await
                 .unwrap_or_default(),
         };
-        let mut fault = StorageError::of_status(status, &xml::error_code(&body));
-        fault.retry_after = retry_after;
-        if fault.kind == Kind::ClockSkewed
+        let mut error = StorageError::of_status(status, &xml::error_code(&body));
+        error.retry_after = retry_after;
+        if error.kind == Kind::ClockSkewed
             && let Some(ahead) = date.as_deref().and_then(clock_ahead)
         {
             let way = if ahead > 0 { "ahead of" } else { "behind" };
             let minutes = ahead.unsigned_abs() / 60;
-            fault.detail = format!("this machine's clock is {minutes} min {way} the storage's");
+            error.detail = format!("this machine's clock is {minutes} min {way} the storage's");
         }
-        fault
+        error
     }
 
     /// A body as a whole, of at most `largest` bytes.
@@ -231,7 +231,7 @@ impl Transport {
         let mut whole = BytesMut::new();
         let mut pieces = std::pin::pin!(self.without_stalls(body));
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| fault_of_read(&error))?;
+            let piece = piece.map_err(|error| error_of_read(&error))?;
             if whole.len() + piece.len() > largest {
                 return Err(StorageError::new(
                     Kind::Malformed,
@@ -265,9 +265,9 @@ impl DispatchSignedRequest for Transport {
         Box::pin(async move {
             let answer = match Request::from_rusoto(request) {
                 Ok(request) => transport.answer(&request).await,
-                Err(fault) => Err(fault),
+                Err(error) => Err(error),
             };
-            answer.map_err(|fault| HttpDispatchError::new(fault.encode()))
+            answer.map_err(|error| HttpDispatchError::new(error.encode()))
         })
     }
 }
@@ -294,7 +294,7 @@ fn timed_out(limit: Duration) -> StorageError {
 }
 
 /// Error of reading the body of an answer.
-pub(crate) fn fault_of_read(error: &io::Error) -> StorageError {
+pub(crate) fn error_of_read(error: &io::Error) -> StorageError {
     if error.kind() == io::ErrorKind::TimedOut {
         StorageError::new(
             Kind::TimedOut,

@@ -135,8 +135,8 @@ impl Upload {
         match completed.map_err(StorageError::from) {
             Ok(_) => {}
             // The answer to an earlier attempt may have been lost after the storage had completed the upload.
-            Err(fault) if fault.kind == Kind::NotFound => self.check_whole().await?,
-            Err(fault) => return Err(fault),
+            Err(error) if error.kind == Kind::NotFound => self.check_whole().await?,
+            Err(error) => return Err(error),
         }
         self.open = false;
         Ok(self.bytes)
@@ -146,10 +146,10 @@ impl Upload {
     async fn give_up(&mut self) {
         self.open = false;
         let aborted = self.spaces.abort(&self.bucket, &self.key, &self.id).await;
-        if let Err(fault) = aborted
-            && fault.kind != Kind::NotFound
+        if let Err(error) = aborted
+            && error.kind != Kind::NotFound
         {
-            self.left_behind(&fault);
+            self.left_behind(&error);
         }
     }
 
@@ -179,8 +179,8 @@ impl Drop for Upload {
         let (key, id) = (self.key.clone(), self.id.clone());
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {
-                if let Err(fault) = spaces.abort(&bucket, &key, &id).await {
-                    warn!(bucket = bucket.as_str(), code = fault.kind.code(); "an upload could not be aborted, its parts stay behind: {fault}");
+                if let Err(error) = spaces.abort(&bucket, &key, &id).await {
+                    warn!(bucket = bucket.as_str(), code = error.kind.code(); "an upload could not be aborted, its parts stay behind: {error}");
                 }
             })),
             Err(_) => warn!(bucket = bucket.as_str(); "an upload could not be aborted, its parts stay behind: the program is ending"),

@@ -61,7 +61,7 @@ pub struct Scan<'a, L, T> {
 struct State {
     ranges: Ranges,
     totals: Totals,
-    fault: Option<StorageError>,
+    error: Option<StorageError>,
     tapes_fault: Option<SourceError>,
 }
 
@@ -86,7 +86,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
             state: Mutex::new(State {
                 ranges,
                 totals,
-                fault: None,
+                error: None,
                 tapes_fault: None,
             }),
             changed: Notify::new(),
@@ -111,8 +111,8 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     pub async fn run(&self, workers: usize) -> Result<(), StorageError> {
         join_all((0..workers).map(|_| self.work())).await;
         self.ask_for_tapes(1).await;
-        match self.lock().fault.take() {
-            Some(fault) => Err(fault),
+        match self.lock().error.take() {
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }
@@ -141,7 +141,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
             let changed = self.changed.notified();
             let job = {
                 let mut state = self.lock();
-                if state.fault.is_some() {
+                if state.error.is_some() {
                     Job::Done
                 } else {
                     state.ranges.job()
@@ -159,8 +159,8 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
                 Job::List { range, after } => self.list_range(range, after).await,
                 Job::Probe { range, midpoint } => self.probe(range, midpoint).await,
             };
-            if let Err(fault) = worked {
-                self.lock().fault.get_or_insert(fault);
+            if let Err(error) = worked {
+                self.lock().error.get_or_insert(error);
             }
             self.changed.notify_waiters();
         }
@@ -170,7 +170,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
     async fn list_range(&self, range: u64, mut after: Option<String>) -> Result<(), StorageError> {
         loop {
             let page = self.list.page(after.as_deref()).await?;
-            if self.count(range, &page) || self.lock().fault.is_some() {
+            if self.count(range, &page) || self.lock().error.is_some() {
                 return Ok(());
             }
             after = page.last().map(str::to_owned);

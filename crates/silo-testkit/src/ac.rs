@@ -62,7 +62,7 @@ impl Behaviour {
 
     /// Answer of a Silo service, fresh, as of 2026-01-01.
     #[must_use]
-    pub fn sibling(data: &serde_json::Value) -> Self {
+    pub fn silo_service(data: &serde_json::Value) -> Self {
         let meta = serde_json::json!({"asOf": "2026-01-01T00:00:00Z", "ttlMs": 1000, "state": "fresh", "errors": []});
         let body = serde_json::json!({"data": data, "meta": meta});
         Self::Lie("application/json", body.to_string())

@@ -154,9 +154,9 @@ async fn read(
                 steps.send(Step::Batch(batch)).await.map_err(gone)
             });
             read.await.map_err(|error| match error {
-                Error::Database { fault, .. } => Error::Database {
+                Error::Database { error, .. } => Error::Database {
                     doing: format!("reading {}", collection.name),
-                    fault,
+                    error,
                 },
                 other => other,
             })?;

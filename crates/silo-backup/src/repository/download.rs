@@ -29,11 +29,11 @@ pub(super) fn start(
             let before = at;
             match run(&spaces, &bucket, &key, &mut at, size, &out).await {
                 Ok(()) => {}
-                Err(fault) => {
+                Err(error) => {
                     tries = if at > before { 0 } else { tries + 1 };
-                    if !fault.is_transient() || tries >= TRIES {
+                    if !error.is_transient() || tries >= TRIES {
                         // If the reader has gone away, the error is not needed.
-                        drop(out.send(Err(io::Error::other(fault))).await);
+                        drop(out.send(Err(io::Error::other(error))).await);
                         return;
                     }
                     tokio::time::sleep(Duration::from_millis(100 << tries)).await;

@@ -108,11 +108,11 @@ impl Repository {
                     if tries < ATTEMPTS && serde_json::from_slice::<IgnoredAny>(&file).is_err() => {
                 }
                 Ok(file) => return Ok(Some(file)),
-                Err(fault) if fault.kind == Kind::NotFound => return Ok(None),
-                Err(fault) if fault.is_transient() && tries < ATTEMPTS => {}
-                Err(fault) => {
+                Err(error) if error.kind == Kind::NotFound => return Ok(None),
+                Err(error) if error.is_transient() && tries < ATTEMPTS => {}
+                Err(error) => {
                     return Err(Error::storage(format!("reading {key} from {}", self.name))(
-                        fault,
+                        error,
                     ));
                 }
             }

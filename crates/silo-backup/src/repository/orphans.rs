@@ -25,8 +25,8 @@ impl Repository {
         let ours = self.key("data/");
         let unfinished = match self.spaces.unfinished(&self.bucket).await {
             Ok(unfinished) => unfinished,
-            Err(fault) if fault.kind == Kind::NotSupported => Vec::new(),
-            Err(fault) => return Err(Error::storage("listing unfinished uploads")(fault)),
+            Err(error) if error.kind == Kind::NotSupported => Vec::new(),
+            Err(error) => return Err(Error::storage("listing unfinished uploads")(error)),
         };
         let unfinished: Vec<UnfinishedUpload> = unfinished
             .into_iter()
@@ -38,8 +38,8 @@ impl Repository {
                 .abort(&self.bucket, &upload.key, &upload.id)
                 .await
             {
-                Err(fault) if fault.kind != Kind::NotFound => {
-                    return Err(Error::storage("clearing an unfinished upload")(fault));
+                Err(error) if error.kind != Kind::NotFound => {
+                    return Err(Error::storage("clearing an unfinished upload")(error));
                 }
                 _ => {}
             }

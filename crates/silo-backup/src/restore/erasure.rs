@@ -126,16 +126,16 @@ async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error
 /// Owners of documents in a collection.
 async fn owners(database: &Database, name: &str, owner: &str) -> Result<BTreeSet<String>, Error> {
     let doing = format!("reading whose documents {name} has");
-    let fault = |error| Error::database(doing.clone())(&error);
+    let error = |error| Error::database(doing.clone())(&error);
     let projection = doc! { owner: 1 };
     let mut documents = database
         .collection::<Document>(name)
         .find(doc! {})
         .projection(projection)
         .await
-        .map_err(fault)?;
+        .map_err(error)?;
     let mut owners = BTreeSet::new();
-    while let Some(document) = documents.try_next().await.map_err(fault)? {
+    while let Some(document) = documents.try_next().await.map_err(error)? {
         match field::at(&document, owner) {
             Some(silo_mongo::mongodb::bson::Bson::String(sub)) => drop(owners.insert(sub.clone())),
             Some(silo_mongo::mongodb::bson::Bson::Array(subs)) => owners.extend(

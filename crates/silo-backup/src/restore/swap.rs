@@ -195,11 +195,11 @@ async fn move_all(
     for collection in all {
         let name = &collection.name;
         report.at(name);
-        let fault = |error| Error::database(format!("moving {name} from {from} to {to}"))(&error);
+        let error = |error| Error::database(format!("moving {name} from {from} to {to}"))(&error);
         match collection.kind {
             Kind::Collection | Kind::TimeSeries => {
                 let rename = doc! { "renameCollection": format!("{from}.{name}"), "to": format!("{to}.{name}"), "dropTarget": false };
-                admin.run_command(rename).await.map_err(fault)?;
+                admin.run_command(rename).await.map_err(error)?;
             }
             Kind::View => {
                 let same = |there: &&collections::Collection| {
@@ -212,13 +212,13 @@ async fn move_all(
                         .database(to)
                         .run_command(create)
                         .await
-                        .map_err(fault)?;
+                        .map_err(error)?;
                 }
                 client
                     .database(from)
                     .run_command(doc! { "drop": Bson::String(name.clone()) })
                     .await
-                    .map_err(fault)?;
+                    .map_err(error)?;
             }
         }
         moved += 1;

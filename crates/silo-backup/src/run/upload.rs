@@ -115,10 +115,10 @@ async fn end_uploads(
     match (outcome, last) {
         (Ok(outcome), _) if !stored_in.is_empty() => Ok((outcome, stored_in)),
         (Err(error @ Error::Database { .. }), _) => Err(error),
-        (_, Some(Error::Storage { doing, fault }))
-            if fault.kind != silo_spaces::error::Kind::Source =>
+        (_, Some(Error::Storage { doing, error }))
+            if error.kind != silo_spaces::error::Kind::Source =>
         {
-            Err(Error::Storage { doing, fault })
+            Err(Error::Storage { doing, error })
         }
         (Err(error), _) => Err(error),
         (Ok(_), last) => {

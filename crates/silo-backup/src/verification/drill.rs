@@ -103,7 +103,7 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
         Err(
             error @ (Error::Corrupt(_)
             | Error::Database {
-                fault:
+                error:
                     silo_mongo::error::DatabaseError::DuplicateKey
                     | silo_mongo::error::DatabaseError::Refused,
                 ..

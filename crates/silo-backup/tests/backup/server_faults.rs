@@ -14,10 +14,10 @@ async fn stage() -> Stage {
 }
 
 /// Runs a backup during which commands fail once; nothing is published, and the next run is good.
-async fn fails_with(commands: &[&str], fault: Document, code: &str) {
+async fn fails_with(commands: &[&str], error: Document, code: &str) {
     let stage = stage().await;
-    let said = format!("{commands:?} {fault}");
-    stage.mongo.fail_commands(commands, 1, fault).await.unwrap();
+    let said = format!("{commands:?} {error}");
+    stage.mongo.fail_commands(commands, 1, error).await.unwrap();
     let failed = stage.run(&["run", "--json", "--quiet"]).await;
     let hit = stage.mongo.stop_failing().await.unwrap();
     assert_eq!(hit, 1, "{said}: the fault was never met: {failed:#?}");

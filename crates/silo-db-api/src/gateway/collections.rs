@@ -97,7 +97,7 @@ impl Gateway {
             Err(DatabaseError::NotAuthorized) => {
                 Ok(from_answer(&self.aggregate(name, stats).await?, false))
             }
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         }
     }
 }

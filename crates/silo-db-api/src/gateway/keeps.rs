@@ -133,7 +133,7 @@ impl Gateway {
                 .map(|shard| field::count(shard, "count"))
                 .sum()),
             Err(DatabaseError::NotThere) => Ok(Some(0)),
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         }
     }
 

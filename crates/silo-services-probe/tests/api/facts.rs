@@ -6,7 +6,7 @@ use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, nobody, unt
 
 /// silo-db-api, reduced to its answer about synced content.
 fn synced() -> Behaviour {
-    Behaviour::sibling(
+    Behaviour::silo_service(
         &json!({"collections": [{"name": "paintings", "documents": 100, "excluded": 0, "withRkey": 80, "withoutRkey": 20, "percent": 80.0, "newestUnsynced": null}]}),
     )
 }

@@ -1,4 +1,4 @@
-//! `GET /api/overview`: a few figures of each sibling, gathered once for everybody.
+//! `GET /api/overview`: figures of all Silo services, gathered once for all clients.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ async fn db_api() -> (String, MongoServer) {
 
 /// silo-storage-api, with the fields that the overview reads.
 fn usage() -> Behaviour {
-    Behaviour::sibling(
+    Behaviour::silo_service(
         &json!({"bytes": 1234, "objects": 5, "knownBytes": 1234, "scan": {"scanning": false, "objects": null}}),
     )
 }
@@ -46,7 +46,7 @@ async fn storage_api() -> Simulator {
 async fn backup_api() -> Simulator {
     let simulator = Simulator::start(Role::Http).await.unwrap();
     let good = json!({"id": "20260101T040000Z-abcdef", "key": "k", "asOf": "2026-01-01T04:00:00Z", "ageSeconds": 5, "bytes": 77, "documents": 9});
-    simulator.behave(Behaviour::sibling(
+    simulator.behave(Behaviour::silo_service(
         &json!({"lastGood": good, "overdue": false, "problems": ["one", "two"], "destinations": []}),
     ));
     simulator
@@ -200,7 +200,7 @@ async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
     let (db_api, _mongo) = db_api().await;
     let (storage, backup) = (storage_api().await, backup_api().await);
     let service = service(&db_api, &storage.url(), &backup.url()).await;
-    // Until every sibling has answered once: silo-db-api measures everything first.
+    // Until every service has answered once: silo-db-api measures everything first.
     service
         .until(SOON, "/api/overview", |reply| {
             let data = &reply.json_or_null()["data"];

@@ -32,7 +32,7 @@ pub(super) async fn run() -> Result<()> {
     let program = build(true)?.join("silo-services-probe");
     let storage = Simulator::start(Role::Http).await?;
     let usage = serde_json::json!({"bytes": 1, "objects": 1, "knownBytes": 1, "scan": {"scanning": false, "objects": null}});
-    storage.behave(Behaviour::sibling(&usage));
+    storage.behave(Behaviour::silo_service(&usage));
     let mut simulators = Vec::new();
     for _ in 0..PROBES {
         simulators.push(Simulator::start(Role::Oven).await?);

@@ -31,10 +31,10 @@ impl List for Bucket {
         match self.spaces.prefixes(&self.name, None, "/").await {
             Ok(page) => Ok(cuts(&page.prefixes, page.truncated)),
             // Only for speed: a storage that knows no prefixes is listed all the same.
-            Err(fault) if matches!(fault.kind, Kind::NotSupported | Kind::Refused) => {
+            Err(error) if matches!(error.kind, Kind::NotSupported | Kind::Refused) => {
                 Ok(Vec::new())
             }
-            Err(fault) => Err(fault),
+            Err(error) => Err(error),
         }
     }
 }
@@ -70,8 +70,8 @@ impl Bucket {
             bytes = match self.spaces.stored(&self.name, upload).await {
                 Ok(stored) => bytes.map(|bytes| bytes + stored),
                 // Finished or aborted since: no longer one of them.
-                Err(fault) if fault.kind == Kind::NotFound => bytes,
-                Err(fault) => return Err(fault),
+                Err(error) if error.kind == Kind::NotFound => bytes,
+                Err(error) => return Err(error),
             };
         }
         Ok(UnfinishedUpload {

@@ -11,7 +11,7 @@ use silo_web::snapshot::SourceError;
 
 use crate::scan::TapeOwners;
 
-/// The name of the sibling, in errors.
+/// Name of silo-db-api in errors.
 const SOURCE: &str = "silo-db-api";
 /// Time limit for an answer of silo-db-api; a handler has 4 s.
 const ANSWER: Duration = Duration::from_millis(2500);

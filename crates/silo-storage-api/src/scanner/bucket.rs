@@ -76,9 +76,9 @@ impl Scanner {
                 };
                 (bucket, false)
             }
-            Err(fault) => {
-                let may_pass = fault.is_transient();
-                let failure = Failure::new(fault.kind.code(), fault.detail, known);
+            Err(error) => {
+                let may_pass = error.is_transient();
+                let failure = Failure::new(error.kind.code(), error.detail, known);
                 if known != Some(&failure) {
                     warn!(bucket = client.name.as_str(), code = failure.code.as_str(); "a bucket cannot be listed: {}", failure.detail);
                 }
@@ -127,15 +127,15 @@ impl Scanner {
         }
         let unfinished = match client.unfinished().await {
             Ok(unfinished) => Some(unfinished),
-            Err(fault) => {
-                let detail = match fault.kind {
+            Err(error) => {
+                let detail = match error.kind {
                     Kind::NotSupported => "the storage cannot list unfinished uploads".to_owned(),
-                    _ => format!("unfinished uploads are not known: {fault}"),
+                    _ => format!("unfinished uploads are not known: {error}"),
                 };
                 gaps.push(Failure::new(
-                    fault.kind.code(),
+                    error.kind.code(),
                     detail,
-                    gap_before(fault.kind.code()),
+                    gap_before(error.kind.code()),
                 ));
                 None
             }

@@ -9,12 +9,12 @@ use silo_web::snapshot::SourceError;
 ///
 /// # Errors
 /// The error of the request; a 404 is an error too.
-pub async fn ask<T: DeserializeOwned>(
-    sibling: &InternalClient,
+pub async fn get<T: DeserializeOwned>(
+    client: &InternalClient,
     path: &str,
 ) -> Result<Envelope<T>, SourceError> {
-    sibling.get_envelope(path).await?.ok_or_else(|| {
+    client.get_envelope(path).await?.ok_or_else(|| {
         let detail = format!("it does not have {path}: it may be of another version");
-        SourceError::new(sibling.name(), "unknown_path", detail)
+        SourceError::new(client.name(), "unknown_path", detail)
     })
 }
