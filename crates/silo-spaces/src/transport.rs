@@ -107,10 +107,17 @@ impl Transport {
         key: &str,
         parameters: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Option<String>, StorageError> {
+    ) -> Result<String, StorageError> {
         let request = Request::put(bucket, key, parameters, body);
-        let answer = self.answer(&request).await?;
-        Ok(answer.headers.get("etag").cloned())
+        self.repeated(|| async {
+            let answer = self.once(&request).await?;
+            let tag = answer.headers.get("etag").cloned();
+            self.gather(answer.body, LARGEST_DOCUMENT).await?;
+            // S3 always sends one. An error with status 200, or the page of a proxy, has none.
+            let missing = || StorageError::new(Kind::Malformed, "the answer has no entity tag");
+            tag.ok_or_else(missing)
+        })
+        .await
     }
 
     /// Any answer that rusoto is going to read: an object's bytes as they come, a document whole and checked.

@@ -1,6 +1,7 @@
 //! Objects written from streams of unknown length.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +44,29 @@ async fn a_stream_of_any_length_is_stored_to_the_byte() {
             read(&spaces, &key).await.unwrap() == content,
             "{length} bytes are not those that were sent"
         );
+    }
+}
+
+/// An error with status 200, or the page of a proxy, instead of the answer to a PUT of an object or a part.
+#[tokio::test]
+async fn an_upload_answered_with_200_by_something_else_is_retried() {
+    let (server, _) = server().await;
+    for fault in [Fault::error_with_200(), Fault::html()] {
+        for length in [10, PART + 10] {
+            let (told, hit) = (fault.clone(), AtomicBool::new(false));
+            let url = server.url();
+            let proxy = Proxy::start(&url, move |_, line| {
+                let first = line.starts_with("PUT ") && !hit.swap(true, Ordering::SeqCst);
+                if first { told.clone() } else { Fault::None }
+            });
+            let proxy = proxy.await.unwrap();
+            let spaces = client(&server.account, &proxy.url());
+            let content = content(length);
+            let stored = spaces.put_stream(BUCKET, "k", pieces(&content)).await;
+            assert_eq!(stored.unwrap(), length as u64, "{fault:?}");
+            assert!(read(&spaces, "k").await.unwrap() == content, "{fault:?}");
+            spaces.delete(BUCKET, "k").await.unwrap();
+        }
     }
 }
 
