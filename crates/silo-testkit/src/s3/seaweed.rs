@@ -30,6 +30,14 @@ impl SeaweedFs {
     /// # Errors
     /// When `weed` is not installed or does not start.
     pub async fn start(folder: &Path, sink: Option<LineSink>) -> Result<Self, S3Error> {
+        // Another process may take a free port before it is used.
+        match Self::start_once(folder, sink.clone()).await {
+            Err(S3Error::Command { .. }) => Self::start_once(folder, sink).await,
+            started => started,
+        }
+    }
+
+    async fn start_once(folder: &Path, sink: Option<LineSink>) -> Result<Self, S3Error> {
         let account = Account {
             key: "silo-demo-key".into(),
             secret: "silo-demo-secret".into(),
@@ -65,11 +73,17 @@ impl SeaweedFs {
 
     async fn until_up(&mut self) -> Result<(), S3Error> {
         let url = self.url();
-        let up = wait_for(UP_WITHIN, || async {
-            let answer = reqwest::get(&url).await;
-            answer.ok().map(drop)
+        let up = wait_for(UP_WITHIN, || {
+            let ended = self.process.ended().is_some();
+            let answer = reqwest::get(&url);
+            async move {
+                if ended {
+                    return Some(false);
+                }
+                answer.await.ok().map(|_| true)
+            }
         });
-        if up.await.is_some() {
+        if up.await == Some(true) {
             return Ok(());
         }
         Err(S3Error::Command {
