@@ -35,7 +35,7 @@ pub struct Context {
     pub commands: Arc<Commands>,
     /// The first destination.
     pub primary: Repository,
-    /// The second.
+    /// The second copy, if one is configured.
     pub copy: Option<Repository>,
     /// Request counters of each destination.
     pub traffic: Vec<Arc<Traffic>>,
@@ -102,7 +102,7 @@ impl Context {
         })
     }
 
-    /// The destinations, the first first.
+    /// The destinations: the primary, then the second copy.
     pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
         std::iter::once(&self.primary).chain(&self.copy)
     }
@@ -148,7 +148,7 @@ impl Context {
         outcome
     }
 
-    /// Waits, not for ever, until uploads that were broken off have cleaned up.
+    /// Waits until cancelled uploads have deleted their parts, for a limited time.
     pub async fn cleaned_up(&self) {
         self.uploads.close();
         drop(tokio::time::timeout(CLEAN_UP, self.uploads.wait()).await);

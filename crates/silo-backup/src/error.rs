@@ -4,7 +4,7 @@ use std::io;
 
 use silo_core::settings::EXIT_CONFIG;
 
-/// Exit code: something failed; nothing was published, and the same may succeed later.
+/// Exit code: the command failed; or `run` made a good backup with problems; or `status` found one.
 pub const EXIT_FAILED: u8 = 1;
 /// Exit code: the stored data differs from what was written.
 pub const EXIT_CORRUPT: u8 = 2;

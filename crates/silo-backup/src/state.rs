@@ -89,7 +89,7 @@ impl State {
         actix_web::rt::spawn(scheduler.run());
     }
 
-    /// All subjects, for metrics and readiness.
+    /// All subjects, for metrics.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![self.status.clone()]

@@ -17,7 +17,7 @@ use crate::gateway::{FieldSeen, Gateway, source_error};
 const SAMPLE: i32 = 100;
 /// Most fields in the list.
 const LISTED: usize = 40;
-/// Field names that are longer hold data.
+/// Longest field name that is shown. Longer ones are taken for data used as a key.
 const LONGEST_NAME: usize = 64;
 
 /// Details of a collection: fields and their types, and the newest document's time. Never a value.

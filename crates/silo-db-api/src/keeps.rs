@@ -18,7 +18,7 @@ use crate::users::{Directory, New, Users};
 /// Entries of each list.
 const LISTED: usize = 20;
 
-/// The overview.
+/// KidLisp keeps: counts, and lists of the newest and most played.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Keeps {
@@ -34,7 +34,7 @@ pub struct Keeps {
     pub pending: u64,
     /// Kept pieces whose media is being made again.
     pub rebake_pending: u64,
-    /// Pieces whose media is ready, and no more.
+    /// Pieces with finished media whose keep was never begun.
     pub baked_not_kept: u64,
     /// Pieces whose keep failed, recorded in the oldest format only: later failures leave no record.
     pub failed: u64,
@@ -42,7 +42,7 @@ pub struct Keeps {
     pub by_network: Vec<NetworkTokens>,
     /// Tokens by contract and network.
     pub by_contract: Vec<ContractTokens>,
-    /// Pieces with a token by the shape that has it; one piece can have several.
+    /// Pieces with a token, by the format that records it; a piece can be counted in several.
     pub by_shape: Shapes,
     /// Keep jobs of the last half hour by status; `null` when they could not be read.
     pub jobs: Option<BTreeMap<String, u64>>,

@@ -1,4 +1,4 @@
-//! `silo-mongod init`: from an empty mongod to a replica set with everybody's account; and, run again, what has to be changed.
+//! `silo-mongod init`: creates the replica set, roles and accounts in an empty mongod. Run again, it applies changes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

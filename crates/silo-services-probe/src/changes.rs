@@ -86,7 +86,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Changes after the one with this id, from those that are kept.
+    /// Kept changes after id `last`. If some of them are gone or the id is unknown: all kept changes, with `gap` set.
     pub fn since<'a>(last: u64, kept: impl Iterator<Item = &'a Change>) -> Self {
         let kept: Vec<_> = kept.collect();
         let oldest = kept.first().map_or(1, |change| change.id);

@@ -22,7 +22,7 @@ pub const REFRESH: RefreshPolicy = RefreshPolicy {
     timeout: Duration::from_secs(3),
     initial_wait: Duration::from_millis(1650),
 };
-/// Most errors of one service that are passed on.
+/// Most errors passed on for one part of the overview.
 const PASSED_ON: usize = 8;
 
 /// Overview of all services. A part that was never received is `null`.
@@ -145,7 +145,7 @@ pub struct Backup {
     pub(crate) problems: usize,
 }
 
-/// The newest backup that counts.
+/// The newest good backup.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastGood {
@@ -164,11 +164,11 @@ fn counted<'de, D: Deserializer<'de>>(list: D) -> Result<usize, D::Error> {
 
 /// Gatherer of the overview.
 pub struct Gatherer {
-    /// The way to silo-db-api.
+    /// Client of silo-db-api.
     pub db_api: InternalClient,
-    /// The way to silo-storage-api.
+    /// Client of silo-storage-api.
     pub storage_api: InternalClient,
-    /// The way to silo-backup.
+    /// Client of silo-backup.
     pub backup_api: InternalClient,
     /// Status of all services.
     pub services: Arc<Snapshot<Services>>,

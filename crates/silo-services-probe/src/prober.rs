@@ -1,5 +1,4 @@
-//! When services are checked: each at its own interval, started apart, three at once at the most; none while this machine is not
-//! connected.
+//! Schedule of checks: each service at its own interval, first checks spread out, at most three at a time; none while this machine is offline.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

@@ -127,7 +127,7 @@ impl State {
         });
     }
 
-    /// All subjects, for metrics and readiness.
+    /// All subjects, for metrics.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![self.store.services.clone(), self.overview.clone()]

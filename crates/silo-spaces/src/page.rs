@@ -25,7 +25,7 @@ pub struct Object<'a> {
     pub class: &'a str,
 }
 
-/// A page. Keys lie one after the other in one piece of memory, which the next page takes over.
+/// A page. All keys lie one after the other in one string, so that a page needs no allocation per key.
 #[derive(Debug, Default)]
 pub struct Page {
     text: String,

@@ -85,7 +85,7 @@ impl State {
         tokio::spawn(async move { scanner.run().await });
     }
 
-    /// All subjects, for metrics and readiness.
+    /// All subjects, for metrics.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
         vec![self.storage.clone()]

@@ -116,7 +116,8 @@ impl Metrics {
             .inc();
     }
 
-    /// All metrics in OpenMetrics text, with the age of each source's last good value and whether its last measurement succeeded.
+    /// All metrics in OpenMetrics text. Sets the gauges of each source first: age of its last good value, and 1 if its last measurement succeeded.
+    /// `None` if encoding fails.
     pub(crate) fn text(&self, sources: &[Arc<dyn Source>]) -> Option<String> {
         for source in sources {
             let label = SourceLabel {

@@ -22,7 +22,7 @@ pub struct Service {
     pub build: Build,
     /// The outside systems it needs, by name.
     pub checks: Vec<(&'static str, ReadyCheck)>,
-    /// Subjects that are measured in the background, for `/metrics` and `/readyz`.
+    /// Subjects that are measured in the background, for `/metrics`.
     pub sources: Vec<Arc<dyn Source>>,
     /// Counters of requests.
     pub metrics: Arc<Metrics>,
@@ -42,7 +42,7 @@ impl Service {
         }
     }
 
-    /// Adds subjects to the metrics and the readiness check.
+    /// Adds subjects to the metrics.
     #[must_use]
     pub fn measures(mut self, sources: Vec<Arc<dyn Source>>) -> Self {
         self.sources = sources;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that has to hold, one step after the other.
+//! `cargo xtask test`: all tests and lints. Images are built while the other steps run.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -132,7 +132,7 @@ fn caddyfile() -> Result<()> {
     )
 }
 
-/// Checks of the files for operations: shell scripts, Dockerfiles, Compose files, Caddyfile.
+/// Checks the files in `ops`: shell scripts, Dockerfile, cloud-init's user data, systemd unit.
 fn ops() -> Result<()> {
     const SCRIPTS: [&str; 6] = [
         "ops/deploy",

@@ -347,7 +347,7 @@ fn get_compose(need: &Need) -> Result<()> {
     })
 }
 
-/// Built in a module of its own: its own has directives with which it cannot be installed by name.
+/// Builds Compose from an empty module, because `go install` rejects a module with `replace` directives.
 fn build_compose(need: &Need) -> Result<()> {
     say::step("building it takes about four minutes on two cores, once");
     let root = Tool::Compose.home();

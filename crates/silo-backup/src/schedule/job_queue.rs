@@ -69,7 +69,7 @@ pub enum JobState {
     Done,
     /// A backup was made that does not count.
     Held,
-    /// Ended without a result.
+    /// The job returned an error, or a drill did not restore the backup identically (see `drilled`).
     Failed,
 }
 
@@ -106,7 +106,7 @@ impl JobQueue {
         )
     }
 
-    /// Begins one; `None` while another runs.
+    /// Starts a job. `None` if one is running already: jobs do not wait.
     pub fn start(&self, kind: Kind, asked_by: &str) -> Option<Job> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known
@@ -135,7 +135,7 @@ impl JobQueue {
         while known.len() > REMEMBERED {
             known.pop_front();
         }
-        // There is one that takes them for as long as the process runs.
+        // The receiver lives as long as the process, see [`JobQueue::keep_working`].
         drop(self.begun.send((job.id.clone(), kind, report)));
         Some(job)
     }
@@ -178,7 +178,7 @@ impl JobQueue {
             .map(|known| known.report.watch())
     }
 
-    /// Hears of every end.
+    /// Notifies the receiver whenever a job ends.
     #[must_use]
     pub fn ends(&self) -> watch::Receiver<u64> {
         self.ended.subscribe()

@@ -2,7 +2,8 @@
 
 use crate::repository::manifest::{CollectionFacts, Manifest};
 
-/// A loss of more than a fifth is more than a day's.
+/// Largest accepted loss of documents since the last good backup, in percent: of the database, and of each collection with at least [`FEW`]
+/// documents. A larger one holds the backup.
 const LOSS_PERCENT: u64 = 20;
 /// A collection with fewer documents may lose as many as it likes.
 const FEW: u64 = 100;

@@ -100,7 +100,7 @@ pub struct Uptime {
 }
 
 impl Series {
-    /// Adds checks of a minute since 1970.
+    /// Adds the checks of one minute to that minute and to its hour. `at` is in minutes since 1970.
     pub fn add_minute(&mut self, at: u32, tally: Tally) {
         add(&mut self.minutes, at, tally, MINUTES);
         self.add_hour(at / PER_HOUR, tally);
