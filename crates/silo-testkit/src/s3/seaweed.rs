@@ -75,12 +75,13 @@ impl SeaweedFs {
         let url = self.url();
         let up = wait_for(UP_WITHIN, || {
             let ended = self.process.ended().is_some();
-            let answer = reqwest::get(&url);
+            // What took the port may never answer.
+            let answer = tokio::time::timeout(Duration::from_secs(2), reqwest::get(&url));
             async move {
                 if ended {
                     return Some(false);
                 }
-                answer.await.ok().map(|_| true)
+                answer.await.ok()?.ok().map(|_| true)
             }
         });
         if up.await == Some(true) {
