@@ -222,7 +222,7 @@ test('nothing moves sideways at 320 px and every target is 24 px', async () => {
 test('who wants no motion gets none', async () => {
   const { page, close } = await open({ reducedMotion: 'reduce' });
   await loadAll(page);
-  const moving = await page.evaluate(() => document.getAnimations().length + (getComputedStyle(document.documentElement).scrollBehaviour === 'smooth' ? 1 : 0));
+  const moving = await page.evaluate(() => document.getAnimations().length + (getComputedStyle(document.documentElement).scrollBehavior === 'smooth' ? 1 : 0));
   assert.equal(moving, 0);
   await close();
 });
