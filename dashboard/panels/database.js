@@ -18,10 +18,10 @@ export function mount(body) {
   const sources = { health: source('/api/db/health'), clients: source('/api/db/clients'), access: source('/api/db/access') };
   const boxes = h('div', { class: 'boxes' });
   const activity = h('div', { class: 'chart' });
-  const people = h('div', { class: 'clients' });
+  const connections = h('div', { class: 'clients' });
   const use = h('div', { class: 'use' });
   const warnings = h('div', {});
-  fill(body, boxes, warnings, activity, people, use);
+  fill(body, boxes, warnings, activity, connections, use);
   const last = {};
   const changed = (name, view) => view.data && (last[name] !== view.data || last[`${name} state`] !== view.state) && Object.assign(last, { [name]: view.data, [`${name} state`]: view.state });
   const update = ({ health, clients, access }) => {
@@ -32,7 +32,7 @@ export function mount(body) {
       fill(activity, operations(health.data));
       if (open) activity.querySelector('details').open = true;
     }
-    if (changed('clients', clients)) fill(people, connected(clients.data));
+    if (changed('clients', clients)) fill(connections, connected(clients.data));
     if (changed('access', access)) fill(use, accessed(access.data));
   };
   return { sources, update };

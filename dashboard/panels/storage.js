@@ -76,7 +76,7 @@ async function rescan() {
   }
 }
 
-function figures({ bytes: all, objects, knownBytes, growth, owners: people, unattributed, lastFullScan }, buckets) {
+function figures({ bytes: all, objects, knownBytes, growth, owners, unattributed, lastFullScan }, buckets) {
   const more = ({ bytes: by, objects: count }) => `${by < 0 ? '−' : '+'}${bytesText(Math.abs(by))}, ${count < 0 ? '−' : '+'}${countText(Math.abs(count))} objects`;
   const unfinished = (buckets?.buckets ?? []).map((bucket) => bucket.unfinishedUploads);
   const uploads = unfinished.length > 0 && unfinished.every(Boolean) ? unfinished.reduce((sum, each) => sum + each.uploads, 0) : null;
@@ -86,7 +86,7 @@ function figures({ bytes: all, objects, knownBytes, growth, owners: people, unat
     box('spaces', bytes(all), all === null && knownBytes > 0 ? `at least ${bytesText(knownBytes)}` : `${countText(objects)} objects`),
     box('since yesterday', growth.lastDay ? signed(growth.lastDay.bytes) : unknown(), grown(growth.lastDay)),
     box('since last week', growth.lastWeek ? signed(growth.lastWeek.bytes) : unknown(), grown(growth.lastWeek)),
-    box('users with objects', count(objects === null && knownBytes === 0 ? null : people), `${bytesText(unattributed.bytes)} have no owner`),
+    box('users with objects', count(objects === null && knownBytes === 0 ? null : owners), `${bytesText(unattributed.bytes)} have no owner`),
     box('unfinished uploads', count(uploads), uploads ? `${bytesText(parts)} of parts, in no other figure` : 'in no other figure'),
     box('every bucket as of', ago(lastFullScan), 'when its listing began'),
   ];

@@ -56,7 +56,7 @@ impl State {
                 catalogue,
                 policies.details,
             )),
-            users: subject("people", policies.minute),
+            users: subject("users", policies.minute),
             clients: subject("clients", policies.minute),
             access: subject("access", policies.minute),
             atproto: subject("atproto", policies.slow),

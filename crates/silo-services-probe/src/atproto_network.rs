@@ -63,8 +63,9 @@ pub struct Synced {
     pub percent: Option<f64>,
 }
 
+/// Answer of silo-db-api, as far as it is used.
 #[derive(Deserialize)]
-struct PeerResult {
+struct SyncedCollections {
     collections: Vec<Synced>,
 }
 
@@ -114,13 +115,13 @@ impl Network {
         let sync = Arc::clone(&self.sync);
         tokio::spawn(async move {
             let look = || async {
-                let told = get::<PeerResult>(&db_api, "/api/db/atproto").await?;
+                let answer = get::<SyncedCollections>(&db_api, "/api/db/atproto").await?;
                 Ok(Measured {
                     value: Sync {
-                        as_of: told.meta.as_of,
-                        collections: told.data.collections,
+                        as_of: answer.meta.as_of,
+                        collections: answer.data.collections,
                     },
-                    errors: told.meta.errors,
+                    errors: answer.meta.errors,
                 })
             };
             sync.keep_measuring(look).await;

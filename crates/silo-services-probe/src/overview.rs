@@ -182,23 +182,23 @@ impl Gatherer {
     /// # Errors
     /// When no service has ever answered.
     pub async fn gather(&self) -> Result<Measured<Overview>, SourceError> {
-        let (db, storage) = (&self.db_api, &self.storage_api);
-        let told = tokio::join!(
+        let db = &self.db_api;
+        let (users, collections, database, keeps, storage, backup) = tokio::join!(
             part::<Users>(db, "/api/db/users/count"),
             part::<Collections>(db, "/api/db/collections"),
             part::<Database>(db, "/api/db/health"),
             part::<Keeps>(db, "/api/kidlisp/stats"),
-            part::<Storage>(storage, "/api/storage/usage"),
+            part::<Storage>(&self.storage_api, "/api/storage/usage"),
             part::<Backup>(&self.backup_api, "/api/backup/status"),
         );
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut notes = Notes::default();
-        notes.take("users", told.0, &mut last.users);
-        notes.take("collections", told.1, &mut last.collections);
-        notes.take("database", told.2, &mut last.database);
-        notes.take("keeps", told.3, &mut last.keeps);
-        notes.take("storage", told.4, &mut last.storage);
-        notes.take("backup", told.5, &mut last.backup);
+        notes.take("users", users, &mut last.users);
+        notes.take("collections", collections, &mut last.collections);
+        notes.take("database", database, &mut last.database);
+        notes.take("keeps", keeps, &mut last.keeps);
+        notes.take("storage", storage, &mut last.storage);
+        notes.take("backup", backup, &mut last.backup);
         if notes.missing.len() == notes.parts {
             let why = notes.errors.first().map(|error| error.detail.clone());
             let detail = format!(
@@ -215,7 +215,7 @@ impl Gatherer {
         })
     }
 
-    fn counts(&self) -> PeerResult<Counts> {
+    fn counts(&self) -> PartResult<Counts> {
         let reading = self.services.current()?;
         let part = Part {
             figures: reading.value.counts,
@@ -226,16 +226,17 @@ impl Gatherer {
     }
 }
 
-type PeerResult<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
+/// A part with the errors that its service reported, or the reason why there is none.
+type PartResult<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
 
-async fn part<T: DeserializeOwned>(client: &InternalClient, path: &str) -> PeerResult<T> {
-    let told = get::<T>(client, path).await?;
+async fn part<T: DeserializeOwned>(client: &InternalClient, path: &str) -> PartResult<T> {
+    let answer = get::<T>(client, path).await?;
     let part = Part {
-        figures: told.data,
-        as_of: told.meta.as_of,
-        state: told.meta.state,
+        figures: answer.data,
+        as_of: answer.meta.as_of,
+        state: answer.meta.state,
     };
-    Ok((part, told.meta.errors))
+    Ok((part, answer.meta.errors))
 }
 
 /// Notes on the parts: errors and missing ones.
@@ -248,9 +249,9 @@ struct Notes {
 
 impl Notes {
     /// Sets a part, or keeps the last one marked as stale.
-    fn take<T>(&mut self, name: &'static str, told: PeerResult<T>, last: &mut Option<Part<T>>) {
+    fn take<T>(&mut self, name: &'static str, result: PartResult<T>, last: &mut Option<Part<T>>) {
         self.parts += 1;
-        match told {
+        match result {
             Ok((part, errors)) => {
                 *last = Some(part);
                 let new = errors

@@ -107,7 +107,7 @@ impl PublishedIndex {
                 .entries
                 .iter()
                 .find(|known| known.manifest.id == id);
-            let wait_for_first = match there {
+            let reconciled = match there {
                 Some(there) => self
                     .backups
                     .update_one(
@@ -118,7 +118,7 @@ impl PublishedIndex {
                     .map(drop),
                 None => self.backups.delete_one(name).await.map(drop),
             };
-            wait_for_first.map_err(|error| Error::database(doing)(&error))?;
+            reconciled.map_err(|error| Error::database(doing)(&error))?;
         }
         Ok(())
     }
