@@ -18,7 +18,7 @@ const MOST: [(&str, f64, f64); 7] = [
     ("silo-storage-api", 24.0, 24.0),
     ("silo-services-probe", 24.0, 24.0),
     // 64 MiB during a backup. Of the rest afterwards, 16 MiB are pages of the program's file, which the kernel may drop.
-    ("silo-backup", 28.0, 64.0),
+    ("silo-backup", 24.0, 64.0),
     ("mongo-tls", 24.0, 24.0),
 ];
 
