@@ -22,10 +22,10 @@ export function mount(body) {
   const figures = h('div', { class: 'boxes' });
   const wrong = h('ul', { class: 'reasons wrong', hidden: true });
   const actions = h('div', { class: 'scan', tabindex: -1 });
-  const told = h('p', { class: 'told', role: 'status' });
+  const notice = h('p', { class: 'notice', role: 'status' });
   const list = h('div', { class: 'all-backups' });
-  fill(body, figures, wrong, actions, told, list);
-  const work = follow(actions, told, () => {
+  fill(body, figures, wrong, actions, notice, list);
+  const work = follow(actions, notice, () => {
     sources.status.ask();
     sources.backups.ask();
   });
@@ -168,7 +168,7 @@ function trend(backups) {
 }
 
 /** Starts jobs after confirmation, and shows the progress of running jobs, whoever started them. */
-function follow(actions, told, look) {
+function follow(actions, notice, look) {
   let watched = null;
   let over = null;
 
@@ -181,8 +181,8 @@ function follow(actions, told, look) {
   }
 
   function tell(text, state = 'unknown') {
-    told.dataset.state = state;
-    told.textContent = text;
+    notice.dataset.state = state;
+    notice.textContent = text;
   }
 
   const offer = (key) => put(Object.entries(WORK).map(([kind, { button }]) => h('button', { type: 'button', 'data-key': kind, onclick: () => confirm(kind) }, button)), key);

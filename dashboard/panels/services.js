@@ -16,16 +16,16 @@ const REFUSED_MS = 30_000;
 
 export function mount(body) {
   const sources = { services: source('/api/services') };
-  const told = h('p', { class: 'facts' });
+  const notice = h('p', { class: 'facts' });
   const cards = h('div', { class: 'cards' });
-  fill(body, told, cards);
+  fill(body, notice, cards);
   const shown = new Map();
   listen();
 
   const update = ({ services }) => {
     if (!services.data) return;
     const { services: list, total, up, down, degraded, unknown, connected } = services.data;
-    told.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
+    notice.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
       : [`${countText(up)} of ${countText(total)} up`, down > 0 && `${countText(down)} down`, degraded > 0 && `${countText(degraded)} degraded`, unknown > 0 && `${countText(unknown)} unknown`, !connected && 'the prober is offline'].filter(Boolean).join(' · ');
     for (const name of shown.keys()) if (!list.some((each) => each.name === name)) shown.delete(name);
     for (const { name } of list) if (!shown.has(name)) shown.set(name, card(name));

@@ -14,25 +14,25 @@ const SHOWN = 60;
 export function mount(body) {
   const sources = { usage: source('/api/storage/usage'), buckets: source('/api/storage/buckets'), top: source(`/api/storage/top-users?limit=${SHOWN}`) };
   const scan = h('div', { class: 'scan' });
-  const told = h('p', { class: 'told', role: 'status' });
+  const notice = h('p', { class: 'notice', role: 'status' });
   const totals = h('div', { class: 'boxes' });
   const charts = h('div', { class: 'charts' });
   const users = h('div', { class: 'owners' });
-  fill(body, totals, scan, told, charts, users, lookUp());
+  fill(body, totals, scan, notice, charts, users, lookUp());
 
   const drawn = {};
   let wasScanning = false;
   let timer = null;
 
   const now = async () => {
-    told.textContent = await rescan();
+    notice.textContent = await rescan();
     sources.usage.ask();
   };
 
   /** Requests progress often while a scan is running, and the result when it has ended. */
   function watchScan({ scanning }) {
     if (wasScanning && !scanning) {
-      told.textContent = '';
+      notice.textContent = '';
       sources.buckets.ask();
       sources.top.ask();
     }

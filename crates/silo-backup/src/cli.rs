@@ -52,7 +52,7 @@ enum Command {
     List,
     /// Read a backup back, every byte of it, and compare it with its manifest
     Verify {
-        /// Id of the backup, the beginning of it, or latest
+        /// Id of the backup, its beginning, or latest (the newest good backup)
         #[arg(default_value = "latest")]
         backup: String,
         /// Read the second copy
@@ -61,7 +61,7 @@ enum Command {
     },
     /// Restore a backup into a scratch database, compare, and drop it
     Drill {
-        /// Id of the backup, the beginning of it, or latest
+        /// Id of the backup, its beginning, or latest (the newest good backup)
         #[arg(default_value = "latest")]
         backup: String,
     },
@@ -82,7 +82,7 @@ enum Command {
     },
     /// Count a held backup as good although it did not meet the expectations
     Accept {
-        /// Id of the backup, or the beginning of it
+        /// Id of the backup, or its beginning
         backup: String,
         /// Reason, which is recorded
         #[arg(long)]

@@ -149,7 +149,7 @@ impl Context {
     }
 
     /// Waits until cancelled uploads have deleted their parts, for a limited time.
-    pub async fn cleaned_up(&self) {
+    pub async fn wait_for_cleanup(&self) {
         self.uploads.close();
         drop(tokio::time::timeout(CLEAN_UP, self.uploads.wait()).await);
         self.uploads.reopen();

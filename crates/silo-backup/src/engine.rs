@@ -42,10 +42,10 @@ pub async fn run(
     engine: Engine,
     order: &DumpRequest,
     out: mpsc::Sender<Chunk>,
-    along: Option<mpsc::Sender<io::Result<Bytes>>>,
+    tee: Option<mpsc::Sender<io::Result<Bytes>>>,
 ) -> Result<DumpOutcome, Error> {
     match engine {
-        Engine::Native => native::run(order, out, along).await,
-        Engine::Mongodump => mongodump::run(order, out, along).await,
+        Engine::Native => native::run(order, out, tee).await,
+        Engine::Mongodump => mongodump::run(order, out, tee).await,
     }
 }

@@ -130,8 +130,8 @@ impl From<io::Error> for Error {
 #[must_use]
 pub fn exit_codes() -> String {
     format!(
-        "Exit codes: 0 good, {EXIT_FAILED} failed, {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (the storage did not answer well enough to say), \
+        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (the storage did not answer well enough to say), \
          {EXIT_HELD} held (made and kept, not counted as good), {EXIT_BUSY} another run has the lease, {EXIT_REFUSED} refused (it could do harm), \
-         {EXIT_USAGE} the command line is wrong, {EXIT_CONFIG} the settings are wrong"
+         {EXIT_USAGE} the command line is wrong or no backup matches, {EXIT_CONFIG} the settings are wrong"
     )
 }

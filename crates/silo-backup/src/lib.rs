@@ -70,10 +70,10 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
         registry.register_collector(Box::new(metrics));
     });
     let description = Description::new(&routes::openapi::Api::openapi())?;
-    let told = state.clone();
+    let route_state = state.clone();
     let running = serve(listener, service, move |config| {
         config.app_data(Data::new(description.clone()));
-        routes::routes(config, told.clone());
+        routes::routes(config, route_state.clone());
     })?;
     Ok((running, state))
 }

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use silo_spaces::Traffic;
 use silo_web::snapshot::Snapshot;
 
-use crate::schedule::job_queue::JobQueue;
+use crate::schedule::job_runner::JobRunner;
 use crate::status::BackupStatus;
 
 /// Collector that reads the values on every scrape.
@@ -19,7 +19,7 @@ pub struct BackupMetrics {
     /// Status of backups.
     pub status: Arc<Snapshot<BackupStatus>>,
     /// Jobs.
-    pub jobs: JobQueue,
+    pub jobs: JobRunner,
     /// Request counters of each destination.
     pub traffic: Vec<Arc<Traffic>>,
 }

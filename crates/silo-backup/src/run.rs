@@ -37,7 +37,7 @@ use upload::dump;
 pub async fn run(context: &Context, report: &Reporter) -> Result<RunOutcome, Error> {
     context.alerts.send(&Event::Started).await;
     let outcome = leased(context, report).await;
-    context.cleaned_up().await;
+    context.wait_for_cleanup().await;
     let event = match &outcome {
         Ok(made) => verdict(made),
         Err(error) => Event::Alarm(error.code(), format!("the backup failed: {error}")),

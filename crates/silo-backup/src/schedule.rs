@@ -1,6 +1,6 @@
 //! When the next backup is due: a cron expression in a time zone, and a pure function of what happened before.
 
-pub mod job_queue;
+pub mod job_runner;
 pub mod scheduler;
 
 use croner::Cron;

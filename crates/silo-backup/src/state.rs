@@ -9,7 +9,7 @@ use silo_web::stream::Streams;
 use tokio::sync::watch;
 
 use crate::context::Context;
-use crate::schedule::job_queue::{JobQueue, QueuedJobs};
+use crate::schedule::job_runner::{AcceptedJobs, JobRunner};
 use crate::schedule::scheduler::Scheduler;
 use crate::status::{self, BackupStatus};
 
@@ -32,7 +32,7 @@ pub struct State {
     /// Status of backups.
     pub status: Arc<Snapshot<BackupStatus>>,
     /// Jobs.
-    pub jobs: JobQueue,
+    pub jobs: JobRunner,
     /// Clients of the event stream.
     pub streams: Streams,
     /// When the next backup is due.
@@ -41,7 +41,7 @@ pub struct State {
 
 /// Background tasks beside the server.
 pub struct Work {
-    begun: QueuedJobs,
+    begun: AcceptedJobs,
     next: watch::Sender<Option<Timestamp>>,
 }
 
@@ -49,7 +49,7 @@ impl State {
     /// State without any measurement or job.
     #[must_use]
     pub fn new(context: Context) -> (Self, Work) {
-        let (jobs, begun) = JobQueue::new(context.clone());
+        let (jobs, begun) = JobRunner::new(context.clone());
         let (sender, next) = watch::channel(None);
         let state = Self {
             context,
@@ -67,7 +67,7 @@ impl State {
         )
     }
 
-    /// Starts measuring, the job queue and the scheduler on this thread, until the process ends.
+    /// Starts measuring, the job runner and the scheduler on this thread, until the process ends.
     pub fn start(&self, work: Work) {
         let (status, context) = (Arc::clone(&self.status), self.context.clone());
         actix_web::rt::spawn(

@@ -43,7 +43,7 @@ pub struct Keeps {
     /// Tokens by contract and network.
     pub by_contract: Vec<ContractTokens>,
     /// Pieces with a token, by the format that records it; a piece can be counted in several.
-    pub by_shape: Shapes,
+    pub by_format: FormatCounts,
     /// Keep jobs of the last half hour by status; `null` when they could not be read.
     pub jobs: Option<BTreeMap<String, u64>>,
     /// The newest keeps.
@@ -72,9 +72,9 @@ pub struct ContractTokens {
     pub tokens: u64,
 }
 
-/// Pieces by shape.
+/// Pieces by the format that records their token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Shapes {
+pub struct FormatCounts {
     /// The current one: `kept`.
     pub kept: u64,
     /// The first: `tezos.minted`.
@@ -167,7 +167,7 @@ pub async fn measure(
 
 /// Keep status of a piece.
 #[derive(Debug, PartialEq, Eq)]
-enum Bucket {
+enum KeepStatus {
     Kept,
     Pending,
     Failed,
@@ -180,11 +180,11 @@ fn count(pieces: &[Piece], directory: &Directory) -> Keeps {
         .iter()
         .map(|piece| (piece, tokens_of(piece)))
         .collect();
-    let of = |bucket: &Bucket| {
+    let of = |status: &KeepStatus| {
         count_from_usize(
             tokens
                 .iter()
-                .filter(|(piece, tokens)| bucket_of(piece, tokens) == *bucket)
+                .filter(|(piece, tokens)| status_of(piece, tokens) == *status)
                 .count(),
         )
     };
@@ -204,12 +204,12 @@ fn count(pieces: &[Piece], directory: &Directory) -> Keeps {
     Keeps {
         total: None,
         new: New::default(),
-        kept: of(&Bucket::Kept),
+        kept: of(&KeepStatus::Kept),
         tokens: count_from_usize(all().count()),
-        pending: of(&Bucket::Pending),
+        pending: of(&KeepStatus::Pending),
         rebake_pending: count_from_usize(pieces.iter().filter(|piece| piece.rebake).count()),
-        baked_not_kept: of(&Bucket::Baked),
-        failed: of(&Bucket::Failed),
+        baked_not_kept: of(&KeepStatus::Baked),
+        failed: of(&KeepStatus::Failed),
         by_network: by_network
             .into_iter()
             .map(|(network, tokens)| NetworkTokens { network, tokens })
@@ -222,29 +222,29 @@ fn count(pieces: &[Piece], directory: &Directory) -> Keeps {
                 tokens,
             })
             .collect(),
-        by_shape: shapes(pieces),
+        by_format: format_counts(pieces),
         jobs: None,
         recent: recent(all().collect(), directory),
         top_by_hits: Vec::new(),
     }
 }
 
-fn bucket_of(piece: &Piece, tokens: &[Record]) -> Bucket {
+fn status_of(piece: &Piece, tokens: &[Record]) -> KeepStatus {
     let failed = piece
         .legacy
         .as_ref()
         .is_some_and(|legacy| legacy.minted == Some(false) && legacy.error);
     if !tokens.is_empty() {
-        Bucket::Kept
+        KeepStatus::Kept
     } else if piece.pending || piece.kept.is_some() {
         // `kept` without a token is what the writer logs as "token pending".
-        Bucket::Pending
+        KeepStatus::Pending
     } else if failed {
-        Bucket::Failed
+        KeepStatus::Failed
     } else if piece.media {
-        Bucket::Baked
+        KeepStatus::Baked
     } else {
-        Bucket::Nothing
+        KeepStatus::Nothing
     }
 }
 
@@ -288,11 +288,11 @@ fn complete(known: &mut Record, more: &Record) {
     known.by = known.by.take().or(by);
 }
 
-fn shapes(pieces: &[Piece]) -> Shapes {
+fn format_counts(pieces: &[Piece]) -> FormatCounts {
     let tally = |has: fn(&Piece) -> bool| {
         count_from_usize(pieces.iter().filter(|piece| has(piece)).count())
     };
-    Shapes {
+    FormatCounts {
         kept: tally(|piece| piece.kept.as_ref().is_some_and(|kept| kept.token.is_some())),
         minted: tally(|piece| {
             piece

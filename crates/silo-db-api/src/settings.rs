@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn another_kind_of_connection_string_is_refused_without_being_printed() {
-        let told = read(&[
+        let message = read(&[
             ("MONGODB_CONNECTION_STRING", "postgres://u:hunter2@h"),
             ("MONGODB_NAME", "a.b"),
             ("BIND", "x"),
         ])
         .unwrap_err()
         .to_string();
-        assert!(told.starts_with("3 settings are wrong"), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(message.starts_with("3 settings are wrong"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }

@@ -142,7 +142,7 @@ impl LoginThrottle {
         let Ok(left) = self.tries.check_key(&network) else {
             return LoginResult::RateLimited;
         };
-        let (answer, fits) = oneshot::channel();
+        let (answer, matches) = oneshot::channel();
         let job = PasswordCheck {
             name: name.to_owned(),
             password: password.to_owned(),
@@ -150,7 +150,7 @@ impl LoginThrottle {
         };
         // The thread ends with the process only.
         let asked = self.hashing.send(job).await.is_ok();
-        if asked && fits.await.unwrap_or(false) {
+        if asked && matches.await.unwrap_or(false) {
             self.cache(digest);
             LoginResult::Granted
         } else {

@@ -60,8 +60,8 @@ impl Users {
     #[must_use]
     pub fn is_password(&self, name: &str, password: &str, memory: &mut Memory) -> bool {
         let known = self.hashes.get(name);
-        let fits = memory.fits(known.unwrap_or(&self.nobody), password.as_bytes());
-        fits.unwrap_or(false) && known.is_some()
+        let matches = memory.matches(known.unwrap_or(&self.nobody), password.as_bytes());
+        matches.unwrap_or(false) && known.is_some()
     }
 }
 
@@ -76,7 +76,7 @@ impl Default for Memory {
 
 impl Memory {
     /// Verifies a password against a hash; `None` if the hash cannot be parsed.
-    fn fits(&mut self, hash: &str, password: &[u8]) -> Option<bool> {
+    fn matches(&mut self, hash: &str, password: &[u8]) -> Option<bool> {
         let hash = PasswordHash::new(hash).ok()?;
         let (wanted, params) = (hash.hash?, Params::try_from(&hash).ok()?);
         let mut salt = [0; Salt::MAX_LENGTH];
@@ -148,11 +148,14 @@ mod tests {
         ];
         let users = Users::read(&lines.join("\n")).unwrap();
         let mut memory = Memory::default();
-        let mut fits = |name, password| users.is_password(name, password, &mut memory);
-        assert!(fits("jeffrey", "correct horse"));
-        assert!(!fits("jeffrey", "battery staple"));
-        assert!(!fits("nobody", "correct horse"), "nobody has no password");
-        assert!(!fits("", ""));
+        let mut matches = |name, password| users.is_password(name, password, &mut memory);
+        assert!(matches("jeffrey", "correct horse"));
+        assert!(!matches("jeffrey", "battery staple"));
+        assert!(
+            !matches("nobody", "correct horse"),
+            "nobody has no password"
+        );
+        assert!(!matches("", ""));
     }
 
     #[test]

@@ -191,12 +191,12 @@ mod tests {
     async fn names_sources_and_jobs_are_read() {
         let lines = "root mongodb://root:r@h/?authSource=admin\n\n# AC\nclient mongodb://lith:p%40ss@h:1/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true\nreader mongodb://silo_reader:x@h/";
         let accounts = Account::read_all(lines).await.unwrap();
-        let told: Vec<_> = accounts
+        let message: Vec<_> = accounts
             .iter()
             .map(|one| (one.job, &*one.name, &*one.source, &*one.password))
             .collect();
         assert_eq!(
-            told,
+            message,
             [
                 (Job::Root, "root", "admin", "r"),
                 (Job::Client, "lith", "aesthetic", "p@ss"),
@@ -208,12 +208,15 @@ mod tests {
     #[tokio::test]
     async fn problems_are_reported_without_passwords() {
         let lines = "king mongodb://a:hunter2@h/\nroot nonsense-hunter2\nreader mongodb://h/\nclient mongodb://x:hunter2@h/a\nclient mongodb://x:hunter2@h/a";
-        let told = Account::read_all(lines).await.err().unwrap().to_string();
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = Account::read_all(lines).await.err().unwrap().to_string();
+        assert!(!message.contains("hunter2"), "{message}");
         for number in [1, 2, 3, 5] {
-            assert!(told.contains(&format!("line {number}: ")), "{told}");
+            assert!(message.contains(&format!("line {number}: ")), "{message}");
         }
-        assert!(told.contains("one account has to be `root`"), "{told}");
+        assert!(
+            message.contains("one account has to be `root`"),
+            "{message}"
+        );
     }
 
     #[test]

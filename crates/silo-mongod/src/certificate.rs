@@ -160,7 +160,7 @@ fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
         let read = |path: &Path| {
             std::fs::read(path).map_err(Error::io(format!("reading {}", path.display())))
         };
-        let modified = match std::fs::metadata(&chain).and_then(|told| told.modified()) {
+        let modified = match std::fs::metadata(&chain).and_then(|reply| reply.modified()) {
             Ok(modified) => modified,
             Err(_) => continue,
         };
@@ -261,11 +261,11 @@ async fn answered_with(settings: &Settings) -> Result<Vec<u8>, String> {
 async fn rotate(settings: &Settings) -> Result<(), String> {
     let client = connect(&settings.mongo, crate::NAME, Commands::default().into()).await;
     let client = client.map_err(|error| format!("MONGODB_CONNECTION_STRING {error}"))?;
-    let told = client
+    let reply = client
         .database("admin")
         .run_command(doc! { "rotateCertificates": 1, "message": "Caddy has a new one" })
         .await;
-    told.map(drop).map_err(|error| {
+    reply.map(drop).map_err(|error| {
         format!(
             "it did not read it again: {}",
             DatabaseError::from(&error).detail()

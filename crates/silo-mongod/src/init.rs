@@ -56,7 +56,7 @@ pub struct Step {
 pub async fn init(
     settings: &Init,
     dry_run: bool,
-    mut tell: impl FnMut(&Step),
+    mut report: impl FnMut(&Step),
 ) -> Result<(), Error> {
     let accounts = Account::read_all(settings.accounts.expose()).await?;
     let root = accounts.iter().find(|account| account.job == Job::Root);
@@ -67,16 +67,16 @@ pub async fn init(
         settings,
         dry_run,
     };
-    tell(&work.wait().await?);
-    tell(&work.replica_set().await?);
+    report(&work.wait().await?);
+    report(&work.replica_set().await?);
     for (name, privileges) in own_roles(&settings.database) {
-        tell(&work.role(name, &privileges).await?);
+        report(&work.role(name, &privileges).await?);
     }
     for account in accounts.iter().filter(|account| account.job != Job::Root) {
-        tell(&work.account(account, root).await?);
+        report(&work.account(account, root).await?);
     }
-    for step in work.strangers(&accounts).await? {
-        tell(&step);
+    for step in work.unlisted_accounts(&accounts).await? {
+        report(&step);
     }
     Ok(())
 }
@@ -91,9 +91,9 @@ impl Work<'_> {
     /// Waits until it answers, and warns of a version with known faults.
     async fn wait(&self) -> Result<Step, Error> {
         let began = Instant::now();
-        let told = loop {
+        let reply = loop {
             match self.admin.run_command(doc! { "buildInfo": 1 }).await {
-                Ok(told) => break told,
+                Ok(reply) => break reply,
                 Err(error)
                     if began.elapsed() > UP_WITHIN
                         || DatabaseError::from(&error) == DatabaseError::AuthenticationFailed =>
@@ -106,7 +106,7 @@ impl Work<'_> {
                 }
             }
         };
-        let version = field::text(&told, "version").unwrap_or_default();
+        let version = field::text(&reply, "version").unwrap_or_default();
         let warnings = versions::warnings(version);
         for warning in &warnings {
             log::warn!("{warning}");
@@ -153,10 +153,10 @@ impl Work<'_> {
         let mut config = field::document(&config, "config")
             .cloned()
             .unwrap_or_default();
-        let there = field::text(&config, "_id").unwrap_or_default();
-        if there != set {
+        let existing = field::text(&config, "_id").unwrap_or_default();
+        if existing != set {
             return Err(Error::Refused(format!(
-                "mongod is of the replica set {there}, and MONGO_REPLICA_SET says {set}: a set cannot be renamed; set MONGO_REPLICA_SET={there}, and AC's connection strings too"
+                "mongod is of the replica set {existing}, and MONGO_REPLICA_SET says {set}: a set cannot be renamed; set MONGO_REPLICA_SET={existing}, and AC's connection strings too"
             )));
         }
         let members = config
@@ -221,17 +221,19 @@ impl Work<'_> {
     async fn role(&self, name: &str, privileges: &[Document]) -> Result<Step, Error> {
         let what = format!("role {name}");
         let asked = doc! { "rolesInfo": { "role": name, "db": "admin" }, "showPrivileges": true };
-        let told = run(self.admin, asked, "reading Silo's roles").await?;
-        let there = told
+        let reply = run(self.admin, asked, "reading Silo's roles").await?;
+        let existing = reply
             .get_array("roles")
             .ok()
             .and_then(|roles| roles.first())
             .and_then(Bson::as_document);
-        let (verb, done) = match there {
+        let (verb, done) = match existing {
             None => ("createRole", Done::Created),
-            Some(there)
+            Some(existing)
                 if same_privileges(
-                    there.get_array("privileges").map_or(&[][..], Vec::as_slice),
+                    existing
+                        .get_array("privileges")
+                        .map_or(&[][..], Vec::as_slice),
                     privileges,
                 ) =>
             {
@@ -250,18 +252,18 @@ impl Work<'_> {
         let what = format!("account {} in {}", account.name, account.source);
         let at = self.admin.client().database(&account.source);
         let roles = account.job.roles(&self.settings.database);
-        let told = run(
+        let reply = run(
             &at,
             doc! { "usersInfo": { "user": &account.name, "db": &account.source } },
             "reading the accounts",
         )
         .await?;
-        let there = told
+        let existing = reply
             .get_array("users")
             .ok()
             .and_then(|users| users.first())
             .and_then(Bson::as_document);
-        let Some(there) = there else {
+        let Some(existing) = existing else {
             if !self.dry_run {
                 let create =
                     doc! { "createUser": &account.name, "pwd": &account.password, "roles": &roles };
@@ -271,7 +273,7 @@ impl Work<'_> {
         };
         let mut changes = Vec::new();
         let mut update = doc! { "updateUser": &account.name };
-        if roles_of(there) != roles.iter().map(role_name).collect() {
+        if roles_of(existing) != roles.iter().map(role_name).collect() {
             update.insert("roles", &roles);
             changes.push(named(&roles));
         }
@@ -304,15 +306,15 @@ impl Work<'_> {
     }
 
     /// Accounts that are not in the configuration: reported, not changed.
-    async fn strangers(&self, accounts: &[Account]) -> Result<Vec<Step>, Error> {
+    async fn unlisted_accounts(&self, accounts: &[Account]) -> Result<Vec<Step>, Error> {
         let all = doc! { "usersInfo": { "forAllDBs": true } };
-        let told = run(self.admin, all, "reading the accounts").await?;
-        let users = told
+        let reply = run(self.admin, all, "reading the accounts").await?;
+        let users = reply
             .get_array("users")
             .map_or(&[][..], Vec::as_slice)
             .iter()
             .filter_map(Bson::as_document);
-        let strangers = users.filter_map(|user| {
+        let unlisted_accounts = users.filter_map(|user| {
             let (name, source) = (field::text(user, "user")?, field::text(user, "db")?);
             let known = accounts
                 .iter()
@@ -320,7 +322,7 @@ impl Work<'_> {
             let detail = "not in MONGO_ACCOUNTS; drop it if it is unused";
             (!known).then(|| step(format!("account {name} in {source}"), Done::Noticed, detail))
         });
-        Ok(strangers.collect())
+        Ok(unlisted_accounts.collect())
     }
 }
 
@@ -355,7 +357,7 @@ fn named(roles: &[Document]) -> String {
 }
 
 /// Compares resources and actions in any order.
-fn same_privileges(there: &[Bson], wanted: &[Document]) -> bool {
+fn same_privileges(existing: &[Bson], wanted: &[Document]) -> bool {
     let flat = |privilege: &Document| {
         let resource = field::document(privilege, "resource")
             .cloned()
@@ -374,10 +376,10 @@ fn same_privileges(there: &[Bson], wanted: &[Document]) -> bool {
             .collect();
         (resource, actions)
     };
-    let there: BTreeSet<_> = there
+    let existing: BTreeSet<_> = existing
         .iter()
         .filter_map(Bson::as_document)
         .map(flat)
         .collect();
-    there == wanted.iter().map(flat).collect()
+    existing == wanted.iter().map(flat).collect()
 }

@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
                 Err(error) => return refuse_to_start(NAME, &error),
             };
             logging::start(settings.common.log_format, &settings.common.log_filter);
-            ended(init::init(&settings, dry_run, |step| tell(step, json)).await)
+            ended(init::init(&settings, dry_run, |step| report(step, json)).await)
         }
         Verb::Certificate => {
             let settings = match Certificate::read(SettingsReader::from_environment()) {
@@ -85,7 +85,7 @@ fn ended(outcome: Result<(), silo_mongod::error::Error>) -> ExitCode {
     }
 }
 
-fn tell(step: &Step, json: bool) {
+fn report(step: &Step, json: bool) {
     let line = if json {
         serde_json::to_string(step).unwrap_or_default()
     } else {

@@ -29,11 +29,11 @@ impl Pair {
             X509::stack_from_pem(chain)?,
             PKey::private_key_from_pem(key)?,
         );
-        let fits = match chain.first() {
+        let key_matches = match chain.first() {
             Some(first) => first.public_key()?.public_eq(&key),
             None => false,
         };
-        Ok(fits.then_some(Self { chain, key }))
+        Ok(key_matches.then_some(Self { chain, key }))
     }
 
     /// Self-signed certificate for a name, for mongod until Caddy has obtained one.

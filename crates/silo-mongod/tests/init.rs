@@ -68,8 +68,8 @@ impl Stage {
             .env("MONGO_ACCOUNTS", lines.join("\n"))
             .env("MONGO_HOST", &self.address);
         let ended = command.output().await.unwrap();
-        let told = String::from_utf8(ended.stdout).unwrap();
-        let steps = told
+        let stdout = String::from_utf8(ended.stdout).unwrap();
+        let steps = stdout
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let steps = steps.map(|step| {

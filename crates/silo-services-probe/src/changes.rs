@@ -45,7 +45,7 @@ impl Default for Broadcaster {
 
 impl Broadcaster {
     /// Sends a change to all clients.
-    pub fn tell(&self, change: Change) {
+    pub fn send(&self, change: Change) {
         // An error means that there are no clients.
         drop(self.0.send(change));
     }

@@ -196,7 +196,7 @@ mod tests {
             detail: None,
         };
         assert_eq!(history.note_change(change.clone()).id, 1);
-        let told = |history: &History| {
+        let summary = |history: &History| {
             ["old", "new"].map(|name| {
                 history
                     .series(name)
@@ -205,7 +205,7 @@ mod tests {
                     .checks
             })
         };
-        let before = told(&history);
+        let before = summary(&history);
         let known = &history.known;
         history.log.replace(|out| known.write(out)).unwrap();
         drop(history);
@@ -214,7 +214,7 @@ mod tests {
             .len();
         assert!(size < 300_000, "{size} bytes for two services");
         let mut again = History::open(folder.path()).unwrap();
-        assert_eq!(told(&again), before);
+        assert_eq!(summary(&again), before);
         assert_eq!(again.note_change(change).id, 2, "numbers go on");
         // The file is compacted as it grows.
         for _ in 0..60_000 {

@@ -177,18 +177,21 @@ mod tests {
 
     #[test]
     fn every_rejected_probe_is_reported() {
-        let told = read(
+        let message = read(
             "",
             &[
                 ("OVEN_URL", "https://[::oven"),
                 ("DB_API_URL", "http://:80"),
             ],
         );
-        let told = told.unwrap_err().to_string();
-        assert!(told.contains("oven: its URL cannot be read"), "{told}");
+        let message = message.unwrap_err().to_string();
         assert!(
-            told.contains("silo-db-api: its URL cannot be read"),
-            "{told}"
+            message.contains("oven: its URL cannot be read"),
+            "{message}"
+        );
+        assert!(
+            message.contains("silo-db-api: its URL cannot be read"),
+            "{message}"
         );
     }
 
@@ -211,7 +214,7 @@ mod tests {
             name = "help"
             kind = "ping"
         "#;
-        let told = read(
+        let message = read(
             toml,
             &[
                 ("OVEN_URL", "oven"),
@@ -219,7 +222,7 @@ mod tests {
                 ("CONNECTIVITY_CHECK", "dns.example:53"),
             ],
         );
-        let told = told.unwrap_err().to_string();
+        let message = message.unwrap_err().to_string();
         for part in [
             "15 settings are wrong",
             "OVEN_URL",
@@ -238,8 +241,8 @@ mod tests {
             "kind `ping` is not one of http, oven, session, atproto, lith, silo",
             "CONNECTIVITY_CHECK: `dns.example:53`",
         ] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(message.contains(part), "{part}: {message}");
         }
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }

@@ -111,9 +111,9 @@ mod tests {
     fn unknown_values_are_marked_and_all_parts_have_times() {
         let now: Timestamp = "2026-11-24T01:02:03.9Z".parse().unwrap();
         let mut overview = Overview::default();
-        let told = text(&overview, now);
-        assert!(told.starts_with("silo at 2026-11-24T01:02:03Z\n"), "{told}");
-        assert_eq!(told.matches("not known").count(), 5, "{told}");
+        let page = text(&overview, now);
+        assert!(page.starts_with("silo at 2026-11-24T01:02:03Z\n"), "{page}");
+        assert_eq!(page.matches("not known").count(), 5, "{page}");
         overview.services = Some(Part {
             figures: Counts {
                 total: 3,
@@ -124,15 +124,15 @@ mod tests {
             as_of: Some(now),
             state: Freshness::Stale,
         });
-        let told = text(&overview, now);
+        let page = text(&overview, now);
         let line = "services     2 up, 0 degraded, 1 down, 0 unknown (stale, measured 2026-11-24T01:02:03Z)";
-        assert!(told.contains(line), "{told}");
+        assert!(page.contains(line), "{page}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("status.txt");
         for _ in 0..2 {
             write(&file, &overview, now).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), told);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), page);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write(Path::new("/nowhere/status.txt"), &overview, now).is_err());
     }

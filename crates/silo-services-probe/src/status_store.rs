@@ -101,7 +101,7 @@ impl StatusStore {
         entry.take(check, now);
         entry.view.uptime = uptimes(history, &entry.probe, now);
         let change = entry.turn(status, now);
-        self.tell(history, change);
+        self.broadcast(history, change);
         self.publish(&inner, check.took);
     }
 
@@ -124,7 +124,7 @@ impl StatusStore {
             }];
             entry.failed_before = false;
             let change = entry.turn(Status::Unknown, now);
-            self.tell(history, change);
+            self.broadcast(history, change);
         }
         self.publish(&inner, Duration::ZERO);
     }
@@ -188,7 +188,7 @@ impl StatusStore {
         self.counts.subscribe()
     }
 
-    fn tell(&self, history: &mut History, change: Option<Change>) {
+    fn broadcast(&self, history: &mut History, change: Option<Change>) {
         let Some(change) = change else { return };
         let change = history.note_change(change);
         let (name, to) = (change.name.as_str(), change.to.word());
@@ -198,7 +198,7 @@ impl StatusStore {
         } else {
             info!(service = name; "{name} is {to}");
         }
-        self.listeners.tell(change);
+        self.listeners.send(change);
     }
 
     fn publish(&self, inner: &Inner, took: Duration) {

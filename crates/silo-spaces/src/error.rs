@@ -167,11 +167,11 @@ fn known(code: &str) -> String {
 
 impl<E> From<RusotoError<E>> for StorageError {
     fn from(error: RusotoError<E>) -> Self {
-        let told = match &error {
-            RusotoError::HttpDispatch(told) => Self::decode(&told.to_string()),
+        let decoded = match &error {
+            RusotoError::HttpDispatch(decoded) => Self::decode(&decoded.to_string()),
             _ => None,
         };
-        told.unwrap_or_else(|| {
+        decoded.unwrap_or_else(|| {
             Self::new(
                 Kind::Malformed,
                 "the answer is not what this request is answered with",
@@ -202,11 +202,14 @@ mod tests {
 
     #[test]
     fn foreign_error_text_is_dropped_unless_it_is_a_code() {
-        let told = |code| StorageError::of_status(400, code).detail;
+        let decoded = |code| StorageError::of_status(400, code).detail;
         assert_eq!(
-            told("InvalidArgument"),
+            decoded("InvalidArgument"),
             "the storage refused with status 400 (InvalidArgument)"
         );
-        assert_eq!(told("AKIA secret!"), "the storage refused with status 400");
+        assert_eq!(
+            decoded("AKIA secret!"),
+            "the storage refused with status 400"
+        );
     }
 }

@@ -63,9 +63,9 @@ impl Spaces {
         };
         let answer = self.s3.get_object(request).await?;
         // RFC 9110, 14.4: an answer without this range is not these bytes, whatever its status.
-        let told = answer.content_range.as_deref().unwrap_or_default();
+        let content_range = answer.content_range.as_deref().unwrap_or_default();
         if let Some(asked) = asked
-            && !told.starts_with(&format!("bytes {asked}/"))
+            && !content_range.starts_with(&format!("bytes {asked}/"))
         {
             let detail = "the answer is not the range that was asked for";
             return Err(StorageError::new(Kind::Malformed, detail));

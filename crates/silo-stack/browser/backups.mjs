@@ -59,7 +59,7 @@ test('one more backup is made when one is sure of it, and watched', async () => 
   assert.equal((await asked).status(), 202);
   assert.match(await seen, /run: \w+/);
   await watched;
-  await page.locator('#backups .told', { hasText: '● a backup of' }).waitFor({ timeout: 60_000 });
+  await page.locator('#backups .notice', { hasText: '● a backup of' }).waitFor({ timeout: 60_000 });
   await page.waitForFunction((count) => document.querySelectorAll('#backups .all-backups > .wide tbody tr').length === count, before + 1, { timeout: 30_000 });
   await page.locator('[data-key="run"]').waitFor();
   await close();
@@ -77,7 +77,7 @@ test('without silo-backup its panel alone is stale, and it comes back with what 
   assert.equal(await rows(page).count(), before, 'what was known stays');
   await page.click('[data-key="run"]');
   await page.click('[data-key="sure"]');
-  await page.locator('#backups .told', { hasText: '▲' }).waitFor();
+  await page.locator('#backups .notice', { hasText: '▲' }).waitFor();
   await start('silo-backup');
   await page.waitForFunction(async () => (await fetch('/api/backup/status')).ok, null, { timeout: 30_000 });
   await page.click('.again');

@@ -24,7 +24,7 @@ test('services show what they say of themselves', async () => {
   await close();
 });
 
-test('a change of state is on the page as soon as it is told', async () => {
+test('a change of state is on the page as soon as it is reported', async () => {
   const { page, close } = await open();
   await loadAll(page);
   await status(page, 'lith', 'up');
@@ -36,7 +36,7 @@ test('a change of state is on the page as soon as it is told', async () => {
   await fail('lith');
   const shown = await seen;
   const change = await page.evaluate(async () => (await (await fetch('/api/services/lith')).json()).data.changes.find(({ to }) => to === 'degraded'));
-  assert.ok(shown - Date.parse(change.at) <= 2000, `told ${change.at}, shown ${new Date(shown).toISOString()}`);
+  assert.ok(shown - Date.parse(change.at) <= 2000, `reported ${change.at}, shown ${new Date(shown).toISOString()}`);
   await status(page, 'lith', 'down');
   assert.match(await page.textContent('.card[aria-label="lith"] .reason'), /it answered with status 500/);
   await page.waitForFunction(() => [...document.querySelectorAll('#header .box')].some((box) => box.textContent.includes('1 down')), null, { timeout: 30_000 });

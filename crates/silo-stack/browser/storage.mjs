@@ -22,7 +22,7 @@ test('storage shows what was put, to the byte', async () => {
   await close();
 });
 
-test('a user is looked up by sub and by handle, and nobody is told', async () => {
+test('a user is looked up by sub and by handle', async () => {
   const { page, close } = await open();
   await loadAll(page);
   const look = async (id) => {

@@ -154,19 +154,19 @@ async fn a_service_restart_under_load_fails_no_request() {
         });
         assert!(up.await.is_some(), "{path}");
     }
-    let (done, told) = tokio::sync::watch::channel(false);
+    let (done, finished) = tokio::sync::watch::channel(false);
     let sent = Arc::new(AtomicUsize::new(0));
     let asking = SERVICES.map(|(name, path)| {
         let sent = Arc::clone(&sent);
-        let (url, http, told) = (
+        let (url, http, finished) = (
             format!("{}{path}", stack.address),
             http.clone(),
-            told.clone(),
+            finished.clone(),
         );
         tokio::spawn(async move {
             let mut asked = tokio::task::JoinSet::new();
             let mut beat = tokio::time::interval(APART);
-            while !*told.borrow() {
+            while !*finished.borrow() {
                 beat.tick().await;
                 sent.fetch_add(1, Ordering::SeqCst);
                 let request = http.get(&url).send();

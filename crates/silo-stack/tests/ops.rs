@@ -187,13 +187,13 @@ fn provision_check_changes_nothing() {
     .enumerate()
     {
         let line = format!("{}. {step}: ", at + 1);
-        let told = said
+        let found = said
             .lines()
-            .find(|told| told.starts_with(&line))
+            .find(|found| found.starts_with(&line))
             .unwrap_or_else(|| panic!("nothing is said of {step}: {said}"));
         assert!(
-            told.ends_with("already") || told.ends_with("MISSING"),
-            "{told}"
+            found.ends_with("already") || found.ends_with("MISSING"),
+            "{found}"
         );
     }
     for step in ["settings in .env", "silo.toml", "secrets", "DNS leads here"] {

@@ -154,11 +154,11 @@ impl Scanner {
     /// Waits for the lock of the results folder, which only one process can hold; meanwhile the saved results are served. `None` if the lock cannot
     /// be created.
     async fn wait_for_lock(&self) -> Option<Lock> {
-        let mut told = false;
+        let mut warned = false;
         loop {
             match self.store.lock() {
                 Ok(Some(lock)) => return Some(lock),
-                Ok(None) if !told => warn!(
+                Ok(None) if !warned => warn!(
                     "another process scans and writes to the same folder; waiting for it to end"
                 ),
                 Ok(None) => {}
@@ -169,7 +169,7 @@ impl Scanner {
                     return None;
                 }
             }
-            told = true;
+            warned = true;
             tokio::time::sleep(LOCK_EVERY).await;
         }
     }

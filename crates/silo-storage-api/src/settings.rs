@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn all_problems_are_reported_at_once_without_secrets() {
-        let told = read(&[
+        let message = read(&[
             ("SPACES_ENDPOINT", "https://user:hunter2@host"),
             ("BUCKETS", "a,b/c,a"),
             ("SPACES_ADDRESSING", "both"),
@@ -269,8 +269,8 @@ mod tests {
             ("SCAN_REQUESTS_PER_SECOND", "99999"),
             ("DB_API_URL", "localhost"),
         ]);
-        let told = told.unwrap_err().to_string();
-        assert!(told.starts_with("8 settings are wrong"), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = message.unwrap_err().to_string();
+        assert!(message.starts_with("8 settings are wrong"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }

@@ -83,9 +83,9 @@ impl InternalClient {
             _ => return Err(failed("refused", "it did not answer this question")),
         }
         let body = read(answer).await.map_err(|error| broken(&error))?;
-        let told = body.and_then(|body| serde_json::from_slice(&body).ok());
-        match (told, status) {
-            (Some(told), _) => Ok(Some(told)),
+        let parsed = body.and_then(|body| serde_json::from_slice(&body).ok());
+        match (parsed, status) {
+            (Some(parsed), _) => Ok(Some(parsed)),
             (None, StatusCode::SERVICE_UNAVAILABLE) => {
                 Err(failed("unavailable", "it does not know yet"))
             }

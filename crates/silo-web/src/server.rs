@@ -68,12 +68,12 @@ where
     let address = listener.local_addr()?;
     let name = service.name;
     let service = Data::new(service);
-    let (shutdown, told) = watch::channel(false);
-    let told = Data::new(Shutdown(told));
+    let (shutdown, shutdown_signal) = watch::channel(false);
+    let shutdown_signal = Data::new(Shutdown(shutdown_signal));
     let server = HttpServer::new(move || {
-        let (routes, told) = (routes.clone(), told.clone());
+        let (routes, shutdown_signal) = (routes.clone(), shutdown_signal.clone());
         factory(service.clone(), move |config: &mut ServiceConfig| {
-            config.app_data(told.clone());
+            config.app_data(shutdown_signal.clone());
             routes(config);
         })
     })

@@ -128,9 +128,9 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         Fut: Future<Output = Result<Measured<T>, SourceError>>,
     {
         loop {
-            let told = self.changes.load(Ordering::Acquire);
+            let requested = self.changes.load(Ordering::Acquire);
             let (outcome, took) = self.measure_once(measure()).await;
-            self.measured.store(told, Ordering::Release);
+            self.measured.store(requested, Ordering::Release);
             let pause = if outcome.is_ok() {
                 self.policy.interval
             } else {
@@ -189,10 +189,11 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// Waits for the first measurement, and for one that began after the last reported change, within a reader's patience. Returns whether there was
     /// any measurement.
     async fn attempted(&self) -> bool {
-        let told = self.changes.load(Ordering::Acquire);
+        let requested = self.changes.load(Ordering::Acquire);
         let mut states = self.state.subscribe();
-        let wait_for_first = states
-            .wait_for(|state| state.attempts > 0 && self.measured.load(Ordering::Acquire) >= told);
+        let wait_for_first = states.wait_for(|state| {
+            state.attempts > 0 && self.measured.load(Ordering::Acquire) >= requested
+        });
         let in_time = tokio::time::timeout(self.policy.initial_wait, wait_for_first).await;
         in_time.is_ok() || self.attempts() > 0
     }

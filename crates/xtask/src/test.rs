@@ -196,11 +196,11 @@ fn compose() -> Result<()> {
             compose.args(&version[1..]).current_dir(workspace());
             compose
         };
-        let told = compose().args(["version", "--short"]).output();
-        let Some(told) = told.ok().filter(|told| told.status.success()) else {
+        let output = compose().args(["version", "--short"]).output();
+        let Some(output) = output.ok().filter(|output| output.status.success()) else {
             continue;
         };
-        let told = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        let output = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         for (name, settings) in [
             ("without settings", nothing.path()),
             ("with .env.example", Path::new(".env.example")),
@@ -210,7 +210,7 @@ fn compose() -> Result<()> {
                 .arg("--env-file")
                 .arg(settings)
                 .args(["config", "--quiet"]);
-            let name = format!("docker-compose.yml {name}, by Compose {told}");
+            let name = format!("docker-compose.yml {name}, by Compose {output}");
             quiet_step(&name, &mut config)?;
         }
     }
@@ -227,8 +227,8 @@ fn quiet_step(name: &str, command: &mut Command) -> Result<()> {
         )
     })?;
     if !output.status.success() {
-        let told = [output.stdout, output.stderr].concat();
-        bail!("{name}: failed\n{}", String::from_utf8_lossy(&told));
+        let output = [output.stdout, output.stderr].concat();
+        bail!("{name}: failed\n{}", String::from_utf8_lossy(&output));
     }
     say::done(name);
     Ok(())

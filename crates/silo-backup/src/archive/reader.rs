@@ -78,8 +78,8 @@ pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Err
             return corrupt(format!("{} continues after its end", names.1));
         }
         if field::flag(&header, "EOF") == Some(true) {
-            let told = header.get_i64("CRC").map(i64::cast_unsigned);
-            if told.ok() != Some(state.crc.sum64()) {
+            let expected = header.get_i64("CRC").map(i64::cast_unsigned);
+            if expected.ok() != Some(state.crc.sum64()) {
                 return corrupt(format!(
                     "the checksum of {} is not that of its documents",
                     names.1

@@ -20,20 +20,20 @@ pub(super) struct Printer {
 impl Printer {
     /// Prints a result.
     pub(super) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
-        let told = if self.json {
+        let text = if self.json {
             serde_json::to_string(value).unwrap_or_default()
         } else {
             text()
         };
         // A closed standard output is ignored: the exit code remains.
-        drop(writeln!(std::io::stdout(), "{told}"));
+        drop(writeln!(std::io::stdout(), "{text}"));
     }
 
     /// Prints an error instead of a result.
     pub(super) fn error(&self, error: &Error) {
         if self.json {
-            let told = serde_json::json!({ "error": { "code": error.code(), "detail": error.to_string() } });
-            drop(writeln!(std::io::stdout(), "{told}"));
+            let text = serde_json::json!({ "error": { "code": error.code(), "detail": error.to_string() } });
+            drop(writeln!(std::io::stdout(), "{text}"));
         }
         drop(writeln!(std::io::stderr(), "silo-backup: {error}"));
     }

@@ -18,7 +18,7 @@ use crate::verification;
 
 #[derive(Args)]
 pub(super) struct Restore {
-    /// Id of the backup, the beginning of it, or latest
+    /// Id of the backup, its beginning, or latest (the newest good backup)
     backup: String,
     #[command(flatten)]
     to: TargetArgs,

@@ -64,11 +64,11 @@ pub(super) async fn run(
             break;
         }
     }
-    let told = Report {
+    let result = Report {
         good: last.is_none(),
         steps,
     };
-    out.result(&told, || {
+    out.result(&result, || {
         let line = |step: &Step| {
             format!(
                 "{} {:<7} {:>7} ms  {}",
@@ -78,7 +78,7 @@ pub(super) async fn run(
                 step.detail
             )
         };
-        told.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+        result.steps.iter().map(line).collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::from(last.map_or(0, |error| error.exit())))
 }
@@ -102,14 +102,14 @@ async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
 }
 
 async fn verified(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let mut told = Vec::new();
+    let mut result = Vec::new();
     for repository in context.repositories() {
         let contents = repository.contents().await?;
         let manifest = &contents.find("latest")?.manifest;
         verification::verify(context, repository, manifest, report).await?;
-        told.push(repository.name);
+        result.push(repository.name);
     }
-    Ok(format!("read back from {}", told.join(" and ")))
+    Ok(format!("read back from {}", result.join(" and ")))
 }
 
 async fn drilled(context: &Context, report: &Reporter) -> Result<String, Error> {

@@ -31,7 +31,7 @@ const LAST_LINES: usize = 3;
 pub(super) async fn run(
     order: &DumpRequest,
     out: mpsc::Sender<Chunk>,
-    along: Option<mpsc::Sender<io::Result<Bytes>>>,
+    tee: Option<mpsc::Sender<io::Result<Bytes>>>,
 ) -> Result<DumpOutcome, Error> {
     let before = counts(order).await?;
     let as_of = Timestamp::now();
@@ -72,7 +72,7 @@ pub(super) async fn run(
         return Err(Error::Engine("mongodump has no output".into()));
     };
     let said = tokio::spawn(last_lines(stderr));
-    let sink = Sink::new(&order.encoding, out, along)?;
+    let sink = Sink::new(&order.encoding, out, tee)?;
     let (folder, report) = (order.folder.clone(), order.report.clone());
     let stream = SyncIoBridge::new(stdout);
     let copying = tokio::task::spawn_blocking(move || copy(stream, sink, &folder, report));

@@ -40,7 +40,7 @@ enum Step {
 pub(super) async fn run(
     order: &DumpRequest,
     out: mpsc::Sender<Chunk>,
-    along: Option<mpsc::Sender<io::Result<Bytes>>>,
+    tee: Option<mpsc::Sender<io::Result<Bytes>>>,
 ) -> Result<DumpOutcome, Error> {
     let database = order.client.database(&order.database);
     let server_version = super::request::identify(order).await?.server_version;
@@ -67,7 +67,7 @@ pub(super) async fn run(
             .collect(),
     };
     let (steps, taken) = mpsc::channel(AHEAD);
-    let sink = Sink::new(&order.encoding, out, along)?;
+    let sink = Sink::new(&order.encoding, out, tee)?;
     let (report, of) = (order.report.clone(), collections.clone());
     let writing = tokio::task::spawn_blocking(move || write(sink, prelude, &of, taken, &report));
 

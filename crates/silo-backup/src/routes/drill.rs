@@ -7,7 +7,7 @@ use silo_web::operator::Operator;
 use silo_web::problem::Problem;
 
 use super::run::start;
-use crate::schedule::job_queue::{Job, Kind};
+use crate::schedule::job_runner::{Job, Kind};
 use crate::state::State;
 
 /// Restores the newest good backup into a scratch database, to see.

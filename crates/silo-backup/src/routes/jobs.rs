@@ -17,7 +17,7 @@ use silo_web::stream::Event;
 use tokio::sync::watch;
 
 use crate::progress::Progress;
-use crate::schedule::job_queue::{Job, JobQueue, JobState};
+use crate::schedule::job_runner::{Job, JobRunner, JobState};
 use crate::state::State;
 
 /// Shortest interval between progress events.
@@ -70,7 +70,7 @@ fn unknown() -> Problem {
 }
 
 fn events(
-    jobs: JobQueue,
+    jobs: JobRunner,
     id: String,
     progress: watch::Receiver<Progress>,
 ) -> impl Stream<Item = Event> {

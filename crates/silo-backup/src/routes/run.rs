@@ -8,7 +8,7 @@ use silo_web::openapi::{Conflict, Forbidden, Malformed};
 use silo_web::operator::Operator;
 use silo_web::problem::{self, Problem};
 
-use crate::schedule::job_queue::{Job, Kind};
+use crate::schedule::job_runner::{Job, Kind};
 use crate::state::State;
 
 /// Makes a backup now.

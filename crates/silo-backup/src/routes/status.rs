@@ -9,7 +9,7 @@ use silo_web::openapi::{Malformed, Unavailable};
 use silo_web::problem::Problem;
 use utoipa::ToSchema;
 
-use crate::schedule::job_queue::Job;
+use crate::schedule::job_runner::Job;
 use crate::state::State;
 use crate::status::BackupStatus;
 

@@ -40,11 +40,11 @@ pub(super) async fn dump(
     // An encrypted archive cannot be verified in storage without the private key, so it is verified while it is written, before encryption.
     let encrypted_without_identity =
         settings.encoding.recipient.is_some() && settings.identity.is_none();
-    let (along, verifying) = encrypted_without_identity
+    let (tee, verifying) = encrypted_without_identity
         .then(|| verify_while_writing(settings.encoding.compression, &settings.folder))
         .unzip();
     let request = run.context.dump_request(run.report);
-    let outcome = engine::run(settings.engine, &request, out, along).await;
+    let outcome = engine::run(settings.engine, &request, out, tee).await;
     drop(sharing.await);
     let (outcome, stored_in) = end_uploads(run, outcome, uploads, failed).await?;
     let summary = match verifying {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::alerts::Event;
 use crate::context::Context;
 use crate::schedule::RunHistory;
-use crate::schedule::job_queue::{JobQueue, JobState, Kind};
+use crate::schedule::job_runner::{JobRunner, JobState, Kind};
 use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
@@ -34,7 +34,7 @@ pub struct Scheduler {
     /// Shared state.
     pub context: Context,
     /// Job queue.
-    pub jobs: JobQueue,
+    pub jobs: JobRunner,
     /// Status of backups.
     pub status: Arc<Snapshot<BackupStatus>>,
     /// Time of the next backup.
@@ -49,13 +49,13 @@ impl Scheduler {
         if self.context.settings.drill_every.is_none() {
             info!("no drills are scheduled");
         }
-        let mut told: Option<Timestamp> = None;
+        let mut alerted_at: Option<Timestamp> = None;
         let mut ends = self.jobs.ends();
         loop {
             let status = self.status.wait_for_first().await.ok();
             let now = Timestamp::now();
             if let Some(status) = &status {
-                told = self.alarm(&status.value, told, now).await;
+                alerted_at = self.alarm(&status.value, alerted_at, now).await;
                 let past = RunHistory {
                     last_made: status.value.last_made,
                     failed,
@@ -156,7 +156,7 @@ impl Scheduler {
     async fn alarm(
         &self,
         status: &BackupStatus,
-        told: Option<Timestamp>,
+        alerted_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Option<Timestamp> {
         // A database without any backup is no alarm before its first night.
@@ -170,10 +170,10 @@ impl Scheduler {
             (None, false) => Event::Alarm("vanished", status.problems.join("; ")),
             (None, true) => return None,
         };
-        if told.is_some_and(|told| now.duration_since(told) < REPEAT_INTERVAL)
+        if alerted_at.is_some_and(|alerted_at| now.duration_since(alerted_at) < REPEAT_INTERVAL)
             || self.jobs.running().is_some()
         {
-            return told;
+            return alerted_at;
         }
         self.context.alerts.send(&event).await;
         Some(now)

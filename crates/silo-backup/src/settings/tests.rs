@@ -31,7 +31,7 @@ fn five_settings_are_enough() {
 
 #[test]
 fn all_problems_are_reported_at_once_without_secrets() {
-    let told = read(&[
+    let message = read(&[
         ("BACKUP_SCHEDULE", "at four"),
         ("BACKUP_ENGINE", "guess"),
         ("BACKUP_COMPRESSION", "rar"),
@@ -42,7 +42,7 @@ fn all_problems_are_reported_at_once_without_secrets() {
         ("BACKUP_KEEP_LAST", "many"),
         ("BACKUP_WEBHOOK_URL", "hunter6"),
     ]);
-    let told = told.unwrap_err().to_string();
-    assert!(told.starts_with("9 settings are wrong"), "{told}");
-    assert!(!told.contains("hunter"), "{told}");
+    let message = message.unwrap_err().to_string();
+    assert!(message.starts_with("9 settings are wrong"), "{message}");
+    assert!(!message.contains("hunter"), "{message}");
 }

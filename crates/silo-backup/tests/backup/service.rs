@@ -45,22 +45,22 @@ async fn a_missed_run_is_caught_up_drilled_and_reported() {
             data(reply)["lastDrill"]["good"] == true
         })
         .await;
-    let told = data(&status);
+    let body = data(&status);
     assert_eq!(
         (
-            &told["lastGood"]["documents"],
-            &told["overdue"],
-            &told["lastAttempt"]["outcome"]
+            &body["lastGood"]["documents"],
+            &body["overdue"],
+            &body["lastAttempt"]["outcome"]
         ),
         (&1550.into(), &false.into(), &"good".into()),
-        "{told}"
+        "{body}"
     );
     assert_eq!(status.state(), "fresh");
     assert!(
-        told["nextRun"]
+        body["nextRun"]
             .as_str()
-            .is_some_and(|next| next > told["lastGood"]["asOf"].as_str().unwrap()),
-        "{told}"
+            .is_some_and(|next| next > body["lastGood"]["asOf"].as_str().unwrap()),
+        "{body}"
     );
     let backups = service.data("/api/backup/backups").await;
     assert_eq!(
@@ -227,27 +227,27 @@ async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() 
     );
     let failure = &ping.received()[3].body;
     assert!(failure.starts_with("the backup failed: "), "{failure}");
-    let [told] = &webhook.received()[..] else {
+    let [body] = &webhook.received()[..] else {
         panic!("{:?}", webhook.received());
     };
-    assert_eq!(told.line, "POST /hook-secret");
-    let told: Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!(body.line, "POST /hook-secret");
+    let body: Value = serde_json::from_str(&body.body).unwrap();
     assert_eq!(
-        (&told["source"], &told["code"], &told["detail"]),
+        (&body["source"], &body["code"], &body["detail"]),
         (
             &"silo-backup".into(),
             &"no_such_bucket".into(),
             &failure.as_str().into()
         ),
-        "{told}"
+        "{body}"
     );
     for field in ["text", "content"] {
-        let text = told[field].as_str().unwrap();
+        let text = body[field].as_str().unwrap();
         assert_eq!(text, format!("silo-backup: {failure}"));
     }
     assert!(
-        told["at"].as_str().is_some_and(|at| at.ends_with('Z')),
-        "{told}"
+        body["at"].as_str().is_some_and(|at| at.ends_with('Z')),
+        "{body}"
     );
 
     // The failed delivery is logged without the URL, which is a secret.
@@ -315,10 +315,10 @@ async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_no
     })
     .await
     .unwrap();
-    let told = &webhook.received()[0].body;
+    let body = &webhook.received()[0].body;
     assert!(
-        told.contains("not_authorized") && told.contains("the drill could not be made"),
-        "{told}"
+        body.contains("not_authorized") && body.contains("the drill could not be made"),
+        "{body}"
     );
     // Each of these runs wakes the scheduler, which would make a drill that is due.
     for _ in 0..2 {

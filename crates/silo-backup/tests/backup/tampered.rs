@@ -258,15 +258,15 @@ async fn a_vanished_backup_is_reported_by_the_next_run() {
     let mut manifest = Manifest::from_file(&stage.read(&key).await).unwrap();
     manifest.held.push("changed".into());
     stage.write(&key, manifest.to_file().unwrap()).await;
-    let told = stage
+    let problems = stage
         .run(&["run", "--json", "--quiet"])
         .await
         .ends_with(1)
         .value()["problems"]
         .to_string();
     assert!(
-        told.contains(&format!("the manifest of {fourth} was changed")),
-        "{told}"
+        problems.contains(&format!("the manifest of {fourth} was changed")),
+        "{problems}"
     );
 }
 

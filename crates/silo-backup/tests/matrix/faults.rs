@@ -39,10 +39,10 @@ impl Broken {
     async fn new() -> Self {
         let mut stage = Stage::filled().await;
         let plan = Arc::new(Mutex::new(Plan::none()));
-        let told = Arc::clone(&plan);
+        let current_plan = Arc::clone(&plan);
         let url = stage.s3.url();
         let proxy = Proxy::start(&url, move |_, _| {
-            let plan = told.lock().unwrap().clone();
+            let plan = current_plan.lock().unwrap().clone();
             let number = plan.seen.fetch_add(1, Ordering::SeqCst);
             let hit = number == plan.at || (plan.goes_on && number > plan.at);
             if hit { plan.fault } else { Fault::None }

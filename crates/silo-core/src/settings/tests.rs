@@ -50,7 +50,7 @@ fn all_problems_are_reported_at_once_without_secrets() {
     settings.secret(MONGODB_CONNECTION_STRING);
     settings.socket_address(BIND, "127.0.0.1:7101".parse().unwrap());
     settings.log_format();
-    let told = settings.finish().unwrap_err().to_string();
+    let message = settings.finish().unwrap_err().to_string();
     for part in [
         "mongodb.nmae: no such setting",
         "nonsense.x: no such setting",
@@ -59,9 +59,9 @@ fn all_problems_are_reported_at_once_without_secrets() {
         "BIND: `7101` is not an address and port",
         "LOG_FORMAT: `xml` is not one of text, json",
     ] {
-        assert!(told.contains(part), "{part:?} is missing in:\n{told}");
+        assert!(message.contains(part), "{part:?} is missing in:\n{message}");
     }
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn an_empty_file_counts_as_not_set() {
     let mut settings =
         SettingsReader::from_map(&environment(&[("MONGODB_CONNECTION_STRING_FILE", path)]));
     settings.secret(MONGODB_CONNECTION_STRING);
-    let told = settings.finish().unwrap_err().to_string();
-    assert!(told.contains("MONGODB_CONNECTION_STRING"), "{told}");
+    let message = settings.finish().unwrap_err().to_string();
+    assert!(message.contains("MONGODB_CONNECTION_STRING"), "{message}");
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn an_empty_variable_counts_as_not_set() {
     ]));
     assert_eq!(settings.text(MONGODB_NAME), "aesthetic");
     settings.secret(MONGODB_CONNECTION_STRING);
-    let told = settings.finish().unwrap_err().to_string();
+    let message = settings.finish().unwrap_err().to_string();
     assert!(
-        told.contains("MONGODB_CONNECTION_STRING: missing"),
-        "{told}"
+        message.contains("MONGODB_CONNECTION_STRING: missing"),
+        "{message}"
     );
 }
 
@@ -107,21 +107,24 @@ fn an_empty_variable_counts_as_not_set() {
 fn a_broken_file_names_its_line_and_not_its_content() {
     let file = file("[mongodb]\nconnection_string = \"mongodb://u:hunter2@host\n");
     let path = file.path().to_str().unwrap();
-    let told = SettingsReader::from_map(&environment(&[(CONFIG_FILE, path)]))
+    let message = SettingsReader::from_map(&environment(&[(CONFIG_FILE, path)]))
         .finish()
         .unwrap_err()
         .to_string();
-    assert!(told.contains("not valid TOML (line 2)"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(message.contains("not valid TOML (line 2)"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[test]
 fn a_missing_file_is_a_problem() {
-    let told = SettingsReader::from_map(&environment(&[(CONFIG_FILE, "/nowhere/silo.toml")]))
+    let message = SettingsReader::from_map(&environment(&[(CONFIG_FILE, "/nowhere/silo.toml")]))
         .finish()
         .unwrap_err()
         .to_string();
-    assert!(told.contains("cannot read /nowhere/silo.toml"), "{told}");
+    assert!(
+        message.contains("cannot read /nowhere/silo.toml"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -135,7 +138,10 @@ fn a_number_out_of_bounds_is_a_problem() {
     for value in ["0", "3601", "-1", "1.5", "x"] {
         let mut settings = SettingsReader::from_map(&environment(&[(REFRESH_SECONDS.name, value)]));
         settings.number(REFRESH_SECONDS, 1..=3600);
-        let told = settings.finish().unwrap_err().to_string();
-        assert!(told.contains("a whole number from 1 to 3600"), "{told}");
+        let message = settings.finish().unwrap_err().to_string();
+        assert!(
+            message.contains("a whole number from 1 to 3600"),
+            "{message}"
+        );
     }
 }

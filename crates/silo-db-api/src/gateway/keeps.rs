@@ -46,11 +46,11 @@ pub struct Piece {
     pub code: String,
     /// The sub of who made it; `None` for a guest.
     pub user: Option<String>,
-    /// The current shape: `kept`.
+    /// The current format: `kept`.
     pub kept: Option<Record>,
-    /// The legacy shape: `tezos`.
+    /// The legacy format: `tezos`.
     pub legacy: Option<Legacy>,
-    /// The map shape: `tezos.contracts`.
+    /// The map format: `tezos.contracts`.
     pub contracts: Vec<Contract>,
     /// `true` if `pendingKeep` exists.
     pub pending: bool,

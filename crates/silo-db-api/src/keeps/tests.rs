@@ -41,8 +41,8 @@ fn a_token_in_all_three_formats_counts_once() {
     let keeps = counted(&[all_three, map_only, legacy_only]);
     assert_eq!((keeps.kept, keeps.tokens), (3, 3));
     assert_eq!(
-        keeps.by_shape,
-        Shapes {
+        keeps.by_format,
+        FormatCounts {
             kept: 1,
             minted: 2,
             contracts: 2

@@ -67,9 +67,9 @@ async fn documents_with_and_without_a_record_key_are_counted() {
             .filter(|document| !excluded(document) && !has_key(document))
             .map(|document| document.get_datetime("when").unwrap().timestamp_millis())
             .max();
-        let told = row["newestUnsynced"]
+        let reported = row["newestUnsynced"]
             .as_str()
             .map(|time| time.parse::<jiff::Timestamp>().unwrap().as_millisecond());
-        assert_eq!(told, newest, "{row}");
+        assert_eq!(reported, newest, "{row}");
     }
 }

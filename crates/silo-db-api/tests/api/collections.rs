@@ -313,9 +313,9 @@ async fn details_have_fields_and_the_newest_document_but_no_values() {
         .map(|mood| mood.get_datetime("when").unwrap().timestamp_millis())
         .max()
         .unwrap();
-    let told: jiff::Timestamp = moods["newestDocument"].as_str().unwrap().parse().unwrap();
+    let reported: jiff::Timestamp = moods["newestDocument"].as_str().unwrap().parse().unwrap();
     assert_eq!(
-        (told.as_millisecond(), &moods["newestFrom"]),
+        (reported.as_millisecond(), &moods["newestFrom"]),
         (newest, &json!("when"))
     );
     let fields: Vec<_> = moods["topFields"]

@@ -43,9 +43,9 @@ async fn a_reader_s_server_is_up_and_its_figures_are_there() {
 async fn an_account_that_can_write_is_warned_of_loudly() {
     let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let service = start(&server.uri()).await;
-    let told = |reply: &Reply| reply.json()["data"]["account"] == "canWrite";
+    let reported = |reply: &Reply| reply.json()["data"]["account"] == "canWrite";
     service
-        .until(Duration::from_secs(5), "/api/db/health", told)
+        .until(Duration::from_secs(5), "/api/db/health", reported)
         .await;
     assert!(
         service.log().contains("THE ACCOUNT CAN WRITE"),
@@ -58,9 +58,9 @@ async fn an_account_that_can_write_is_warned_of_loudly() {
 async fn a_server_without_sign_in_is_warned_of_loudly() {
     let server = MongoServer::start().await.unwrap();
     let service = start(&server.uri()).await;
-    let told = |reply: &Reply| reply.json()["data"]["account"] == "unauthenticated";
+    let reported = |reply: &Reply| reply.json()["data"]["account"] == "unauthenticated";
     service
-        .until(Duration::from_secs(5), "/api/db/health", told)
+        .until(Duration::from_secs(5), "/api/db/health", reported)
         .await;
     assert!(service.log().contains(" WARN "), "{}", service.log());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::service::{demo_server, documents, start};
 
 #[tokio::test]
-async fn keeps_are_counted_by_shape_bucket_and_network() {
+async fn keeps_are_counted_by_format_status_and_network() {
     let (server, demo) = demo_server().await;
     let service = start(&server.reader_uri()).await;
     let data = service.data("/api/kidlisp/stats").await;

@@ -27,12 +27,12 @@ async fn a_stopped_mongod_is_reported_within_5_s_and_recovers_within_10_s() {
     server.stop().await.unwrap();
     let within = Duration::from_secs(5);
     let health = service.until(within, "/api/db/health", unavailable).await;
-    let told = health.json();
-    assert_eq!(told["data"]["status"], "down", "{told}");
-    assert_eq!(told["meta"]["state"], "stale", "{told}");
-    assert_eq!(told["meta"]["errors"][0]["code"], "unreachable", "{told}");
+    let body = health.json();
+    assert_eq!(body["data"]["status"], "down", "{body}");
+    assert_eq!(body["meta"]["state"], "stale", "{body}");
+    assert_eq!(body["meta"]["errors"][0]["code"], "unreachable", "{body}");
     assert!(
-        !told["data"]["version"].is_null(),
+        !body["data"]["version"].is_null(),
         "what it said last is kept"
     );
     assert_eq!(health.header("retry-after"), "5");
@@ -65,15 +65,15 @@ async fn a_failed_refresh_is_stale_with_its_reason_and_its_age() {
             reply.state() == "stale"
         })
         .await;
-    let told = stale.ok();
-    assert!(told["data"]["total"]["documents"].as_u64().unwrap() > 2_000);
+    let body = stale.ok();
+    assert!(body["data"]["total"]["documents"].as_u64().unwrap() > 2_000);
     let again = service.get("/api/db/collections").await.ok();
-    assert_eq!(again["data"], told["data"]);
+    assert_eq!(again["data"], body["data"]);
     assert_eq!(
-        again["meta"]["asOf"], told["meta"]["asOf"],
+        again["meta"]["asOf"], body["meta"]["asOf"],
         "the age is that of the data, not of the attempt"
     );
-    assert_eq!(told["meta"]["errors"][0]["code"], "unreachable");
+    assert_eq!(body["meta"]["errors"][0]["code"], "unreachable");
     assert!(stale.header("age").parse::<u64>().unwrap() >= 2);
 
     server.start_again().await.unwrap();
@@ -90,10 +90,10 @@ async fn mongod_absent_at_the_start_is_no_crash_and_recovers_within_10_s() {
     let mut service = start(&server.reader_uri()).await;
     let health = service.get("/api/db/health").await;
     assert_eq!(health.status, 503, "{health:#?}");
-    let told = health.json();
-    assert_eq!(told["data"]["status"], "down", "{told}");
-    assert_eq!(told["data"]["uptimeSeconds"], serde_json::Value::Null);
-    assert_eq!(told["meta"]["state"], "error", "{told}");
+    let body = health.json();
+    assert_eq!(body["data"]["status"], "down", "{body}");
+    assert_eq!(body["data"]["uptimeSeconds"], serde_json::Value::Null);
+    assert_eq!(body["meta"]["state"], "error", "{body}");
     for path in MEASURED {
         let reply = service.get(path).await;
         assert_eq!(reply.status, 503, "{reply:#?}");

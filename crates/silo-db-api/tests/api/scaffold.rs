@@ -101,11 +101,11 @@ async fn the_deployed_commit_is_reported() {
     let stamp = [("AC_GIT_SHA", "0123abc"), ("AC_GIT_DIRTY", "1")];
     let service = start_with(&server.uri(), &stamp).await;
     for path in ["/version", "/healthz"] {
-        let told = service.get(path).await.json();
+        let body = service.get(path).await.json();
         assert_eq!(
-            (told["sha"].as_str(), told["dirty"].as_bool()),
+            (body["sha"].as_str(), body["dirty"].as_bool()),
             (Some("0123abc"), Some(true)),
-            "{told}"
+            "{body}"
         );
     }
 }

@@ -12,7 +12,7 @@ async fn run(variables: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn message(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -25,9 +25,9 @@ async fn a_missing_connection_string_exits_with_78_and_names_it() {
     let output = run(&[]).await;
     assert_eq!(output.status.code(), Some(78));
     assert!(
-        told(&output).contains("MONGODB_CONNECTION_STRING"),
+        message(&output).contains("MONGODB_CONNECTION_STRING"),
         "{}",
-        told(&output)
+        message(&output)
     );
 }
 
@@ -43,8 +43,8 @@ async fn all_problems_are_reported_at_once_without_secrets() {
         ("BIND", "nowhere"),
     ])
     .await;
-    let told = told(&output);
-    assert_eq!(output.status.code(), Some(78), "{told}");
+    let message = message(&output);
+    assert_eq!(output.status.code(), Some(78), "{message}");
     for name in [
         "MONGODB_CONNECTION_STRING",
         "MONGODB_NAME",
@@ -52,17 +52,17 @@ async fn all_problems_are_reported_at_once_without_secrets() {
         "LOG_FORMAT",
         "colour",
     ] {
-        assert!(told.contains(name), "{name} is not in: {told}");
+        assert!(message.contains(name), "{name} is not in: {message}");
     }
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[tokio::test]
 async fn a_connection_string_can_come_from_a_file_and_a_missing_file_is_reported() {
     let output = run(&[("MONGODB_CONNECTION_STRING_FILE", "/nowhere/uri")]).await;
-    let told = told(&output);
-    assert_eq!(output.status.code(), Some(78), "{told}");
-    assert!(told.contains("/nowhere/uri"), "{told}");
+    let message = message(&output);
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    assert!(message.contains("/nowhere/uri"), "{message}");
 }
 
 #[tokio::test]
@@ -74,7 +74,10 @@ async fn a_port_in_use_is_one_clear_line() {
         ("BIND", &bind),
     ])
     .await;
-    let told = told(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains(&format!("cannot listen on {bind}")), "{told}");
+    let message = message(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains(&format!("cannot listen on {bind}")),
+        "{message}"
+    );
 }

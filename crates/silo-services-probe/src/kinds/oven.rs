@@ -126,8 +126,11 @@ mod tests {
             oven.active.as_ref().unwrap()[0].started_at,
             "a number and a text of one moment"
         );
-        let told = serde_json::to_string(&oven).unwrap();
-        assert!(!told.contains("auth0") && !told.contains("zip"), "{told}");
+        let serialized = serde_json::to_string(&oven).unwrap();
+        assert!(
+            !serialized.contains("auth0") && !serialized.contains("zip"),
+            "{serialized}"
+        );
         assert!(read(&json!({"status": "ok", "service": "oven"})).is_err());
     }
 }

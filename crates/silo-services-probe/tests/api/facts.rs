@@ -182,7 +182,7 @@ async fn unavailable_facts_are_null_with_a_reason() {
         (&json!(null), &json!(null))
     );
     let errors = detail["meta"]["errors"].as_array().unwrap();
-    let told: Vec<_> = errors
+    let reported: Vec<_> = errors
         .iter()
         .map(|error| {
             (
@@ -192,7 +192,7 @@ async fn unavailable_facts_are_null_with_a_reason() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [("pds accounts", "body"), ("silo-db-api", "unreachable")]
     );
     assert_eq!(detail["meta"]["state"], "partial");

@@ -107,8 +107,8 @@ async fn run(authority: &Authority, kind: &str, role: Role, expect: &str, table:
         let found = named(&wait_for_first["data"], &name(fault));
         let what = format!("{kind} {expect} {fault:?}: {found:#}");
         assert_eq!(found["status"], state, "{what}");
-        let told = found["reasons"][0]["code"].as_str().unwrap_or_default();
-        assert_eq!(told, code, "{what}");
+        let reported = found["reasons"][0]["code"].as_str().unwrap_or_default();
+        assert_eq!(reported, code, "{what}");
         let took = found["responseMs"].as_u64().unwrap();
         assert!((least..=most).contains(&took), "{what}");
         if state == "down" {
@@ -217,7 +217,7 @@ async fn an_expiring_certificate_degrades_and_its_days_are_reported() {
         })
         .await
         .ok();
-    let told = |name: &str| {
+    let reported = |name: &str| {
         let found = named(&all["data"], name);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         (
@@ -226,18 +226,18 @@ async fn an_expiring_certificate_degrades_and_its_days_are_reported() {
             found["certificateDays"].as_i64(),
         )
     };
-    assert_eq!(told("long"), ("up".into(), String::new(), Some(15)));
+    assert_eq!(reported("long"), ("up".into(), String::new(), Some(15)));
     assert_eq!(
-        told("short"),
+        reported("short"),
         ("degraded".into(), "certificate_expires".into(), Some(14))
     );
     assert_eq!(
-        told("strict"),
+        reported("strict"),
         ("degraded".into(), "certificate_expires".into(), Some(40))
     );
-    assert_eq!(told("stranger").1, "tls_untrusted");
+    assert_eq!(reported("stranger").1, "tls_untrusted");
     assert_eq!(
-        told("no-tls"),
+        reported("no-tls"),
         ("down".into(), "timed_out_tls".into(), None),
         "it waits for a question, and is asked for TLS"
     );

@@ -207,11 +207,11 @@ async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
             data["missing"] == json!([]) && data["storage"]["bytes"] == 1234
         })
         .await;
-    for lie in [
+    for bad_answer in [
         Behaviour::Reset,
         Behaviour::Lie("application/json", "{\"data\": 7}".into()),
     ] {
-        storage.behave(lie.clone());
+        storage.behave(bad_answer.clone());
         let body = service
             .until(SOON, "/api/overview", |reply| {
                 reply.json_or_null()["data"]["storage"]["state"] == "stale"
@@ -224,7 +224,7 @@ async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
                 &body["data"]["storage"]["asOf"]
             ),
             (&json!(1234), &json!("2026-01-01T00:00:00Z")),
-            "{lie:?}"
+            "{bad_answer:?}"
         );
         assert_eq!(body["data"]["missing"], json!([]));
         assert_eq!(body["meta"]["state"], "partial");

@@ -16,8 +16,8 @@ async fn invalid_settings_prevent_the_start() {
         .output()
         .await
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{message}");
     for part in [
         "4 settings are wrong",
         "kind `ping`",
@@ -25,9 +25,9 @@ async fn invalid_settings_prevent_the_start() {
         "`b` occurs twice",
         "no user and no password",
     ] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(message.contains(part), "{part}: {message}");
     }
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a_folder_that_cannot_be_used_stops_the_start() {
         .output()
         .await
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("PROBE_FOLDER"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("PROBE_FOLDER"), "{message}");
 }

@@ -37,7 +37,7 @@ async fn a_temporary_error_is_retried_successfully() {
         Fault::answer("200 OK", "", "<ListBucketResult></ListBucketResult>"),
         Fault::answer("200 OK", "", "{}"),
     ] {
-        let told = fault.clone();
+        let injected = fault.clone();
         let proxy = Proxy::start(&server.url(), move |number, _| {
             if number % 2 == 0 {
                 fault.clone()
@@ -48,8 +48,8 @@ async fn a_temporary_error_is_retried_successfully() {
         .await
         .unwrap();
         let spaces = client(&server.account, &proxy.url());
-        assert_eq!(listed(&spaces).await.len(), 5, "{told:?}");
-        assert_eq!(proxy.requests(), 2, "{told:?}");
+        assert_eq!(listed(&spaces).await.len(), 5, "{injected:?}");
+        assert_eq!(proxy.requests(), 2, "{injected:?}");
     }
 }
 
@@ -82,7 +82,7 @@ async fn a_permanent_error_is_named_after_bounded_attempts() {
         ),
         (Fault::answer("301 x", "", ""), FaultKind::Refused, 1),
     ] {
-        let told = fault.clone();
+        let injected = fault.clone();
         let proxy = Proxy::start(&server.url(), move |_, _| fault.clone())
             .await
             .unwrap();
@@ -95,9 +95,9 @@ async fn a_permanent_error_is_named_after_bounded_attempts() {
         assert_eq!(
             (failed.kind, proxy.requests()),
             (kind, tries),
-            "{told:?}: {failed}"
+            "{injected:?}: {failed}"
         );
-        assert!(started.elapsed() < Duration::from_secs(20), "{told:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{injected:?}");
         if kind == FaultKind::ClockSkewed {
             assert!(
                 failed.detail.contains("min ahead of the storage's"),

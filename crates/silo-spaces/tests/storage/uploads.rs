@@ -35,11 +35,11 @@ async fn a_stream_of_any_length_is_stored_to_the_byte() {
     for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12_345] {
         let content = content(length);
         let key = format!("dump {length}.gz");
-        let told = spaces
+        let injected = spaces
             .put_stream(BUCKET, &key, pieces(&content))
             .await
             .unwrap_or_else(|fault| panic!("{length}: {fault}"));
-        assert_eq!(told, length as u64);
+        assert_eq!(injected, length as u64);
         assert!(
             read(&spaces, &key).await.unwrap() == content,
             "{length} bytes are not those that were sent"
@@ -53,11 +53,11 @@ async fn an_upload_answered_with_200_by_something_else_is_retried() {
     let (server, _) = server().await;
     for fault in [Fault::error_with_200(), Fault::html()] {
         for length in [10, PART + 10] {
-            let (told, hit) = (fault.clone(), AtomicBool::new(false));
+            let (injected, hit) = (fault.clone(), AtomicBool::new(false));
             let url = server.url();
             let proxy = Proxy::start(&url, move |_, line| {
                 let first = line.starts_with("PUT ") && !hit.swap(true, Ordering::SeqCst);
-                if first { told.clone() } else { Fault::None }
+                if first { injected.clone() } else { Fault::None }
             });
             let proxy = proxy.await.unwrap();
             let spaces = client(&server.account, &proxy.url());
@@ -166,11 +166,11 @@ async fn a_completion_with_a_lost_answer_is_recognised() {
     .unwrap();
     let content = content(PART + 5);
     let spaces = client(&server.account, &proxy.url());
-    let told = spaces
+    let injected = spaces
         .put_stream(BUCKET, "k", pieces(&content))
         .await
         .unwrap();
-    assert_eq!(told, content.len() as u64);
+    assert_eq!(injected, content.len() as u64);
     assert!(read(&spaces, "k").await.unwrap() == content);
 }
 

@@ -237,7 +237,7 @@ impl Bench {
     async fn stages(&self, plain: &Path) -> Result<Cost> {
         let mut gzip = Command::new("gzip");
         gzip.args(["-6", "-c"]).arg(plain);
-        self.upload(gzip).await
+        self.pipe_to_rclone(gzip).await
     }
 
     /// Cost of the stock mongodump.
@@ -246,11 +246,11 @@ impl Bench {
         dump.arg(format!("--uri={}", self.mongo.uri()))
             .arg(format!("--db={DATABASE}"))
             .args(["--archive", "--gzip", "--quiet"]);
-        self.upload(dump).await
+        self.pipe_to_rclone(dump).await
     }
 
     /// A program whose output `rclone rcat` stores.
-    async fn upload(&self, mut from: Command) -> Result<Cost> {
+    async fn pipe_to_rclone(&self, mut from: Command) -> Result<Cost> {
         let began = Instant::now();
         let mut from = from
             .stdin(Stdio::null())

@@ -89,7 +89,7 @@ async fn measure(stack: &mut Stack, scale: f64, seconds: u64) -> Result<()> {
         ),
         ("a 7 KB file, Caddy itself", format!("{dashboard}{file}")),
     ] {
-        row(name, &load(&url, seconds).await?);
+        row(name, &wrk(&url, seconds).await?);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ fn memory(stack: &mut Stack) -> Result<u64> {
 }
 
 /// Requests a second, p50, p99 and errors, as wrk prints them.
-async fn load(url: &str, seconds: u64) -> Result<[String; 4]> {
+async fn wrk(url: &str, seconds: u64) -> Result<[String; 4]> {
     let output = Command::new("wrk")
         .args(["-t1", "-c16", "--latency", &format!("-d{seconds}s"), url])
         .output()

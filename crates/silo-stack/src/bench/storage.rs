@@ -247,11 +247,11 @@ async fn rclone(listing: Listing) -> Result<Cost> {
     if !output.status.success() {
         bail!("rclone failed: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    if told["count"].as_u64() != Some(listing.keys)
-        || told["bytes"].as_u64() != Some(listing.bytes())
+    let size: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    if size["count"].as_u64() != Some(listing.keys)
+        || size["bytes"].as_u64() != Some(listing.bytes())
     {
-        bail!("rclone found {told}");
+        bail!("rclone found {size}");
     }
     let (cpu, peak_kib) = last.context("the scan ended before it was measured")?;
     Ok(Cost {

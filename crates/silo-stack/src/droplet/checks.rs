@@ -79,7 +79,7 @@ const CHECKS: &[(&str, Check)] = &[
     }),
     (
         "memory: with a page open, a backup and a scan, all within their limits",
-        |at| Box::pin(memory::fits(at)),
+        |at| Box::pin(memory::stays_within_limits(at)),
     ),
     (
         "restarts: each under 20 requests a second, without failures elsewhere",
@@ -93,7 +93,7 @@ const CHECKS: &[(&str, Check)] = &[
         |at| Box::pin(crashes::writes_stay(at)),
     ),
     ("runbook: its commands work", |at| {
-        Box::pin(runbook::tells_the_truth(at))
+        Box::pin(runbook::commands_work(at))
     }),
     ("whole: down and up, and nothing is lost", |at| {
         Box::pin(whole::survives_down(at))

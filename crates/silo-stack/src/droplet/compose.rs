@@ -193,11 +193,11 @@ impl<'a> Droplet<'a> {
     /// Output of `docker inspect --format` for a service's container.
     pub(super) async fn inspect(&self, service: &str, format: &str) -> Result<String> {
         let id = self.container(service).await?;
-        let told = self
+        let value = self
             .engine
             .output(&["docker", "inspect", "--format", format, &id])
             .await?;
-        Ok(told.trim().to_owned())
+        Ok(value.trim().to_owned())
     }
 
     /// Runs a program in a service's container; returns its exit code and output.

@@ -79,9 +79,9 @@ pub async fn get_user_usage(
     let storage = &reading.value;
     let (person, known, missing) = match state.users.find(&id).await {
         Ok(Some(person)) => (person, Some(true), None),
-        Ok(None) if storage.owner(&id).is_some() => (stranger(&id), Some(false), None),
+        Ok(None) if storage.owner(&id).is_some() => (without_handle(&id), Some(false), None),
         Ok(None) => return Err(nobody()),
-        Err(error) if storage.owner(&id).is_some() => (stranger(&id), None, Some(error)),
+        Err(error) if storage.owner(&id).is_some() => (without_handle(&id), None, Some(error)),
         Err(error) => return Err(unresolved(&error)),
     };
     let usage = usage(storage, person, known);
@@ -126,7 +126,7 @@ fn usage(storage: &Storage, person: User, known: Option<bool>) -> UserUsage {
 }
 
 /// A sub that owns objects but is not a known user.
-fn stranger(sub: &str) -> User {
+fn without_handle(sub: &str) -> User {
     User {
         sub: sub.to_owned(),
         handle: None,

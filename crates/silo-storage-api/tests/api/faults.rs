@@ -70,7 +70,7 @@ async fn temporary_errors_change_no_number() {
         Fault::answer("502 Bad Gateway", "", ""),
     ];
     let run = |fault: Fault| async move {
-        let told = fault.clone();
+        let injected = fault.clone();
         let every_second = move |number, _: &str| {
             if number % 2 == 0 {
                 fault.clone()
@@ -85,7 +85,7 @@ async fn temporary_errors_change_no_number() {
         let usage = until_scanned(&service).await.ok();
         let (objects, bytes) = sum(stage.objects.iter());
         let found = (&usage["data"]["objects"], &usage["data"]["bytes"]);
-        assert_eq!(found, (&json!(objects), &json!(bytes)), "{told:?}");
+        assert_eq!(found, (&json!(objects), &json!(bytes)), "{injected:?}");
     };
     futures_util::future::join_all(cases.map(run)).await;
 }
@@ -206,7 +206,7 @@ async fn broken_storage_is_reported_without_busy_retries() {
     let stage = &stage;
     let run = |(fault, code): (Fault, &'static str)| async move {
         let folder = tempfile::tempdir().unwrap();
-        let told = fault.clone();
+        let injected = fault.clone();
         let broken = move |_, _: &str| fault.clone();
         let bucket = "user-aesthetic-computer";
         let own = [
@@ -221,7 +221,7 @@ async fn broken_storage_is_reported_without_busy_retries() {
             .ok();
         assert_eq!(
             usage["meta"]["errors"][0]["code"], code,
-            "{told:?}: {}",
+            "{injected:?}: {}",
             usage["meta"]
         );
         if code == "clock_skewed" {
@@ -235,7 +235,7 @@ async fn broken_storage_is_reported_without_busy_retries() {
         assert_eq!(
             usage["data"]["bytes"],
             sum(stage.in_bucket(bucket)).1,
-            "{told:?}: the last results stay"
+            "{injected:?}: the last results stay"
         );
         let before = ticks(&service);
         let asked = tokio::time::Instant::now();
@@ -248,7 +248,7 @@ async fn broken_storage_is_reported_without_busy_retries() {
         let used = ticks(&service) - before;
         assert!(
             used < 30,
-            "{told:?}: {used} hundredths of a second of CPU in one second"
+            "{injected:?}: {used} hundredths of a second of CPU in one second"
         );
         broken.store(false, std::sync::atomic::Ordering::SeqCst);
         rescan(&service).await;

@@ -42,8 +42,8 @@ async fn a_rescan_finds_new_objects_and_only_one_runs() {
 
     let operator = [("X-Silo-Operator", "jane")];
     assert_eq!(ask(&service, &operator).await.0, 202);
-    let (status, told) = ask(&service, &operator).await;
-    assert_eq!((status, &told["code"]), (409, &json!("already_scanning")));
+    let (status, body) = ask(&service, &operator).await;
+    assert_eq!((status, &body["code"]), (409, &json!("already_scanning")));
     let running = service
         .until(Duration::from_secs(5), "/api/storage/usage", |reply| {
             reply.json_or_null()["data"]["scan"]["scanning"] == true
@@ -87,8 +87,8 @@ async fn a_rescan_needs_an_operator_and_the_same_site() {
             "cross_site",
         ),
     ] {
-        let (status, told) = ask(&service, headers).await;
-        assert_eq!((status, &told["code"]), (403, &json!(code)));
+        let (status, body) = ask(&service, headers).await;
+        assert_eq!((status, &body["code"]), (403, &json!(code)));
     }
     let usage = service.data("/api/storage/usage").await;
     assert_eq!(usage["scan"]["scanning"], false);

@@ -156,9 +156,9 @@ async fn an_unwritable_folder_is_reported() {
         .env("STORAGE_FOLDER", file.join("below"))
         .env("BIND", "127.0.0.1:0");
     let output = command.output().await.unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        !output.status.success() && told.contains("STORAGE_FOLDER"),
-        "{told}"
+        !output.status.success() && message.contains("STORAGE_FOLDER"),
+        "{message}"
     );
 }

@@ -6,8 +6,8 @@ use crate::stage::command;
 async fn missing_settings_are_all_reported_with_exit_code_78() {
     let output = command().env("SPACES_SECRET", "").output().await.unwrap();
     assert_eq!(output.status.code(), Some(78));
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
     for name in ["SPACES_ENDPOINT", "SPACES_KEY", "SPACES_SECRET"] {
-        assert!(told.contains(&format!("{name}: missing")), "{told}");
+        assert!(message.contains(&format!("{name}: missing")), "{message}");
     }
 }

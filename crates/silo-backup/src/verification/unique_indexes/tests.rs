@@ -15,18 +15,18 @@ fn duplicate(specification: &Document, documents: &[Document]) -> Option<String>
 #[test]
 fn duplicate_keys_are_found_across_numeric_types() {
     let unique = doc! { "name": "a_1", "key": { "a": 1 }, "unique": true };
-    let told = Some("a_1 of things".to_owned());
+    let label = Some("a_1 of things".to_owned());
     assert_eq!(
         duplicate(&unique, &[doc! { "a": 1 }, doc! { "a": 1.0 }]),
-        told
+        label
     );
     assert_eq!(
         duplicate(&unique, &[doc! { "a": "x" }, doc! { "a": ["y", "x"] }]),
-        told
+        label
     );
     assert_eq!(
         duplicate(&unique, &[doc! {}, doc! { "a": Bson::Null }]),
-        told
+        label
     );
     assert_eq!(
         duplicate(&unique, &[doc! { "a": [1, 1] }, doc! { "a": 2 }]),

@@ -22,7 +22,7 @@ const MOST: [(&str, f64, f64); 7] = [
     ("mongo-tls", 24.0, 24.0),
 ];
 
-pub(super) async fn fits(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn stays_within_limits(droplet: &Droplet<'_>) -> Result<()> {
     super::page::drive(droplet, "memory:", async |verb, what| match verb {
         "work" => {
             work(droplet).await?;

@@ -67,7 +67,7 @@ pub(super) async fn client(droplet: &Droplet<'_>, account: &str) -> Result<Clien
 async fn refused(client: &Client, database: &str, command: Document) -> Result<()> {
     let said = client.database(database).run_command(command.clone()).await;
     match said {
-        Err(error) if matches!(error.kind.as_ref(), ErrorKind::Command(told) if told.code == UNAUTHORIZED) => {
+        Err(error) if matches!(error.kind.as_ref(), ErrorKind::Command(reply) if reply.code == UNAUTHORIZED) => {
             Ok(())
         }
         other => anyhow::bail!("{command} in {database}: {other:?}"),
@@ -138,10 +138,10 @@ pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
     let mut said = Vec::new();
     // However the connection ends, nothing of use may have come.
     drop(tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut said)).await);
-    let told = String::from_utf8_lossy(&said);
+    let reply = String::from_utf8_lossy(&said);
     ensure!(
-        !told.contains("maxWireVersion") && !told.contains("ismaster"),
-        "without TLS mongod answers {told}"
+        !reply.contains("maxWireVersion") && !reply.contains("ismaster"),
+        "without TLS mongod answers {reply}"
     );
 
     let find = || doc! { "find": "moods", "limit": 1 };

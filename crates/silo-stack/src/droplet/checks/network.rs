@@ -13,9 +13,10 @@ use crate::droplet::compose::{ALL, Droplet};
 pub(super) async fn ports(droplet: &Droplet<'_>) -> Result<()> {
     let mut published = BTreeSet::new();
     for service in ALL {
-        let told = droplet.inspect(service, "{{range $port, $at := .NetworkSettings.Ports}}{{range $at}}{{$port}}={{.HostIp}}:{{.HostPort}} {{end}}{{end}}").await?;
+        let bindings = droplet.inspect(service, "{{range $port, $at := .NetworkSettings.Ports}}{{range $at}}{{$port}}={{.HostIp}}:{{.HostPort}} {{end}}{{end}}").await?;
         published.extend(
-            told.split_whitespace()
+            bindings
+                .split_whitespace()
                 .map(|one| format!("{service} {one}")),
         );
     }

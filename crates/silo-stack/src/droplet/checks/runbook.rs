@@ -160,7 +160,7 @@ docker() {
 silo-backup() { docker compose run --rm silo-backup "$@"; }
 "#;
 
-pub(super) async fn tells_the_truth(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn commands_work(droplet: &Droplet<'_>) -> Result<()> {
     let text = std::fs::read_to_string(workspace().join("ops/RUNBOOK.md"))?;
     let written = commands(&text);
     let known: BTreeSet<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();

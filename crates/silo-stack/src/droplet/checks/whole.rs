@@ -120,10 +120,10 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
     }
     for service in ALL {
         let host = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.Config.User}}";
-        let told = droplet.inspect(service, host).await?;
-        let parts: Vec<&str> = told.split(' ').collect();
+        let host_config = droplet.inspect(service, host).await?;
+        let parts: Vec<&str> = host_config.split(' ').collect();
         let [read_only, dropped, options, memory, pids, user] = parts[..] else {
-            bail!("{service}: {told}")
+            bail!("{service}: {host_config}")
         };
         let locked = read_only == "true"
             && dropped == "[ALL]"
@@ -132,7 +132,7 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
             && pids.parse::<u32>().is_ok_and(|pids| pids > 0)
             && !user.is_empty()
             && !user.starts_with('0');
-        ensure!(locked, "{service} has too many privileges: {told}");
+        ensure!(locked, "{service} has too many privileges: {host_config}");
     }
     Ok(())
 }

@@ -73,27 +73,27 @@ pub enum JobState {
     Failed,
 }
 
-/// Job queue. Clones share it.
+/// Runs one job at a time and remembers the last ones. Clones share its state.
 #[derive(Clone)]
-pub struct JobQueue {
+pub struct JobRunner {
     context: Context,
     known: Arc<Mutex<VecDeque<JobRecord>>>,
     ended: watch::Sender<u64>,
     begun: mpsc::UnboundedSender<(String, Kind, Reporter)>,
 }
 
-/// Queue of jobs that are not started yet.
-pub type QueuedJobs = mpsc::UnboundedReceiver<(String, Kind, Reporter)>;
+/// Jobs that were accepted and have not begun.
+pub type AcceptedJobs = mpsc::UnboundedReceiver<(String, Kind, Reporter)>;
 
 struct JobRecord {
     job: Job,
     report: Reporter,
 }
 
-impl JobQueue {
-    /// An empty queue, and the receiver for [`JobQueue::keep_working`].
+impl JobRunner {
+    /// A runner without jobs, and the receiver for [`JobRunner::keep_working`].
     #[must_use]
-    pub fn new(context: Context) -> (Self, QueuedJobs) {
+    pub fn new(context: Context) -> (Self, AcceptedJobs) {
         let (begun, taken) = mpsc::unbounded_channel();
         (
             Self {
@@ -135,13 +135,13 @@ impl JobQueue {
         while known.len() > REMEMBERED {
             known.pop_front();
         }
-        // The receiver lives as long as the process, see [`JobQueue::keep_working`].
+        // The receiver lives as long as the process, see [`JobRunner::keep_working`].
         drop(self.begun.send((job.id.clone(), kind, report)));
         Some(job)
     }
 
     /// Runs queued jobs one after the other until the process ends. Runs on a thread of its own, because the server's thread ends first.
-    pub async fn keep_working(self, mut begun: QueuedJobs) {
+    pub async fn keep_working(self, mut begun: AcceptedJobs) {
         while let Some((id, kind, report)) = begun.recv().await {
             let outcome = self.work(kind, &report).await;
             self.end(&id, outcome);
