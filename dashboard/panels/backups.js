@@ -57,7 +57,7 @@ export function mount(body) {
     if (status.data && status.data !== drawn.status) {
       drawn.status = status.data;
       fill(figures, boxes(status.data));
-      const lines = troubles(status.data);
+      const lines = openProblems(status.data);
       wrong.hidden = lines.length === 0;
       fill(wrong, lines);
       work.found(status.data.running);
@@ -81,13 +81,13 @@ function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldest
       ? box('last good', ago(lastGood.asOf), [overdue && `▲ too old, at most ${ageText(oldestAllowedSeconds)} are allowed · `, `${some(lastGood.documents, 'document')}, ${bytesText(lastGood.bytes)}`].filter(Boolean).join(''), overdue ? 'error' : 'fresh')
       : box('last good', '▲ none yet', 'nothing could be restored', 'error'),
     box('next run', ago(nextRun), nextRun ? 'by the schedule' : 'not known yet'),
-    ran(lastAttempt),
-    drilled(lastDrill, drillOverdue),
-    ...destinations.map(place),
+    lastRun(lastAttempt),
+    lastDrillBox(lastDrill, drillOverdue),
+    ...destinations.map(destination),
   ];
 }
 
-function ran(attempt) {
+function lastRun(attempt) {
   if (!attempt) return box('last run', unknown(), 'no run recorded');
   const { at, outcome, error, failures } = attempt;
   const value = { good: '● good', held: '▲ held', failed: '▲ failed' }[outcome] ?? `? ${outcome}`;
@@ -95,21 +95,21 @@ function ran(attempt) {
   return box('last run', value, note, outcome === 'good' ? 'fresh' : 'error');
 }
 
-function drilled(drill, overdue) {
+function lastDrillBox(drill, overdue) {
   if (!drill) return box('last drill', overdue === null ? '▢ not set up' : overdue ? '▲ none yet' : '○ none yet', 'test restore of a backup', overdue ? 'error' : null);
-  const note = h('span', {}, overdue && '▲ too long ago · ', ago(drill.at), `, took ${took(drill.tookMs)}, of ${drill.id}`);
+  const note = h('span', {}, overdue && '▲ too long ago · ', ago(drill.at), `, took ${took(drill.durationMs)}, of ${drill.id}`);
   return box('last drill', drill.good ? '● good' : '▲ FAILED', note, drill.good && !overdue ? 'fresh' : 'error');
 }
 
-function place({ name, backups, bytes: size, lastGood }) {
-  if (backups === null) return box(`in ${name}`, unknown(), '▲ cannot be looked into', 'error');
+function destination({ name, backups, bytes: size, lastGood }) {
+  if (backups === null) return box(`in ${name}`, unknown(), '▲ cannot be read', 'error');
   const note = h('span', {}, `${bytesText(size)}, last good `, lastGood ? ago(lastGood) : '▲ none');
   return box(`in ${name}`, h('data', { value: backups }, some(backups, 'backup')), note, lastGood ? 'fresh' : 'error');
 }
 
 /** Problems, and failed alerts. */
-function troubles({ problems, alerts }) {
-  const line = (what, ...why) => h('li', {}, h('span', { class: 'where' }, what), ' ', ...why);
+function openProblems({ problems, alerts }) {
+  const line = (what, ...text) => h('li', {}, h('span', { class: 'where' }, what), ' ', ...text);
   return [
     ...problems.map((problem) => line('▲ problem', problem)),
     alerts.failedDelivery && line('▲ alert not sent', `by ${alerts.failedDelivery.receiver}: ${alerts.failedDelivery.error} · `, ago(alerts.failedDelivery.at)),
@@ -118,9 +118,9 @@ function troubles({ problems, alerts }) {
 }
 
 const shape = (state) => `${SHAPES[state] ?? '?'} ${state}`;
-const kept = ({ kept: stays, why }) => `${stays ? '' : 'goes: '}${why[0] ?? '–'}`;
+const reason = ({ kept: stays, reasons }) => `${stays ? '' : 'will be deleted: '}${reasons[0] ?? '–'}`;
 
-function all(rows) {
+function table(rows) {
   const columns = [
     { title: 'as of', cell: ({ asOf }) => ago(asOf) },
     { title: 'state', cell: ({ state }) => h('span', { class: 'status', 'data-state': STATES[state] ?? 'unknown' }, shape(state)) },
@@ -130,14 +130,14 @@ function all(rows) {
     { title: 'consistency', cell: ({ consistency }) => consistency },
     { title: 'encrypted', cell: ({ encrypted }) => (encrypted ? 'yes' : 'no') },
     { title: 'where', cell: ({ destinations }) => destinations.join(', ') },
-    { title: 'kept because', cell: kept },
+    { title: 'retention', cell: reason },
   ];
   return h('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': 'backups' }, table('backups, the newest first', columns, rows));
 }
 
 /** What does not fit into a row of the table. */
-function one(backup) {
-  const { id, asOf, state, sha256, verifiedAt, verification, engine, consistency, compression, encrypted, dataBytes, collections, destinations, held, trouble, drill, why, kept: stays } = backup;
+function details(backup) {
+  const { id, asOf, state, sha256, verifiedAt, verification, engine, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, drill, reasons, kept: stays } = backup;
   const how = verification === 'decoded' ? 'decoded: read back completely, like a restore' : `${verification}: checksum verified; the private key is not available`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
   return h('details', { 'data-state': STATES[state] ?? 'unknown' },
@@ -150,10 +150,10 @@ function one(backup) {
       row('engine', `${engine}, ${consistency === 'snapshot' ? 'one moment of the database' : 'fuzzy: others may have written meanwhile'}`),
       row('archive', `${compression}, ${encrypted ? 'encrypted' : 'not encrypted'}; ${some(collections, 'collection')}, ${bytesText(dataBytes)} of documents`),
       row('where', destinations.join(', ') || 'nowhere'),
-      row(stays ? 'kept' : 'goes', why.join('; ') || '–'),
-      drill && row('drill', ago(drill.at), ` · ${drill.good ? '● good' : '▲ FAILED'}, took ${took(drill.tookMs)}`, drill.notes.map((note) => ` · ${note}`)),
+      row(stays ? 'kept' : 'will be deleted', reasons.join('; ') || '–'),
+      drill && row('drill', ago(drill.at), ` · ${drill.good ? '● good' : '▲ FAILED'}, took ${took(drill.durationMs)}`, drill.notes.map((note) => ` · ${note}`)),
       held.length > 0 && row('held', `▲ ${held.join('; ')}`),
-      trouble.length > 0 && row('trouble', `▲ ${trouble.join('; ')}`)));
+      problems.length > 0 && row('problems', `▲ ${problems.join('; ')}`)));
 }
 
 function trend(backups) {
@@ -267,11 +267,11 @@ function show({ kind, progress: { phase: at, collection, done, total, unit } }, 
 }
 
 /** How work ended, in words, and what state that is. */
-function outcome({ kind, state, made, drilled: back, error }) {
+function outcome({ kind, state, runOutcome, drillOutcome, error }) {
   if (error) return [`▲ ${kind} failed: ${error.detail}`, 'error'];
-  if (state === 'failed') return [`▲ ${kind} failed${back ? `: ${back.notes.join('; ')}` : ''}`, 'error'];
-  if (state === 'held') return [`▲ the backup is held and does not count: ${made?.held.join('; ') ?? '–'}`, 'error'];
-  if (back && !back.good) return [`▲ the drill FAILED: ${back.notes.join('; ')}`, 'error'];
-  if (made) return [`● a backup of ${some(made.documents, 'document')} was made and read back`, 'fresh'];
-  return [`● ${kind} is done${back ? ': everything came back' : ''}`, 'fresh'];
+  if (state === 'failed') return [`▲ ${kind} failed${drillOutcome ? `: ${drillOutcome.notes.join('; ')}` : ''}`, 'error'];
+  if (state === 'held') return [`▲ the backup is held and not counted as good: ${runOutcome?.held.join('; ') ?? '–'}`, 'error'];
+  if (drillOutcome && !drillOutcome.good) return [`▲ the drill FAILED: ${drillOutcome.notes.join('; ')}`, 'error'];
+  if (runOutcome) return [`● a backup of ${some(runOutcome.documents, 'document')} was made and read back`, 'fresh'];
+  return [`● ${kind} is done${drillOutcome ? ': the restored data is identical' : ''}`, 'fresh'];
 }

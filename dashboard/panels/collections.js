@@ -109,7 +109,7 @@ function categories({ categories: list, collections, disposable }, { of, share, 
   const rows = list.toSorted((a, b) => (b[of] ?? -1) - (a[of] ?? -1));
   const part = disposable[share];
   const summary = part === null ? `How much ${noun} is disposable is not known.`
-    : `${percentText(part)} ${noun} is disposable, hatched here: ${text(disposable[of])} of logs and caches that can go, after a look at what each is still used for.`;
+    : `${percentText(part)} ${noun} is disposable, hatched here: ${text(disposable[of])} of logs and caches that can be dropped, after a review of their use.`;
   const twin = table('categories', [
     { title: 'category', cell: (row) => row.category },
     { title: 'collections', number: true, cell: (row) => count(row.collections) },

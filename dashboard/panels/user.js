@@ -4,7 +4,7 @@ import { box, fill, h, table } from '../lib/dom.js';
 import { bytes, bytesText, count, countText, percentText } from '../lib/format.js';
 
 export function lookUp() {
-  const input = h('input', { type: 'search', name: 'id', placeholder: '@handle, sub or code', 'aria-label': 'look a user up by @handle, sub or code', autocomplete: 'off', spellcheck: 'false', maxlength: 255 });
+  const input = h('input', { type: 'search', name: 'id', placeholder: '@handle, sub or code', 'aria-label': 'find a user by @handle, sub or code', autocomplete: 'off', spellcheck: 'false', maxlength: 255 });
   const found = h('div', { class: 'found-user', role: 'status' });
   const ask = async (event) => {
     event.preventDefault();
@@ -13,7 +13,7 @@ export function lookUp() {
     fill(found, h('p', { class: 'facts' }, 'looking …'));
     fill(found, await answer(id));
   };
-  return h('div', { class: 'look-up' }, h('h3', {}, 'look a user up'), h('form', { class: 'tools', onsubmit: ask }, input, h('button', { type: 'submit' }, 'look up')), found);
+  return h('div', { class: 'look-up' }, h('h3', {}, 'find a user'), h('form', { class: 'tools', onsubmit: ask }, input, h('button', { type: 'submit' }, 'find')), found);
 }
 
 async function answer(id) {
@@ -40,7 +40,7 @@ function user({ data, meta }) {
     known && h('p', { class: 'caution' }, known),
     meta.state === 'stale' && h('p', { class: 'caution' }, `as of ${new Date(meta.asOf).toLocaleString('en')}`),
     h('div', { class: 'boxes' },
-      box('keeps', bytes(data.bytes), `${countText(data.objects)} objects, ${percentText(data.share)} of all`),
+      box('stored', bytes(data.bytes), `${countText(data.objects)} objects, ${percentText(data.share)} of all`),
       box('rank', count(data.rank), `of ${countText(data.of)} users with objects`),
       box('buckets', count(data.buckets.length), list(data.buckets, 'bucket')),
       box('kinds', count(data.kinds.length), list(data.kinds, 'kind'))),

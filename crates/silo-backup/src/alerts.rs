@@ -60,25 +60,25 @@ impl Alerts {
 
     /// Sends an alert, and waits until every receiver has it or all attempts have failed.
     pub async fn send(&self, event: &Event) {
-        if let Event::Alarm(code, why) = event {
-            error!(code = *code; "alarm: {why}");
+        if let Event::Alarm(code, detail) = event {
+            error!(code = *code; "alarm: {detail}");
         }
         let mut failed = None;
         if let Some(ping) = &self.ping {
             let (end, body) = match event {
                 Event::Started => ("/start", ""),
                 Event::Succeeded(what) => ("", what.as_str()),
-                Event::Alarm(_, why) => ("/fail", why.as_str()),
+                Event::Alarm(_, detail) => ("/fail", detail.as_str()),
             };
             let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
             failed = self
                 .deliver("ping", |http| http.post(&url).body(body.to_owned()))
                 .await;
         }
-        if let (Some(webhook), Event::Alarm(code, why)) = (&self.webhook, event) {
-            let text = format!("silo-backup: {why}");
+        if let (Some(webhook), Event::Alarm(code, detail)) = (&self.webhook, event) {
+            let text = format!("silo-backup: {detail}");
             // `text` and `content` are what Slack and Discord show.
-            let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": why, "at": Timestamp::now(), "text": text, "content": text });
+            let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": detail, "at": Timestamp::now(), "text": text, "content": text });
             failed = self
                 .deliver("webhook", |http| http.post(webhook.expose()).json(&body))
                 .await

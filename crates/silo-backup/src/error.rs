@@ -23,18 +23,18 @@ pub const EXIT_USAGE: u8 = 64;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// 503: the database did not do its part.
-    #[error("{doing}: {error}", error = error.detail())]
+    #[error("{action}: {error}", error = error.detail())]
     Database {
         /// Attempted action.
-        doing: String,
+        action: String,
         /// Error of the database.
         error: silo_mongo::error::DatabaseError,
     },
     /// 503: the storage did not do its part.
-    #[error("{doing}: {error}")]
+    #[error("{action}: {error}")]
     Storage {
         /// Attempted action.
-        doing: String,
+        action: String,
         /// Error of the storage.
         error: silo_spaces::error::StorageError,
     },
@@ -91,30 +91,30 @@ impl Error {
         }
     }
 
-    /// The error of the database while something was being done.
+    /// For `map_err`: a database error with the action that failed, such as "reading users".
     pub fn database<F: Into<silo_mongo::error::DatabaseError>>(
-        doing: impl Into<String>,
+        action: impl Into<String>,
     ) -> impl FnOnce(F) -> Self {
-        let doing = doing.into();
+        let action = action.into();
         move |error| Self::Database {
-            doing,
+            action,
             error: error.into(),
         }
     }
 
-    /// The error of the storage while something was being done.
+    /// For `map_err`: a storage error with the action that failed.
     pub fn storage(
-        doing: impl Into<String>,
+        action: impl Into<String>,
     ) -> impl FnOnce(silo_spaces::error::StorageError) -> Self {
-        let doing = doing.into();
-        move |error| Self::Storage { doing, error }
+        let action = action.into();
+        move |error| Self::Storage { action, error }
     }
 }
 
 impl From<silo_mongo::error::DatabaseError> for Error {
     fn from(error: silo_mongo::error::DatabaseError) -> Self {
         Self::Database {
-            doing: "asking the database".into(),
+            action: "asking the database".into(),
             error,
         }
     }
@@ -130,8 +130,8 @@ impl From<io::Error> for Error {
 #[must_use]
 pub fn exit_codes() -> String {
     format!(
-        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (the storage did not answer well enough to say), \
-         {EXIT_HELD} held (made and kept, not counted as good), {EXIT_BUSY} another run has the lease, {EXIT_REFUSED} refused (it could do harm), \
+        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (storage errors prevented a verdict), \
+         {EXIT_HELD} held (stored, but not as expected: accept it or investigate), {EXIT_BUSY} another run has the lease, {EXIT_REFUSED} refused for safety, \
          {EXIT_USAGE} the command line is wrong or no backup matches, {EXIT_CONFIG} the settings are wrong"
     )
 }

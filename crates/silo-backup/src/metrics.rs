@@ -38,7 +38,7 @@ impl Collector for BackupMetrics {
         };
         gauge(
             "backup_running",
-            "1 while a backup or a drill is made",
+            "1 while a backup or drill is running",
             i64::from(self.jobs.running().is_some()),
         )?;
         if let Ok(reading) = self.status.current() {
@@ -46,24 +46,24 @@ impl Collector for BackupMetrics {
             if let Some(good) = &status.last_good {
                 gauge(
                     "backup_last_good_timestamp_seconds",
-                    "the moment that the newest good backup is of",
+                    "time of the data in the newest good backup",
                     good.as_of.as_second(),
                 )?;
                 gauge(
                     "backup_last_good_bytes",
-                    "its bytes as stored",
+                    "stored size of the newest good backup in bytes",
                     i64::try_from(good.bytes).unwrap_or(i64::MAX),
                 )?;
                 gauge(
                     "backup_last_good_documents",
-                    "its documents",
+                    "documents in the newest good backup",
                     i64::try_from(good.documents).unwrap_or(i64::MAX),
                 )?;
             }
             if let Some(drill) = status.last_drill.as_ref().filter(|drill| drill.good) {
                 gauge(
                     "backup_last_drill_timestamp_seconds",
-                    "when a backup was last restored to see",
+                    "time of the last drill",
                     drill.at.as_second(),
                 )?;
             }
@@ -74,7 +74,7 @@ impl Collector for BackupMetrics {
             )?;
             gauge(
                 "backup_problems",
-                "what has vanished or was changed in the buckets",
+                "number of missing or modified backups",
                 i64::try_from(status.problems.len()).unwrap_or(i64::MAX),
             )?;
         }
@@ -86,7 +86,7 @@ impl Collector for BackupMetrics {
         let counter = ConstCounter::new(requests);
         counter.encode(encoder.encode_descriptor(
             "backup_storage_requests",
-            "requests sent to storage, repeated ones included",
+            "requests sent to storage, including retries",
             None,
             counter.metric_type(),
         )?)

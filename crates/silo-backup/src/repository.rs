@@ -1,7 +1,7 @@
 //! Repository: the files in a bucket below the prefix. Nothing else in the bucket is touched.
 //!
 //! `silo-repo.json` has the repository's own id. `data/` has archives, `manifests/` their manifests, `drills/` the last restore of each, `accepted/`
-//! approvals of held backups, `pruned/` tombstones of deleted backups.
+//! acceptances of held backups, `pruned/` tombstones of deleted backups.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::archive::encoding::Chunk;
 use crate::error::Error;
 
-mod approval;
+mod acceptance;
 mod contents;
 mod download;
 mod files;
@@ -26,8 +26,8 @@ mod listing;
 pub mod manifest;
 mod orphans;
 
-pub use approval::approve;
-pub use contents::{Approval, Drill, Entry, RepositoryContents, Tombstone};
+pub use acceptance::accept;
+pub use contents::{Acceptance, Drill, Entry, RepositoryContents, Tombstone};
 
 /// One destination.
 #[derive(Clone)]

@@ -118,18 +118,18 @@ pub async fn restore(
     report: &Reporter,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let mut made = CreatedCollections::default();
+    let mut created = CreatedCollections::default();
     let restored = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Interrupted),
-        restored = restore_into(repository, manifest, target, identity, report, &mut made) => restored,
+        restored = restore_into(repository, manifest, target, identity, report, &mut created) => restored,
     };
     if restored.is_err() {
         report.begin("cleaning", None, "documents");
         // An insert that arrives after its collection was dropped would recreate it.
-        made.inserts.finish().await;
+        created.inserts.finish().await;
         // Only collections that this restore created.
-        for name in made.names.iter().rev() {
+        for name in created.names.iter().rev() {
             if let Err(error) = target.database.run_command(doc! { "drop": name }).await {
                 log::warn!(collection = name.as_str(), code = DatabaseError::from(&error).code(); "a collection that was half restored stays behind");
             }
@@ -144,10 +144,10 @@ async fn restore_into(
     target: &Target,
     identity: Option<&Secret>,
     report: &Reporter,
-    made: &mut CreatedCollections,
+    created: &mut CreatedCollections,
 ) -> Result<(), Error> {
     let database = &target.database;
-    let collections = load(repository, manifest, database, identity, report, made).await?;
+    let collections = load(repository, manifest, database, identity, report, created).await?;
     // The one keeps us busy, the other the server.
     tokio::try_join!(
         compare(manifest, database, report),
@@ -155,7 +155,7 @@ async fn restore_into(
     )?;
     report.begin("indexing", None, "documents");
     index(database, &collections, true).await?;
-    create_views(database, &collections, made).await?;
+    create_views(database, &collections, created).await?;
     let wrong = differences(manifest, database).await?;
     if wrong.is_empty() {
         Ok(())
@@ -195,13 +195,13 @@ async fn index(
 async fn create_views(
     database: &Database,
     collections: &[Collection],
-    made: &mut CreatedCollections,
+    created: &mut CreatedCollections,
 ) -> Result<(), Error> {
     for view in collections
         .iter()
         .filter(|collection| collection.kind == Kind::View)
     {
-        made.create(database, view).await?;
+        created.create(database, view).await?;
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ pub struct Decision {
     /// `true` to keep the backup.
     pub keep: bool,
     /// The rules that keep it, or the one that lets it go.
-    pub why: Vec<String>,
+    pub reasons: Vec<String>,
 }
 
 /// References to check the clock against.
@@ -159,18 +159,18 @@ pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
         ));
     }
     let decide = |backup: &&Backup| {
-        let mut why: Vec<String> = kept
+        let mut reasons: Vec<String> = kept
             .iter()
             .filter(|(id, _)| *id == backup.id)
-            .map(|(_, why)| why.clone())
+            .map(|(_, reasons)| reasons.clone())
             .collect();
         if clock.now.duration_since(backup.at) < MIN_AGE {
-            why.push("younger than 48 hours".into());
+            reasons.push("younger than 48 hours".into());
         }
-        why.extend(frozen.clone());
-        let keep = !why.is_empty();
+        reasons.extend(frozen.clone());
+        let keep = !reasons.is_empty();
         if !keep {
-            why.push(if backup.good {
+            reasons.push(if backup.good {
                 "no rule keeps it".into()
             } else {
                 "not a good backup, and older than 48 hours".into()
@@ -179,7 +179,7 @@ pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
         Decision {
             id: backup.id.clone(),
             keep,
-            why,
+            reasons,
         }
     };
     sorted.iter().map(decide).collect()

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::Repository;
 use crate::repository::manifest::{Consistency, Manifest, new_id};
-use crate::verification::expectations::judge;
+use crate::verification::expectations::evaluate;
 
 use lease::Lease;
 use outcome::{DestinationOutcome, RunOutcome};
@@ -39,7 +39,7 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<RunOutcome, Err
     let outcome = leased(context, report).await;
     context.wait_for_cleanup().await;
     let event = match &outcome {
-        Ok(made) => verdict(made),
+        Ok(outcome) => verdict(outcome),
         Err(error) => Event::Alarm(error.code(), format!("the backup failed: {error}")),
     };
     last_run::remember(&context.client, &outcome).await;
@@ -47,29 +47,29 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<RunOutcome, Err
     outcome
 }
 
-fn verdict(made: &RunOutcome) -> Event {
-    let failed = made
+fn verdict(outcome: &RunOutcome) -> Event {
+    let failed = outcome
         .destinations
         .iter()
         .find_map(|at| Some((at.name, at.error.as_ref()?)));
-    if !made.good {
+    if !outcome.good {
         return Event::Alarm(
             "held",
-            format!("{} is held: {}", made.id, made.held.join("; ")),
+            format!("{} is held: {}", outcome.id, outcome.held.join("; ")),
         );
     }
-    if let Some((name, why)) = failed {
+    if let Some((name, error)) = failed {
         return Event::Alarm(
             "destination_failed",
-            format!("{} is not in {name}: {why}", made.id),
+            format!("{} is not in {name}: {error}", outcome.id),
         );
     }
-    if !made.problems.is_empty() {
-        return Event::Alarm("vanished", made.problems.join("; "));
+    if !outcome.problems.is_empty() {
+        return Event::Alarm("vanished", outcome.problems.join("; "));
     }
     Event::Succeeded(format!(
         "{}: {} documents, {} bytes",
-        made.id, made.documents, made.stored_bytes
+        outcome.id, outcome.documents, outcome.stored_bytes
     ))
 }
 
@@ -104,7 +104,7 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Run
     let documents = dump.summary.collections.iter();
     let documents = documents.map(|collection| collection.sums.documents).sum();
     report.begin("verifying", Some(documents), "documents");
-    let held = judge(
+    let held = evaluate(
         &context.settings.expectations,
         &dump.summary.collections,
         last_good(&dump.stored_in),
@@ -131,7 +131,7 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Run
     {
         return Err(error);
     }
-    let made = RunOutcome {
+    let outcome = RunOutcome {
         id: run.id,
         good: held.is_empty(),
         held,
@@ -142,12 +142,12 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Run
         documents: published.as_ref().map_or(0, Manifest::documents),
         bytes: published.as_ref().map_or(0, Manifest::bytes),
         stored_bytes: dump.outcome.stored.bytes,
-        took_ms: whole_millis(began.elapsed()),
+        duration_ms: whole_millis(began.elapsed()),
         destinations,
         problems,
     };
-    info!(id = made.id.as_str(), documents = made.documents, bytes = made.stored_bytes, took_ms = made.took_ms, good = made.good; "a backup was made");
-    Ok(made)
+    info!(id = outcome.id.as_str(), documents = outcome.documents, bytes = outcome.stored_bytes, duration_ms = outcome.duration_ms, good = outcome.good; "a backup was made");
+    Ok(outcome)
 }
 
 /// Reads a destination, removes orphans of interrupted runs, and finds vanished backups.

@@ -41,7 +41,7 @@ pub struct State {
 
 /// Background tasks beside the server.
 pub struct Work {
-    begun: AcceptedJobs,
+    accepted: AcceptedJobs,
     next: watch::Sender<Option<Timestamp>>,
 }
 
@@ -49,7 +49,7 @@ impl State {
     /// State without any measurement or job.
     #[must_use]
     pub fn new(context: Context) -> (Self, Work) {
-        let (jobs, begun) = JobRunner::new(context.clone());
+        let (jobs, accepted) = JobRunner::new(context.clone());
         let (sender, next) = watch::channel(None);
         let state = Self {
             context,
@@ -61,7 +61,7 @@ impl State {
         (
             state,
             Work {
-                begun,
+                accepted,
                 next: sender,
             },
         )
@@ -73,7 +73,7 @@ impl State {
         actix_web::rt::spawn(
             async move { status.keep_measuring(|| status::measure(&context)).await },
         );
-        actix_web::rt::spawn(self.jobs.clone().keep_working(work.begun));
+        actix_web::rt::spawn(self.jobs.clone().keep_working(work.accepted));
         let (status, mut ends) = (Arc::clone(&self.status), self.jobs.ends());
         actix_web::rt::spawn(async move {
             while ends.changed().await.is_ok() {

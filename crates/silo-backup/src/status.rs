@@ -31,7 +31,7 @@ pub struct DestinationContents {
 ///
 /// # Errors
 /// The error of the storage or the database.
-pub async fn look(
+pub async fn read_destination(
     context: &Context,
     repository: &Repository,
 ) -> Result<DestinationContents, Error> {
@@ -60,10 +60,10 @@ pub async fn look(
 pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, SourceError> {
     let (mut found, mut errors, mut destinations) = (Vec::new(), Vec::new(), Vec::new());
     for repository in context.repositories() {
-        match look(context, repository).await {
-            Ok(place) => {
-                destinations.push(destination(&place));
-                found.push(place);
+        match read_destination(context, repository).await {
+            Ok(destination_contents) => {
+                destinations.push(destination(&destination_contents));
+                found.push(destination_contents);
             }
             Err(error) => {
                 errors.push(SourceError::new(
@@ -107,7 +107,11 @@ fn status(
     last_attempt: Option<LastRun>,
     now: Timestamp,
 ) -> BackupStatus {
-    let entries = || found.iter().flat_map(|place| &place.contents.entries);
+    let entries = || {
+        found
+            .iter()
+            .flat_map(|destination_contents| &destination_contents.contents.entries)
+    };
     let newest = entries()
         .filter(|entry| entry.is_good())
         .max_by_key(|entry| entry.manifest.as_of);
@@ -141,7 +145,7 @@ fn status(
         destinations,
         problems: found
             .iter()
-            .flat_map(|place| place.problems.clone())
+            .flat_map(|destination_contents| destination_contents.problems.clone())
             .collect(),
         alerts: AlertsView {
             set_up: context.alerts.are_set_up(),
@@ -152,19 +156,21 @@ fn status(
     }
 }
 
-fn destination(place: &DestinationContents) -> DestinationView {
+fn destination(destination_contents: &DestinationContents) -> DestinationView {
     DestinationView {
-        name: place.repository.name,
-        backups: Some(count_from_usize(place.contents.entries.len())),
+        name: destination_contents.repository.name,
+        backups: Some(count_from_usize(
+            destination_contents.contents.entries.len(),
+        )),
         bytes: Some(
-            place
+            destination_contents
                 .contents
                 .archives
                 .values()
                 .map(|(bytes, _)| bytes)
                 .sum(),
         ),
-        last_good: place
+        last_good: destination_contents
             .contents
             .newest_good()
             .map(|entry| entry.manifest.as_of),
@@ -179,9 +185,14 @@ pub fn backups(
     now: Timestamp,
 ) -> Vec<BackupView> {
     let mut views = BTreeMap::<String, BackupView>::new();
-    for place in found {
-        let plan = prune::decide(context, &place.repository, &place.contents, now);
-        for entry in &place.contents.entries {
+    for destination_contents in found {
+        let plan = prune::decide(
+            context,
+            &destination_contents.repository,
+            &destination_contents.contents,
+            now,
+        );
+        for entry in &destination_contents.contents.entries {
             let decision = plan
                 .decisions
                 .iter()
@@ -189,16 +200,15 @@ pub fn backups(
             let view = views
                 .entry(entry.manifest.id.clone())
                 .or_insert_with(|| BackupView::new(entry));
-            view.destinations.push(place.repository.name);
+            view.destinations.push(destination_contents.repository.name);
             view.good |= entry.is_good();
-            view.trouble.extend(
-                entry
-                    .trouble
-                    .iter()
-                    .map(|trouble| format!("{}: {trouble}", place.repository.name)),
+            view.problems.extend(
+                entry.archive_problem.iter().map(|problems| {
+                    format!("{}: {problems}", destination_contents.repository.name)
+                }),
             );
-            if let Some(decision) = decision.filter(|_| view.why.is_empty()) {
-                (view.kept, view.why) = (decision.keep, decision.why.clone());
+            if let Some(decision) = decision.filter(|_| view.reasons.is_empty()) {
+                (view.kept, view.reasons) = (decision.keep, decision.reasons.clone());
             }
         }
     }

@@ -68,10 +68,10 @@ pub async fn read_back(
             let identity = identity.as_ref().filter(|_| encrypted);
             decoding::open(&mut incoming, facts.compression, identity)
                 .map_err(reader::Error::from)
-                .and_then(|archive| walk(archive, &folder, report))
+                .and_then(|archive| summarise(archive, &folder, report))
                 .map(Some)
         };
-        judge(&facts, &mut incoming, walked)
+        evaluate(&facts, &mut incoming, walked)
     });
     reading
         .await
@@ -79,7 +79,7 @@ pub async fn read_back(
 }
 
 /// Transport first: an incomplete download is inconclusive; complete but different bytes are corruption.
-fn judge(
+fn evaluate(
     facts: &ArchiveFacts,
     incoming: &mut Incoming,
     walked: Result<Option<ArchiveSummary>, reader::Error>,
@@ -102,9 +102,9 @@ fn judge(
             "the archive differs from the bytes written".into(),
         ));
     }
-    if let Some(why) = local {
+    if let Some(error) = local {
         return Err(Error::Engine(format!(
-            "what does not fit into memory cannot be put on disk: {why}"
+            "temporary files cannot be written to BACKUP_FOLDER: {error}"
         )));
     }
     match walked {
@@ -127,7 +127,7 @@ fn is_local(error: &io::Error) -> bool {
     )
 }
 
-fn walk(
+fn summarise(
     archive: impl io::Read,
     folder: &Path,
     report: Reporter,
@@ -150,7 +150,7 @@ pub fn verify_while_writing(
     let reading = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming::new(chunks);
         let archive = decoding::decompress(&mut incoming, compression)?;
-        walk(archive, &folder, Reporter::default())
+        summarise(archive, &folder, Reporter::default())
             .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
     });
     (out, reading)

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stamp_of_a_deployment_wins() {
+    fn the_sha_of_the_deployment_overrides_that_of_the_build() {
         let build = Build::current(Some("abc"), Some("1"));
         assert_eq!(
             (build.sha.as_deref(), build.dirty),

@@ -12,9 +12,9 @@ use crate::collections::Collections;
 use crate::gateway::{CollectionTime, Counters, Gateway, source_error};
 
 /// Entries of each list.
-const LISTED: usize = 20;
+const MAX_ENTRIES: usize = 20;
 /// Before this much uptime no index is called unused: its counter starts with the server.
-const ENOUGH_UPTIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+const MIN_UPTIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The report. Everything counts since `since`.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -141,7 +141,7 @@ fn report(
         .uptime_ms
         .and_then(|ms| i64::try_from(ms).ok())
         .map(SignedDuration::from_millis);
-    let long_enough = uptime.is_some_and(|uptime| uptime >= ENOUGH_UPTIME);
+    let long_enough = uptime.is_some_and(|uptime| uptime >= MIN_UPTIME);
     let mut commands: Vec<_> = counters
         .commands
         .into_iter()
@@ -152,14 +152,14 @@ fn report(
         })
         .collect();
     commands.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
-    commands.truncate(LISTED);
+    commands.truncate(MAX_ENTRIES);
     times.retain(|time| time.total_micros > 0);
     times.sort_by(|a, b| {
         b.total_micros
             .cmp(&a.total_micros)
             .then_with(|| a.name.cmp(&b.name))
     });
-    times.truncate(LISTED);
+    times.truncate(MAX_ENTRIES);
     let both = counters.reads.zip(counters.writes);
     Access {
         since: uptime.and_then(|uptime| now.checked_sub(uptime).ok()),

@@ -16,7 +16,7 @@ use crate::gateway::{FieldSeen, Gateway, source_error};
 /// Documents in the random sample.
 const SAMPLE: i32 = 100;
 /// Most fields in the list.
-const LISTED: usize = 40;
+const MAX_ENTRIES: usize = 40;
 /// Longest field name that is shown. Longer ones are taken for data used as a key.
 const LONGEST_NAME: usize = 64;
 
@@ -173,7 +173,7 @@ fn list(fields: BTreeMap<String, FieldSeen>, redact: &[String]) -> (Vec<Field>, 
             .cmp(&a.documents)
             .then_with(|| a.name.cmp(&b.name))
     });
-    fields.truncate(LISTED);
+    fields.truncate(MAX_ENTRIES);
     (fields, silo_core::units::count_from_usize(dynamic.len()))
 }
 

@@ -16,7 +16,7 @@ use crate::gateway::{Contract, Gateway, Piece, Played, Record, source_error};
 use crate::users::{Directory, New, Users};
 
 /// Entries of each list.
-const LISTED: usize = 20;
+const MAX_ENTRIES: usize = 20;
 
 /// KidLisp keeps: counts, and lists of the newest and most played.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -317,7 +317,7 @@ fn recent(mut tokens: Vec<(&Piece, &Record)>, directory: &Directory) -> Vec<Rece
             handle: by.and_then(|by| directory.handle(by)).map(str::to_owned),
         })
     };
-    tokens.iter().filter_map(keep).take(LISTED).collect()
+    tokens.iter().filter_map(keep).take(MAX_ENTRIES).collect()
 }
 
 fn top(played: &[Played], directory: &Directory) -> Vec<TopPiece> {

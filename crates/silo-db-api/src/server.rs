@@ -19,7 +19,7 @@ pub use view::{Rates, Server, ServerStatus};
 /// Rates kept for the sparkline.
 const KEPT_RATES: usize = 90;
 /// Above this share of connections in use the server is degraded.
-const CROWDED: f64 = 0.9;
+const MAX_CONNECTION_SHARE: f64 = 0.9;
 
 /// Watcher of the server, which remembers the counters that rates are computed from.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl Watcher {
         };
         match &privileges {
             Privileges::ReadOnly => {
-                log::info!("the account can read and watch, and cannot write: as it should be")
+                log::info!("the account can read and watch, and cannot write")
             }
             Privileges::CanWrite(actions) => log::warn!(
                 actions = actions.join(",").as_str();
@@ -173,7 +173,7 @@ fn describe(status: Status, memory: &mut Memory, every: Duration) -> Server {
 }
 
 fn without_status(server: Server) -> Server {
-    let note = "the account may not ask the server how it is: it needs the role clusterMonitor";
+    let note = "the account lacks the role clusterMonitor, so the server's status is unknown";
     Server {
         notes: vec![note.into()],
         ..server
@@ -183,7 +183,8 @@ fn without_status(server: Server) -> Server {
 fn notes(status: &Status) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some((current, available)) = status.connections.current.zip(status.connections.available)
-        && share(current, current.saturating_add(available)).is_some_and(|used| used > CROWDED)
+        && share(current, current.saturating_add(available))
+            .is_some_and(|used| used > MAX_CONNECTION_SHARE)
     {
         notes.push(format!(
             "{current} connections are open and only {available} more are possible"

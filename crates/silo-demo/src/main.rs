@@ -151,7 +151,7 @@ async fn is_whole(database: &Database, demo: &Demo) -> Result<bool> {
 /// Retries until success, and logs the reason for waiting.
 async fn until<T>(what: &str, mut tried: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let began = Instant::now();
-    let mut said = String::new();
+    let mut last_message = String::new();
     loop {
         match tried().await {
             Ok(got) => return Ok(got),
@@ -159,11 +159,11 @@ async fn until<T>(what: &str, mut tried: impl AsyncFnMut() -> Result<T>) -> Resu
                 return Err(error).context(what.to_owned());
             }
             Err(error) => {
-                let why = format!("{what} yet: {error:#}");
-                if why != said {
-                    say::step(&why);
+                let message = format!("{what} yet: {error:#}");
+                if message != last_message {
+                    say::step(&message);
                 }
-                said = why;
+                last_message = message;
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }

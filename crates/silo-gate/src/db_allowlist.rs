@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browsing_is_let_through() {
+    fn read_requests_are_allowed() {
         for uri in [
             "/db/",
             "/db/public/css/bootstrap.min.css",

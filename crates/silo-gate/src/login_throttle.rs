@@ -74,7 +74,7 @@ pub struct LoginThrottle {
     key: [u8; 32],
     cached: Mutex<HashMap<[u8; 32], Instant>>,
     /// Password checks in progress, by digest: a second request with the same password waits for the first.
-    under_way: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
+    in_progress: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl LoginThrottle {
@@ -95,7 +95,7 @@ impl LoginThrottle {
             waiting: Semaphore::new(MAX_QUEUED),
             key,
             cached: Mutex::default(),
-            under_way: Mutex::default(),
+            in_progress: Mutex::default(),
         }
     }
 
@@ -109,24 +109,24 @@ impl LoginThrottle {
         if self.is_cached(&digest) {
             return LoginResult::Granted;
         }
-        let turn = Arc::clone(lock(&self.under_way).entry(digest).or_default());
+        let turn = Arc::clone(lock(&self.in_progress).entry(digest).or_default());
         let outcome = {
             let _turn = turn.lock().await;
             if self.is_cached(&digest) {
                 LoginResult::Granted
             } else {
-                self.look(network, name, password, digest).await
+                self.verify_password(network, name, password, digest).await
             }
         };
-        let mut under_way = lock(&self.under_way);
+        let mut in_progress = lock(&self.in_progress);
         // One is the map's, one is ours.
         if Arc::strong_count(&turn) == 2 {
-            under_way.remove(&digest);
+            in_progress.remove(&digest);
         }
         outcome
     }
 
-    async fn look(
+    async fn verify_password(
         &self,
         network: IpAddr,
         name: &str,

@@ -138,10 +138,10 @@ async fn without_users_it_does_not_start_and_the_health_check_fails() {
     };
     let ended = run(&[], &[("SILO_USERS", "jeffrey hunter2")]).await;
     assert_eq!(ended.status.code(), Some(78));
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let output_text = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(
-        said.contains("SILO_USERS: line 1") && !said.contains("hunter2"),
-        "{said}"
+        output_text.contains("SILO_USERS: line 1") && !output_text.contains("hunter2"),
+        "{output_text}"
     );
     assert_eq!(run(&["nonsense"], &[]).await.status.code(), Some(64));
 

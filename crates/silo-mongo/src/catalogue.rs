@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_twice() {
+    fn names_are_unique() {
         let file: CatalogueFile = toml::from_str(include_str!("catalogue.toml")).unwrap();
         let names: Vec<_> = file.collection.iter().map(|entry| &entry.name).collect();
         assert_eq!(

@@ -54,7 +54,7 @@ impl DatabaseError {
                 "the server did not accept the configured user and password"
             }
             Self::NotAuthorized => {
-                "the account lacks the right; it needs read on the database and clusterMonitor"
+                "the account lacks the privilege; it needs read on the database and clusterMonitor"
             }
             Self::TimedOut => "the server did not answer within the time limit",
             Self::NotSupported => "this server does not offer it",

@@ -22,7 +22,7 @@ const ADVISORIES: &[Advisory] = &[
         8,
         0,
         21,
-        "a fault with security impact is not mended (CVE-2026-6914)",
+        "a fault with security impact is not fixed (CVE-2026-6914)",
     ),
     advisory(
         8,
@@ -34,13 +34,13 @@ const ADVISORIES: &[Advisory] = &[
         8,
         0,
         23,
-        "two faults with security impact are not mended (CVE-2026-8199, CVE-2026-8202)",
+        "two faults with security impact are not fixed (CVE-2026-8199, CVE-2026-8202)",
     ),
     advisory(
         8,
         0,
         24,
-        "one message without signing in ends the server (CVE-2026-9740)",
+        "one message without signing in crashes the server (CVE-2026-9740)",
     ),
     advisory(8, 2, 3, MEMORY_READ),
 ];
@@ -78,7 +78,7 @@ pub fn warnings(version: &str) -> Vec<String> {
     if (major, minor) < OLDEST_SERIES {
         let (major, minor) = OLDEST_SERIES;
         warnings.push(format!(
-            "mongod {version}: this series gets no security updates any more; upgrade to {major}.{minor} or later"
+            "mongod {version}: this series gets end of life: no security updates; upgrade to {major}.{minor} or later"
         ));
     }
     warnings

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Purpose of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
+pub enum AccountRole {
     /// The administrator, created by the image when the data folder is new. Only `init` uses it.
     Root,
     /// silo-db-api: reads, and watches the server.
@@ -32,7 +32,7 @@ const CERTIFICATE_ROLE: &str = "siloCertificate";
 #[derive(Clone)]
 pub struct Account {
     /// Purpose of the account.
-    pub job: Job,
+    pub job: AccountRole,
     /// User name.
     pub name: String,
     /// The database that it signs in to.
@@ -69,7 +69,7 @@ impl Account {
         }
         if accounts
             .iter()
-            .filter(|account| account.job == Job::Root)
+            .filter(|account| account.job == AccountRole::Root)
             .count()
             != 1
         {
@@ -90,13 +90,13 @@ impl Account {
             .split_once(char::is_whitespace)
             .ok_or("a job, a blank and a connection string are expected")?;
         let job = match job {
-            "root" => Job::Root,
-            "reader" => Job::Reader,
-            "backup" => Job::Backup,
-            "drill" => Job::Drill,
-            "browser" => Job::Browser,
-            "certificate" => Job::Certificate,
-            "client" => Job::Client,
+            "root" => AccountRole::Root,
+            "reader" => AccountRole::Reader,
+            "backup" => AccountRole::Backup,
+            "drill" => AccountRole::Drill,
+            "browser" => AccountRole::Browser,
+            "certificate" => AccountRole::Certificate,
+            "client" => AccountRole::Client,
             _ => {
                 return Err(
                     "a job is one of root, reader, backup, drill, browser, certificate, client",
@@ -126,7 +126,7 @@ impl Account {
     }
 }
 
-impl Job {
+impl AccountRole {
     /// The roles of an account with this job; none for the administrator, which the image creates.
     #[must_use]
     pub fn roles(self, database: &str) -> Vec<Document> {
@@ -191,16 +191,16 @@ mod tests {
     async fn names_sources_and_jobs_are_read() {
         let lines = "root mongodb://root:r@h/?authSource=admin\n\n# AC\nclient mongodb://lith:p%40ss@h:1/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true\nreader mongodb://silo_reader:x@h/";
         let accounts = Account::read_all(lines).await.unwrap();
-        let message: Vec<_> = accounts
+        let parsed: Vec<_> = accounts
             .iter()
             .map(|one| (one.job, &*one.name, &*one.source, &*one.password))
             .collect();
         assert_eq!(
-            message,
+            parsed,
             [
-                (Job::Root, "root", "admin", "r"),
-                (Job::Client, "lith", "aesthetic", "p@ss"),
-                (Job::Reader, "silo_reader", "admin", "x"),
+                (AccountRole::Root, "root", "admin", "r"),
+                (AccountRole::Client, "lith", "aesthetic", "p@ss"),
+                (AccountRole::Reader, "silo_reader", "admin", "x"),
             ]
         );
     }

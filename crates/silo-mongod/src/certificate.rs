@@ -23,46 +23,46 @@ const FILE: &str = "mongod.pem";
 /// The file that clients on this machine read.
 const AUTHORITIES: &str = "ca.pem";
 /// CA bundle of Debian's and distroless's images.
-const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+const SYSTEM_CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Time to wait for Caddy's certificate at the start, before mongod gets a self-signed one.
 const CADDY_WITHIN: Duration = Duration::from_secs(8);
 /// Interval of checks for a new certificate.
-const EVERY: Duration = Duration::from_secs(30);
-/// With less of its life left something is wrong: Caddy renews a certificate when a third is left.
-const LITTLE: f64 = 1.0 / 6.0;
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Share of a certificate's lifetime below which an error is logged: Caddy renews when a third is left.
+const MIN_LIFE_LEFT: f64 = 1.0 / 6.0;
 /// Time limit for an answer of mongod.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// mongod has it already.
-    Same,
+pub enum CheckResult {
+    /// mongod presents the newest certificate.
+    Unchanged,
     /// The certificate was installed and mongod presents it.
-    Rotated,
+    Reloaded,
     /// The certificate was installed but mongod does not present it yet, with the reason; the next check retries.
-    Waiting(String),
+    Pending(String),
 }
 
 /// Checks for new certificates until `stop`.
 ///
 /// # Errors
 /// When mongod cannot get any certificate.
-pub async fn keep(settings: &Settings, stop: impl Future<Output = ()>) -> Result<(), Error> {
-    begin(settings).await?;
+pub async fn run(settings: &Settings, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    install_first(settings).await?;
     tokio::pin!(stop);
     loop {
-        match look(settings).await {
-            Ok(Look::Same) => {}
-            Ok(Look::Rotated) => log::info!("mongod answers with the new certificate"),
-            Ok(Look::Waiting(why)) => {
-                log::warn!("mongod does not answer with its certificate yet: {why}")
+        match check(settings).await {
+            Ok(CheckResult::Unchanged) => {}
+            Ok(CheckResult::Reloaded) => log::info!("mongod answers with the new certificate"),
+            Ok(CheckResult::Pending(reason)) => {
+                log::warn!("mongod does not answer with its certificate yet: {reason}")
             }
             Err(error) => log::error!("{error}"),
         }
         tokio::select! {
             () = &mut stop => return Ok(()),
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
     }
 }
@@ -71,7 +71,7 @@ pub async fn keep(settings: &Settings, stop: impl Future<Output = ()>) -> Result
 ///
 /// # Errors
 /// When the folders cannot be written to.
-pub async fn begin(settings: &Settings) -> Result<(), Error> {
+pub async fn install_first(settings: &Settings) -> Result<(), Error> {
     let began = Instant::now();
     let host = &settings.common.host;
     let pair = loop {
@@ -80,8 +80,8 @@ pub async fn begin(settings: &Settings) -> Result<(), Error> {
             None if began.elapsed() < CADDY_WITHIN => {
                 tokio::time::sleep(Duration::from_millis(200)).await
             }
-            None => match present(settings)? {
-                Some(present) => break present,
+            None => match installed(settings)? {
+                Some(installed) => break installed,
                 None => {
                     log::warn!(
                         "Caddy has no certificate for {host} yet; mongod begins with one of our own"
@@ -91,25 +91,25 @@ pub async fn begin(settings: &Settings) -> Result<(), Error> {
             },
         }
     };
-    put(settings, &pair)?;
+    install_certificate(settings, &pair)?;
     Ok(())
 }
 
-/// One look: is there a newer one, and does mongod answer with it?
+/// One check: installs a newer certificate, if there is one, and makes mongod present it.
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub async fn look(settings: &Settings) -> Result<Look, Error> {
-    let present = present(settings)?;
+pub async fn check(settings: &Settings) -> Result<CheckResult, Error> {
+    let installed = installed(settings)?;
     let newest = match from_caddy(settings)? {
         Some((pair, _)) => pair,
-        None => match present {
-            Some(present) => present,
+        None => match installed {
+            Some(installed) => installed,
             None => Pair::own(&settings.common.host).map_err(Error::tls("making a certificate"))?,
         },
     };
-    put(settings, &newest)?;
-    if newest.life_left().is_ok_and(|left| left < LITTLE) {
+    install_certificate(settings, &newest)?;
+    if newest.life_left().is_ok_and(|left| left < MIN_LIFE_LEFT) {
         let host = &settings.common.host;
         log::error!(
             "the certificate of {host} expires soon and Caddy does not renew it; see Caddy's log"
@@ -118,32 +118,32 @@ pub async fn look(settings: &Settings) -> Result<Look, Error> {
     let wanted = newest
         .leaf()
         .map_err(Error::tls("reading the certificate"))?;
-    match answered_with(settings).await {
-        Ok(answered) if answered == wanted => return Ok(Look::Same),
+    match presented_certificate(settings).await {
+        Ok(presented) if presented == wanted => return Ok(CheckResult::Unchanged),
         Ok(_) => {}
-        Err(why) => return Ok(Look::Waiting(why)),
+        Err(reason) => return Ok(CheckResult::Pending(reason)),
     }
-    if let Err(why) = rotate(settings).await {
-        return Ok(Look::Waiting(why));
+    if let Err(reason) = rotate(settings).await {
+        return Ok(CheckResult::Pending(reason));
     }
-    Ok(match answered_with(settings).await {
-        Ok(answered) if answered == wanted => Look::Rotated,
-        Ok(_) => Look::Waiting("mongod still presents the previous certificate".into()),
-        Err(why) => Look::Waiting(why),
+    Ok(match presented_certificate(settings).await {
+        Ok(presented) if presented == wanted => CheckResult::Reloaded,
+        Ok(_) => CheckResult::Pending("mongod still presents the previous certificate".into()),
+        Err(reason) => CheckResult::Pending(reason),
     })
 }
 
 /// Health check: mongod has a certificate to start with, which the other services wait for.
 #[must_use]
-pub fn is_well(settings: &Settings) -> bool {
-    let left = present(settings)
+pub fn is_healthy(settings: &Settings) -> bool {
+    let left = installed(settings)
         .ok()
         .flatten()
         .and_then(|pair| pair.life_left().ok());
     left.is_some_and(|left| left > 0.0) && settings.ca.join(AUTHORITIES).exists()
 }
 
-/// The newest that Caddy has for the host, from whichever authority, and that authority's folder.
+/// Caddy's newest certificate for the host, from any authority, and that authority's folder.
 fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
     let host = &settings.common.host;
     let mut newest: Option<(SystemTime, Pair, PathBuf)> = None;
@@ -160,7 +160,7 @@ fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
         let read = |path: &Path| {
             std::fs::read(path).map_err(Error::io(format!("reading {}", path.display())))
         };
-        let modified = match std::fs::metadata(&chain).and_then(|reply| reply.modified()) {
+        let modified = match std::fs::metadata(&chain).and_then(|metadata| metadata.modified()) {
             Ok(modified) => modified,
             Err(_) => continue,
         };
@@ -179,7 +179,7 @@ fn from_caddy(settings: &Settings) -> Result<Option<(Pair, PathBuf)>, Error> {
 }
 
 /// Certificate and key that mongod uses now.
-fn present(settings: &Settings) -> Result<Option<Pair>, Error> {
+fn installed(settings: &Settings) -> Result<Option<Pair>, Error> {
     let path = settings.tls.join(FILE);
     match std::fs::read(&path) {
         // A file that is not a certificate is replaced.
@@ -190,11 +190,11 @@ fn present(settings: &Settings) -> Result<Option<Pair>, Error> {
 }
 
 /// Installs a certificate for mongod, and writes the CA file for its clients.
-fn put(settings: &Settings, pair: &Pair) -> Result<(), Error> {
+fn install_certificate(settings: &Settings, pair: &Pair) -> Result<(), Error> {
     let file = pair.file().map_err(Error::tls("writing the certificate"))?;
     write(&settings.tls.join(FILE), &file, 0o640)?;
-    // Everybody's; Caddy's own authority, which signs where no public one does; and ours, of a certificate that signs itself.
-    let mut trusted = std::fs::read(SYSTEM).unwrap_or_default();
+    // Public authorities, Caddy's local authority, and a self-signed certificate itself.
+    let mut trusted = std::fs::read(SYSTEM_CA_BUNDLE).unwrap_or_default();
     let local = settings.caddy.join("pki/authorities/local/root.crt");
     trusted.extend(std::fs::read(local).unwrap_or_default());
     if pair.is_own() {
@@ -206,27 +206,28 @@ fn put(settings: &Settings, pair: &Pair) -> Result<(), Error> {
     write(&settings.ca.join(AUTHORITIES), &trusted, 0o644)
 }
 
-/// Replaces a file as a whole, when it is to hold something else.
+/// Replaces a file atomically if its content differs.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
-    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+    if std::fs::read(path).is_ok_and(|existing| existing == bytes) {
         return Ok(());
     }
-    let fault = || Error::io(format!("writing {}", path.display()));
+    let io_error = || Error::io(format!("writing {}", path.display()));
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault())?;
-    file.write_all(bytes).map_err(fault())?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error())?;
+    file.write_all(bytes).map_err(io_error())?;
     file.as_file()
         .set_permissions(std::fs::Permissions::from_mode(mode))
-        .map_err(fault())?;
-    file.as_file().sync_all().map_err(fault())?;
-    file.persist(path).map_err(|error| fault()(error.error))?;
+        .map_err(io_error())?;
+    file.as_file().sync_all().map_err(io_error())?;
+    file.persist(path)
+        .map_err(|error| io_error()(error.error))?;
     Ok(())
 }
 
-/// The certificate that mongod answers with, in DER.
-async fn answered_with(settings: &Settings) -> Result<Vec<u8>, String> {
+/// The certificate that mongod presents in a TLS handshake, in DER.
+async fn presented_certificate(settings: &Settings) -> Result<Vec<u8>, String> {
     let host = &settings.common.host;
     let handshake = async {
         let mut connector =
@@ -246,18 +247,18 @@ async fn answered_with(settings: &Settings) -> Result<Vec<u8>, String> {
             .connect()
             .await
             .map_err(|error| format!("it does not speak TLS: {error}"))?;
-        let answered = stream
+        let presented = stream
             .ssl()
             .peer_certificate()
             .and_then(|certificate| certificate.to_der().ok());
-        answered.ok_or_else(|| "it showed no certificate".to_owned())
+        presented.ok_or_else(|| "it showed no certificate".to_owned())
     };
     tokio::time::timeout(ANSWER_WITHIN, handshake)
         .await
         .unwrap_or_else(|_| Err("it does not answer".into()))
 }
 
-/// Has mongod read its file again.
+/// Makes mongod reload its certificate file.
 async fn rotate(settings: &Settings) -> Result<(), String> {
     let client = connect(&settings.mongo, crate::NAME, Commands::default().into()).await;
     let client = client.map_err(|error| format!("MONGODB_CONNECTION_STRING {error}"))?;
@@ -267,7 +268,7 @@ async fn rotate(settings: &Settings) -> Result<(), String> {
         .await;
     reply.map(drop).map_err(|error| {
         format!(
-            "it did not read it again: {}",
+            "rotateCertificates failed: {}",
             DatabaseError::from(&error).detail()
         )
     })

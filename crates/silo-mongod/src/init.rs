@@ -10,7 +10,7 @@ use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 use silo_mongo::versions;
 
-use crate::accounts::{Account, Job, own_roles};
+use crate::accounts::{Account, AccountRole, own_roles};
 use crate::error::Error;
 use crate::server::{self, code, run};
 use crate::settings::Init;
@@ -18,7 +18,7 @@ use crate::settings::Init;
 /// Time limit for mongod to start, and then to accept writes.
 const UP_WITHIN: Duration = Duration::from_secs(120);
 /// Interval between attempts.
-const BETWEEN: Duration = Duration::from_millis(300);
+const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
 /// mongod's numbers for errors that are answers here.
 const ALREADY_INITIALIZED: i32 = 23;
@@ -27,7 +27,7 @@ const NOT_YET_INITIALIZED: i32 = 94;
 /// Result for one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Done {
+pub enum Outcome {
     /// The item did not exist.
     Created,
     /// The item existed and was different.
@@ -35,7 +35,7 @@ pub enum Done {
     /// The item is as configured.
     Unchanged,
     /// Nothing was done, but an operator should check it.
-    Noticed,
+    NeedsReview,
 }
 
 /// Item of the configuration.
@@ -44,7 +44,7 @@ pub struct Step {
     /// Name of the item.
     pub what: String,
     /// Result for the item.
-    pub done: Done,
+    pub done: Outcome,
     /// Explanation, if the result needs one.
     pub detail: String,
 }
@@ -59,7 +59,9 @@ pub async fn init(
     mut report: impl FnMut(&Step),
 ) -> Result<(), Error> {
     let accounts = Account::read_all(settings.accounts.expose()).await?;
-    let root = accounts.iter().find(|account| account.job == Job::Root);
+    let root = accounts
+        .iter()
+        .find(|account| account.job == AccountRole::Root);
     let root = root.ok_or_else(|| Error::Refused("MONGO_ACCOUNTS has no root".into()))?;
     let admin = server::admin(root, root)?;
     let work = Work {
@@ -72,7 +74,10 @@ pub async fn init(
     for (name, privileges) in own_roles(&settings.database) {
         report(&work.role(name, &privileges).await?);
     }
-    for account in accounts.iter().filter(|account| account.job != Job::Root) {
+    for account in accounts
+        .iter()
+        .filter(|account| account.job != AccountRole::Root)
+    {
         report(&work.account(account, root).await?);
     }
     for step in work.unlisted_accounts(&accounts).await? {
@@ -102,7 +107,7 @@ impl Work<'_> {
                 }
                 Err(error) => {
                     log::debug!("mongod does not answer yet: {error}");
-                    tokio::time::sleep(BETWEEN).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
         };
@@ -112,9 +117,9 @@ impl Work<'_> {
             log::warn!("{warning}");
         }
         let done = if warnings.is_empty() {
-            Done::Unchanged
+            Outcome::Unchanged
         } else {
-            Done::Noticed
+            Outcome::NeedsReview
         };
         Ok(step(
             format!("mongod {version}"),
@@ -146,7 +151,7 @@ impl Work<'_> {
                     }
                     self.until_it_takes_writes().await?;
                 }
-                return Ok(step(what, Done::Created, ""));
+                return Ok(step(what, Outcome::Created, ""));
             }
             Err(error) => return Err(Error::database("reading the replica set")(error)),
         };
@@ -173,12 +178,12 @@ impl Work<'_> {
         let before = field::text(first, "host").unwrap_or_default().to_owned();
         if before == member {
             self.until_it_takes_writes().await?;
-            return Ok(step(what, Done::Unchanged, ""));
+            return Ok(step(what, Outcome::Unchanged, ""));
         }
         if members != 1 {
             return Ok(step(
                 what,
-                Done::Noticed,
+                Outcome::NeedsReview,
                 &format!("it has {members} members, the first of them {before}; change it by hand"),
             ));
         }
@@ -195,7 +200,7 @@ impl Work<'_> {
             .await?;
             self.until_it_takes_writes().await?;
         }
-        Ok(step(what, Done::Changed, &format!("it was {before}")))
+        Ok(step(what, Outcome::Changed, &format!("it was {before}")))
     }
 
     /// The set's only member.
@@ -213,7 +218,7 @@ impl Work<'_> {
                     "mongod does not take writes: the replica set has no primary. It has to reach itself as {member}; look whether that name leads to it from inside its container"
                 )));
             }
-            tokio::time::sleep(BETWEEN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         Ok(())
     }
@@ -228,7 +233,7 @@ impl Work<'_> {
             .and_then(|roles| roles.first())
             .and_then(Bson::as_document);
         let (verb, done) = match existing {
-            None => ("createRole", Done::Created),
+            None => ("createRole", Outcome::Created),
             Some(existing)
                 if same_privileges(
                     existing
@@ -237,9 +242,9 @@ impl Work<'_> {
                     privileges,
                 ) =>
             {
-                return Ok(step(what, Done::Unchanged, ""));
+                return Ok(step(what, Outcome::Unchanged, ""));
             }
-            Some(_) => ("updateRole", Done::Changed),
+            Some(_) => ("updateRole", Outcome::Changed),
         };
         if !self.dry_run {
             let command = doc! { verb: name, "privileges": privileges, "roles": [] };
@@ -269,7 +274,7 @@ impl Work<'_> {
                     doc! { "createUser": &account.name, "pwd": &account.password, "roles": &roles };
                 run(&at, create, &format!("making the {what}")).await?;
             }
-            return Ok(step(what, Done::Created, &named(&roles)));
+            return Ok(step(what, Outcome::Created, &named(&roles)));
         };
         let mut changes = Vec::new();
         let mut update = doc! { "updateUser": &account.name };
@@ -282,12 +287,12 @@ impl Work<'_> {
             changes.push("password".into());
         }
         if changes.is_empty() {
-            return Ok(step(what, Done::Unchanged, ""));
+            return Ok(step(what, Outcome::Unchanged, ""));
         }
         if !self.dry_run {
             run(&at, update, &format!("changing the {what}")).await?;
         }
-        Ok(step(what, Done::Changed, &changes.join(", ")))
+        Ok(step(what, Outcome::Changed, &changes.join(", ")))
     }
 
     /// `true` if the account can sign in with its password.
@@ -320,13 +325,19 @@ impl Work<'_> {
                 .iter()
                 .any(|account| (&*account.name, &*account.source) == (name, source));
             let detail = "not in MONGO_ACCOUNTS; drop it if it is unused";
-            (!known).then(|| step(format!("account {name} in {source}"), Done::Noticed, detail))
+            (!known).then(|| {
+                step(
+                    format!("account {name} in {source}"),
+                    Outcome::NeedsReview,
+                    detail,
+                )
+            })
         });
         Ok(unlisted_accounts.collect())
     }
 }
 
-fn step(what: String, done: Done, detail: &str) -> Step {
+fn step(what: String, done: Outcome, detail: &str) -> Step {
     Step {
         what,
         done,

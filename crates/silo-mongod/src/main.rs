@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use silo_core::logging;
 use silo_core::settings::SettingsReader;
-use silo_mongod::init::{Done, Step};
+use silo_mongod::init::{Outcome, Step};
 use silo_mongod::settings::{Certificate, Init};
 use silo_mongod::{NAME, certificate, init};
 use silo_web::process::refuse_to_start;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Looks after mongod on the droplet.
+/// Configures mongod on the droplet: accounts, roles, replica set, and its TLS certificate.
 #[derive(Parser)]
 #[command(name = "silo-mongod", version)]
 struct Arguments {
@@ -27,7 +27,7 @@ enum Verb {
         /// Only list the changes
         #[arg(long)]
         dry_run: bool,
-        /// One line of JSON for each thing
+        /// Print one JSON object per step
         #[arg(long)]
         json: bool,
     },
@@ -66,10 +66,10 @@ async fn main() -> ExitCode {
                     _ = interrupt.recv() => {}
                 }
             };
-            ended(certificate::keep(&settings, stop).await)
+            ended(certificate::run(&settings, stop).await)
         }
         Verb::Healthcheck => match Certificate::read(SettingsReader::from_environment()) {
-            Ok(settings) if certificate::is_well(&settings) => ExitCode::SUCCESS,
+            Ok(settings) if certificate::is_healthy(&settings) => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         },
     }
@@ -90,10 +90,10 @@ fn report(step: &Step, json: bool) {
         serde_json::to_string(step).unwrap_or_default()
     } else {
         let done = match step.done {
-            Done::Created => "created  ",
-            Done::Changed => "changed  ",
-            Done::Unchanged => "unchanged",
-            Done::Noticed => "LOOK     ",
+            Outcome::Created => "created  ",
+            Outcome::Changed => "changed  ",
+            Outcome::Unchanged => "unchanged",
+            Outcome::NeedsReview => "REVIEW   ",
         };
         let detail = if step.detail.is_empty() {
             String::new()

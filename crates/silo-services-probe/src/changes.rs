@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::status::Status;
 
 /// Most changes that a slow client may lag behind.
-const BEHIND: usize = 64;
+const MAX_LAG: usize = 64;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -39,7 +39,7 @@ pub struct Broadcaster(broadcast::Sender<Change>);
 
 impl Default for Broadcaster {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BEHIND))
+        Self(broadcast::Sender::new(MAX_LAG))
     }
 }
 

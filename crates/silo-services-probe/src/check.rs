@@ -16,7 +16,7 @@ pub struct Check {
     /// Facts and warnings, or the failure.
     pub outcome: Result<Evaluation, Failure>,
     /// Total duration.
-    pub took: Duration,
+    pub elapsed: Duration,
     /// Duration of each step.
     pub steps: Timings,
     /// Days until the certificate expires.
@@ -29,28 +29,28 @@ pub async fn check(fetcher: &Fetcher, probe: &Probe) -> Check {
     let fetched = fetcher.get(&url, &probe.expect, probe.timeout).await;
     let Fetched {
         answer,
-        took,
+        elapsed,
         steps,
         certificate_days,
     } = fetched;
     let mut outcome = answer.and_then(|reply| probe.kind.evaluate(&reply, &probe.expect));
     if let Ok(evaluation) = &mut outcome {
-        evaluation.warnings.extend(slow(probe, took));
+        evaluation.warnings.extend(slow(probe, elapsed));
         evaluation.warnings.extend(expires(probe, certificate_days));
     }
     Check {
         outcome,
-        took,
+        elapsed,
         steps,
         certificate_days,
     }
 }
 
-fn slow(probe: &Probe, took: Duration) -> Option<Warning> {
-    let (took, most) = (whole_millis(took), probe.expect.response_ms?);
-    (took > most).then(|| Warning {
+fn slow(probe: &Probe, elapsed: Duration) -> Option<Warning> {
+    let (elapsed, most) = (whole_millis(elapsed), probe.expect.response_ms?);
+    (elapsed > most).then(|| Warning {
         code: "slow",
-        detail: format!("it took {took} ms to answer; the limit is {most} ms"),
+        detail: format!("it took {elapsed} ms to answer; the limit is {most} ms"),
     })
 }
 

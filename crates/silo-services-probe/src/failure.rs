@@ -35,7 +35,7 @@ pub enum TlsFault {
 pub enum RedirectFault {
     /// More than three.
     TooMany,
-    /// To an address inside a private network.
+    /// The redirect leads to a private or link-local address.
     Private,
     /// To nothing that can be asked.
     Malformed,
@@ -90,7 +90,7 @@ impl Failure {
 
     /// `true` if no HTTP answer was received: the prober itself may be offline.
     #[must_use]
-    pub fn is_of_the_network(&self) -> bool {
+    pub fn is_network_error(&self) -> bool {
         match self {
             Self::NameNotFound
             | Self::Refused
@@ -108,8 +108,8 @@ impl fmt::Display for Failure {
         match self {
             Self::NameNotFound => f.write_str("its name is not known to DNS"),
             Self::Refused => f.write_str("connection refused: nothing listens at its address"),
-            Self::Unreachable => f.write_str("there is no way to its address"),
-            Self::Reset => f.write_str("it cut the connection before its answer was whole"),
+            Self::Unreachable => f.write_str("there is no route to its address"),
+            Self::Reset => f.write_str("it closed the connection during the response"),
             Self::Tls(TlsFault::Expired) => {
                 f.write_str("its certificate is not valid at this time")
             }
@@ -117,12 +117,12 @@ impl fmt::Display for Failure {
             Self::Tls(TlsFault::Untrusted) => {
                 f.write_str("its certificate is not signed by a trusted authority")
             }
-            Self::Tls(TlsFault::Handshake) => f.write_str("no TLS could be agreed on with it"),
+            Self::Tls(TlsFault::Handshake) => f.write_str("the TLS handshake failed"),
             Self::TimedOut(phase) => {
                 let step = match phase {
                     Phase::Resolve => "looking up its name",
                     Phase::Connect => "connecting",
-                    Phase::Tls => "agreeing on TLS",
+                    Phase::Tls => "the TLS handshake",
                     Phase::Answer => "waiting for its answer",
                     Phase::Body => "reading its answer",
                 };
@@ -136,7 +136,7 @@ impl fmt::Display for Failure {
                 f.write_str("it redirected into a private network, which is not followed")
             }
             Self::Redirect(RedirectFault::Malformed) => {
-                f.write_str("it redirected to nothing that can be asked")
+                f.write_str("its redirect location is invalid")
             }
             Self::Body(why) => write!(f, "{why}"),
         }

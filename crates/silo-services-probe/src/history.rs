@@ -106,7 +106,7 @@ impl History {
             Err(error) if self.failure.is_none() => {
                 ::log::error!("the history of checks cannot be written: {error}");
                 let detail = "the history of checks cannot be written; the log has the reason";
-                self.failure = Some(SourceError::new("history", "not_kept", detail));
+                self.failure = Some(SourceError::new("history", "not_saved", detail));
             }
             Err(_) => {}
         }

@@ -23,7 +23,7 @@ pub const REFRESH: RefreshPolicy = RefreshPolicy {
     initial_wait: Duration::from_millis(1650),
 };
 /// Most errors passed on for one part of the overview.
-const PASSED_ON: usize = 8;
+const MAX_ERRORS_PER_PART: usize = 8;
 
 /// Overview of all services. A part that was never received is `null`.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -192,7 +192,7 @@ impl Gatherer {
             part::<Backup>(&self.backup_api, "/api/backup/status"),
         );
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut notes = Notes::default();
+        let mut notes = PartErrors::default();
         notes.take("users", users, &mut last.users);
         notes.take("collections", collections, &mut last.collections);
         notes.take("database", database, &mut last.database);
@@ -239,15 +239,15 @@ async fn part<T: DeserializeOwned>(client: &InternalClient, path: &str) -> PartR
     Ok((part, answer.meta.errors))
 }
 
-/// Notes on the parts: errors and missing ones.
+/// Errors of the parts of an overview, and which parts are missing.
 #[derive(Default)]
-struct Notes {
+struct PartErrors {
     parts: usize,
     missing: Vec<&'static str>,
     errors: Vec<SourceError>,
 }
 
-impl Notes {
+impl PartErrors {
     /// Sets a part, or keeps the last one marked as stale.
     fn take<T>(&mut self, name: &'static str, result: PartResult<T>, last: &mut Option<Part<T>>) {
         self.parts += 1;
@@ -257,7 +257,7 @@ impl Notes {
                 let new = errors
                     .into_iter()
                     .filter(|error| !self.errors.contains(error));
-                let new: Vec<_> = new.take(PASSED_ON).collect();
+                let new: Vec<_> = new.take(MAX_ERRORS_PER_PART).collect();
                 self.errors.extend(new);
             }
             Err(error) => {

@@ -16,7 +16,7 @@ use crate::status_store::StatusStore;
 /// The first checks are spread over this.
 const SPREAD: Duration = Duration::from_millis(800);
 /// Interval of connectivity checks while this machine is offline.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const OFFLINE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Dependencies of the prober.
 pub struct Prober {
@@ -34,7 +34,7 @@ impl Prober {
     /// Checks all services until the runtime ends.
     pub async fn run(self) {
         if self.probes.is_empty() {
-            return self.say_nothing().await;
+            return self.publish_empty_list().await;
         }
         let (connected, _) = watch::channel(true);
         let shared = Arc::new(Shared {
@@ -50,7 +50,7 @@ impl Prober {
     }
 
     /// Publishes an empty list when no services are configured.
-    async fn say_nothing(&self) {
+    async fn publish_empty_list(&self) {
         loop {
             self.store.refresh();
             tokio::time::sleep(self.store.services.ttl()).await;
@@ -89,8 +89,8 @@ impl Shared {
             let of_the_network = found
                 .outcome
                 .as_ref()
-                .is_err_and(|failure| failure.is_of_the_network());
-            if of_the_network && !self.prober.connectivity.is_there().await {
+                .is_err_and(|failure| failure.is_network_error());
+            if of_the_network && !self.prober.connectivity.is_online().await {
                 self.connected.send_replace(false);
                 store.set_offline();
                 continue;
@@ -116,8 +116,8 @@ impl Shared {
         let mut changes = self.connected.subscribe();
         loop {
             drop(changes.wait_for(|connected| !connected).await);
-            tokio::time::sleep(LOOK_AGAIN).await;
-            if self.prober.connectivity.is_there().await {
+            tokio::time::sleep(OFFLINE_POLL_INTERVAL).await;
+            if self.prober.connectivity.is_online().await {
                 self.prober.store.regain_connection();
                 self.connected.send_replace(true);
             } else {

@@ -25,7 +25,7 @@ mod entry;
 use self::entry::{Entry, tally, uptimes};
 
 /// Time that a request waits for the first checks after start.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const INITIAL_WAIT: Duration = Duration::from_millis(1500);
 
 /// Status of all services: written by the prober, read by the HTTP handlers.
 pub struct StatusStore {
@@ -63,7 +63,7 @@ impl StatusStore {
             // In the worst case all checks wait for each other, three at a time.
             timeout: longest.unwrap_or_default()
                 * u32::try_from(probes.len().div_ceil(CONCURRENT_CHECKS)).unwrap_or(1),
-            initial_wait: PATIENCE,
+            initial_wait: INITIAL_WAIT,
         };
         let entries = probes
             .iter()
@@ -102,7 +102,7 @@ impl StatusStore {
         entry.view.uptime = uptimes(history, &entry.probe, now);
         let change = entry.turn(status, now);
         self.broadcast(history, change);
-        self.publish(&inner, check.took);
+        self.publish(&inner, check.elapsed);
     }
 
     /// Records that the prober is offline: the status of every service becomes unknown.
@@ -201,7 +201,7 @@ impl StatusStore {
         self.listeners.send(change);
     }
 
-    fn publish(&self, inner: &Inner, took: Duration) {
+    fn publish(&self, inner: &Inner, elapsed: Duration) {
         let services: Vec<_> = inner
             .entries
             .iter()
@@ -224,7 +224,8 @@ impl StatusStore {
             connected: inner.connected,
             services,
         };
-        self.services.publish(Ok(Measured { value, errors }), took);
+        self.services
+            .publish(Ok(Measured { value, errors }), elapsed);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -256,7 +257,7 @@ mod tests {
         let mut counts = store.counts();
         let failed = || Check {
             outcome: Err(Failure::Refused),
-            took: Duration::ZERO,
+            elapsed: Duration::ZERO,
             steps: Timings::default(),
             certificate_days: None,
         };

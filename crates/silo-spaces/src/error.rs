@@ -168,7 +168,7 @@ fn known(code: &str) -> String {
 impl<E> From<RusotoError<E>> for StorageError {
     fn from(error: RusotoError<E>) -> Self {
         let decoded = match &error {
-            RusotoError::HttpDispatch(decoded) => Self::decode(&decoded.to_string()),
+            RusotoError::HttpDispatch(error) => Self::decode(&error.to_string()),
             _ => None,
         };
         decoded.unwrap_or_else(|| {
@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn foreign_error_text_is_dropped_unless_it_is_a_code() {
-        let decoded = |code| StorageError::of_status(400, code).detail;
+        let detail_of = |code| StorageError::of_status(400, code).detail;
         assert_eq!(
-            decoded("InvalidArgument"),
+            detail_of("InvalidArgument"),
             "the storage refused with status 400 (InvalidArgument)"
         );
         assert_eq!(

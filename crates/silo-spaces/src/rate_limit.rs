@@ -21,12 +21,12 @@ impl RateLimiter {
     }
 
     /// Waits for this request's turn.
-    pub(crate) async fn pass(&self) {
-        sleep_until(self.take(Instant::now())).await;
+    pub(crate) async fn wait(&self) {
+        sleep_until(self.reserve(Instant::now())).await;
     }
 
     /// Reserves the next free slot from `now` on. Unused slots do not accumulate.
-    fn take(&self, now: Instant) -> Instant {
+    fn reserve(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = next.map_or(now, |next| next.max(now));
         *next = Some(turn + self.gap);
@@ -43,7 +43,7 @@ mod tests {
         let gate = RateLimiter::new(NonZeroU32::new(10).unwrap());
         let start = Instant::now();
         let waits = |now: Instant, count: u32| -> Vec<u128> {
-            let turns = (0..count).map(|_| gate.take(now));
+            let turns = (0..count).map(|_| gate.reserve(now));
             turns.map(|turn| (turn - now).as_millis()).collect()
         };
         assert_eq!(waits(start, 5), [0, 100, 200, 300, 400]);

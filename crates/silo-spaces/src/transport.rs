@@ -46,7 +46,7 @@ struct Inner {
     credentials: AwsCredentials,
     addressing: Addressing,
     limits: Limits,
-    gate: RateLimiter,
+    rate_limiter: RateLimiter,
     traffic: Arc<Traffic>,
 }
 
@@ -73,7 +73,7 @@ impl Transport {
             credentials: AwsCredentials::new(key, secret, None, None),
             addressing: endpoint.addressing,
             limits,
-            gate: RateLimiter::new(limits.requests_per_second),
+            rate_limiter: RateLimiter::new(limits.requests_per_second),
             traffic: Arc::default(),
         })))
     }
@@ -93,8 +93,8 @@ impl Transport {
         largest: usize,
         parse: impl Fn(&[u8]) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        self.repeated(|| async {
-            let answer = self.once(request).await?;
+        self.with_retries(|| async {
+            let answer = self.send_once(request).await?;
             parse(&self.gather(answer.body, largest).await?)
         })
         .await
@@ -109,8 +109,8 @@ impl Transport {
         body: Bytes,
     ) -> Result<String, StorageError> {
         let request = Request::put(bucket, key, parameters, body);
-        self.repeated(|| async {
-            let answer = self.once(&request).await?;
+        self.with_retries(|| async {
+            let answer = self.send_once(&request).await?;
             let tag = answer.headers.get("etag").cloned();
             self.gather(answer.body, LARGEST_DOCUMENT).await?;
             // S3 always sends one. An error with status 200, or the page of a proxy, has none.
@@ -122,10 +122,10 @@ impl Transport {
 
     /// Any answer that rusoto is going to read: an object's bytes as they come, a document whole and checked.
     async fn answer(&self, request: &Request) -> Result<HttpResponse, StorageError> {
-        self.repeated(|| async {
-            let answer = self.once(request).await?;
+        self.with_retries(|| async {
+            let answer = self.send_once(request).await?;
             if request.reads_object() {
-                let body = self.without_stalls(answer.body);
+                let body = self.with_read_timeout(answer.body);
                 return Ok(HttpResponse {
                     body: ByteStream::new(body),
                     ..answer
@@ -145,7 +145,7 @@ impl Transport {
     }
 
     /// Tries until it succeeds, cannot succeed, or has been tried often enough.
-    async fn repeated<T, F, Fut>(&self, ask: F) -> Result<T, StorageError>
+    async fn with_retries<T, F, Fut>(&self, ask: F) -> Result<T, StorageError>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, StorageError>>,
@@ -166,7 +166,7 @@ impl Transport {
             })
             .notify(|error: &StorageError, pause| {
                 self.count(error);
-                debug!(code = error.kind.code(), pause_ms = silo_core::units::whole_millis(pause); "asking storage again: {error}");
+                debug!(code = error.kind.code(), pause_ms = silo_core::units::whole_millis(pause); "retrying a request to storage: {error}");
             })
             .await
             .inspect_err(|error| self.count(error))
@@ -182,9 +182,9 @@ impl Transport {
     }
 
     /// One try: an answer with a good status, its body not read yet.
-    async fn once(&self, request: &Request) -> Result<HttpResponse, StorageError> {
+    async fn send_once(&self, request: &Request) -> Result<HttpResponse, StorageError> {
         let inner = &self.0;
-        inner.gate.pass().await;
+        inner.rate_limiter.wait().await;
         inner.traffic.requests.fetch_add(1, Ordering::Relaxed);
         let signed = request.sign(&inner.region, inner.addressing, &inner.credentials);
         let answer = inner.http.dispatch(signed, None);
@@ -195,7 +195,7 @@ impl Transport {
             .map_err(|_text| {
                 StorageError::new(
                     Kind::Unreachable,
-                    "the storage cannot be reached, or hung up",
+                    "the storage cannot be reached, or closed the connection",
                 )
             })?;
         let date = answer.headers.get("date").map(String::as_str);
@@ -236,7 +236,7 @@ impl Transport {
     /// A body as a whole, of at most `largest` bytes.
     async fn gather(&self, body: ByteStream, largest: usize) -> Result<Bytes, StorageError> {
         let mut whole = BytesMut::new();
-        let mut pieces = std::pin::pin!(self.without_stalls(body));
+        let mut pieces = std::pin::pin!(self.with_read_timeout(body));
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| error_of_read(&error))?;
             if whole.len() + piece.len() > largest {
@@ -251,7 +251,7 @@ impl Transport {
     }
 
     /// The same bytes; a pause that is too long becomes an error.
-    fn without_stalls(&self, body: ByteStream) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+    fn with_read_timeout(&self, body: ByteStream) -> impl Stream<Item = io::Result<Bytes>> + use<> {
         let limit = self.0.limits.stall;
         futures_util::stream::unfold(Some(body), move |body| async move {
             let mut body = body?;

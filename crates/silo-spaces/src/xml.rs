@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
 /// The deepest nesting that any answer of S3 has, and some.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// Event of the XML reader. Text has its entities resolved and its pieces joined.
 pub(crate) enum XmlEvent<'a> {
@@ -25,7 +25,7 @@ pub(crate) fn read(
 ) -> Result<(), String> {
     let mut reader = Reader::from_reader(document);
     // Names of open elements; `depth` of them count, the others keep their memory for the next.
-    let mut open: Vec<Vec<u8>> = Vec::with_capacity(DEEPEST);
+    let mut open: Vec<Vec<u8>> = Vec::with_capacity(MAX_DEPTH);
     let mut depth = 0;
     let mut text = Vec::new();
     let mut ended = false;
@@ -35,8 +35,8 @@ pub(crate) fn read(
             .map_err(|_text| "the document is not well-formed".to_owned())?;
         match event {
             Event::Start(start) => {
-                if ended || depth >= DEEPEST {
-                    return Err("the document has another shape".into());
+                if ended || depth >= MAX_DEPTH {
+                    return Err("the document has an unexpected structure".into());
                 }
                 push(&mut open, depth, start.local_name().as_ref());
                 depth += 1;
@@ -47,8 +47,8 @@ pub(crate) fn read(
                 meet(XmlEvent::Begin(&open[..depth]))?;
             }
             Event::Empty(start) => {
-                if ended || depth == 0 || depth >= DEEPEST {
-                    return Err("the document has another shape".into());
+                if ended || depth == 0 || depth >= MAX_DEPTH {
+                    return Err("the document has an unexpected structure".into());
                 }
                 push(&mut open, depth, start.local_name().as_ref());
                 meet(XmlEvent::Begin(&open[..=depth]))?;

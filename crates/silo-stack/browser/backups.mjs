@@ -38,7 +38,7 @@ test('backups shows the last good one with every document that was generated', a
   await close();
 });
 
-test('one more backup is made when one is sure of it, and watched', async () => {
+test('a backup starts after confirmation, and watched', async () => {
   const { page, requests, close } = await open();
   await loadAll(page);
   const before = await rows(page).count();
@@ -74,7 +74,7 @@ test('without silo-backup its panel alone is stale, and it comes back with what 
   await page.click('.again');
   await settle(page, 'backups', ['stale'], 30_000);
   for (const panel of ['collections', 'storage', 'services']) await settle(page, panel, KNOWN, 30_000);
-  assert.equal(await rows(page).count(), before, 'what was known stays');
+  assert.equal(await rows(page).count(), before, 'the last values stay');
   await page.click('[data-key="run"]');
   await page.click('[data-key="sure"]');
   await page.locator('#backups .notice', { hasText: '▲' }).waitFor();

@@ -126,7 +126,7 @@ test('with the network cut every panel turns stale by itself and keeps its numbe
   await close();
 });
 
-test('a stopped service darkens its panels, and they come back', async () => {
+test('a stopped service marks its panels as stale, and they come back', async () => {
   const { page, close } = await open();
   await loadAll(page);
   const before = await boxValue(page, 'header', 'documents');
@@ -219,7 +219,7 @@ test('nothing moves sideways at 320 px and every target is 24 px', async () => {
   await close();
 });
 
-test('who wants no motion gets none', async () => {
+test('reduced motion is respected', async () => {
   const { page, close } = await open({ reducedMotion: 'reduce' });
   await loadAll(page);
   const moving = await page.evaluate(() => document.getAnimations().length + (getComputedStyle(document.documentElement).scrollBehavior === 'smooth' ? 1 : 0));

@@ -24,14 +24,14 @@ test('page: it leads to /db, which browses', async () => {
   await close();
 });
 
-test('page: while mongod is away what was known stays, dated, and it comes back by itself', async () => {
+test('page: while mongod is away the last values stay with their age, and the page recovers by itself', async () => {
   const { page, close } = await open(SIGNED_IN);
   await loadAll(page);
   for (const panel of PANELS) await settle(page, panel, KNOWN, 60_000);
   const rows = await page.locator('.collections tbody tr').count();
   await stop('mongo');
   for (const panel of DATABASE_PANELS) await settle(page, panel, ['stale'], 120_000);
-  assert.equal(await page.locator('.collections tbody tr').count(), rows, 'what was known stays');
+  assert.equal(await page.locator('.collections tbody tr').count(), rows, 'the last values stay');
   await settle(page, 'storage', KNOWN);
   if (process.env.SILO_PICTURES) await page.screenshot({ path: `${process.env.SILO_PICTURES}/away.png`, fullPage: true });
   await start('mongo');

@@ -45,7 +45,7 @@ test('a change of state is on the page as soon as it is reported', async () => {
   await close();
 });
 
-test('without silo-services-probe what was known stays, and who comes later sees no number', async () => {
+test('without silo-services-probe the last values stay, and a new page shows no number', async () => {
   const { page, close } = await open();
   await loadAll(page);
   await untilBox(page, 'header', 'documents', truth.documents);

@@ -140,7 +140,7 @@ const SERVICES: [(&str, &str); 4] = [
     ("silo-backup", "/api/backup/status"),
 ];
 /// Twenty requests a second to each of them.
-const APART: Duration = Duration::from_millis(50);
+const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_service_restart_under_load_fails_no_request() {
@@ -165,7 +165,7 @@ async fn a_service_restart_under_load_fails_no_request() {
         );
         tokio::spawn(async move {
             let mut asked = tokio::task::JoinSet::new();
-            let mut beat = tokio::time::interval(APART);
+            let mut beat = tokio::time::interval(REQUEST_INTERVAL);
             while !*finished.borrow() {
                 beat.tick().await;
                 sent.fetch_add(1, Ordering::SeqCst);

@@ -16,10 +16,10 @@ fn run(command: &mut Command) -> (i32, String) {
         stdout,
         stderr,
     } = command.output().unwrap();
-    let said = [stdout, stderr].concat();
+    let output_text = [stdout, stderr].concat();
     (
         status.code().unwrap(),
-        String::from_utf8_lossy(&said).into_owned(),
+        String::from_utf8_lossy(&output_text).into_owned(),
     )
 }
 
@@ -46,8 +46,8 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 async fn secrets_are_created_once_and_never_printed() {
     let place = TempDir::new().unwrap();
     let folder = place.path().join("secrets");
-    let (code, said) = secrets(&folder, &["silo.example", "lith", "session"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, output_text) = secrets(&folder, &["silo.example", "lith", "session"]);
+    assert_eq!(code, 0, "{output_text}");
     let made = files(&folder);
 
     // Exactly what Compose mounts, and the list of AC's own.
@@ -70,7 +70,7 @@ async fn secrets_are_created_once_and_never_printed() {
         let (_, rest) = rest.split_once(':').unwrap();
         let (password, _) = rest.split_once('@').unwrap();
         assert!(password.len() >= 24, "a short password");
-        assert!(!said.contains(password), "a password was printed");
+        assert!(!output_text.contains(password), "a password was printed");
         passwords.insert(password);
     }
     assert_eq!(passwords.len(), 8);
@@ -89,14 +89,14 @@ async fn secrets_are_created_once_and_never_printed() {
         "backup_key",
         "backup_secret",
     ] {
-        assert!(said.contains(&format!("{name}: ")), "{said}");
+        assert!(output_text.contains(&format!("{name}: ")), "{output_text}");
         assert_eq!(made[name], "", "{name}");
     }
 
     // A second run with one more account: existing secrets stay.
     std::fs::write(folder.join("spaces_key"), "a key").unwrap();
-    let (code, said) = secrets(&folder, &["silo.example", "lith", "session", "oven"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, output_text) = secrets(&folder, &["silo.example", "lith", "session", "oven"]);
+    assert_eq!(code, 0, "{output_text}");
     let mut again = files(&folder);
     assert_eq!(again.remove("spaces_key").unwrap(), "a key");
     for (name, before) in &made {
@@ -113,8 +113,8 @@ async fn secrets_are_created_once_and_never_printed() {
     }
 
     // Another name: everybody is led there, with the same passwords.
-    let (code, said) = secrets(&folder, &["new.example"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, output_text) = secrets(&folder, &["new.example"]);
+    assert_eq!(code, 0, "{output_text}");
     let moved = files(&folder);
     for name in ["mongo_reader", "mongo_clients", "mongo_accounts"] {
         assert_eq!(
@@ -147,8 +147,8 @@ fn invalid_names_create_no_secrets() {
         &["--help"],
     ] {
         let folder = place.path().join("secrets");
-        let (code, said) = secrets(&folder, arguments);
-        assert_eq!(code, 64, "{arguments:?}: {said}");
+        let (code, output_text) = secrets(&folder, arguments);
+        assert_eq!(code, 64, "{arguments:?}: {output_text}");
         assert!(!folder.exists(), "{arguments:?} made something");
     }
 }
@@ -159,15 +159,15 @@ fn provision_check_changes_nothing() {
     let ops = place.path().join("ops");
     std::fs::create_dir(&ops).unwrap();
     std::fs::copy(workspace().join("ops/provision"), ops.join("provision")).unwrap();
-    let (code, said) = run(Command::new("bash")
+    let (code, output_text) = run(Command::new("bash")
         .arg(ops.join("provision"))
         .arg("--check"));
     if !rustix::process::geteuid().is_root() {
-        assert_eq!((code, said.trim()), (77, "run it as root"));
+        assert_eq!((code, output_text.trim()), (77, "run it as root"));
         return;
     }
     // Without settings and secrets some steps fail everywhere, and every step is reported.
-    assert_eq!(code, 1, "{said}");
+    assert_eq!(code, 1, "{output_text}");
     for (at, step) in [
         "the processor has AVX",
         "8 GB are free",
@@ -187,19 +187,25 @@ fn provision_check_changes_nothing() {
     .enumerate()
     {
         let line = format!("{}. {step}: ", at + 1);
-        let found = said
+        let found = output_text
             .lines()
             .find(|found| found.starts_with(&line))
-            .unwrap_or_else(|| panic!("nothing is said of {step}: {said}"));
+            .unwrap_or_else(|| panic!("nothing is said of {step}: {output_text}"));
         assert!(
             found.ends_with("already") || found.ends_with("MISSING"),
             "{found}"
         );
     }
     for step in ["settings in .env", "silo.toml", "secrets", "DNS leads here"] {
-        assert!(said.contains(&format!("{step}: MISSING")), "{said}");
+        assert!(
+            output_text.contains(&format!("{step}: MISSING")),
+            "{output_text}"
+        );
     }
-    assert!(!said.contains(" ..."), "it did something: {said}");
+    assert!(
+        !output_text.contains(" ..."),
+        "it did something: {output_text}"
+    );
     let (code, _) = run(Command::new("bash")
         .arg(ops.join("provision"))
         .arg("--nonsense"));
@@ -214,18 +220,18 @@ fn the_firewall_dry_run_lists_its_rules() {
             .envs([("MONGO_ALLOW", allow), ("MONGO_PORT", port)]))
     };
     // The chain as iptables-restore reads it; what follows for IPv6 has the other addresses.
-    let chain = |said: &str| -> Vec<String> {
-        let four = said.split("COMMIT").next().unwrap();
+    let chain = |output_text: &str| -> Vec<String> {
+        let four = output_text.split("COMMIT").next().unwrap();
         let rules = four.lines().filter(|line| line.contains("--ctstate"));
         rules.map(str::to_owned).collect()
     };
-    let (code, said) = firewall("203.0.113.9, 198.51.100.0/24", "27018");
-    assert_eq!(code, 0, "{said}");
-    let rules = chain(&said);
+    let (code, output_text) = firewall("203.0.113.9, 198.51.100.0/24", "27018");
+    assert_eq!(code, 0, "{output_text}");
+    let rules = chain(&output_text);
     assert_eq!(
         rules.len(),
         4,
-        "two who may, this machine, and nobody else: {said}"
+        "two who may, this machine, and nobody else: {output_text}"
     );
     assert!(
         rules
@@ -235,8 +241,8 @@ fn the_firewall_dry_run_lists_its_rules() {
     assert!(rules[0].ends_with("-s 203.0.113.9 -j RETURN"));
     assert!(rules[1].ends_with("-s 198.51.100.0/24 -j RETURN"));
     assert!(rules[3].ends_with("-j DROP"));
-    let (code, said) = firewall("", "27017");
-    assert!(code == 0 && chain(&said).is_empty(), "{said}");
+    let (code, output_text) = firewall("", "27017");
+    assert!(code == 0 && chain(&output_text).is_empty(), "{output_text}");
     // Unreadable input closes the firewall rather than opening it.
     for (allow, port) in [
         ("everybody", "27017"),
@@ -244,11 +250,11 @@ fn the_firewall_dry_run_lists_its_rules() {
         ("203.0.113.9, 10.0.0.0/33", "27017"),
         ("203.0.113.9", "mongo"),
     ] {
-        let (code, said) = firewall(allow, port);
-        assert_eq!(code, 78, "{said}");
-        let rules = chain(&said);
-        assert_eq!(rules.len(), 2, "{said}");
-        assert!(rules[1].ends_with("-j DROP"), "{said}");
+        let (code, output_text) = firewall(allow, port);
+        assert_eq!(code, 78, "{output_text}");
+        let rules = chain(&output_text);
+        assert_eq!(rules.len(), 2, "{output_text}");
+        assert!(rules[1].ends_with("-j DROP"), "{output_text}");
     }
 }
 
@@ -269,15 +275,15 @@ fn the_firewall_reads_settings_as_compose_does() {
             format!("MONGO_PORT=27019\n{line}\n"),
         )
         .unwrap();
-        let (code, said) = run(Command::new("bash")
+        let (code, output_text) = run(Command::new("bash")
             .arg(ops.join("firewall"))
             .arg("--dry-run")
             .env_remove("MONGO_ALLOW")
             .env_remove("MONGO_PORT"));
-        assert_eq!(code, 0, "{line}: {said}");
+        assert_eq!(code, 0, "{line}: {output_text}");
         assert!(
-            said.ends_with("port 27019: 203.0.113.9 , and nobody else\n"),
-            "{line}: {said}"
+            output_text.ends_with("port 27019: 203.0.113.9 , and nobody else\n"),
+            "{line}: {output_text}"
         );
     }
 }

@@ -32,7 +32,7 @@ impl Collector for ScanMetrics {
         for (name, help, value) in [
             (
                 "storage_requests",
-                "requests sent to storage, repeated ones included",
+                "requests sent to storage, including retries",
                 sum(|traffic| &traffic.requests),
             ),
             (

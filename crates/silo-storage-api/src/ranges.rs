@@ -8,14 +8,14 @@ mod midpoint;
 
 use serde::{Deserialize, Serialize};
 
-use self::midpoint::{KeyModel, past_first_mark};
+use self::midpoint::{KeyModel, after_first_separator};
 
-/// A range with fewer pages than this before it is not worth cutting.
-const WORTH: f64 = 2.0;
+/// Estimated pages that a range must have left to be split.
+const MIN_PAGES_TO_SPLIT: f64 = 2.0;
 /// Most concurrent attempts to split a range, for each page that it is known to have.
-const PROBES: u32 = 8;
-/// Estimates may be wrong: after this many pages since the last probe, a range is split in any case.
-const LOOK_AGAIN: u32 = 4;
+const MAX_SPLIT_ATTEMPTS: u32 = 8;
+/// Estimates may be wrong: after this many pages since the last attempt, a range may be split in any case.
+const PAGES_BETWEEN_ATTEMPTS: u32 = 4;
 
 /// Part of a bucket that is not listed yet: the keys after `after` (`None` for the beginning), up to and including `until` (`None` for the end).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +36,8 @@ pub enum Job {
         /// Lower end of the range.
         after: Option<String>,
     },
-    /// Ask for the page after `midpoint`, to cut this range in two.
-    Probe {
+    /// Request the page after `midpoint`, to split this range there.
+    Split {
         /// The range.
         range: u64,
         /// Key at which the range may be split.
@@ -49,18 +49,18 @@ pub enum Job {
     Done,
 }
 
-/// Result of a probe.
+/// Result of an attempt to split a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeResult {
-    /// The keys after the middle are a range of their own now, and the page that was asked for is its first.
-    Taken(u64),
+pub enum SplitResult {
+    /// The keys after the midpoint are a new range, and the requested page is its first.
+    NewRange(u64),
     /// There are no keys after the midpoint, or another worker has passed it; the page is discarded.
     Nothing,
 }
 
-/// Part of a page that counts, and where to continue.
+/// Last key of a page that belongs to the range, and whether the range is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct PageResult {
     /// The last key that belongs to the range; the rest of the page belongs to another.
     pub until: Option<String>,
     /// `true` if the range is completely listed.
@@ -74,21 +74,21 @@ struct Range {
     after: Option<String>,
     until: Option<String>,
     pages: u32,
-    pages_since_look: u32,
+    pages_since_attempt: u32,
     /// Number of guesses at the end of an unbounded range.
     guesses: u32,
-    held: bool,
+    assigned: bool,
     /// Midpoints for which other workers await a page.
-    probes: Vec<String>,
+    attempts: Vec<String>,
     /// No key to split the range at, until more of it is listed.
-    no_room: bool,
+    cannot_split: bool,
 }
 
 /// The ranges of one bucket that are not listed to their end.
 #[derive(Debug, Default)]
 pub struct Ranges {
     open: Vec<Range>,
-    alphabet: KeyModel,
+    key_model: KeyModel,
     next: u64,
 }
 
@@ -112,9 +112,9 @@ impl Ranges {
         }])
     }
 
-    /// All keys, cut before each of these, which are in order.
+    /// All keys, split after each of these keys, which must be in order.
     #[must_use]
-    pub fn cut_at(points: &[String]) -> Self {
+    pub fn split_at(points: &[String]) -> Self {
         let ends = points.iter().cloned().map(Some).chain([None]);
         let starts = [None].into_iter().chain(points.iter().cloned().map(Some));
         let mut ranges = Self::of(
@@ -124,7 +124,7 @@ impl Ranges {
         );
         points
             .iter()
-            .for_each(|point| ranges.alphabet.observe(point));
+            .for_each(|point| ranges.key_model.observe(point));
         ranges
     }
 
@@ -140,8 +140,8 @@ impl Ranges {
 
     /// Next request of an idle worker.
     pub fn job(&mut self) -> Job {
-        if let Some(range) = self.open.iter_mut().find(|range| !range.held) {
-            range.held = true;
+        if let Some(range) = self.open.iter_mut().find(|range| !range.assigned) {
+            range.assigned = true;
             return Job::List {
                 range: range.id,
                 after: range.after.clone(),
@@ -151,9 +151,9 @@ impl Ranges {
             return Job::Done;
         }
         loop {
-            let alphabet = &self.alphabet;
+            let key_model = &self.key_model;
             let worth = |range: &Range| {
-                let worth = worth_cutting(range, alphabet)?;
+                let worth = pages_per_worker(range, key_model)?;
                 Some((range.id, worth))
             };
             let best = self
@@ -165,43 +165,43 @@ impl Ranges {
                 return Job::Wait;
             };
             if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
-                range.pages_since_look = 0;
-                if let Some(midpoint) = guess(range, &self.alphabet) {
-                    range.probes.push(midpoint.clone());
+                range.pages_since_attempt = 0;
+                if let Some(midpoint) = split_key(range, &self.key_model) {
+                    range.attempts.push(midpoint.clone());
                     range.guesses += 1;
-                    return Job::Probe {
+                    return Job::Split {
                         range: id,
                         midpoint,
                     };
                 }
-                range.no_room = true;
+                range.cannot_split = true;
             }
         }
     }
 
-    /// Takes note of a page of a range: its last key, and whether there are keys after that. Called before the page is counted.
-    pub fn advance(&mut self, id: u64, last: Option<&str>, truncated: bool) -> Option<Step> {
-        let place = self.open.iter().position(|range| range.id == id)?;
-        let range = &mut self.open[place];
+    /// Records a page of a range: its last key, and whether there are keys after it. Called before the page is counted.
+    pub fn advance(&mut self, id: u64, last: Option<&str>, truncated: bool) -> Option<PageResult> {
+        let position = self.open.iter().position(|range| range.id == id)?;
+        let range = &mut self.open[position];
         let until = range.until.clone();
         let reached = last.is_none_or(|last| until.as_deref().is_some_and(|until| last >= until));
         let done = !truncated || reached;
         if done {
-            self.open.swap_remove(place);
+            self.open.swap_remove(position);
         } else {
             range.after = last.map(str::to_owned);
             range.pages += 1;
-            range.pages_since_look += 1;
-            range.no_room = false;
+            range.pages_since_attempt += 1;
+            range.cannot_split = false;
         }
-        last.inspect(|last| self.alphabet.observe(last));
-        Some(Step { until, done })
+        last.inspect(|last| self.key_model.observe(last));
+        Some(PageResult { until, done })
     }
 
-    /// Takes note of the page after the middle of a range: its first key.
-    pub fn settle(&mut self, id: u64, midpoint: &str, first: Option<&str>) -> ProbeResult {
+    /// Completes an attempt to split a range, with the first key of the page after the midpoint.
+    pub fn finish_split(&mut self, id: u64, midpoint: &str, first: Option<&str>) -> SplitResult {
         if let Some(range) = self.open.iter_mut().find(|range| range.id == id) {
-            range.probes.retain(|probe| probe != midpoint);
+            range.attempts.retain(|probe| probe != midpoint);
         }
         // Another worker may have split this range since the midpoint was computed. That is harmless: a range may be split at any key.
         let holds = |range: &&mut Range| {
@@ -209,20 +209,20 @@ impl Ranges {
             begun && range.until.as_deref().is_none_or(|until| midpoint < until)
         };
         let Some(range) = self.open.iter_mut().find(holds) else {
-            return ProbeResult::Nothing;
+            return SplitResult::Nothing;
         };
         let guesses = range.guesses;
         let until = range.until.replace(midpoint.to_owned());
         let empty = first.is_none_or(|first| until.as_deref().is_some_and(|until| first > until));
         if empty {
-            return ProbeResult::Nothing;
+            return SplitResult::Nothing;
         }
-        let taken = self.open(Some(midpoint.to_owned()), until);
+        let new_range = self.open(Some(midpoint.to_owned()), until);
         if let Some(range) = self.open.last_mut() {
-            range.held = true;
+            range.assigned = true;
             range.guesses = guesses;
         }
-        ProbeResult::Taken(taken)
+        SplitResult::NewRange(new_range)
     }
 
     fn open(&mut self, after: Option<String>, until: Option<String>) -> u64 {
@@ -234,55 +234,56 @@ impl Ranges {
             after,
             until,
             pages: 0,
-            pages_since_look: 0,
+            pages_since_attempt: 0,
             guesses: 0,
-            held: false,
-            probes: Vec::new(),
-            no_room: false,
+            assigned: false,
+            attempts: Vec::new(),
+            cannot_split: false,
         });
         id
     }
 }
 
 /// Estimated pages per worker of a range; `None` if splitting is not worth it.
-fn worth_cutting(range: &Range, alphabet: &KeyModel) -> Option<f64> {
-    let probes = u32::try_from(range.probes.len()).unwrap_or(u32::MAX);
-    if range.no_room || probes >= PROBES.saturating_mul(range.pages) {
+fn pages_per_worker(range: &Range, key_model: &KeyModel) -> Option<f64> {
+    let attempts = u32::try_from(range.attempts.len()).unwrap_or(u32::MAX);
+    if range.cannot_split || attempts >= MAX_SPLIT_ATTEMPTS.saturating_mul(range.pages) {
         return None;
     }
-    let left = pages_left(range, alphabet) / f64::from(probes + 1);
-    (left >= WORTH || range.pages_since_look >= LOOK_AGAIN).then_some(left)
+    let left = pages_left(range, key_model) / f64::from(attempts + 1);
+    (left >= MIN_PAGES_TO_SPLIT || range.pages_since_attempt >= PAGES_BETWEEN_ATTEMPTS)
+        .then_some(left)
 }
 
 /// Estimated pages left in a range, assuming the key density observed so far; infinite for an unbounded range.
-fn pages_left(range: &Range, alphabet: &KeyModel) -> f64 {
+fn pages_left(range: &Range, key_model: &KeyModel) -> f64 {
     let Some(until) = &range.until else {
         return f64::MAX;
     };
     let start = range.start.as_deref().unwrap_or_default();
     let after = range.after.as_deref().unwrap_or_default();
-    match alphabet.progress(start, after, until) {
+    match key_model.progress(start, after, until) {
         Some(progress) if progress > 0.0 => f64::from(range.pages) * (1.0 - progress) / progress,
         _ => f64::from(range.pages),
     }
 }
 
-/// Key at which to split a range: the middle of the widest gap between the midpoints that are being probed.
-fn guess(range: &Range, alphabet: &KeyModel) -> Option<String> {
+/// Key at which to split a range: the middle of the widest gap between the midpoints that other workers try.
+fn split_key(range: &Range, key_model: &KeyModel) -> Option<String> {
     let after = range.after.as_deref().unwrap_or_default();
     if range.until.is_none() && range.guesses == 0 {
-        let past = past_first_mark(after).filter(|past| past.as_str() > after);
-        return past.or_else(|| alphabet.midpoint(after, None));
+        let past = after_first_separator(after).filter(|past| past.as_str() > after);
+        return past.or_else(|| key_model.midpoint(after, None));
     }
     // Midpoints outside the range, which was shortened meanwhile, are ignored.
     let inside =
         |probe: &&str| *probe > after && range.until.as_deref().is_none_or(|until| *probe < until);
     let mut tried: Vec<&str> = range
-        .probes
+        .attempts
         .iter()
         .map(String::as_str)
         .filter(inside)
         .collect();
     tried.sort_unstable();
-    alphabet.middle_of_widest(after, &tried, range.until.as_deref())
+    key_model.middle_of_widest(after, &tried, range.until.as_deref())
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::owners::Layout;
 use crate::progress::Progress;
-use crate::ranges::{Job, ProbeResult, Ranges, RemainingRange};
+use crate::ranges::{Job, Ranges, RemainingRange, SplitResult};
 use crate::totals::Totals;
 
 /// Tapes in one request for their owners.
@@ -21,11 +21,11 @@ const TAPES: usize = 400;
 
 /// Listing of one bucket.
 pub trait List: Sync {
-    /// The keys after `after`, a page of them.
+    /// One page of the keys after `after`.
     fn page(&self, after: Option<&str>) -> impl Future<Output = Result<Page, StorageError>> + Send;
 
     /// Keys at which to split the bucket before listing, in order; may be empty.
-    fn cuts(&self) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send;
+    fn split_keys(&self) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send;
 }
 
 /// Lookup of the owners of tapes.
@@ -54,15 +54,15 @@ pub struct Scan<'a, L, T> {
     progress: &'a Progress,
     state: Mutex<State>,
     changed: Notify,
-    /// One question for tapes' owners at a time.
-    asking: tokio::sync::Mutex<()>,
+    /// Held while owners of tapes are looked up: one request at a time.
+    owner_lookup: tokio::sync::Mutex<()>,
 }
 
 struct State {
     ranges: Ranges,
     totals: Totals,
     error: Option<StorageError>,
-    tapes_fault: Option<SourceError>,
+    tapes_error: Option<SourceError>,
 }
 
 impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
@@ -87,20 +87,20 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
                 ranges,
                 totals,
                 error: None,
-                tapes_fault: None,
+                tapes_error: None,
             }),
             changed: Notify::new(),
-            asking: tokio::sync::Mutex::default(),
+            owner_lookup: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Cuts a bucket of which nothing is listed yet, so that every worker has something from the start.
+    /// Splits a bucket of which nothing is listed yet, so that every worker has a range from the start.
     ///
     /// # Errors
     /// When the bucket cannot be listed at all.
-    pub async fn cut(&self) -> Result<(), StorageError> {
-        let points = self.list.cuts().await?;
-        self.lock().ranges = Ranges::cut_at(&points);
+    pub async fn split_initially(&self) -> Result<(), StorageError> {
+        let points = self.list.split_keys().await?;
+        self.lock().ranges = Ranges::split_at(&points);
         Ok(())
     }
 
@@ -132,12 +132,12 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
             .state
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        (state.totals, state.tapes_fault)
+        (state.totals, state.tapes_error)
     }
 
     async fn work(&self) {
         loop {
-            // Listened for before it is asked, so that no change goes unheard.
+            // Registered before the state is read, so that no change is missed.
             let changed = self.changed.notified();
             let job = {
                 let mut state = self.lock();
@@ -157,7 +157,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
                     Ok(())
                 }
                 Job::List { range, after } => self.list_range(range, after).await,
-                Job::Probe { range, midpoint } => self.probe(range, midpoint).await,
+                Job::Split { range, midpoint } => self.try_split(range, midpoint).await,
             };
             if let Err(error) = worked {
                 self.lock().error.get_or_insert(error);
@@ -178,22 +178,26 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         }
     }
 
-    /// Asks for what lies beyond the midpoint of another worker's range, and takes it over when there is anything.
-    async fn probe(&self, range: u64, midpoint: String) -> Result<(), StorageError> {
+    /// Requests the page after the midpoint of another worker's range. If it has keys, they become a range that this worker lists.
+    async fn try_split(&self, range: u64, midpoint: String) -> Result<(), StorageError> {
         let page = self.list.page(Some(&midpoint)).await?;
-        let cut = self.lock().ranges.settle(range, &midpoint, page.first());
-        let ProbeResult::Taken(taken) = cut else {
+        let outcome = self
+            .lock()
+            .ranges
+            .finish_split(range, &midpoint, page.first());
+        let SplitResult::NewRange(new_range) = outcome else {
             return Ok(());
         };
         self.changed.notify_waiters();
-        if self.count(taken, &page) {
+        if self.count(new_range, &page) {
             return Ok(());
         }
-        self.list_range(taken, page.last().map(str::to_owned)).await
+        self.list_range(new_range, page.last().map(str::to_owned))
+            .await
     }
 
-    /// Counts what a page has of a range; whether that was the range's end. Ranges and sums change together, so that what a break
-    /// leaves is whole.
+    /// Adds the objects of a page that belong to a range; `true` if the range is complete. Ranges and totals change under one lock, so that a
+    /// checkpoint is consistent.
     fn count(&self, range: u64, page: &Page) -> bool {
         let mut state = self.lock();
         let state = &mut *state;
@@ -222,11 +226,11 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         if self.lock().totals.tapes.len() < least {
             return;
         }
-        let _turn = self.asking.lock().await;
+        let _turn = self.owner_lookup.lock().await;
         loop {
             let codes: Vec<String> = {
                 let mut state = self.lock();
-                if state.tapes_fault.is_some() {
+                if state.tapes_error.is_some() {
                     let all = state.totals.tapes.len();
                     state.totals.attribute(all, |_| None);
                 }
@@ -242,7 +246,7 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
                     .lock()
                     .totals
                     .attribute(count, |code| owners.get(code).cloned()),
-                Err(error) => self.lock().tapes_fault = Some(error),
+                Err(error) => self.lock().tapes_error = Some(error),
             }
         }
     }

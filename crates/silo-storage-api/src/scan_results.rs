@@ -97,9 +97,9 @@ impl ScanResults {
         self.buckets.iter().find(|bucket| bucket.name == name)
     }
 
-    /// Objects of all buckets that are known.
+    /// Number of objects in the buckets scanned so far: a lower bound, used as the expected total of a scan.
     #[must_use]
-    pub fn objects(&self) -> u64 {
+    pub fn known_objects(&self) -> u64 {
         let found = self
             .buckets
             .iter()

@@ -29,9 +29,9 @@ use self::cadence::{Cadence, Due};
 use self::checkpoint::Checkpoints;
 
 /// The names of the files.
-const ROLLUP: &str = "rollup";
-const HISTORY: &str = "history";
-const UNDER_WAY: &str = "scan";
+const RESULT_FILE: &str = "rollup";
+const HISTORY_FILE: &str = "history";
+const CHECKPOINT_FILE: &str = "scan";
 /// Interval of attempts to take the lock while another process holds it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
 
@@ -114,12 +114,12 @@ impl Scanner {
     /// Scans in a loop; never returns.
     pub async fn run(&self) {
         let _lock = self.wait_for_lock().await;
-        let mut results = self.load::<ScanResults>(ROLLUP).unwrap_or_default();
+        let mut results = self.load::<ScanResults>(RESULT_FILE).unwrap_or_default();
         let mut cadence = Cadence::new(self.every);
         let mut due = Due::All;
         loop {
             self.progress
-                .begin(Some(results.objects()).filter(|objects| *objects > 0));
+                .begin(Some(results.known_objects()).filter(|objects| *objects > 0));
             self.asked.store(false, Ordering::SeqCst);
             let retry;
             (results, retry) = self.scan(&results, &due).await;
@@ -134,7 +134,7 @@ impl Scanner {
 
     /// Serves what the last process found, as stale.
     fn restore(&self) {
-        let Some(results) = self.load::<ScanResults>(ROLLUP) else {
+        let Some(results) = self.load::<ScanResults>(RESULT_FILE) else {
             return;
         };
         let oldest = results
@@ -144,7 +144,7 @@ impl Scanner {
             .min();
         if let Some(as_of) = oldest {
             let results = self.in_order(&results);
-            let history = self.load::<History>(HISTORY).unwrap_or_default();
+            let history = self.load::<History>(HISTORY_FILE).unwrap_or_default();
             let storage = Storage::of(&results, &self.layouts, &history, day(Timestamp::now()));
             self.storage.restore(storage, as_of);
             info!("serving the results of the previous process until the first scan ends");
@@ -178,7 +178,9 @@ impl Scanner {
     /// temporary.
     async fn scan(&self, before: &ScanResults, due: &Due) -> (ScanResults, BTreeSet<String>) {
         let started = Instant::now();
-        let mut checkpoints = self.load::<Checkpoints>(UNDER_WAY).unwrap_or_default();
+        let mut checkpoints = self
+            .load::<Checkpoints>(CHECKPOINT_FILE)
+            .unwrap_or_default();
         checkpoints.forget_old(Timestamp::now());
         let (mut kept, mut retry) = (Vec::new(), BTreeSet::new());
         for (at, client) in self.buckets.iter().enumerate() {
@@ -205,7 +207,7 @@ impl Scanner {
                 retry.insert(client.name.clone());
             }
             checkpoints.done.push(bucket);
-            self.save(UNDER_WAY, &checkpoints);
+            self.save(CHECKPOINT_FILE, &checkpoints);
         }
         let results = self.in_order(&ScanResults {
             buckets: [checkpoints.done, kept].concat(),
@@ -216,14 +218,14 @@ impl Scanner {
             open: checkpoints.open,
         };
         self.publish(&results, started.elapsed());
-        self.save(UNDER_WAY, &left);
+        self.save(CHECKPOINT_FILE, &left);
         (results, retry)
     }
 
     /// Publishes the results and saves them.
-    fn publish(&self, results: &ScanResults, took: Duration) {
+    fn publish(&self, results: &ScanResults, elapsed: Duration) {
         let today = day(Timestamp::now());
-        let mut history = self.load::<History>(HISTORY).unwrap_or_default();
+        let mut history = self.load::<History>(HISTORY_FILE).unwrap_or_default();
         for bucket in results
             .buckets
             .iter()
@@ -235,8 +237,8 @@ impl Scanner {
         }
         let mut errors = results.errors();
         for (name, saved) in [
-            (ROLLUP, self.store.save(ROLLUP, results)),
-            (HISTORY, self.store.save(HISTORY, &history)),
+            (RESULT_FILE, self.store.save(RESULT_FILE, results)),
+            (HISTORY_FILE, self.store.save(HISTORY_FILE, &history)),
         ] {
             if let Err(error) = saved {
                 error!("the {name} cannot be saved, so it will be lost on restart: {error}");
@@ -255,7 +257,7 @@ impl Scanner {
                 let detail = format!("no bucket could be listed: {}", failure.detail);
                 self.storage.publish(
                     Err(SourceError::new("storage", failure.code.as_str(), detail)),
-                    took,
+                    elapsed,
                 );
             }
             _ => {
@@ -265,12 +267,15 @@ impl Scanner {
                         value: storage,
                         errors,
                     }),
-                    took,
+                    elapsed,
                 );
             }
         }
-        let (buckets, objects) = (results.buckets.len() - failures.len(), results.objects());
-        info!(buckets, objects, took_ms = whole_millis(took); "{buckets} buckets scanned, {objects} objects");
+        let (buckets, objects) = (
+            results.buckets.len() - failures.len(),
+            results.known_objects(),
+        );
+        info!(buckets, objects, duration_ms = whole_millis(elapsed); "{buckets} buckets scanned, {objects} objects");
     }
 
     /// The buckets of the settings, in their order; one that is no longer among them is left out.

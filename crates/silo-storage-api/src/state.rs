@@ -20,7 +20,7 @@ use crate::store::Store;
 /// Duration after which a running scan makes the result overdue.
 const LONGEST_SCAN: Duration = Duration::from_secs(3 * 3600);
 /// Time that a request waits for the first scan result. A scan takes longer; the answer then reports its progress.
-const PATIENCE: Duration = Duration::from_millis(200);
+const INITIAL_WAIT: Duration = Duration::from_millis(200);
 
 /// The subjects of this service.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl State {
         let pace = RefreshPolicy {
             interval: settings.every,
             timeout: LONGEST_SCAN,
-            initial_wait: PATIENCE,
+            initial_wait: INITIAL_WAIT,
         };
         let store = Store::open(&settings.folder).map_err(|error| {
             let folder = settings.folder.display();

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_waits_for_its_owner() {
+    fn tapes_are_attributed_after_the_lookup() {
         let mut totals = Totals::default();
         for key in ["tapes/a.mp4", "tapes/b.mp4", "tapes/c.mp4"] {
             totals.add(Layout::Tapes, &object(key, 7));

@@ -1,5 +1,5 @@
 //! Simulators of aesthetic.computer's own services, which cannot run here. They answer like the real ones with made-up figures, can be made to hang,
-//! fail or lie, and record the requests.
+//! fail or answer with other content, and record the requests.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,7 +34,7 @@ pub enum Behaviour {
     /// Reset the connection.
     Reset,
     /// Answer 200 with this content type and body.
-    Lie(&'static str, String),
+    Respond(&'static str, String),
     /// Redirect to this address.
     Redirect(String),
     /// Answer 200 with an endless body.
@@ -50,14 +50,14 @@ impl Behaviour {
     #[must_use]
     pub fn huge() -> Self {
         let filling = "x".repeat(10_000_000);
-        Self::Lie("application/json", format!("{{\"filling\":\"{filling}\"}}"))
+        Self::Respond("application/json", format!("{{\"filling\":\"{filling}\"}}"))
     }
 
     /// A page for people.
     #[must_use]
     pub fn html() -> Self {
         let page = "<!doctype html><html><body><h1>Welcome</h1></body></html>";
-        Self::Lie("text/html", page.into())
+        Self::Respond("text/html", page.into())
     }
 
     /// Answer of a Silo service, fresh, as of 2026-01-01.
@@ -65,7 +65,7 @@ impl Behaviour {
     pub fn silo_service(data: &serde_json::Value) -> Self {
         let meta = serde_json::json!({"asOf": "2026-01-01T00:00:00Z", "ttlMs": 1000, "state": "fresh", "errors": []});
         let body = serde_json::json!({"data": data, "meta": meta});
-        Self::Lie("application/json", body.to_string())
+        Self::Respond("application/json", body.to_string())
     }
 
     /// Behaviour named by a word, as sent to a running simulator.
@@ -76,13 +76,13 @@ impl Behaviour {
             "slow" => Some(Self::Slow(Duration::from_millis(1500))),
             "fail" => Some(Self::Fail(500)),
             "reset" => Some(Self::Reset),
-            "lie" => Some(Self::html()),
+            "html" => Some(Self::html()),
             _ => None,
         }
     }
 }
 
-/// A running simulator. Dropping it stops it. `PUT /_behaviour/{normal,hang,slow,fail,reset,lie}` changes how it behaves, from outside.
+/// A running simulator. Dropping it stops it. `PUT /_behaviour/{normal,hang,slow,fail,reset,html}` changes how it behaves, from outside.
 pub struct Simulator {
     address: SocketAddr,
     scheme: &'static str,
@@ -280,7 +280,7 @@ impl Shared {
                 )
                 .await
             }
-            Behaviour::Lie(kind, body) => {
+            Behaviour::Respond(kind, body) => {
                 let kind = format!("Content-Type: {kind}\r\n");
                 send(client, &answer("200 OK", &kind, &body)).await
             }

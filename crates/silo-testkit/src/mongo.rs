@@ -7,7 +7,7 @@ use std::time::Duration;
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ClientOptions;
-use silo_mongod::accounts::{Job, own_roles};
+use silo_mongod::accounts::{AccountRole, own_roles};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -61,11 +61,11 @@ const DRILL: Account = ("silo_drill", "drill-password");
 const CLIENT: Account = ("lith", "lith-password");
 
 /// The accounts besides the administrator, and the droplet's job of each.
-const ACCOUNTS: [(Account, Job); 4] = [
-    (READER, Job::Reader),
-    (BACKUP, Job::Backup),
-    (DRILL, Job::Drill),
-    (CLIENT, Job::Client),
+const ACCOUNTS: [(Account, AccountRole); 4] = [
+    (READER, AccountRole::Reader),
+    (BACKUP, AccountRole::Backup),
+    (DRILL, AccountRole::Drill),
+    (CLIENT, AccountRole::Client),
 ];
 
 /// Options for starting a server. The default is one without accounts and TLS, in a temporary folder.

@@ -82,7 +82,7 @@ impl Wire {
     }
 
     /// Sets the count to 0, and forwards everything again.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.cut_at(u64::MAX);
     }
 
@@ -107,7 +107,7 @@ impl Wire {
     /// When another process has taken the port.
     pub async fn open(&self) -> io::Result<()> {
         let listener = TcpListener::bind(self.address).await?;
-        self.mend();
+        self.restore();
         let task = forward(listener, self.target, Arc::clone(&self.state));
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = task;
         Ok(())

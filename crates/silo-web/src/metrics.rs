@@ -104,13 +104,13 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn note_request(&self, route: &str, status: u16, took: Duration) {
+    pub(crate) fn note_request(&self, route: &str, status: u16, elapsed: Duration) {
         let route = Route(route.to_owned());
         self.durations
             .get_or_create(&RouteLabel {
                 route: route.clone(),
             })
-            .observe(took.as_secs_f64());
+            .observe(elapsed.as_secs_f64());
         self.requests
             .get_or_create(&RequestLabels { route, status })
             .inc();

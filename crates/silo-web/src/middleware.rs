@@ -33,17 +33,19 @@ pub(crate) async fn around(
         Err(problem) => Err(problem.into()),
     };
     let answer = shape_errors(answer, &id);
-    let took = started.elapsed();
+    let elapsed = started.elapsed();
     let (route, status) = match &answer {
         Ok(response) => (response.request().match_pattern(), response.status()),
         Err(error) => (None, error.as_response_error().status_code()),
     };
     let route = route.unwrap_or_else(|| "(none)".into());
-    log_access(&id, &method, &route, status, took);
+    log_access(&id, &method, &route, status, elapsed);
     if let Some(service) = service {
-        service.metrics.note_request(&route, status.as_u16(), took);
+        service
+            .metrics
+            .note_request(&route, status.as_u16(), elapsed);
     }
-    answer.map(|response| with_headers(response, &id, took))
+    answer.map(|response| with_headers(response, &id, elapsed))
 }
 
 /// The id that Caddy gave the request, or a new one.
@@ -136,22 +138,22 @@ fn problem_of(error: &Error) -> Problem {
     })
 }
 
-fn log_access(id: &str, method: &Method, route: &str, status: StatusCode, took: Duration) {
+fn log_access(id: &str, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
     let (method, status) = (method.as_str(), status.as_u16());
-    let took_ms = silo_core::units::round(took.as_secs_f64() * 1000.0, 3);
+    let duration_ms = silo_core::units::round(elapsed.as_secs_f64() * 1000.0, 3);
     if matches!(route, "/healthz" | "/readyz" | "/metrics") {
-        debug!(target: "silo::access", request = id, status, took_ms; "{method} {route}");
+        debug!(target: "silo::access", request = id, status, duration_ms; "{method} {route}");
     } else {
-        info!(target: "silo::access", request = id, status, took_ms; "{method} {route}");
+        info!(target: "silo::access", request = id, status, duration_ms; "{method} {route}");
     }
 }
 
 fn with_headers(
     mut response: ServiceResponse<BoxBody>,
     id: &str,
-    took: Duration,
+    elapsed: Duration,
 ) -> ServiceResponse<BoxBody> {
-    let timing = format!("app;dur={:.2}", took.as_secs_f64() * 1000.0);
+    let timing = format!("app;dur={:.2}", elapsed.as_secs_f64() * 1000.0);
     let headers = response.headers_mut();
     for (name, value) in [
         (HeaderName::from_static("x-request-id"), id),

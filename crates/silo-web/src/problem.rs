@@ -136,7 +136,7 @@ impl Problem {
             400..=499 => Self::new(Kind::Malformed, "the request cannot be understood"),
             _ => Self::new(
                 Kind::Internal,
-                "something went wrong here; the log has it under this request's id",
+                "internal error; see the log for this request's id",
             ),
         }
     }

@@ -129,14 +129,14 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     {
         loop {
             let requested = self.changes.load(Ordering::Acquire);
-            let (outcome, took) = self.measure_once(measure()).await;
+            let (outcome, elapsed) = self.measure_once(measure()).await;
             self.measured.store(requested, Ordering::Release);
             let pause = if outcome.is_ok() {
                 self.policy.interval
             } else {
                 self.policy.interval.min(RETRY)
             };
-            self.publish(outcome, took);
+            self.publish(outcome, elapsed);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.wake.notified() => {}
@@ -156,7 +156,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// # Errors
     /// 503 when there is no value: nothing was measured in time, or every measurement failed.
     pub async fn read(&self) -> Result<Reading<T>, Problem> {
-        if !self.attempted().await {
+        if !self.wait_for_attempt().await {
             let detail = format!(
                 "{} is being measured for the first time; ask again in a moment",
                 self.name
@@ -182,13 +182,13 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     /// The error of the last measurement, when there is no value.
     pub async fn wait_for_first(&self) -> Result<Reading<T>, SourceError> {
         // After a timeout, `current` returns the current value.
-        self.attempted().await;
+        self.wait_for_attempt().await;
         self.current()
     }
 
     /// Waits for the first measurement, and for one that began after the last reported change, within a reader's patience. Returns whether there was
     /// any measurement.
-    async fn attempted(&self) -> bool {
+    async fn wait_for_attempt(&self) -> bool {
         let requested = self.changes.load(Ordering::Acquire);
         let mut states = self.state.subscribe();
         let wait_for_first = states.wait_for(|state| {

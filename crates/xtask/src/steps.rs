@@ -20,13 +20,13 @@ impl Steps {
         say::step(name);
         let began = Instant::now();
         let outcome = work().with_context(|| name.to_owned());
-        let took = began.elapsed();
+        let elapsed = began.elapsed();
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((name.to_owned(), took));
+            .push((name.to_owned(), elapsed));
         if outcome.is_ok() {
-            say::done(&format!("{name} ({})", minutes(took)));
+            say::done(&format!("{name} ({})", minutes(elapsed)));
         }
         outcome
     }
@@ -55,16 +55,16 @@ impl Steps {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        steps.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+        steps.sort_by_key(|(_, elapsed)| std::cmp::Reverse(*elapsed));
         say::step("duration of each step (min:s); images are built beside other steps");
-        for (name, took) in steps {
-            say::step(&format!("  {:>6}  {name}", minutes(took)));
+        for (name, elapsed) in steps {
+            say::step(&format!("  {:>6}  {name}", minutes(elapsed)));
         }
     }
 }
 
 /// Minutes and seconds.
-pub fn minutes(took: Duration) -> String {
-    let seconds = took.as_secs();
+pub fn minutes(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }

@@ -268,7 +268,7 @@ impl Write for Sender {
 fn gone() -> io::Error {
     io::Error::new(
         io::ErrorKind::BrokenPipe,
-        "no destination takes the archive any more",
+        "no destination accepts the archive any more",
     )
 }
 

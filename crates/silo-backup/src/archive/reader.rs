@@ -11,7 +11,7 @@ use silo_mongo::mongodb::bson::{Document, RawBsonRef, RawDocument};
 use super::{LARGEST, MAGIC, Namespace, Prelude, TERMINATOR, VERSION};
 
 /// Most nesting levels of a document. mongod accepts 180.
-const DEEPEST: usize = 200;
+const MAX_DEPTH: usize = 200;
 
 /// Error of reading an archive.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +226,7 @@ impl<R: Read> Input<R> {
 
 /// Validates all elements of a document, at every level.
 fn is_valid(document: &RawDocument, depth: usize) -> bool {
-    depth <= DEEPEST
+    depth <= MAX_DEPTH
         && document.iter().all(|element| match element {
             Ok((_, RawBsonRef::Document(inner))) => is_valid(inner, depth + 1),
             Ok((_, RawBsonRef::Array(inner))) => {

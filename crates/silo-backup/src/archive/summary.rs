@@ -27,7 +27,7 @@ struct CollectionState {
     fingerprint: Fingerprint,
     /// Unique indexes, as positions in `keys`.
     unique: Vec<usize>,
-    untold: u64,
+    unreported: u64,
 }
 
 /// Summary of an archive.
@@ -108,7 +108,7 @@ impl Visitor for SummaryBuilder {
                 collection,
                 fingerprint: Fingerprint::default(),
                 unique,
-                untold: 0,
+                unreported: 0,
             });
         }
         Ok(())
@@ -120,16 +120,16 @@ impl Visitor for SummaryBuilder {
         for index in &found.unique {
             self.keys.add(*index, document)?;
         }
-        found.untold += 1;
-        if found.untold >= 500 {
-            self.report.add(std::mem::take(&mut found.untold));
+        found.unreported += 1;
+        if found.unreported >= 500 {
+            self.report.add(std::mem::take(&mut found.unreported));
         }
         Ok(())
     }
 
     fn end(&mut self, place: usize) -> Result<(), Error> {
         let found = &mut self.found[place];
-        self.report.add(std::mem::take(&mut found.untold));
+        self.report.add(std::mem::take(&mut found.unreported));
         Ok(())
     }
 }

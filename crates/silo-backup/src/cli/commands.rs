@@ -10,7 +10,7 @@ use super::target::destination;
 use crate::context::Context;
 use crate::error::{EXIT_CORRUPT, EXIT_HELD, Error};
 use crate::progress::Reporter;
-use crate::repository::approve;
+use crate::repository;
 use crate::retention::prune;
 use crate::verification::{self, drill};
 use crate::{run, status};
@@ -21,11 +21,11 @@ pub(super) async fn run(
     out: &Printer,
     report: &Reporter,
 ) -> Result<ExitCode, Error> {
-    let made = run::run(context, report).await?;
-    out.result(&made, || show::made(&made));
+    let outcome = run::run(context, report).await?;
+    out.result(&outcome, || show::run_outcome(&outcome));
     let has_problems =
-        made.destinations.iter().any(|at| at.error.is_some()) || !made.problems.is_empty();
-    Ok(ExitCode::from(if made.good {
+        outcome.destinations.iter().any(|at| at.error.is_some()) || !outcome.problems.is_empty();
+    Ok(ExitCode::from(if outcome.good {
         u8::from(has_problems)
     } else {
         EXIT_HELD
@@ -36,7 +36,7 @@ pub(super) async fn run(
 pub(super) async fn list(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
     let mut found = Vec::new();
     for repository in context.repositories() {
-        found.push(status::look(context, repository).await?);
+        found.push(status::read_destination(context, repository).await?);
     }
     let backups = status::backups(context, &found, Timestamp::now());
     out.result(&backups, || show::list(&backups));
@@ -67,9 +67,9 @@ pub(super) async fn drill(
     out: &Printer,
     report: &Reporter,
 ) -> Result<ExitCode, Error> {
-    let drilled = drill::run(context, backup, report).await?;
-    out.result(&drilled, || show::drilled(&drilled));
-    Ok(ExitCode::from(if drilled.good { 0 } else { EXIT_CORRUPT }))
+    let drill = drill::run(context, backup, report).await?;
+    out.result(&drill, || show::drill_outcome(&drill));
+    Ok(ExitCode::from(if drill.good { 0 } else { EXIT_CORRUPT }))
 }
 
 /// `prune`, also with `--dry-run`.
@@ -105,9 +105,9 @@ pub(super) async fn accept(
     why: &str,
     out: &Printer,
 ) -> Result<ExitCode, Error> {
-    let approved = approve(context.repositories(), backup, why).await?;
-    out.result(&approved, || {
-        format!("{} counts as good from now on", approved[0])
+    let accepted = repository::accept(context.repositories(), backup, why).await?;
+    out.result(&accepted, || {
+        format!("{} counts as good from now on", accepted[0])
     });
     Ok(ExitCode::SUCCESS)
 }

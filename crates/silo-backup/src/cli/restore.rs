@@ -79,7 +79,7 @@ impl Restore {
                 &context.stop,
             )
             .await?;
-            restored.took_ms = Some(whole_millis(began.elapsed()));
+            restored.duration_ms = Some(whole_millis(began.elapsed()));
             // Without the source database there are no tombstones to apply. This is reported, and does not fail the restore.
             match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await
             {

@@ -27,7 +27,7 @@ struct Step {
     name: &'static str,
     good: bool,
     detail: String,
-    took_ms: u64,
+    duration_ms: u64,
 }
 
 /// Makes a backup, verifies it, drills it, and previews pruning. Stops at the first failed step.
@@ -43,7 +43,7 @@ pub(super) async fn run(
         let outcome = match name {
             "backup" => backup(context, report).await,
             "verify" => verified(context, report).await,
-            "drill" => drilled(context, report).await,
+            "drill" => drill(context, report).await,
             _ => pruned(context, report).await,
         };
         let (good, detail) = match outcome {
@@ -58,7 +58,7 @@ pub(super) async fn run(
             name,
             good,
             detail,
-            took_ms: whole_millis(began.elapsed()),
+            duration_ms: whole_millis(began.elapsed()),
         });
         if !good {
             break;
@@ -74,7 +74,7 @@ pub(super) async fn run(
                 "{} {:<7} {:>7} ms  {}",
                 if step.good { "good  " } else { "FAILED" },
                 step.name,
-                step.took_ms,
+                step.duration_ms,
                 step.detail
             )
         };
@@ -84,40 +84,40 @@ pub(super) async fn run(
 }
 
 async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let made = run::run(context, report).await?;
-    if !made.good {
+    let outcome = run::run(context, report).await?;
+    if !outcome.good {
         return Err(Error::Refused(format!(
             "{} is held: {}",
-            made.id,
-            made.held.join("; ")
+            outcome.id,
+            outcome.held.join("; ")
         )));
     }
-    match made.destinations.iter().find_map(|at| at.error.as_ref()) {
+    match outcome.destinations.iter().find_map(|at| at.error.as_ref()) {
         Some(error) => Err(Error::Engine(error.clone())),
         None => Ok(format!(
             "{}, {} documents, {}",
-            made.id, made.documents, made.consistency
+            outcome.id, outcome.documents, outcome.consistency
         )),
     }
 }
 
 async fn verified(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let mut result = Vec::new();
+    let mut read_from = Vec::new();
     for repository in context.repositories() {
         let contents = repository.contents().await?;
         let manifest = &contents.find("latest")?.manifest;
         verification::verify(context, repository, manifest, report).await?;
-        result.push(repository.name);
+        read_from.push(repository.name);
     }
-    Ok(format!("read back from {}", result.join(" and ")))
+    Ok(format!("read back from {}", read_from.join(" and ")))
 }
 
-async fn drilled(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let drilled = drill::run(context, "latest", report).await?;
-    if drilled.good {
-        Ok(format!("{} documents came back", drilled.documents))
+async fn drill(context: &Context, report: &Reporter) -> Result<String, Error> {
+    let drill = drill::run(context, "latest", report).await?;
+    if drill.good {
+        Ok(format!("{} documents restored", drill.documents))
     } else {
-        Err(Error::Corrupt(drilled.notes.join("; ")))
+        Err(Error::Corrupt(drill.notes.join("; ")))
     }
 }
 
@@ -125,5 +125,8 @@ async fn pruned(context: &Context, report: &Reporter) -> Result<String, Error> {
     let plans = prune::run(context, true, report).await?;
     let decisions = || plans.iter().flat_map(|plan| &plan.decisions);
     let go = decisions().filter(|decision| !decision.keep).count();
-    Ok(format!("{} stay, {go} would go", decisions().count() - go))
+    Ok(format!(
+        "{} would be kept, {go} deleted",
+        decisions().count() - go
+    ))
 }

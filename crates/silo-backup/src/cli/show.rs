@@ -75,7 +75,7 @@ pub(super) struct Restored {
     collections: usize,
     as_of: Timestamp,
     /// Duration in milliseconds; `null` when nothing was written.
-    pub(super) took_ms: Option<u64>,
+    pub(super) duration_ms: Option<u64>,
     /// Accounts that were deleted since.
     pub(super) erasures: Option<Erasures>,
     /// Reason why deleted accounts could not be looked up.
@@ -90,20 +90,20 @@ impl Restored {
             documents: manifest.documents(),
             collections: manifest.collections.len(),
             as_of: manifest.as_of,
-            took_ms: None,
+            duration_ms: None,
             erasures: None,
             erasures_unknown: None,
         }
     }
 
     pub(super) fn text(&self) -> String {
-        let Some(took) = self.took_ms else {
+        let Some(elapsed) = self.duration_ms else {
             return format!(
                 "{} is good and could be restored to {}; nothing was written",
                 self.id, self.database
             );
         };
-        let rate = self.documents * 1000 / took.max(1);
+        let rate = self.documents * 1000 / elapsed.max(1);
         let mut text = format!(
             "{} of {} is in {}: {} documents in {} collections, compared, in {} ({rate} documents a second)",
             self.id,
@@ -111,7 +111,7 @@ impl Restored {
             self.database,
             self.documents,
             self.collections,
-            seconds(took)
+            seconds(elapsed)
         );
         match (&self.erasures, &self.erasures_unknown) {
             (Some(erasures), _) if erasures.tombstones == 0 => {
@@ -120,12 +120,12 @@ impl Restored {
             (Some(erasures), _) => {
                 let documents: u64 = erasures.documents.values().sum();
                 let done = if erasures.applied {
-                    "were removed again"
+                    "were deleted"
                 } else {
-                    "are in it; --apply-erasures removes them"
+                    "are in the restored database; --apply-erasures deletes them"
                 };
                 text.push_str(&format!(
-                    "\n{} accounts were deleted since: {documents} documents of {} of them {done}",
+                    "\n{} accounts were deleted after the backup: {documents} documents of {} of them {done}",
                     erasures.tombstones, erasures.accounts
                 ));
                 for (name, count) in &erasures.documents {
@@ -138,54 +138,52 @@ impl Restored {
                     ));
                 }
             }
-            (None, Some(why)) => text.push_str(&format!(
-                "\nwhether accounts were deleted since is not known: {why}"
-            )),
+            (None, Some(why)) => text.push_str(&format!("\ndeleted accounts: not known: {why}")),
             (None, None) => {}
         }
         text
     }
 }
 
-pub(super) fn made(made: &RunOutcome) -> String {
-    let status = if made.good {
+pub(super) fn run_outcome(outcome: &RunOutcome) -> String {
+    let status = if outcome.good {
         "good".to_owned()
     } else {
-        format!("HELD: {}", made.held.join("; "))
+        format!("HELD: {}", outcome.held.join("; "))
     };
     let mut text = format!(
         "{}: {status}\n  {} documents, {} of data in {} stored, {}, in {}",
-        made.id,
-        made.documents,
-        bytes(made.bytes),
-        bytes(made.stored_bytes),
-        made.consistency,
-        seconds(made.took_ms)
+        outcome.id,
+        outcome.documents,
+        bytes(outcome.bytes),
+        bytes(outcome.stored_bytes),
+        outcome.consistency,
+        seconds(outcome.duration_ms)
     );
-    for at in &made.destinations {
+    for at in &outcome.destinations {
         let outcome = at.error.as_ref().map_or_else(
             || "written, read back, published".to_owned(),
             |error| format!("FAILED: {error}"),
         );
         text.push_str(&format!("\n  {}: {outcome}", at.name));
     }
-    for problem in &made.problems {
+    for problem in &outcome.problems {
         text.push_str(&format!("\n  PROBLEM: {problem}"));
     }
-    if !made.good {
-        text.push_str(&format!("\n  it is kept and does not count; if all is well, silo-backup accept {} --why \"...\"", made.id));
+    if !outcome.good {
+        text.push_str(&format!("\n  stored, but not counted as good; if the difference is right: silo-backup accept {} --why \"...\"", outcome.id));
     }
     text
 }
 
-pub(super) fn drilled(drilled: &DrillOutcome) -> String {
-    let outcome = if drilled.good {
-        format!("{} documents came back", drilled.documents)
+pub(super) fn drill_outcome(drill: &DrillOutcome) -> String {
+    let outcome = if drill.good {
+        format!("{} documents restored", drill.documents)
     } else {
-        "DOES NOT RESTORE".into()
+        "RESTORE FAILED".into()
     };
-    let mut text = format!("{}: {outcome}, in {}", drilled.id, seconds(drilled.took_ms));
-    for note in &drilled.notes {
+    let mut text = format!("{}: {outcome}, in {}", drill.id, seconds(drill.duration_ms));
+    for note in &drill.notes {
         text.push_str(&format!("\n  {note}"));
     }
     text
@@ -196,30 +194,30 @@ pub(super) fn list(backups: &[BackupView]) -> String {
         return "there are no backups yet".into();
     }
     let mut text = format!(
-        "{:<24} {:<9} {:<8} {:>11} {:>10} {:<14} kept because",
+        "{:<24} {:<9} {:<8} {:>11} {:>10} {:<14} reason",
         "backup", "state", "drilled", "documents", "stored", "where"
     );
     for backup in backups {
-        let drilled = backup
+        let drill = backup
             .drill
             .as_ref()
             .map_or("–", |drill| if drill.good { "yes" } else { "FAILED" });
-        let why = backup.why.first().map_or("", String::as_str);
-        let why = if backup.kept {
-            why.to_owned()
+        let reason = backup.reasons.first().map_or("", String::as_str);
+        let reason = if backup.kept {
+            reason.to_owned()
         } else {
-            format!("goes: {why}")
+            format!("will be deleted: {reason}")
         };
         text.push_str(&format!(
-            "\n{:<24} {:<9} {drilled:<8} {:>11} {:>10} {:<14} {why}",
+            "\n{:<24} {:<9} {drill:<8} {:>11} {:>10} {:<14} {reason}",
             backup.id,
             backup.state,
             backup.documents,
             bytes(backup.bytes),
             backup.destinations.join(",")
         ));
-        for trouble in backup.held.iter().chain(&backup.trouble) {
-            text.push_str(&format!("\n  {trouble}"));
+        for problem in backup.held.iter().chain(&backup.problems) {
+            text.push_str(&format!("\n  {problem}"));
         }
     }
     text
@@ -231,14 +229,14 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
         lines.push(format!("{}:", plan.destination));
         for decision in &plan.decisions {
             let what = match (decision.keep, dry) {
-                (true, _) => "stays",
-                (false, true) => "would go",
-                (false, false) => "went",
+                (true, _) => "keep",
+                (false, true) => "would delete",
+                (false, false) => "deleted",
             };
             lines.push(format!(
                 "  {} {what}: {}",
                 decision.id,
-                decision.why.join("; ")
+                decision.reasons.join("; ")
             ));
         }
         let what = if dry {
@@ -287,7 +285,7 @@ pub(super) fn status(status: &BackupStatus, errors: &[SourceError]) -> String {
         None => "last drill: none".to_owned(),
         Some(drill) => {
             let outcome = if drill.good {
-                format!("came back in {}", seconds(drill.took_ms))
+                format!("restored in {}", seconds(drill.duration_ms))
             } else {
                 format!("FAILED: {}", drill.notes.join("; "))
             };

@@ -71,7 +71,7 @@ pub(super) async fn run(
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Error::Engine("mongodump has no output".into()));
     };
-    let said = tokio::spawn(last_lines(stderr));
+    let stderr_lines = tokio::spawn(last_lines(stderr));
     let sink = Sink::new(&order.encoding, out, tee)?;
     let (folder, report) = (order.folder.clone(), order.report.clone());
     let stream = SyncIoBridge::new(stdout);
@@ -91,11 +91,16 @@ pub(super) async fn run(
             }
         }
     };
-    let said = said.await.unwrap_or_default();
-    let (finished, written) = copied
-        .map_err(|error| Error::Engine(format!("mongodump's stream: {error}; {status}; {said}")))?;
+    let stderr_lines = stderr_lines.await.unwrap_or_default();
+    let (finished, written) = copied.map_err(|error| {
+        Error::Engine(format!(
+            "mongodump's stream: {error}; {status}; {stderr_lines}"
+        ))
+    })?;
     if !status.success() {
-        return Err(Error::Engine(format!("mongodump failed: {status}; {said}")));
+        return Err(Error::Engine(format!(
+            "mongodump failed: {status}; {stderr_lines}"
+        )));
     }
     let after = counts(order).await?;
     compare(&before, &after, &written)?;

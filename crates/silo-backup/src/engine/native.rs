@@ -23,7 +23,7 @@ use crate::repository::manifest::{CollectionFacts, Consistency};
 use crate::run::lease::SILO;
 
 /// Batches buffered for the writer: each can have 16 MiB.
-const AHEAD: usize = 1;
+const BUFFERED: usize = 1;
 
 /// Message from the reader to the writer.
 enum Step {
@@ -66,7 +66,7 @@ pub(super) async fn run(
             .map(|collection| announce(&order.database, collection))
             .collect(),
     };
-    let (steps, taken) = mpsc::channel(AHEAD);
+    let (steps, taken) = mpsc::channel(BUFFERED);
     let sink = Sink::new(&order.encoding, out, tee)?;
     let (report, of) = (order.report.clone(), collections.clone());
     let writing = tokio::task::spawn_blocking(move || write(sink, prelude, &of, taken, &report));
@@ -155,7 +155,7 @@ async fn read(
             });
             read.await.map_err(|error| match error {
                 Error::Database { error, .. } => Error::Database {
-                    doing: format!("reading {}", collection.name),
+                    action: format!("reading {}", collection.name),
                     error,
                 },
                 other => other,

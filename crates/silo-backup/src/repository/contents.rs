@@ -20,19 +20,19 @@ pub struct Entry {
     pub file: Bytes,
     /// When it was restored the last time, and how that went.
     pub drill: Option<Drill>,
-    /// Approval of a held backup, which makes it count as good.
-    pub accepted: Option<Approval>,
+    /// Acceptance of a held backup, which makes it count as good.
+    pub accepted: Option<Acceptance>,
     /// Problem with the archive, as far as a listing shows it.
-    pub trouble: Option<String>,
+    pub archive_problem: Option<String>,
 }
 
 impl Entry {
-    /// `true` if the backup counts as good: verified, as expected or approved, and its archive exists.
+    /// `true` if the backup counts as good: verified, as expected or accepted, and its archive exists.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let as_expected = self.manifest.state == State::Verified || self.accepted.is_some();
         let restores = self.drill.as_ref().is_none_or(|drill| drill.good);
-        as_expected && restores && self.trouble.is_none()
+        as_expected && restores && self.archive_problem.is_none()
     }
 
     /// `true` if a drill restored the backup identically.
@@ -51,21 +51,21 @@ pub struct Drill {
     /// `true` if everything was restored identically.
     pub good: bool,
     /// Duration in milliseconds.
-    pub took_ms: u64,
+    pub duration_ms: u64,
     /// Number of restored documents.
     pub documents: u64,
     /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
 }
 
-/// Approval of a held backup by an operator.
+/// Acceptance of a held backup by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Approval {
+pub struct Acceptance {
     /// When.
     pub at: Timestamp,
     /// Reason that the operator gave.
-    pub why: String,
+    pub reason: String,
 }
 
 /// Tombstone of a deleted backup.
@@ -75,7 +75,7 @@ pub struct Tombstone {
     /// When.
     pub at: Timestamp,
     /// By which rule.
-    pub why: String,
+    pub reason: String,
     /// The SHA-256 of its manifest's file.
     pub sha256: String,
     /// The key of its archive, below the prefix.
@@ -180,7 +180,7 @@ impl RepositoryContents {
         let mut problems: Vec<String> = self
             .unreadable
             .iter()
-            .map(|(id, why)| format!("the manifest of {id} cannot be read: {why}"))
+            .map(|(id, reason)| format!("the manifest of {id} cannot be read: {reason}"))
             .collect();
         let unreadable = |id: &str| {
             self.unreadable
@@ -208,14 +208,14 @@ impl RepositoryContents {
                 None => problems.push(format!("the manifest of {id} has vanished")),
             }
         }
-        let troubles = self.entries.iter().filter_map(|entry| {
+        let archive_problems = self.entries.iter().filter_map(|entry| {
             Some(format!(
                 "{}: {}",
                 entry.manifest.id,
-                entry.trouble.as_ref()?
+                entry.archive_problem.as_ref()?
             ))
         });
-        problems.extend(troubles);
+        problems.extend(archive_problems);
         problems.sort();
         problems.dedup();
         problems

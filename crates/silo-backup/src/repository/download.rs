@@ -10,7 +10,7 @@ use silo_spaces::error::{Kind, StorageError};
 use tokio::sync::mpsc;
 
 /// Chunks buffered for the reader.
-const AHEAD: usize = 4;
+const BUFFERED: usize = 4;
 /// Attempts to resume an interrupted download without receiving a byte.
 const TRIES: u32 = 6;
 
@@ -21,7 +21,7 @@ pub(super) fn start(
     key: String,
     size: u64,
 ) -> mpsc::Receiver<io::Result<Bytes>> {
-    let (out, chunks) = mpsc::channel(AHEAD);
+    let (out, chunks) = mpsc::channel(BUFFERED);
     tokio::spawn(async move {
         let mut at = 0;
         let mut tries = 0;

@@ -1,4 +1,4 @@
-//! Small files of a repository: manifests, drills, approvals, tombstones.
+//! Small files of a repository: manifests, drills, acceptances, tombstones.
 
 use std::sync::PoisonError;
 
@@ -23,16 +23,16 @@ impl Repository {
     /// The error of the storage, or a difference from the written bytes.
     pub async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let bytes = Bytes::from(bytes);
-        let doing = || format!("writing {key} to {}", self.name);
+        let action = || format!("writing {key} to {}", self.name);
         self.spaces
             .put(&self.bucket, &self.key(key), bytes.clone())
             .await
-            .map_err(Error::storage(doing()))?;
+            .map_err(Error::storage(action()))?;
         match self.fetch(key).await? {
             Some(read) if read == bytes => Ok(()),
             _ => Err(Error::Engine(format!(
-                "{}: the storage gives back something else",
-                doing()
+                "{}: the storage returns different content",
+                action()
             ))),
         }
     }

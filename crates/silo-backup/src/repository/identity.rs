@@ -13,7 +13,7 @@ const FILE: &str = "silo-repo.json";
 #[derive(Serialize, Deserialize)]
 struct Identity {
     id: String,
-    made: Timestamp,
+    created_at: Timestamp,
 }
 
 impl Repository {
@@ -28,7 +28,7 @@ impl Repository {
         let now = Timestamp::now();
         let identity = Identity {
             id: new_id(now),
-            made: now,
+            created_at: now,
         };
         self.write_json(FILE, &identity).await?;
         Ok(identity.id)

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use super::Repository;
-use super::contents::{Approval, Drill, Entry, RepositoryContents, Tombstone};
+use super::contents::{Acceptance, Drill, Entry, RepositoryContents, Tombstone};
 use super::manifest::{Manifest, is_id, sha256};
 use crate::error::Error;
 
@@ -58,13 +58,15 @@ impl Repository {
                             file: file.clone(),
                             drill: None,
                             accepted: None,
-                            trouble: None,
+                            archive_problem: None,
                         }),
-                        Err(why) => contents.unreadable.push((id, why)),
+                        Err(reason) => contents.unreadable.push((id, reason)),
                     }
                 }
                 "drills" => drills.extend(parsed::<Drill>(&file).map(|drill| (id, drill))),
-                "accepted" => accepted.extend(parsed::<Approval>(&file).map(|said| (id, said))),
+                "accepted" => {
+                    accepted.extend(parsed::<Acceptance>(&file).map(|acceptance| (id, acceptance)))
+                }
                 _ => contents
                     .pruned
                     .extend(parsed::<Tombstone>(&file).map(|pruned| (id, pruned))),
@@ -78,7 +80,7 @@ impl Repository {
             let archive = &entry.manifest.archive;
             entry.drill = drills.remove(&entry.manifest.id);
             entry.accepted = accepted.remove(&entry.manifest.id);
-            entry.trouble = match contents.archives.get(&archive.key) {
+            entry.archive_problem = match contents.archives.get(&archive.key) {
                 None => Some("its archive has vanished".into()),
                 Some((bytes, _)) if *bytes != archive.bytes => Some(format!(
                     "its archive has {bytes} bytes and had {}",

@@ -64,7 +64,7 @@ impl Inserts {
     }
 
     /// Waits until at most `most` inserts are running. Returns the number of documents inserted meanwhile.
-    pub(super) async fn until(&mut self, most: usize) -> Result<u64, Error> {
+    pub(super) async fn wait_until_at_most(&mut self, most: usize) -> Result<u64, Error> {
         let mut documents = 0;
         while self.0.len() > most
             && let Some(inserted) = self.0.join_next().await

@@ -106,16 +106,16 @@ pub async fn erase(
 }
 
 async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error> {
-    let doing = "reading the tombstones of deleted accounts";
+    let action = "reading the tombstones of deleted accounts";
     let found = live
         .collection::<Document>(TOMBSTONES)
         .find(doc! {})
         .await
-        .map_err(|error| Error::database(doing)(&error))?;
+        .map_err(|error| Error::database(action)(&error))?;
     let all: Vec<Document> = found
         .try_collect()
         .await
-        .map_err(|error| Error::database(doing)(&error))?;
+        .map_err(|error| Error::database(action)(&error))?;
     // A tombstone without a time counts as newer.
     Ok(all
         .into_iter()
@@ -125,8 +125,8 @@ async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error
 
 /// Owners of documents in a collection.
 async fn owners(database: &Database, name: &str, owner: &str) -> Result<BTreeSet<String>, Error> {
-    let doing = format!("reading whose documents {name} has");
-    let error = |error| Error::database(doing.clone())(&error);
+    let action = format!("reading whose documents {name} has");
+    let error = |error| Error::database(action.clone())(&error);
     let projection = doc! { owner: 1 };
     let mut documents = database
         .collection::<Document>(name)

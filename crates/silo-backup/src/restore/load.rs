@@ -19,7 +19,7 @@ use crate::repository::manifest::Manifest;
 const BATCH: usize = 500;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Concurrent inserts: while the server writes one batch, the next is read and sent.
-const UNDER_WAY: usize = 2;
+const CONCURRENT_INSERTS: usize = 2;
 
 /// Message from the archive's reader.
 enum Step {
@@ -34,7 +34,7 @@ pub(super) async fn load(
     database: &Database,
     identity: Option<&Secret>,
     report: &Reporter,
-    made: &mut CreatedCollections,
+    created: &mut CreatedCollections,
 ) -> Result<Vec<Collection>, Error> {
     report.begin("inserting", Some(manifest.documents()), "documents");
     let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);
@@ -77,7 +77,7 @@ pub(super) async fn load(
                     .iter()
                     .filter(|collection| collection.kind != Kind::View)
                 {
-                    made.create(database, collection).await?;
+                    created.create(database, collection).await?;
                 }
                 collections = announced;
             }
@@ -88,14 +88,14 @@ pub(super) async fn load(
                 let others = if collection.is_capped() {
                     0
                 } else {
-                    UNDER_WAY - 1
+                    CONCURRENT_INSERTS - 1
                 };
-                report.add(made.inserts.until(others).await?);
-                made.inserts.begin(database, collection, documents);
+                report.add(created.inserts.wait_until_at_most(others).await?);
+                created.inserts.begin(database, collection, documents);
             }
         }
     }
-    report.add(made.inserts.until(0).await?);
+    report.add(created.inserts.wait_until_at_most(0).await?);
     reading
         .await
         .map_err(|_panic| Error::Engine("reading the archive was interrupted".into()))??;

@@ -115,7 +115,7 @@ async fn apply(
         let id = &decision.id;
         let pruned = Tombstone {
             at: Timestamp::now(),
-            why: decision.why.join("; "),
+            reason: decision.reasons.join("; "),
             sha256: entry.sha256.clone(),
             key: entry.manifest.archive.key.clone(),
             file: Some(String::from_utf8_lossy(&entry.file).into_owned()),
@@ -125,7 +125,7 @@ async fn apply(
             .write_json(&format!("pruned/{id}.json"), &pruned)
             .await?;
         repository.delete(&format!("manifests/{id}.json")).await?;
-        info!(id = id.as_str(), destination = repository.name; "a backup was pruned; its archive goes in seven days");
+        info!(id = id.as_str(), destination = repository.name; "a backup was pruned; its archive is deleted in seven days");
     }
     for id in &plan.archives {
         let Some(pruned) = contents.pruned.get(id).filter(|_| {

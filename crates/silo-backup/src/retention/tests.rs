@@ -56,14 +56,14 @@ fn every_decision_has_a_reason() {
         .map(|night| backup(day(night), usize::try_from(night).unwrap()))
         .collect();
     let plan = plan(&backups, Policy::default(), clock(day(60)));
-    assert!(plan.iter().all(|decision| !decision.why.is_empty()));
+    assert!(plan.iter().all(|decision| !decision.reasons.is_empty()));
     assert!(
         plan.iter()
-            .any(|decision| !decision.keep && decision.why == ["no rule keeps it"])
+            .any(|decision| !decision.keep && decision.reasons == ["no rule keeps it"])
     );
     assert!(
         plan[0]
-            .why
+            .reasons
             .contains(&"the newest of the month 2026-03".to_owned()),
         "{:?}",
         plan[0]

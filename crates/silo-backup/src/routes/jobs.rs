@@ -21,7 +21,7 @@ use crate::schedule::job_runner::{Job, JobRunner, JobState};
 use crate::state::State;
 
 /// Shortest interval between progress events.
-const APART: Duration = Duration::from_millis(200);
+const MIN_EVENT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A job, as it is now.
 #[utoipa::path(get, path = "/api/backup/jobs/{id}", tag = "backup",
@@ -78,7 +78,7 @@ fn events(
     stream::unfold(first, |open| async move {
         let (jobs, id, mut progress, first) = open?;
         if !first {
-            tokio::time::sleep(APART).await;
+            tokio::time::sleep(MIN_EVENT_INTERVAL).await;
             // The sender has gone away after the last event.
             drop(progress.changed().await);
         }

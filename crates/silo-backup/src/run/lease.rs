@@ -50,14 +50,14 @@ impl Lease {
         let leases = client
             .database(SILO)
             .collection::<Document>(NAME_OF_COLLECTION);
-        let doing =
+        let action =
             "taking the lease for backups (the account has to write in the database `silo`)";
         let mut watched: Option<(i64, i64, Instant)> = None;
         loop {
             let found = leases
                 .find_one(doc! { "_id": NAME })
                 .await
-                .map_err(Error::database(doing))?;
+                .map_err(Error::database(action))?;
             let found = match found {
                 Some(found) => found,
                 None => {
@@ -67,7 +67,7 @@ impl Lease {
                     leases
                         .find_one(doc! { "_id": NAME })
                         .await
-                        .map_err(Error::database(doing))?
+                        .map_err(Error::database(action))?
                         .unwrap_or_default()
                 }
             };
@@ -86,7 +86,7 @@ impl Lease {
             if free || expired {
                 if let Some(lease) = Self::take_over(&leases, token, beat)
                     .await
-                    .map_err(Error::database(doing))?
+                    .map_err(Error::database(action))?
                 {
                     return Ok(lease);
                 }

@@ -24,7 +24,7 @@ pub struct RunOutcome {
     /// The bytes of the archive as stored.
     pub stored_bytes: u64,
     /// Duration in milliseconds.
-    pub took_ms: u64,
+    pub duration_ms: u64,
     /// Result for each destination.
     pub destinations: Vec<DestinationOutcome>,
     /// Backups that have vanished or were changed.

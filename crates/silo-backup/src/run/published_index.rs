@@ -32,18 +32,18 @@ impl PublishedIndex {
     /// # Errors
     /// The error of the command.
     pub async fn published(&self) -> Result<Vec<(String, String)>, Error> {
-        let doing = "reading the index of published backups";
+        let action = "reading the index of published backups";
         let filter = doc! { "repository": &self.repository, "state": "published" };
         let mut found = self
             .backups
             .find(filter)
             .await
-            .map_err(|error| Error::database(doing)(&error))?;
+            .map_err(|error| Error::database(action)(&error))?;
         let mut published = Vec::new();
         while let Some(entry) = found
             .try_next()
             .await
-            .map_err(|error| Error::database(doing)(&error))?
+            .map_err(|error| Error::database(action)(&error))?
         {
             let text = |name| {
                 silo_mongo::field::text(&entry, name)
@@ -89,17 +89,17 @@ impl PublishedIndex {
     /// # Errors
     /// The error of the command.
     pub async fn reconcile(&self, contents: &RepositoryContents) -> Result<(), Error> {
-        let doing = "reconciling the index of published backups";
+        let action = "reconciling the index of published backups";
         let open = doc! { "repository": &self.repository, "state": "publishing" };
         let mut found = self
             .backups
             .find(open)
             .await
-            .map_err(|error| Error::database(doing)(&error))?;
+            .map_err(|error| Error::database(action)(&error))?;
         while let Some(entry) = found
             .try_next()
             .await
-            .map_err(|error| Error::database(doing)(&error))?
+            .map_err(|error| Error::database(action)(&error))?
         {
             let id = silo_mongo::field::text(&entry, "id").unwrap_or_default();
             let name = doc! { "_id": format!("{}/{id}", self.repository) };
@@ -118,7 +118,7 @@ impl PublishedIndex {
                     .map(drop),
                 None => self.backups.delete_one(name).await.map(drop),
             };
-            reconciled.map_err(|error| Error::database(doing)(&error))?;
+            reconciled.map_err(|error| Error::database(action)(&error))?;
         }
         Ok(())
     }

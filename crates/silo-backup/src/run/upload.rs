@@ -12,7 +12,7 @@ use crate::run::run_context::{OpenDestination, RunContext};
 use crate::verification::{as_written, verify_while_writing};
 
 /// Chunks buffered between the engine and the destinations.
-const AHEAD: usize = 4;
+const BUFFERED: usize = 4;
 
 /// A dump that at least one destination has stored.
 pub(super) struct Dump {
@@ -31,12 +31,12 @@ pub(super) async fn dump(
     failed: &mut Vec<DestinationOutcome>,
 ) -> Result<Dump, Error> {
     let settings = &run.context.settings;
-    let (out, chunks) = mpsc::channel(AHEAD);
+    let (out, chunks) = mpsc::channel(BUFFERED);
     let (uploads, receivers) = start_uploads(run, destinations);
     if uploads.is_empty() {
         return Err(Error::Engine("no destination can be written to".into()));
     }
-    let sharing = tokio::spawn(share(chunks, receivers));
+    let sharing = tokio::spawn(fan_out(chunks, receivers));
     // An encrypted archive cannot be verified in storage without the private key, so it is verified while it is written, before encryption.
     let encrypted_without_identity =
         settings.encoding.recipient.is_some() && settings.identity.is_none();
@@ -72,7 +72,7 @@ fn start_uploads(
     destinations: Vec<OpenDestination>,
 ) -> (Vec<Upload>, Vec<mpsc::Sender<Chunk>>) {
     let start = |destination: OpenDestination| {
-        let (sender, chunks) = mpsc::channel(AHEAD);
+        let (sender, chunks) = mpsc::channel(BUFFERED);
         let (repository, key) = (destination.repository.clone(), run.archive_key());
         let storing = async move { repository.store(&key, chunks).await };
         let upload = run.context.uploads.spawn(storing);
@@ -115,10 +115,10 @@ async fn end_uploads(
     match (outcome, last) {
         (Ok(outcome), _) if !stored_in.is_empty() => Ok((outcome, stored_in)),
         (Err(error @ Error::Database { .. }), _) => Err(error),
-        (_, Some(Error::Storage { doing, error }))
+        (_, Some(Error::Storage { action, error }))
             if error.kind != silo_spaces::error::Kind::Source =>
         {
-            Err(Error::Storage { doing, error })
+            Err(Error::Storage { action, error })
         }
         (Err(error), _) => Err(error),
         (Ok(_), last) => {
@@ -128,7 +128,7 @@ async fn end_uploads(
 }
 
 /// Sends every chunk to every destination. A failed destination is dropped; without any left, reading stops.
-async fn share(mut chunks: mpsc::Receiver<Chunk>, mut receivers: Vec<mpsc::Sender<Chunk>>) {
+async fn fan_out(mut chunks: mpsc::Receiver<Chunk>, mut receivers: Vec<mpsc::Sender<Chunk>>) {
     while let Some(chunk) = chunks.recv().await {
         let mut left = Vec::with_capacity(receivers.len());
         for receiver in receivers {

@@ -1,4 +1,4 @@
-//! Job queue: runs one job at a time, started by an operator or the schedule, with progress, and keeps the last few for display.
+//! Runs one job at a time, started by an operator or the schedule, with progress, and keeps the last few for display.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use crate::run::outcome::{Failure, RunOutcome};
 use crate::verification::drill::{self, DrillOutcome};
 
 /// Number of finished jobs kept.
-const REMEMBERED: usize = 20;
+const MAX_FINISHED_JOBS: usize = 20;
 
 /// Action of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -52,9 +52,9 @@ pub struct Job {
     /// Progress.
     pub progress: Progress,
     /// Result of a backup.
-    pub made: Option<RunOutcome>,
+    pub run_outcome: Option<RunOutcome>,
     /// Result of a drill.
-    pub drilled: Option<DrillOutcome>,
+    pub drill_outcome: Option<DrillOutcome>,
     /// Error of a failed job.
     pub error: Option<Failure>,
 }
@@ -79,7 +79,7 @@ pub struct JobRunner {
     context: Context,
     known: Arc<Mutex<VecDeque<JobRecord>>>,
     ended: watch::Sender<u64>,
-    begun: mpsc::UnboundedSender<(String, Kind, Reporter)>,
+    accepted: mpsc::UnboundedSender<(String, Kind, Reporter)>,
 }
 
 /// Jobs that were accepted and have not begun.
@@ -94,13 +94,13 @@ impl JobRunner {
     /// A runner without jobs, and the receiver for [`JobRunner::keep_working`].
     #[must_use]
     pub fn new(context: Context) -> (Self, AcceptedJobs) {
-        let (begun, taken) = mpsc::unbounded_channel();
+        let (accepted, taken) = mpsc::unbounded_channel();
         (
             Self {
                 context,
                 known: Arc::default(),
                 ended: watch::Sender::new(0),
-                begun,
+                accepted,
             },
             taken,
         )
@@ -124,25 +124,25 @@ impl JobRunner {
             ended_at: None,
             state: JobState::Running,
             progress: report.now(),
-            made: None,
-            drilled: None,
+            run_outcome: None,
+            drill_outcome: None,
             error: None,
         };
         known.push_back(JobRecord {
             job: job.clone(),
             report: report.clone(),
         });
-        while known.len() > REMEMBERED {
+        while known.len() > MAX_FINISHED_JOBS {
             known.pop_front();
         }
         // The receiver lives as long as the process, see [`JobRunner::keep_working`].
-        drop(self.begun.send((job.id.clone(), kind, report)));
+        drop(self.accepted.send((job.id.clone(), kind, report)));
         Some(job)
     }
 
     /// Runs queued jobs one after the other until the process ends. Runs on a thread of its own, because the server's thread ends first.
-    pub async fn keep_working(self, mut begun: AcceptedJobs) {
-        while let Some((id, kind, report)) = begun.recv().await {
+    pub async fn keep_working(self, mut accepted: AcceptedJobs) {
+        while let Some((id, kind, report)) = accepted.recv().await {
             let outcome = self.work(kind, &report).await;
             self.end(&id, outcome);
         }
@@ -202,10 +202,10 @@ impl JobRunner {
         match kind {
             Kind::Run => run::run(&self.context, report)
                 .await
-                .map(|made| (Some(made), None)),
+                .map(|run_outcome| (Some(run_outcome), None)),
             Kind::Drill => drill::run(&self.context, "latest", report)
                 .await
-                .map(|drilled| (None, Some(drilled))),
+                .map(|drill_outcome| (None, Some(drill_outcome))),
             Kind::Prune => prune::run(&self.context, false, report)
                 .await
                 .map(|_| (None, None)),
@@ -218,9 +218,13 @@ impl JobRunner {
             let job = &mut known.job;
             job.ended_at = Some(now());
             match outcome {
-                Ok((made, drilled)) => {
-                    let held = made.as_ref().is_some_and(|made| !made.good);
-                    let broken = drilled.as_ref().is_some_and(|drilled| !drilled.good);
+                Ok((run_outcome, drill_outcome)) => {
+                    let held = run_outcome
+                        .as_ref()
+                        .is_some_and(|run_outcome| !run_outcome.good);
+                    let broken = drill_outcome
+                        .as_ref()
+                        .is_some_and(|drill_outcome| !drill_outcome.good);
                     job.state = if held {
                         JobState::Held
                     } else if broken {
@@ -228,7 +232,7 @@ impl JobRunner {
                     } else {
                         JobState::Done
                     };
-                    (job.made, job.drilled) = (made, drilled);
+                    (job.run_outcome, job.drill_outcome) = (run_outcome, drill_outcome);
                 }
                 Err(error) => {
                     job.state = JobState::Failed;

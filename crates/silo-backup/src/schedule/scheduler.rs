@@ -22,7 +22,7 @@ const REPEAT_INTERVAL: SignedDuration = SignedDuration::from_hours(12);
 /// Number of failures in a row, and the end of the last one.
 type Failures = (usize, Timestamp);
 
-fn one_more(failed: Option<Failures>) -> Option<Failures> {
+fn count_failure(failed: Option<Failures>) -> Option<Failures> {
     Some((
         failed.map_or(0, |(failures, _)| failures) + 1,
         Timestamp::now(),
@@ -33,7 +33,7 @@ fn one_more(failed: Option<Failures>) -> Option<Failures> {
 pub struct Scheduler {
     /// Shared state.
     pub context: Context,
-    /// Job queue.
+    /// Runs the jobs.
     pub jobs: JobRunner,
     /// Status of backups.
     pub status: Arc<Snapshot<BackupStatus>>,
@@ -81,7 +81,7 @@ impl Scheduler {
         info!("the schedule asks for a backup");
         match self.work(Kind::Run).await {
             None => failed,
-            Some(JobState::Failed) => one_more(failed),
+            Some(JobState::Failed) => count_failure(failed),
             Some(state) => {
                 if state == JobState::Done {
                     self.work(Kind::Prune).await;
@@ -96,7 +96,7 @@ impl Scheduler {
     async fn drill(&self, failed: Option<Failures>) -> Option<Failures> {
         match self.work(Kind::Drill).await {
             None => failed,
-            Some(JobState::Failed) => one_more(failed),
+            Some(JobState::Failed) => count_failure(failed),
             Some(_) => None,
         }
     }

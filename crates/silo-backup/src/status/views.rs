@@ -72,7 +72,7 @@ pub struct DrillView {
     /// `true` if everything was restored identically.
     pub good: bool,
     /// Duration in milliseconds.
-    pub took_ms: u64,
+    pub duration_ms: u64,
     /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
 }
@@ -84,7 +84,7 @@ impl DrillView {
             id: id.to_owned(),
             at: drill.at,
             good: drill.good,
-            took_ms: drill.took_ms,
+            duration_ms: drill.duration_ms,
             notes: drill.notes.clone(),
         }
     }
@@ -159,10 +159,10 @@ pub struct BackupView {
     pub destinations: Vec<&'static str>,
     /// `true` if the next prune keeps the backup.
     pub kept: bool,
-    /// Retention rules that keep the backup, or the reason why it is deleted.
-    pub why: Vec<String>,
+    /// Retention rules that keep the backup, or the reason for deleting it.
+    pub reasons: Vec<String>,
     /// Problems with the backup, by destination.
-    pub trouble: Vec<String>,
+    pub problems: Vec<String>,
 }
 
 impl BackupView {
@@ -202,8 +202,8 @@ impl BackupView {
             },
             destinations: Vec::new(),
             kept: true,
-            why: Vec::new(),
-            trouble: Vec::new(),
+            reasons: Vec::new(),
+            problems: Vec::new(),
         }
     }
 }

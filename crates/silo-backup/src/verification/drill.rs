@@ -36,7 +36,7 @@ pub struct DrillOutcome {
     /// `true` if everything was restored identically.
     pub good: bool,
     /// Duration of the restore in milliseconds, including verification and comparison.
-    pub took_ms: u64,
+    pub duration_ms: u64,
     /// Number of restored documents.
     pub documents: u64,
     /// Differences, and parts that were not compared.
@@ -63,7 +63,7 @@ pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Dri
         )),
         Err(error) => Some(Event::Alarm(
             error.code(),
-            format!("the drill could not be made: {error}"),
+            format!("the drill could not run: {error}"),
         )),
     };
     if let Some(event) = event {
@@ -90,7 +90,7 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
     // The right to make databases is asked for before the archive is downloaded.
     mark(&target).await?;
     let restored = scratch(context, repository, &manifest, &target, report).await;
-    let took = began.elapsed();
+    let elapsed = began.elapsed();
     report.begin("cleaning", None, "documents");
     clear(&client).await?;
     let mut notes = manifest.verification.not_checked.clone();
@@ -118,18 +118,18 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
     let record = Drill {
         at: Timestamp::now(),
         good,
-        took_ms: whole_millis(took),
+        duration_ms: whole_millis(elapsed),
         documents,
         notes: notes.clone(),
     };
     repository
         .write_json(&format!("drills/{}.json", manifest.id), &record)
         .await?;
-    info!(id = manifest.id.as_str(), good, took_ms = record.took_ms; "a backup was restored to see");
+    info!(id = manifest.id.as_str(), good, duration_ms = record.duration_ms; "the drill is complete");
     Ok(DrillOutcome {
         id: manifest.id,
         good,
-        took_ms: record.took_ms,
+        duration_ms: record.duration_ms,
         documents,
         notes,
     })
@@ -210,7 +210,7 @@ async fn clear(client: &Client) -> Result<(), Error> {
             .await
             .map_err(|error| Error::database("looking into a scratch database")(&error))?;
         if !inside.iter().any(|name| name == MARKER) {
-            warn!(database = name.as_str(); "this database has a drill's name and was not made by one; it stays");
+            warn!(database = name.as_str(); "this database has the name of a scratch database but no drill created it; it is not dropped");
             continue;
         }
         database

@@ -2,11 +2,11 @@
 
 use crate::repository::manifest::{CollectionFacts, Manifest};
 
-/// Largest accepted loss of documents since the last good backup, in percent: of the database, and of each collection with at least [`FEW`]
+/// Largest accepted loss of documents since the last good backup, in percent: of the database, and of each collection with at least [`MIN_DOCUMENTS`]
 /// documents. A larger one holds the backup.
 const LOSS_PERCENT: u64 = 20;
 /// A collection with fewer documents may lose as many as it likes.
-const FEW: u64 = 100;
+const MIN_DOCUMENTS: u64 = 100;
 
 /// Expected contents.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Expectations {
 
 /// Reasons for holding a backup; empty if it meets the expectations. `before` is the last good one.
 #[must_use]
-pub fn judge(
+pub fn evaluate(
     expected: &Expectations,
     found: &[CollectionFacts],
     before: Option<&Manifest>,
@@ -33,39 +33,42 @@ pub fn judge(
     };
     let total = count(found);
     if total == 0 {
-        reasons.push("there is not one document in it".into());
+        reasons.push("the backup is empty".into());
     }
     let find = |name: &str| found.iter().find(|collection| collection.name == name);
     for name in &expected.named {
         if find(name).is_none() {
-            reasons.push(format!("{name} is missing, which has to be there"));
+            reasons.push(format!("{name} is missing, which is required"));
         }
     }
     let Some(before) = before else { return reasons };
-    if lost(before.documents(), total) {
+    if exceeds_allowed_loss(before.documents(), total) {
         reasons.push(format!(
-            "{total} documents, and {} in {}",
+            "{total} documents, down from {} in {}",
             before.documents(),
             before.id
         ));
     }
-    for was in before
+    for previous in before
         .collections
         .iter()
-        .filter(|was| !expected.disposable.contains(&was.name))
+        .filter(|previous| !expected.disposable.contains(&previous.name))
     {
-        match find(&was.name) {
-            None if expected.named.contains(&was.name) => {}
-            None => reasons.push(format!("{} is missing, and was in {}", was.name, before.id)),
-            Some(is)
-                if was.sums.documents >= FEW
-                    && !forgets(is)
-                    && lost(was.sums.documents, is.sums.documents) =>
+        match find(&previous.name) {
+            None if expected.named.contains(&previous.name) => {}
+            None => reasons.push(format!(
+                "{} is missing, but was in {}",
+                previous.name, before.id
+            )),
+            Some(current)
+                if previous.sums.documents >= MIN_DOCUMENTS
+                    && !expires_documents(current)
+                    && exceeds_allowed_loss(previous.sums.documents, current.sums.documents) =>
             {
-                let (now, then) = (is.sums.documents, was.sums.documents);
+                let (now, then) = (current.sums.documents, previous.sums.documents);
                 reasons.push(format!(
-                    "{} has {now} documents, and {then} in {}",
-                    was.name, before.id
+                    "{} has {now} documents, down from {then} in {}",
+                    previous.name, before.id
                 ));
             }
             Some(_) => {}
@@ -74,12 +77,12 @@ pub fn judge(
     reasons
 }
 
-fn lost(before: u64, now: u64) -> bool {
+fn exceeds_allowed_loss(before: u64, now: u64) -> bool {
     now.saturating_mul(100) < before.saturating_mul(100 - LOSS_PERCENT)
 }
 
 /// `true` if documents expire: in a capped collection, or one with a TTL index.
-fn forgets(collection: &CollectionFacts) -> bool {
+fn expires_documents(collection: &CollectionFacts) -> bool {
     let ttl = collection
         .indexes
         .iter()
@@ -166,7 +169,7 @@ pub(crate) mod tests {
             named: vec!["users".into()],
             disposable: vec!["boots".into()],
         };
-        judge(&expected, found, before)
+        evaluate(&expected, found, before)
     }
 
     #[test]
@@ -196,25 +199,22 @@ pub(crate) mod tests {
         );
         assert_eq!(
             reasons(&[], None),
-            [
-                "there is not one document in it",
-                "users is missing, which has to be there"
-            ]
+            ["the backup is empty", "users is missing, which is required"]
         );
         assert_eq!(
             reasons(&[collection("users", 1000)], Some(&before)),
-            ["moods is missing, and was in b"]
+            ["moods is missing, but was in b"]
         );
-        let lost = reasons(
+        let held = reasons(
             &[collection("users", 799), collection("moods", 900)],
             Some(&before),
         );
-        assert_eq!(lost, ["users has 799 documents, and 1000 in b"]);
+        assert_eq!(held, ["users has 799 documents, down from 1000 in b"]);
         let all = reasons(
             &[collection("users", 700), collection("moods", 50)],
             Some(&before),
         );
-        assert_eq!(all[0], "750 documents, and 1050 in b");
+        assert_eq!(all[0], "750 documents, down from 1050 in b");
     }
 
     #[test]

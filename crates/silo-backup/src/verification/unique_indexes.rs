@@ -14,7 +14,7 @@ use silo_mongo::mongodb::bson::{Document, RawDocument};
 use index_keys::{Key, UniqueIndex};
 
 /// Most digests kept in memory: 4 MiB.
-const KEPT: usize = 256 * 1024;
+const MAX_KEYS_IN_MEMORY: usize = 256 * 1024;
 
 /// Keys of all unique indexes.
 pub struct UniqueKeys {
@@ -61,7 +61,7 @@ impl UniqueKeys {
     pub fn add(&mut self, place: usize, document: &RawDocument) -> io::Result<()> {
         let keys = self.indexes[place].keys(document);
         self.kept.extend(keys);
-        if self.kept.len() >= KEPT {
+        if self.kept.len() >= MAX_KEYS_IN_MEMORY {
             self.spill()
         } else {
             Ok(())

@@ -11,13 +11,13 @@ use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
-use crate::stage::{SOON, Stage, ended};
+use crate::stage::{Stage, TEST_TIMEOUT, ended};
 
 /// Both start while nothing holds the lease. The storage delays uploads until both have requested the lease, so that neither can finish before the
 /// other starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_one_of_two_concurrent_runs_publishes() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     let is_open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&is_open);
     let proxy = Proxy::start(&stage.s3.url(), move |_, line| {
@@ -39,14 +39,14 @@ async fn exactly_one_of_two_concurrent_runs_publishes() {
     };
     is_open.store(true, Ordering::SeqCst);
     assert_eq!(loser.1.unwrap().code(), Some(i32::from(EXIT_BUSY)));
-    let winner = tokio::time::timeout(SOON, runs[1 - loser.0].wait()).await;
+    let winner = tokio::time::timeout(TEST_TIMEOUT, runs[1 - loser.0].wait()).await;
     assert_eq!(winner.unwrap().unwrap().code(), Some(0));
     assert_eq!(stage.manifests().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_while_the_lease_is_held_is_busy() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let lease = Lease::acquire(&stage.client).await.unwrap();
     let (first, second) = (
         stage.spawn(&["run", "--quiet"]),
@@ -62,7 +62,7 @@ async fn a_run_while_the_lease_is_held_is_busy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     stage.fill("many", 5_000).await;
     let leases = stage
         .client

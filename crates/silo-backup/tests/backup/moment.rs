@@ -133,7 +133,7 @@ async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> e
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_collections_except_capped_ones_are_read_in_one_snapshot_session() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let capped = doc! { "create": "round", "capped": true, "size": 100_000 };
     stage.database().run_command(capped).await.unwrap();
     let sent = Arc::default();

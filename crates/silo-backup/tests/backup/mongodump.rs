@@ -9,7 +9,7 @@ use crate::stage::{PREFIX, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_mongodump_fails_cleanly_and_an_installed_one_makes_a_backup() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     stage.set("BACKUP_ENGINE", "mongodump");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&path).find(|folder| folder.join("mongodump").is_file());
@@ -40,8 +40,8 @@ async fn a_missing_mongodump_fails_cleanly_and_an_installed_one_makes_a_backup()
 
 /// The real mongodump cannot be made to end at a given byte, so a script copies an archive and ends like it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_is_killed_or_lies_makes_no_backup() {
-    let mut stage = Stage::filled().await;
+async fn a_killed_or_incomplete_mongodump_publishes_nothing() {
+    let mut stage = Stage::with_demo_data().await;
     let id = stage.backup().await;
     let stored = stage.read(&format!("{PREFIX}data/{id}.archive.gz")).await;
     let mut archive = Vec::new();

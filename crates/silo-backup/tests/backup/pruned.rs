@@ -7,7 +7,7 @@ use crate::stage::{PREFIX, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_backup_can_be_pruned_and_restored_without_touching_others() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let id = stage.backup().await;
     stage.write("theirs/data.bin", b"theirs".to_vec()).await;
     let file = stage.read(&format!("{PREFIX}manifests/{id}.json")).await;

@@ -43,7 +43,7 @@ fn confirmed<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_into_existing_data_is_refused() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     stage.backup().await;
     let owner = stage.mongo.uri();
     let other_name = owner.replace("127.0.0.1", "localhost");
@@ -96,14 +96,14 @@ async fn a_restore_into_existing_data_is_refused() {
             "--dry-run",
         ])
         .await;
-    assert_eq!(looked["tookMs"], serde_json::Value::Null);
+    assert_eq!(looked["durationMs"], serde_json::Value::Null);
     let names = stage.client.list_database_names().await.unwrap();
     assert!(!names.contains(&"new".to_owned()), "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_written_of_an_archive_that_is_not_whole() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let id = stage.backup().await;
     let key = format!("backups/mongo/data/{id}.archive.gz");
     let mut bytes = stage.read(&key).await;
@@ -137,7 +137,7 @@ async fn nothing_is_written_of_an_archive_that_is_not_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_replaces_the_database_and_unswap_undoes_it() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     stage.database().run_command(doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "at": { "$lt": 10 } } }] }).await.unwrap();
     stage.backup().await;
     stage
@@ -182,10 +182,10 @@ async fn an_interrupted_swap_can_be_resumed_and_undone() {
     for (database, documents) in [(DATABASE, 3), ("back", 5)] {
         let database = stage.client.database(database);
         for name in ["moods", "users", "things"] {
-            let filled = (0..documents).map(|number| doc! { "_id": number });
+            let with_demo_data = (0..documents).map(|number| doc! { "_id": number });
             database
                 .collection::<Document>(name)
-                .insert_many(filled)
+                .insert_many(with_demo_data)
                 .await
                 .unwrap();
         }
@@ -207,7 +207,7 @@ async fn an_interrupted_swap_can_be_resumed_and_undone() {
     };
     let mut lengths = Vec::new();
     for (command, there) in [(&swap[..], [5, 5, 5, 4]), (&unswap[..], [3, 3, 3, 2])] {
-        wire.mend();
+        wire.restore();
         stage.run(command).await.ends_with(0);
         lengths.push(wire.bytes());
         assert_eq!(live().await, there);
@@ -232,7 +232,7 @@ async fn an_interrupted_swap_can_be_resumed_and_undone() {
         {
             wire.cut_at(length * point / (POINTS + 1));
             broken += usize::from(stage.run(command).await.code != Some(0));
-            wire.mend();
+            wire.restore();
             // An interruption after the last step leaves a completed swap, which is not repeated.
             if live().await != there {
                 stage.run(command).await.ends_with(0);
@@ -337,7 +337,7 @@ async fn accounts_deleted_since_the_backup_can_be_erased() {
 async fn a_swap_moves_stored_javascript_and_keeps_extra_collections() {
     const BEFORE: &str = "function (x) { return 2 * x }";
     const AFTER: &str = "function (x) { return x + x }";
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let scripts = |database: &str| {
         let database = stage.client.database(database);
         database.collection::<Document>("system.js")

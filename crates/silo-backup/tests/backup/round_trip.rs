@@ -6,7 +6,7 @@ use crate::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_made_verified_drilled_listed_and_restored() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let id = stage.backup().await;
     let verdict = stage.json(&["verify"]).await;
     assert_eq!(

@@ -7,7 +7,7 @@ use crate::stage::{Stage, ended};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_in_any_output_argument_manifest_or_metric() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     let storage_secret = stage.s3.account.secret.clone();
     let canaries = [
         "canary-in-a-document",

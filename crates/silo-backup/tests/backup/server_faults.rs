@@ -16,19 +16,19 @@ async fn stage() -> Stage {
 /// Runs a backup during which commands fail once; nothing is published, and the next run is good.
 async fn fails_with(commands: &[&str], error: Document, code: &str) {
     let stage = stage().await;
-    let said = format!("{commands:?} {error}");
+    let context = format!("{commands:?} {error}");
     stage.mongo.fail_commands(commands, 1, error).await.unwrap();
     let failed = stage.run(&["run", "--json", "--quiet"]).await;
     let hit = stage.mongo.stop_failing().await.unwrap();
-    assert_eq!(hit, 1, "{said}: the fault was never met: {failed:#?}");
+    assert_eq!(hit, 1, "{context}: the fault was never met: {failed:#?}");
     let failed = failed.ends_with(1).value();
-    assert_eq!(failed["error"]["code"], code, "{said}: {failed}");
-    assert_eq!(stage.manifests().await, Vec::<String>::new(), "{said}");
+    assert_eq!(failed["error"]["code"], code, "{context}: {failed}");
+    assert_eq!(stage.manifests().await, Vec::<String>::new(), "{context}");
     let made = stage.json(&["run"]).await;
     assert_eq!(
         (&made["good"], &made["consistency"], &made["documents"]),
         (&true.into(), &"snapshot".into(), &1500.into()),
-        "{said}"
+        "{context}"
     );
 }
 
@@ -65,7 +65,7 @@ async fn an_election_during_a_run_makes_a_good_backup_or_none() {
         .await
         .unwrap();
     let run = stage.spawn(&["run", "--json", "--quiet"]);
-    let reading = silo_testkit::wait::wait_for(crate::stage::SOON, || async {
+    let reading = silo_testkit::wait::wait_for(crate::stage::TEST_TIMEOUT, || async {
         let admin = stage.client.database("admin");
         let looked = doc! { "currentOp": 1, "command.find": "moods" };
         let found = admin.run_command(looked).await.ok()?;

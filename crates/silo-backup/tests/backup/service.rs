@@ -34,11 +34,11 @@ fn data(reply: &Reply) -> Value {
 }
 
 /// A schedule that is not due today or tomorrow.
-const SELDOM: &str = "0 0 1 1 *";
+const YEARLY: &str = "0 0 1 1 *";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_run_is_caught_up_drilled_and_reported() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let service = serve(&stage).await;
     let status = service
         .until(LIMIT, "/api/backup/status", |reply| {
@@ -72,7 +72,7 @@ async fn a_missed_run_is_caught_up_drilled_and_reported() {
         (&1.into(), &"verified".into(), &"snapshot".into())
     );
     assert!(
-        backups["backups"][0]["why"]
+        backups["backups"][0]["reasons"]
             .to_string()
             .contains("younger than 48 hours")
     );
@@ -89,8 +89,8 @@ async fn a_missed_run_is_caught_up_drilled_and_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_asked_for_watched_and_done_once() {
-    let mut stage = Stage::filled().await;
-    stage.set("BACKUP_SCHEDULE", SELDOM);
+    let mut stage = Stage::with_demo_data().await;
+    stage.set("BACKUP_SCHEDULE", YEARLY);
     stage.set("BACKUP_DRILL_DAYS", "0");
     stage.backup().await;
     let service = serve(&stage).await;
@@ -139,7 +139,11 @@ async fn a_run_is_asked_for_watched_and_done_once() {
         .unwrap();
     let job: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {events}"));
     assert_eq!(
-        (&job["state"], &job["askedBy"], &job["made"]["documents"]),
+        (
+            &job["state"],
+            &job["askedBy"],
+            &job["runOutcome"]["documents"]
+        ),
         (&"done".into(), &"jane".into(), &1550.into()),
         "{job}"
     );
@@ -164,8 +168,8 @@ async fn a_run_is_asked_for_watched_and_done_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_storage_the_last_good_backup_is_stale_until_it_recovers() {
-    let mut stage = Stage::filled().await;
-    stage.set("BACKUP_SCHEDULE", SELDOM);
+    let mut stage = Stage::with_demo_data().await;
+    stage.set("BACKUP_SCHEDULE", YEARLY);
     stage.set("BACKUP_DRILL_DAYS", "0");
     let id = stage.backup().await;
     let service = serve(&stage).await;
@@ -200,7 +204,7 @@ fn lines(receiver: &Simulator) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     let (ping, webhook) = (
         Simulator::start(Role::Http).await.unwrap(),
         Simulator::start(Role::Http).await.unwrap(),
@@ -270,7 +274,7 @@ async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() 
 /// Without an account that may make databases no drill is scheduled; one that is asked for fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_drill_account_no_drill_is_scheduled() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     stage.environment.remove("DRILL_CONNECTION_STRING");
     let webhook = Simulator::start(Role::Http).await.unwrap();
     stage.set("BACKUP_WEBHOOK_URL", webhook.url());
@@ -293,7 +297,7 @@ async fn without_a_drill_account_no_drill_is_scheduled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_nothing() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     stage.set("DRILL_CONNECTION_STRING", stage.mongo.reader_uri());
     let webhook = Simulator::start(Role::Http).await.unwrap();
     stage.set("BACKUP_WEBHOOK_URL", webhook.url());
@@ -317,7 +321,7 @@ async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_no
     .unwrap();
     let body = &webhook.received()[0].body;
     assert!(
-        body.contains("not_authorized") && body.contains("the drill could not be made"),
+        body.contains("not_authorized") && body.contains("the drill could not run"),
         "{body}"
     );
     // Each of these runs wakes the scheduler, which would make a drill that is due.
@@ -353,7 +357,7 @@ async fn run_to_its_end(service: &Service) {
 /// SIGTERM during a multipart upload: the upload is aborted, nothing is published, the lease is released.
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_in_the_middle_of_an_upload_leaves_nothing() {
-    let mut stage = Stage::filled().await;
+    let mut stage = Stage::with_demo_data().await;
     stage.fill_incompressible(20).await;
     // The answer to the third part is delayed until the service was asked to stop.
     let (sent, mut arrived) = tokio::sync::mpsc::unbounded_channel();

@@ -25,7 +25,7 @@ pub(crate) const BUCKET: &str = "backups";
 pub(crate) const PREFIX: &str = "backups/mongo/";
 /// Only a hanging program exceeds this time limit. A run whose storage fails makes six attempts for each file that it cleans up, and many runs share
 /// the machine here: that can take more than a minute.
-pub(crate) const SOON: Duration = Duration::from_secs(180);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 pub(crate) struct Stage {
     pub(crate) mongo: MongoServer,
@@ -50,7 +50,7 @@ impl Stage {
         Self::with(Setup::default()).await
     }
 
-    /// The same on a mongod that is started in another way.
+    /// A stage whose mongod is started with `setup`.
     pub(crate) async fn with(setup: Setup) -> Self {
         let mongo = setup.accounts(DATABASE).start().await.unwrap();
         let s3 = Storage::with_switch().await.unwrap();
@@ -82,8 +82,8 @@ impl Stage {
         }
     }
 
-    /// The same with a few collections.
-    pub(crate) async fn filled() -> Self {
+    /// A stage with `users` (with a unique index), `moods` and `paintings`.
+    pub(crate) async fn with_demo_data() -> Self {
         let stage = Self::new().await;
         stage.fill("users", 300).await;
         stage.fill("moods", 1200).await;
@@ -215,7 +215,7 @@ pub(crate) fn spaces(account: &Account, url: &str) -> Spaces {
 }
 
 pub(crate) async fn ended(child: Child) -> Ended {
-    let output: Output = tokio::time::timeout(SOON, child.wait_with_output())
+    let output: Output = tokio::time::timeout(TEST_TIMEOUT, child.wait_with_output())
         .await
         .expect("it hangs")
         .unwrap();

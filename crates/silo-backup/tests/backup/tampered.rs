@@ -73,10 +73,10 @@ impl Parts {
     /// One thing changed: what, in words.
     fn change(&mut self, random: &mut SmallRng) -> &'static str {
         let prelude = self.prelude.as_mut().unwrap();
-        let filled: Vec<usize> = (0..self.documents.len())
+        let with_demo_data: Vec<usize> = (0..self.documents.len())
             .filter(|place| !self.documents[*place].is_empty())
             .collect();
-        let place = filled[random.random_range(0..filled.len())];
+        let place = with_demo_data[random.random_range(0..with_demo_data.len())];
         let documents = &mut self.documents[place];
         let at = random.random_range(0..documents.len());
         match random.random_range(0..7) {
@@ -215,7 +215,7 @@ fn a_changed_byte_of_a_manifest_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vanished_backup_is_reported_by_the_next_run() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let (first, second, third) = (
         stage.backup().await,
         stage.backup().await,
@@ -273,7 +273,7 @@ async fn a_vanished_backup_is_reported_by_the_next_run() {
 /// Pruning keeps an archive that the run history calls published though its manifest is gone, and deletes nothing while a manifest is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_whose_manifest_vanished_is_kept() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     let (first, second) = (stage.backup().await, stage.backup().await);
     let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
     let context = Context::new(settings).await.unwrap();
@@ -309,7 +309,7 @@ async fn an_archive_whose_manifest_vanished_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unpublished_archive_is_removed_after_a_day() {
-    let stage = Stage::filled().await;
+    let stage = Stage::with_demo_data().await;
     stage.backup().await;
     let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
     let context = Context::new(settings).await.unwrap();

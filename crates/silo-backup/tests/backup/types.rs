@@ -227,8 +227,8 @@ async fn every_type_name_collection_and_index_comes_back_byte_for_byte() {
         .arg("--bypassDocumentValidation")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&restored.stderr);
-    assert!(restored.status.success(), "{said}");
+    let output_text = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success(), "{output_text}");
     assert_same(&stage, "stock").await;
 }
 

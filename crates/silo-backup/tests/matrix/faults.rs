@@ -20,7 +20,7 @@ struct Broken {
 struct Plan {
     fault: Fault,
     at: u64,
-    goes_on: bool,
+    repeats: bool,
     seen: Arc<AtomicU64>,
 }
 
@@ -29,7 +29,7 @@ impl Plan {
         Self {
             fault: Fault::None,
             at: 0,
-            goes_on: false,
+            repeats: false,
             seen: Arc::default(),
         }
     }
@@ -37,14 +37,14 @@ impl Plan {
 
 impl Broken {
     async fn new() -> Self {
-        let mut stage = Stage::filled().await;
+        let mut stage = Stage::with_demo_data().await;
         let plan = Arc::new(Mutex::new(Plan::none()));
         let current_plan = Arc::clone(&plan);
         let url = stage.s3.url();
         let proxy = Proxy::start(&url, move |_, _| {
             let plan = current_plan.lock().unwrap().clone();
             let number = plan.seen.fetch_add(1, Ordering::SeqCst);
-            let hit = number == plan.at || (plan.goes_on && number > plan.at);
+            let hit = number == plan.at || (plan.repeats && number > plan.at);
             if hit { plan.fault } else { Fault::None }
         });
         let proxy = proxy.await.unwrap();
@@ -63,29 +63,29 @@ impl Broken {
     }
 
     /// One run with one fault: its report is true.
-    async fn case(&self, name: &str, plan: Plan) {
+    async fn run_with_fault(&self, name: &str, plan: Plan) {
         let before = self.stage.manifests().await;
-        let (at, goes_on) = (plan.at, plan.goes_on);
+        let (at, repeats) = (plan.at, plan.repeats);
         let ended = self.run(&["run"], plan).await;
         let new = self.stage.manifests().await.len() - before.len();
-        let said = format!("{name} at request {at}: {ended:#?}");
+        let context = format!("{name} at request {at}: {ended:#?}");
         match ended.code {
             Some(0) => {
-                assert_eq!(new, 1, "{said}");
+                assert_eq!(new, 1, "{context}");
                 self.run(&["verify"], Plan::none()).await.ends_with(0);
             }
             // One request that fails in a way that passes is made again, and the backup is good all the same.
-            Some(_) if !goes_on && PASSING.contains(&name) => panic!("{said}"),
-            Some(1) => assert_eq!(new, 0, "{said}"),
+            Some(_) if !repeats && TRANSIENT.contains(&name) => panic!("{context}"),
+            Some(1) => assert_eq!(new, 0, "{context}"),
             // Without a verdict nothing is published, and a fault of the storage is never reported as corruption.
-            Some(3) => assert_eq!(new, 0, "{said}"),
-            _ => panic!("{said}"),
+            Some(3) => assert_eq!(new, 0, "{context}"),
+            _ => panic!("{context}"),
         }
     }
 }
 
 /// Faults that a second request mends.
-const PASSING: [&str; 6] = ["SlowDown", "500", "504", "reset", "truncated", "stalled"];
+const TRANSIENT: [&str; 6] = ["SlowDown", "500", "504", "reset", "truncated", "stalled"];
 
 fn faults() -> Vec<(&'static str, Fault)> {
     let status = |line: &str, code: &str| {
@@ -131,7 +131,7 @@ async fn every_storage_fault_leaves_a_good_backup_or_none() {
                     Plan {
                         fault,
                         at,
-                        goes_on: false,
+                        repeats: false,
                         seen: Arc::default(),
                     },
                 ));
@@ -143,7 +143,7 @@ async fn every_storage_fault_leaves_a_good_backup_or_none() {
                 Plan {
                     fault: Fault::slow_down(),
                     at,
-                    goes_on: true,
+                    repeats: true,
                     seen: Arc::default(),
                 },
             ));
@@ -157,7 +157,7 @@ async fn every_storage_fault_leaves_a_good_backup_or_none() {
             broken.run(&["run"], Plan::none()).await.good();
             while let Some((name, plan)) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
                 broken
-                    .case(
+                    .run_with_fault(
                         name,
                         Plan {
                             seen: Arc::default(),
@@ -181,7 +181,7 @@ async fn a_throttled_verify_is_inconclusive_and_a_flipped_bit_is_corrupt() {
     let throttled = Plan {
         fault: Fault::slow_down(),
         at: 3,
-        goes_on: true,
+        repeats: true,
         seen: Arc::default(),
     };
     let verdict = broken.run(&["verify"], throttled).await;

@@ -28,7 +28,7 @@ struct Wired {
 
 impl Wired {
     async fn new() -> Self {
-        let mut stage = Stage::filled().await;
+        let mut stage = Stage::with_demo_data().await;
         stage.fill_incompressible(10).await;
         let uri = stage.environment["MONGODB_CONNECTION_STRING"].clone();
         let (before, after) = uri.split_once('@').unwrap();
@@ -80,8 +80,8 @@ impl Wired {
             }
         }
         let ended = ended(child).await;
-        self.database.mend();
-        self.storage.mend();
+        self.database.restore();
+        self.storage.restore();
         let new: Vec<String> = self
             .stage
             .manifests()
@@ -109,8 +109,8 @@ impl Wired {
 
     /// A run that nothing breaks; how many bytes go over the wires.
     async fn whole(&self) -> (u64, u64) {
-        self.database.mend();
-        self.storage.mend();
+        self.database.restore();
+        self.storage.restore();
         self.stage.backup().await;
         (self.database.bytes(), self.storage.bytes())
     }

@@ -58,7 +58,7 @@ fn a_ratio_without_writes_is_unknown() {
 }
 
 #[test]
-fn a_crowded_server_is_noted() {
+fn a_server_near_its_connection_limit_is_degraded() {
     let connections = |current, available| Connections {
         current: Some(current),
         available: Some(available),

@@ -36,7 +36,7 @@ async fn a_reader_s_server_is_up_and_its_figures_are_there() {
     assert!(data["uptimeSeconds"].as_u64().unwrap() < 120);
     assert_eq!(answer["meta"]["ttlMs"], 2000);
     let log = service.log();
-    assert!(log.contains("cannot write: as it should be"), "{log}");
+    assert!(log.contains("cannot write"), "{log}");
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn mongod_absent_at_the_start_is_no_crash_and_recovers_within_10_s() {
 }
 
 #[tokio::test]
-async fn a_frozen_mongod_holds_no_request() {
+async fn a_frozen_mongod_blocks_no_request() {
     let mut server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
     let service = start(&server.reader_uri()).await;
     service.get("/api/db/collections").await.ok();

@@ -66,7 +66,7 @@ async fn a_page_that_asks_for_much_at_once_signs_in_once() {
     let page = (0..30).map(|_| attempts.check(from, "jeffrey", "correct horse"));
     let outcomes = futures_util::future::join_all(page).await;
     assert_eq!(outcomes, [LoginResult::Granted; 30]);
-    assert!(lock(&attempts.under_way).is_empty());
+    assert!(lock(&attempts.in_progress).is_empty());
     // One try of ten is used.
     for guess in 0..9 {
         let outcome = attempts.check(from, "jeffrey", &format!("{guess}")).await;
@@ -118,7 +118,7 @@ async fn an_ipv6_household_is_one_network() {
 }
 
 #[tokio::test]
-async fn few_wait_at_once() {
+async fn the_queue_of_attempts_is_bounded() {
     let attempts = attempts();
     let attempts = &attempts;
     let guess = async |from: u8| {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::dialer::CONNECT;
 
 /// Lifetime of a cached result.
-const BELIEVED: Duration = Duration::from_secs(4);
+const CACHE_LIFETIME: Duration = Duration::from_secs(4);
 
 /// Addresses of which at least one takes connections when this machine is connected. None: it always is.
 #[derive(Clone, Debug)]
@@ -32,13 +32,13 @@ impl Connectivity {
     }
 
     /// `true` if this machine is online. The result is cached for four seconds.
-    pub async fn is_there(&self) -> bool {
+    pub async fn is_online(&self) -> bool {
         if self.addresses.is_empty() {
             return true;
         }
         let mut last = self.last.lock().await;
         if let Some((when, found)) = *last
-            && when.elapsed() < BELIEVED
+            && when.elapsed() < CACHE_LIFETIME
         {
             return found;
         }

@@ -40,7 +40,7 @@ pub struct Fetched {
     /// The answer, or why there is none.
     pub answer: Result<Reply, Failure>,
     /// Total duration, from name resolution to the end of the body.
-    pub took: Duration,
+    pub elapsed: Duration,
     /// Duration of each step, summed over redirects.
     pub steps: Timings,
     /// Days until the certificate expires; negative when it has; `None` without TLS or when none was shown.
@@ -98,7 +98,7 @@ impl Fetcher {
         let answer = self.follow(url, expect, &mut trace).await;
         Fetched {
             answer,
-            took: started.elapsed(),
+            elapsed: started.elapsed(),
             steps: trace.steps,
             certificate_days: trace.certificate_days,
         }

@@ -71,9 +71,9 @@ impl Record {
         }
         let (kind, rest) = text.split_once(' ')?;
         match kind {
-            "m" => read_counts(rest).map(|(at, name, tally)| Self::Minute { name, at, tally }),
-            "h" => read_counts(rest).map(|(at, name, tally)| Self::Hour { name, at, tally }),
-            "e" => read_change(rest).map(Self::Change),
+            "m" => parse_tally(rest).map(|(at, name, tally)| Self::Minute { name, at, tally }),
+            "h" => parse_tally(rest).map(|(at, name, tally)| Self::Hour { name, at, tally }),
+            "e" => parse_change(rest).map(Self::Change),
             _ => None,
         }
     }
@@ -90,7 +90,7 @@ fn counts(tally: Tally) -> String {
     format!("{up} {degraded} {failed} {down} {answered_ms}")
 }
 
-fn read_counts(text: &str) -> Option<(u32, String, Tally)> {
+fn parse_tally(text: &str) -> Option<(u32, String, Tally)> {
     let mut words = text.split(' ');
     let at = words.next()?.parse().ok()?;
     let name = words.next()?.to_owned();
@@ -104,7 +104,7 @@ fn read_counts(text: &str) -> Option<(u32, String, Tally)> {
     Some((at, name, tally))
 }
 
-fn read_change(text: &str) -> Option<Change> {
+fn parse_change(text: &str) -> Option<Change> {
     let mut words = text.splitn(7, ' ');
     let change = Change {
         id: words.next()?.parse().ok()?,

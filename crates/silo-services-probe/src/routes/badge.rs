@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::status::Status;
 
 /// Cache lifetime of a badge, in seconds.
-const KEPT: u32 = 30;
+const CACHE_SECONDS: u32 = 30;
 
 /// Status badge of a service as SVG, for a README. A status that is too old is shown as unknown.
 #[utoipa::path(get, path = "/api/services/{name}/badge.svg", tag = "services",
@@ -31,7 +31,7 @@ pub async fn get_badge(state: Data<State>, name: Path<String>) -> Result<HttpRes
         Status::Unknown
     };
     Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, format!("max-age={KEPT}")))
+        .insert_header((CACHE_CONTROL, format!("max-age={CACHE_SECONDS}")))
         .content_type("image/svg+xml")
         .body(badge(&name, status)))
 }

@@ -86,7 +86,7 @@ impl Entry {
     pub(super) fn take(&mut self, check: &Check, now: Timestamp) {
         self.failed_before = check.outcome.is_err();
         self.view.checked_at = Some(now);
-        self.view.response_ms = Some(whole_millis(check.took));
+        self.view.response_ms = Some(whole_millis(check.elapsed));
         self.view.steps = steps(check.steps);
         self.view.certificate_days = check.certificate_days;
         match &check.outcome {
@@ -137,7 +137,7 @@ impl Entry {
 
 pub(super) fn tally(check: &Check, status: Status) -> Tally {
     let once = Tally {
-        answered_ms: u32::try_from(whole_millis(check.took)).unwrap_or(u32::MAX),
+        answered_ms: u32::try_from(whole_millis(check.elapsed)).unwrap_or(u32::MAX),
         ..Tally::default()
     };
     match (&check.outcome, status) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Response};
 use serde_json::Value;
 
-use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, until_status};
+use crate::stage::{Behaviour, Role, Service, Simulator, Stage, VISIBLE_WITHIN, until_status};
 
 /// A client that listens.
 struct Listener {
@@ -47,7 +47,7 @@ impl Listener {
                 self.text.push_str(std::str::from_utf8(&chunk).unwrap());
             }
         };
-        tokio::time::timeout(SOON, read)
+        tokio::time::timeout(VISIBLE_WITHIN, read)
             .await
             .unwrap_or_else(|_| panic!("no {what}: {}", self.text))
     }
@@ -180,7 +180,7 @@ async fn no_more_than_fifty_listen() {
     assert_eq!(problem["code"], "too_many_clients");
     // A heartbeat finds out who has left.
     listening.truncate(10);
-    let free = silo_testkit::wait::wait_for(SOON, || async {
+    let free = silo_testkit::wait::wait_for(VISIBLE_WITHIN, || async {
         (Listener::connect(&service, None).await.status() == 200).then_some(())
     });
     assert!(free.await.is_some(), "somebody who leaves makes room");

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, nobody, until_status};
+use crate::stage::{
+    Behaviour, Role, Service, Simulator, Stage, VISIBLE_WITHIN, refusing_url, until_status,
+};
 
 /// silo-db-api, reduced to its answer about synced content.
 fn synced() -> Behaviour {
@@ -13,7 +15,7 @@ fn synced() -> Behaviour {
 
 /// silo-db-api in this process, with no database to ask.
 async fn lonely_db_api() -> String {
-    let uri = nobody().replace("http://", "mongodb://");
+    let uri = refusing_url().replace("http://", "mongodb://");
     let settings = [("MONGODB_CONNECTION_STRING".to_owned(), uri)];
     let reader = silo_core::settings::SettingsReader::from_map(&settings.into_iter().collect());
     let settings = silo_db_api::settings::Settings::read(reader).unwrap();
@@ -86,7 +88,7 @@ async fn each_kind_has_its_facts_and_no_other_fields() {
     );
 
     let atproto = service
-        .until(SOON, "/api/services/my-atproto", |reply| {
+        .until(VISIBLE_WITHIN, "/api/services/my-atproto", |reply| {
             let data = &reply.json_or_null()["data"];
             data["accounts"].is_object() && data["sync"].is_object() && data["facts"].is_object()
         })
@@ -157,16 +159,16 @@ async fn assert_metrics(service: &Service) {
 #[tokio::test]
 async fn unavailable_facts_are_null_with_a_reason() {
     let atproto = Simulator::start(Role::Http).await.unwrap();
-    atproto.behave(Behaviour::Lie(
+    atproto.behave(Behaviour::Respond(
         "application/json",
         "{\"version\": \"0.4.219\"}".into(),
     ));
     let stage = Stage::new()
         .probe("pds", "atproto", &atproto.url(), "")
-        .with("DB_API_URL", &nobody());
+        .with("DB_API_URL", &refusing_url());
     let service = stage.service().await;
     let detail = service
-        .until(SOON, "/api/services/pds", |reply| {
+        .until(VISIBLE_WITHIN, "/api/services/pds", |reply| {
             let body = reply.json_or_null();
             body["data"]["status"] == "up"
                 && body["meta"]["errors"].as_array().is_some_and(|errors| {
@@ -224,7 +226,7 @@ async fn a_silo_service_without_a_source_is_degraded_and_names_it() {
         .service()
         .await;
     let degraded = service
-        .until(SOON, "/api/services/db", |reply| {
+        .until(VISIBLE_WITHIN, "/api/services/db", |reply| {
             reply.json_or_null()["data"]["facts"].is_object()
         })
         .await

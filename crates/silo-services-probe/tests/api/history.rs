@@ -1,6 +1,6 @@
 //! A service over time, and badges.
 
-use crate::stage::{Behaviour, Role, Simulator, Stage, nobody, until_status};
+use crate::stage::{Behaviour, Role, Simulator, Stage, refusing_url, until_status};
 
 #[tokio::test]
 async fn a_period_has_all_points_and_unchecked_ones_are_unknown() {
@@ -45,7 +45,7 @@ async fn a_badge_shows_the_status_of_a_service() {
     let simulator = Simulator::start(Role::Http).await.unwrap();
     let service = Stage::new()
         .probe("feed", "http", &simulator.url(), "")
-        .probe("gone", "http", &nobody(), "")
+        .probe("gone", "http", &refusing_url(), "")
         .service()
         .await;
     until_status(&service, "gone", "down").await;

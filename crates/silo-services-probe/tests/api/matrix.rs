@@ -3,7 +3,9 @@
 use serde_json::Value;
 use silo_testkit::certificates::Authority;
 
-use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, named, nobody};
+use crate::stage::{
+    Behaviour, Role, Service, Simulator, Stage, VISIBLE_WITHIN, named, refusing_url,
+};
 
 /// Injected fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ async fn run(authority: &Authority, kind: &str, role: Role, expect: &str, table:
     }
     let service = stage.service().await;
     let wait_for_first = service
-        .until(SOON, "/api/services", |reply| {
+        .until(VISIBLE_WITHIN, "/api/services", |reply| {
             let data = &reply.json_or_null()["data"];
             data.is_object()
                 && table
@@ -109,8 +111,8 @@ async fn run(authority: &Authority, kind: &str, role: Role, expect: &str, table:
         assert_eq!(found["status"], state, "{what}");
         let reported = found["reasons"][0]["code"].as_str().unwrap_or_default();
         assert_eq!(reported, code, "{what}");
-        let took = found["responseMs"].as_u64().unwrap();
-        assert!((least..=most).contains(&took), "{what}");
+        let elapsed = found["responseMs"].as_u64().unwrap();
+        assert!((least..=most).contains(&elapsed), "{what}");
         if state == "down" {
             assert_eq!(
                 changes(&service, fault).await,
@@ -152,9 +154,9 @@ async fn changes(service: &Service, fault: Fault) -> Vec<String> {
 
 /// A simulator with this fault.
 async fn broken(authority: &Authority, role: Role, fault: Fault) -> (String, Option<Simulator>) {
-    let json = |body: &str| Behaviour::Lie("application/json", body.into());
+    let json = |body: &str| Behaviour::Respond("application/json", body.into());
     let behaviour = match fault {
-        Refused => return (nobody(), None),
+        Refused => return (refusing_url(), None),
         Expired | WrongName => {
             let tls = if fault == Expired {
                 authority.valid_for_days(-3)
@@ -212,7 +214,7 @@ async fn an_expiring_certificate_degrades_and_its_days_are_reported() {
         .with("SSL_CERT_FILE", ca.to_str().unwrap());
     let service = stage.service().await;
     let all = service
-        .until(SOON, "/api/services", |reply| {
+        .until(VISIBLE_WITHIN, "/api/services", |reply| {
             reply.json_or_null()["data"]["down"] == 2
         })
         .await

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::stage::{Behaviour, Role, SOON, Simulator, Stage, until_status};
+use crate::stage::{Behaviour, Role, Simulator, Stage, VISIBLE_WITHIN, until_status};
 
 #[tokio::test]
 async fn nothing_is_called_down_while_the_prober_is_not_connected() {
@@ -26,7 +26,7 @@ async fn nothing_is_called_down_while_the_prober_is_not_connected() {
     drop(reachable);
     feed.behave(Behaviour::Hang);
     let all = service
-        .until(SOON, "/api/services", |reply| {
+        .until(VISIBLE_WITHIN, "/api/services", |reply| {
             reply.json_or_null()["data"]["unknown"] == 2
         })
         .await

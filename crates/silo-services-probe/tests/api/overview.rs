@@ -9,7 +9,7 @@ use silo_testkit::mongo::MongoServer;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
-use crate::stage::{Behaviour, Role, SOON, Service, Simulator, Stage, nobody};
+use crate::stage::{Behaviour, Role, Service, Simulator, Stage, VISIBLE_WITHIN, refusing_url};
 
 /// silo-db-api on a real server with demo data, in this process.
 async fn db_api() -> (String, MongoServer) {
@@ -78,7 +78,9 @@ async fn the_overview_matches_each_service() {
     let service = service(&db_api, &storage.url(), &backup.url()).await;
     let whole = |body: &Value| PARTS.iter().all(|part| body["data"][part].is_object());
     let answer = service
-        .until(SOON, "/api/overview", |reply| whole(&reply.json_or_null()))
+        .until(VISIBLE_WITHIN, "/api/overview", |reply| {
+            whole(&reply.json_or_null())
+        })
         .await;
     let body = answer.ok();
     assert_eq!(body["data"]["missing"], json!([]));
@@ -157,10 +159,10 @@ async fn quickest(db_api: &str, storage: &str, backup: &str) -> (Value, Duration
         let reply = cold.get("/api/overview").await;
         answers.push((started.elapsed(), reply));
     }
-    answers.sort_by_key(|(took, _)| *took);
+    answers.sort_by_key(|(elapsed, _)| *elapsed);
     let well = answers.into_iter().find(|(_, reply)| reply.status == 200);
-    let (took, reply) = well.unwrap();
-    (reply.json(), took)
+    let (elapsed, reply) = well.unwrap();
+    (reply.json(), elapsed)
 }
 
 #[tokio::test]
@@ -168,16 +170,18 @@ async fn a_hanging_or_dead_service_does_not_affect_the_others() {
     let ((db_api, _mongo), backup) = (db_api().await, backup_api().await);
     let hung = Simulator::start(Role::Http).await.unwrap();
     hung.behave(Behaviour::Hang);
-    for (storage, code) in [(hung.url(), "timed_out"), (nobody(), "unreachable")] {
+    for (storage, code) in [(hung.url(), "timed_out"), (refusing_url(), "unreachable")] {
         // Until silo-db-api has measured everything for the first time.
         let warm = service(&db_api, &storage, &backup.url()).await;
         let fresh = |body: &Value| {
             body["data"]["keeps"].is_object() && body["data"]["collections"].is_object()
         };
-        warm.until(SOON, "/api/overview", |reply| fresh(&reply.json_or_null()))
-            .await;
-        let (body, took) = quickest(&db_api, &storage, &backup.url()).await;
-        assert!(took < Duration::from_millis(1700), "{took:?}");
+        warm.until(VISIBLE_WITHIN, "/api/overview", |reply| {
+            fresh(&reply.json_or_null())
+        })
+        .await;
+        let (body, elapsed) = quickest(&db_api, &storage, &backup.url()).await;
+        assert!(elapsed < Duration::from_millis(1700), "{elapsed:?}");
         assert_eq!(body["data"]["missing"], json!(["storage"]), "{body}");
         assert_eq!(body["data"]["storage"], Value::Null);
         assert_eq!(
@@ -202,18 +206,18 @@ async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
     let service = service(&db_api, &storage.url(), &backup.url()).await;
     // Until every service has answered once: silo-db-api measures everything first.
     service
-        .until(SOON, "/api/overview", |reply| {
+        .until(VISIBLE_WITHIN, "/api/overview", |reply| {
             let data = &reply.json_or_null()["data"];
             data["missing"] == json!([]) && data["storage"]["bytes"] == 1234
         })
         .await;
     for bad_answer in [
         Behaviour::Reset,
-        Behaviour::Lie("application/json", "{\"data\": 7}".into()),
+        Behaviour::Respond("application/json", "{\"data\": 7}".into()),
     ] {
         storage.behave(bad_answer.clone());
         let body = service
-            .until(SOON, "/api/overview", |reply| {
+            .until(VISIBLE_WITHIN, "/api/overview", |reply| {
                 reply.json_or_null()["data"]["storage"]["state"] == "stale"
             })
             .await
@@ -230,7 +234,7 @@ async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
         assert_eq!(body["meta"]["state"], "partial");
         storage.behave(usage());
         service
-            .until(SOON, "/api/overview", |reply| {
+            .until(VISIBLE_WITHIN, "/api/overview", |reply| {
                 reply.json_or_null()["data"]["storage"]["state"] == "fresh"
             })
             .await;
@@ -239,7 +243,7 @@ async fn the_last_answer_of_a_failed_service_is_kept_and_stale() {
 
 #[tokio::test]
 async fn without_any_answer_the_overview_is_a_problem() {
-    let service = service(&nobody(), &nobody(), &nobody()).await;
+    let service = service(&refusing_url(), &refusing_url(), &refusing_url()).await;
     let answer = service.get("/api/overview").await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/problem+json");
@@ -260,13 +264,15 @@ async fn a_hundred_concurrent_requests_cause_one_fan_out() {
     })
     .await
     .unwrap();
-    let service = service(&nobody(), &proxy.url(), &nobody()).await;
+    let service = service(&refusing_url(), &proxy.url(), &refusing_url()).await;
     let asking = (0..100).map(|_| service.get("/api/overview"));
     for answer in futures_util::future::join_all(asking).await {
         assert_eq!(answer.ok()["data"]["storage"]["bytes"], 1234);
     }
     assert_eq!(proxy.requests(), 1);
     // The next refresh happens on schedule.
-    let again = wait_for(SOON, || async { (proxy.requests() > 1).then_some(()) });
+    let again = wait_for(VISIBLE_WITHIN, || async {
+        (proxy.requests() > 1).then_some(())
+    });
     assert!(again.await.is_some());
 }

@@ -41,7 +41,7 @@ async fn three_redirects_are_followed_and_no_more() {
     let file = until_status(&service, "file", "down").await;
     assert_eq!(
         file["reasons"][0]["detail"],
-        "it redirected to nothing that can be asked"
+        "its redirect location is invalid"
     );
     let metadata = until_status(&service, "metadata", "down").await;
     assert_eq!(

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// Time limit for a change to become visible: two intervals, and a margin for a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Probes and folder of the service under test.
 pub(crate) struct Stage {
@@ -78,7 +78,7 @@ pub(crate) fn command() -> Command {
 }
 
 /// An address that refuses connections.
-pub(crate) fn nobody() -> String {
+pub(crate) fn refusing_url() -> String {
     format!("http://{}", silo_testkit::wire::refusing_address().unwrap())
 }
 
@@ -92,5 +92,5 @@ pub(crate) fn named<'a>(services: &'a Value, name: &str) -> &'a Value {
 pub(crate) async fn until_status(service: &Service, name: &str, status: &str) -> Value {
     let path = format!("/api/services/{name}");
     let stands = |reply: &Reply| reply.json_or_null()["data"]["status"] == status;
-    service.until(SOON, &path, stands).await.ok()["data"].clone()
+    service.until(VISIBLE_WITHIN, &path, stands).await.ok()["data"].clone()
 }

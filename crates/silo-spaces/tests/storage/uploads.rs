@@ -35,11 +35,11 @@ async fn a_stream_of_any_length_is_stored_to_the_byte() {
     for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 12_345] {
         let content = content(length);
         let key = format!("dump {length}.gz");
-        let injected = spaces
+        let stored = spaces
             .put_stream(BUCKET, &key, pieces(&content))
             .await
             .unwrap_or_else(|fault| panic!("{length}: {fault}"));
-        assert_eq!(injected, length as u64);
+        assert_eq!(stored, length as u64);
         assert!(
             read(&spaces, &key).await.unwrap() == content,
             "{length} bytes are not those that were sent"
@@ -166,11 +166,11 @@ async fn a_completion_with_a_lost_answer_is_recognised() {
     .unwrap();
     let content = content(PART + 5);
     let spaces = client(&server.account, &proxy.url());
-    let injected = spaces
+    let stored = spaces
         .put_stream(BUCKET, "k", pieces(&content))
         .await
         .unwrap();
-    assert_eq!(injected, content.len() as u64);
+    assert_eq!(stored, content.len() as u64);
     assert!(read(&spaces, "k").await.unwrap() == content);
 }
 

@@ -120,7 +120,7 @@ impl Bench {
     async fn measure(&self, name: &str) -> Result<()> {
         let (mut runs, mut made) = (Vec::new(), Value::Null);
         for _ in 0..TIMES {
-            let (cost, result) = self.silo(&["run"]).await?;
+            let (cost, result) = self.run_silo_backup(&["run"]).await?;
             runs.push(cost);
             made = result;
         }
@@ -149,10 +149,10 @@ impl Bench {
         for at in 0..TIMES {
             let (to, database) = (self.mongo.uri(), format!("back_{at}"));
             let (cost, restored) = self
-                .silo(&["restore", "latest", "--to", &to, "--database", &database])
+                .run_silo_backup(&["restore", "latest", "--to", &to, "--database", &database])
                 .await?;
             rate = restored["documents"].as_u64().unwrap_or(0) * 1000
-                / restored["tookMs"].as_u64().unwrap_or(1).max(1);
+                / restored["durationMs"].as_u64().unwrap_or(1).max(1);
             restores.push(cost);
             self.forget(&database).await?;
         }
@@ -182,7 +182,7 @@ impl Bench {
     }
 
     /// Runs a command of silo-backup; returns its cost and output.
-    async fn silo(&self, arguments: &[&str]) -> Result<(Cost, Value)> {
+    async fn run_silo_backup(&self, arguments: &[&str]) -> Result<(Cost, Value)> {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)

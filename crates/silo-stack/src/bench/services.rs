@@ -20,12 +20,12 @@ use crate::build::build;
 
 /// Number of probes, and their interval.
 const PROBES: usize = 20;
-const EVERY: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Number of rounds measured.
 const ROUNDS: u32 = 12;
 /// Number of timed requests, and the interval between them: 20 a second.
 const ASKED: usize = 400;
-const APART: Duration = Duration::from_millis(50);
+const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Measures it with nothing to remember, with a day, and with ninety.
 pub(super) async fn run() -> Result<()> {
@@ -138,7 +138,7 @@ async fn start(
         .env_clear()
         .env("SILO_CONFIG", file)
         .env("PROBE_FOLDER", folder.join("kept"))
-        .env("PROBE_SECONDS", EVERY.as_secs().to_string())
+        .env("PROBE_SECONDS", PROBE_INTERVAL.as_secs().to_string())
         .env("STORAGE_API_URL", storage.url())
         .env("CONNECTIVITY_CHECK", "none");
     Ok(Service::start("silo-services-probe", command).await)
@@ -156,10 +156,10 @@ async fn all_checked(service: &Service) -> Result<()> {
 async fn rounds(id: u32) -> Result<()> {
     say::step(&format!(
         "{ROUNDS} rounds of {PROBES} checks, {} s",
-        (EVERY * ROUNDS).as_secs()
+        (PROBE_INTERVAL * ROUNDS).as_secs()
     ));
     let (before, _) = spent(id).context("it runs")?;
-    tokio::time::sleep(EVERY * ROUNDS).await;
+    tokio::time::sleep(PROBE_INTERVAL * ROUNDS).await;
     let (after, _) = spent(id).context("it runs")?;
     let each = (after - before).as_secs_f64() * 1000.0 / f64::from(ROUNDS);
     row(
@@ -182,7 +182,7 @@ async fn answers(service: &Service) -> Result<()> {
         "/api/services/probe-0/history?range=90d",
     ] {
         let mut took = Vec::new();
-        let mut beat = tokio::time::interval(APART);
+        let mut beat = tokio::time::interval(REQUEST_INTERVAL);
         for _ in 0..ASKED {
             beat.tick().await;
             let started = Instant::now();

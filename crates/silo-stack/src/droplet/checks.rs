@@ -43,7 +43,7 @@ const CHECKS: &[(&str, Check)] = &[
         Box::pin(mongod::has_least_rights(at))
     }),
     (
-        "mongod: without TLS or without a password there is nothing",
+        "mongod: connections without TLS or password are refused",
         |at| Box::pin(mongod::is_closed(at)),
     ),
     (
@@ -57,33 +57,32 @@ const CHECKS: &[(&str, Check)] = &[
     ("access: headers on every answer, TLS 1.2 or later", |at| {
         Box::pin(access::is_safe(at))
     }),
-    ("access: who guesses passwords is slowed down", |at| {
+    ("access: password guessing is rate limited", |at| {
         Box::pin(access::is_slow(at))
     }),
-    ("db: looking goes, changing does not", |at| {
-        Box::pin(browsing::reads_only(at))
-    }),
+    ("db: read-only", |at| Box::pin(browsing::reads_only(at))),
     (
-        "page: whole, browsing, and honest while mongod is away",
-        |at| Box::pin(page::is_true(at)),
+        "page: complete, and marks data as stale while mongod is away",
+        |at| Box::pin(page::marks_stale_data(at)),
     ),
-    ("network: ports on the host are exactly those meant", |at| {
+    ("network: exactly the expected ports are published", |at| {
         Box::pin(network::ports(at))
     }),
     (
-        "network: mongod and mongo-express reach nothing outside",
-        |at| Box::pin(network::no_way_out(at)),
+        "network: mongod and mongo-express have no outbound access",
+        |at| Box::pin(network::have_no_outbound_access(at)),
     ),
-    ("network: the firewall lets in who is named", |at| {
-        Box::pin(network::firewall(at))
-    }),
+    (
+        "network: the firewall lets in only the listed addresses",
+        |at| Box::pin(network::firewall(at)),
+    ),
     (
         "memory: with a page open, a backup and a scan, all within their limits",
         |at| Box::pin(memory::stays_within_limits(at)),
     ),
     (
         "restarts: each under 20 requests a second, without failures elsewhere",
-        |at| Box::pin(restarts::nobody_notices(at)),
+        |at| Box::pin(restarts::affect_no_other_service(at)),
     ),
     ("crashes: every container comes back after kill -9", |at| {
         Box::pin(crashes::all_come_back(at))
@@ -96,10 +95,10 @@ const CHECKS: &[(&str, Check)] = &[
         Box::pin(runbook::commands_work(at))
     }),
     ("whole: down and up, and nothing is lost", |at| {
-        Box::pin(whole::survives_down(at))
+        Box::pin(whole::data_survives_down(at))
     }),
     ("deploy: first, unchanged, reverted, rolled back", |at| {
-        Box::pin(deploy::ships_and_takes_back(at))
+        Box::pin(deploy::deploys_and_rolls_back(at))
     }),
 ];
 

@@ -123,7 +123,7 @@ impl<'a> Droplet<'a> {
         command
             .env("COMPOSE_PARALLEL_LIMIT", "1")
             .args(["build", "--quiet"]);
-        self.said(command, &["build"]).await?;
+        self.output_of(command, &["build"]).await?;
         say::done("images are built");
         Ok(())
     }
@@ -132,7 +132,7 @@ impl<'a> Droplet<'a> {
     pub(super) async fn compose(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.command();
         command.args(arguments);
-        self.said(command, arguments).await
+        self.output_of(command, arguments).await
     }
 
     /// The same by Debian's Compose 1.29, where it is installed.
@@ -144,15 +144,15 @@ impl<'a> Droplet<'a> {
         }
         let mut command = self.command_of(super::engine::command(&["docker-compose"]));
         command.args(arguments);
-        Some(self.said(command, arguments).await)
+        Some(self.output_of(command, arguments).await)
     }
 
-    async fn said(&self, mut command: Command, arguments: &[&str]) -> Result<String> {
+    async fn output_of(&self, mut command: Command, arguments: &[&str]) -> Result<String> {
         let output = command.output().await?;
         if !output.status.success() {
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
-            let last: Vec<&str> = said.lines().rev().take(30).collect();
+            let output_of = [output.stdout, output.stderr].concat();
+            let output_of = String::from_utf8_lossy(&output_of);
+            let last: Vec<&str> = output_of.lines().rev().take(30).collect();
             bail!(
                 "compose {} failed:\n{}",
                 arguments.join(" "),
@@ -211,10 +211,10 @@ impl<'a> Droplet<'a> {
             .args(program)
             .output()
             .await?;
-        let said = [output.stdout, output.stderr].concat();
+        let output_of = [output.stdout, output.stderr].concat();
         Ok((
             output.status.code(),
-            String::from_utf8_lossy(&said).into_owned(),
+            String::from_utf8_lossy(&output_of).into_owned(),
         ))
     }
 

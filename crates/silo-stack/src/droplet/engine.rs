@@ -63,8 +63,8 @@ impl Engine {
             succeeds(&["docker", "info"]).await.then_some(())
         });
         if up.await.is_none() {
-            let said = std::fs::read_to_string(log.path()).unwrap_or_default();
-            let last = said.lines().last().unwrap_or("no output").to_owned();
+            let output_text = std::fs::read_to_string(log.path()).unwrap_or_default();
+            let last = output_text.lines().last().unwrap_or("no output").to_owned();
             return Ok(Err(format!("a Docker engine cannot run here: {last}")));
         }
         Ok(Ok(Self {

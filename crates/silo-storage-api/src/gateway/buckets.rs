@@ -9,7 +9,7 @@ use crate::scan::List;
 use crate::scan_results::UnfinishedUpload;
 
 /// Ranges that a bucket is split into before listing, when its folders show where.
-const PIECES: usize = 16;
+const INITIAL_RANGES: usize = 16;
 /// Unfinished uploads whose bytes are asked for, each by a request of its own.
 const ASKED: usize = 50;
 
@@ -27,9 +27,9 @@ impl List for Bucket {
         self.spaces.page(&self.name, after).await
     }
 
-    async fn cuts(&self) -> Result<Vec<String>, StorageError> {
+    async fn split_keys(&self) -> Result<Vec<String>, StorageError> {
         match self.spaces.prefixes(&self.name, None, "/").await {
-            Ok(page) => Ok(cuts(&page.prefixes, page.truncated)),
+            Ok(page) => Ok(split_keys(&page.prefixes, page.truncated)),
             // Only for speed: a storage that knows no prefixes is listed all the same.
             Err(error) if matches!(error.kind, Kind::NotSupported | Kind::Refused) => {
                 Ok(Vec::new())
@@ -40,22 +40,22 @@ impl List for Bucket {
 }
 
 /// Keys at which to split a bucket with these folders; `truncated` if it has more of them.
-fn cuts(prefixes: &[String], truncated: bool) -> Vec<String> {
+fn split_keys(prefixes: &[String], truncated: bool) -> Vec<String> {
     let Some(last) = prefixes.last() else {
         return Vec::new();
     };
     // `0` is what comes after `/`: this bounds the keys of the last folder.
     let end = format!("{}0", last.trim_end_matches('/'));
-    let many = truncated && prefixes.len() >= PIECES;
-    let step = prefixes.len().div_ceil(PIECES);
+    let many = truncated && prefixes.len() >= INITIAL_RANGES;
+    let step = prefixes.len().div_ceil(INITIAL_RANGES);
     let between = prefixes.iter().skip(step).step_by(step);
-    let mut cuts: Vec<String> = if many {
+    let mut split_keys: Vec<String> = if many {
         between.cloned().collect()
     } else {
         Vec::new()
     };
-    cuts.push(end);
-    cuts
+    split_keys.push(end);
+    split_keys
 }
 
 impl Bucket {
@@ -90,10 +90,10 @@ mod tests {
     fn a_bucket_is_cut_where_its_folders_are() {
         let folders =
             |count: usize| -> Vec<String> { (0..count).map(|at| format!("f{at:04}/")).collect() };
-        assert_eq!(cuts(&[], false), Vec::<String>::new());
-        assert_eq!(cuts(&folders(1), false), ["f00000"]);
-        let many = cuts(&folders(1000), true);
-        assert_eq!((many.len(), many[0].as_str()), (PIECES, "f0063/"));
+        assert_eq!(split_keys(&[], false), Vec::<String>::new());
+        assert_eq!(split_keys(&folders(1), false), ["f00000"]);
+        let many = split_keys(&folders(1000), true);
+        assert_eq!((many.len(), many[0].as_str()), (INITIAL_RANGES, "f0063/"));
         assert!(many.is_sorted());
     }
 }

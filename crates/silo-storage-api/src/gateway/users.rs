@@ -16,9 +16,9 @@ const SOURCE: &str = "silo-db-api";
 /// Time limit for an answer of silo-db-api; a handler has 4 s.
 const ANSWER: Duration = Duration::from_millis(2500);
 /// Lifetime of a cached handle.
-const KEPT: Duration = Duration::from_secs(300);
+const CACHE_LIFETIME: Duration = Duration::from_secs(300);
 /// Most cached handles; the cache is cleared when it is full.
-const REMEMBERED: usize = 10_000;
+const MAX_CACHED_HANDLES: usize = 10_000;
 /// Most ids in one request.
 const AT_ONCE: usize = 400;
 
@@ -121,13 +121,13 @@ impl UserDirectory {
         let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         let known = handles
             .get(sub)
-            .filter(|known| known.since.elapsed() < KEPT)?;
+            .filter(|known| known.since.elapsed() < CACHE_LIFETIME)?;
         Some(known.handle.clone())
     }
 
     fn remember(&self, handles: impl IntoIterator<Item = (String, Option<String>)>) {
         let mut known = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() > REMEMBERED {
+        if known.len() > MAX_CACHED_HANDLES {
             known.clear();
         }
         let since = Instant::now();

@@ -1,9 +1,9 @@
-//! A key between two keys, about half-way as keys go.
+//! Estimates the key half-way between two keys.
 
-/// The longest part of a key that is weighed, in characters. More would not fit a double.
+/// Characters of a key that are converted to a number. More would exceed the precision of a double.
 const DIGITS: usize = 8;
 /// Positions of a key that are modelled separately; later positions count as the last one.
-const PLACES: usize = 96;
+const POSITIONS: usize = 96;
 /// Character classes: where one character of a class occurs, the others are expected too.
 const CLASSES: [&str; 4] = [
     "0123456789",
@@ -12,27 +12,27 @@ const CLASSES: [&str; 4] = [
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
 ];
 
-/// The characters that keys have at each place, as far as was seen. Keys are weighed as numbers with these as digits.
+/// Characters seen at each position of the keys. A key is converted to a fraction with these as digits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyModel {
-    places: Vec<Vec<char>>,
+    positions: Vec<Vec<char>>,
 }
 
 impl KeyModel {
-    /// Takes note of a key's characters.
+    /// Adds a key's characters to the model.
     pub(super) fn observe(&mut self, key: &str) {
-        for (place, letter) in key.chars().take(PLACES).enumerate() {
-            if place == self.places.len() {
-                self.places.push(Vec::new());
+        for (position, letter) in key.chars().take(POSITIONS).enumerate() {
+            if position == self.positions.len() {
+                self.positions.push(Vec::new());
             }
-            let known = &mut self.places[place];
+            let known = &mut self.positions[position];
             if known.contains(&letter) {
                 continue;
             }
             match CLASSES.iter().find(|class| class.contains(letter)) {
                 Some(class) => known.extend(class.chars()),
                 None if letter.is_ascii() => known.push(letter),
-                // Other scripts have too many letters to halve; they lie above all that are known.
+                // Other scripts have too many letters to model; they sort after all ASCII characters.
                 None => continue,
             }
             known.sort_unstable();
@@ -40,45 +40,51 @@ impl KeyModel {
         }
     }
 
-    /// The characters at a place, in order.
-    fn letters(&self, place: usize) -> &[char] {
-        let last = self.places.len().saturating_sub(1);
-        self.places.get(place.min(last)).map_or(&[], Vec::as_slice)
+    /// Characters at a position, sorted.
+    fn letters(&self, position: usize) -> &[char] {
+        let last = self.positions.len().saturating_sub(1);
+        self.positions
+            .get(position.min(last))
+            .map_or(&[], Vec::as_slice)
     }
 
-    /// Position of a key between the empty key (0) and the last one (1), considering only the characters from `place` on.
-    fn weigh(&self, place: usize, text: &str) -> f64 {
+    /// Position of a key between the empty key (0) and the last one (1), considering only the characters from `position` on.
+    fn fraction(&self, position: usize, text: &str) -> f64 {
         let mut scale = 1.0;
         let mut weight = 0.0;
         for (at, letter) in text.chars().take(DIGITS).enumerate() {
-            let letters = self.letters(place + at);
+            let letters = self.letters(position + at);
             scale /= base(letters);
             // A letter that was never seen counts as the next one that was; the end of a key is below every letter.
-            weight += scale * small(letters.partition_point(|known| *known < letter) + 1);
+            weight += scale * to_f64(letters.partition_point(|known| *known < letter) + 1);
         }
         weight.min(1.0)
     }
 
-    /// Share of the way from `start` to `until` that lies before `after`, from 0 to 1; `None` if it cannot be estimated.
+    /// Estimated share of the keys from `start` to `until` that sort before `after`, from 0 to 1; `None` if it cannot be estimated.
     pub(super) fn progress(&self, start: &str, after: &str, until: &str) -> Option<f64> {
-        let frame = Frame::of(self, start, Some(until));
-        let (from, at, to) = (frame.weigh(start), frame.weigh(after), frame.weigh(until));
+        let frame = SharedPrefix::of(self, start, Some(until));
+        let (from, at, to) = (
+            frame.fraction(start),
+            frame.fraction(after),
+            frame.fraction(until),
+        );
         (to > from).then(|| ((at - from) / (to - from)).clamp(0.0, 1.0))
     }
 
-    /// The middle of the widest gap that some keys, in order, leave between `after` and `until`.
+    /// Midpoint of the widest gap that sorted keys leave between `after` and `until`.
     pub(super) fn middle_of_widest(
         &self,
         after: &str,
         between: &[&str],
         until: Option<&str>,
     ) -> Option<String> {
-        let frame = Frame::of(self, after, until);
+        let frame = SharedPrefix::of(self, after, until);
         let mut low = after;
         let mut gaps = Vec::new();
         for high in between.iter().copied().map(Some).chain([until]) {
-            let end = high.map_or(1.0, |high| frame.weigh(high));
-            gaps.push((low, high, end - frame.weigh(low)));
+            let end = high.map_or(1.0, |high| frame.fraction(high));
+            gaps.push((low, high, end - frame.fraction(low)));
             low = high.unwrap_or_default();
         }
         gaps.sort_by(|a, b| b.2.total_cmp(&a.2));
@@ -86,23 +92,23 @@ impl KeyModel {
             .find_map(|(low, high, _)| self.midpoint(low, high))
     }
 
-    /// A key above `after` and below `until`, half-way between them; `None` when there is no room.
+    /// A key half-way between `after` and `until`; `None` if there is none between them.
     pub(super) fn midpoint(&self, after: &str, until: Option<&str>) -> Option<String> {
-        let frame = Frame::of(self, after, until);
-        let high = until.map_or(1.0, |until| frame.weigh(until));
-        let mut rest = f64::midpoint(frame.weigh(after), high);
+        let frame = SharedPrefix::of(self, after, until);
+        let high = until.map_or(1.0, |until| frame.fraction(until));
+        let mut rest = f64::midpoint(frame.fraction(after), high);
         let mut midpoint = after[..frame.bytes].to_owned();
         for at in 0..DIGITS {
-            let letters = self.letters(frame.place + at);
+            let letters = self.letters(frame.position + at);
             let first = letters.first()?;
             rest *= base(letters);
             let digit = letters
                 .iter()
                 .enumerate()
                 .rev()
-                .find(|(digit, _)| small(digit + 1) <= rest);
+                .find(|(digit, _)| to_f64(digit + 1) <= rest);
             let (digit, letter) = digit.unwrap_or((0, first));
-            rest = (rest - small(digit + 1)).max(0.0);
+            rest = (rest - to_f64(digit + 1)).max(0.0);
             midpoint.push(*letter);
             if midpoint.as_str() > after && until.is_none_or(|until| midpoint.as_str() < until) {
                 return Some(midpoint);
@@ -112,49 +118,49 @@ impl KeyModel {
     }
 }
 
-/// Common prefix of two keys; only the remainder is weighed.
-struct Frame<'a> {
-    alphabet: &'a KeyModel,
+/// Common prefix of two keys; only the remainder is converted to a fraction.
+struct SharedPrefix<'a> {
+    key_model: &'a KeyModel,
     bytes: usize,
-    place: usize,
+    position: usize,
 }
 
-impl<'a> Frame<'a> {
-    fn of(alphabet: &'a KeyModel, low: &str, high: Option<&str>) -> Self {
+impl<'a> SharedPrefix<'a> {
+    fn of(key_model: &'a KeyModel, low: &str, high: Option<&str>) -> Self {
         let shared = low
             .chars()
             .zip(high.unwrap_or_default().chars())
             .take_while(|(x, y)| x == y);
-        let (place, bytes) = shared.fold((0, 0), |(place, bytes), (letter, _)| {
-            (place + 1, bytes + letter.len_utf8())
+        let (position, bytes) = shared.fold((0, 0), |(position, bytes), (letter, _)| {
+            (position + 1, bytes + letter.len_utf8())
         });
         Self {
-            alphabet,
+            key_model,
             bytes,
-            place,
+            position,
         }
     }
 
-    fn weigh(&self, key: &str) -> f64 {
-        self.alphabet
-            .weigh(self.place, key.get(self.bytes..).unwrap_or_default())
+    fn fraction(&self, key: &str) -> f64 {
+        self.key_model
+            .fraction(self.position, key.get(self.bytes..).unwrap_or_default())
     }
 }
 
-/// The first key after everything that begins as this one does, up to its first mark that is no letter and no digit. Keys of one
-/// bucket mostly share such a beginning, and whether any do not is worth one question.
-pub(super) fn past_first_mark(key: &str) -> Option<String> {
+/// First possible key after all keys with the same prefix, which ends at the first character that is neither letter nor digit. Most keys of a
+/// bucket share a prefix, and one request shows whether any do not.
+pub(super) fn after_first_separator(key: &str) -> Option<String> {
     let (at, mark) = key.char_indices().find(|(_, c)| !c.is_alphanumeric())?;
     let next = char::from_u32(u32::from(mark) + 1)?;
     Some(format!("{}{next}", &key[..at]))
 }
 
-/// One more than there are letters: a key may also end.
+/// Number base of a position: one more than its characters, because a key may also end there.
 fn base(letters: &[char]) -> f64 {
-    small(letters.len() + 1)
+    to_f64(letters.len() + 1)
 }
 
-fn small(number: usize) -> f64 {
+fn to_f64(number: usize) -> f64 {
     f64::from(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
@@ -162,18 +168,18 @@ fn small(number: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn alphabet(letters: &str) -> KeyModel {
-        let mut alphabet = KeyModel::default();
-        // Each of them at every place.
+    fn key_model(letters: &str) -> KeyModel {
+        let mut key_model = KeyModel::default();
+        // Each character at every position.
         for letter in letters.chars() {
-            alphabet.observe(&letter.to_string().repeat(16));
+            key_model.observe(&letter.to_string().repeat(16));
         }
-        alphabet
+        key_model
     }
 
     #[test]
-    fn the_middle_lies_between_and_halves_the_way() {
-        let hex = alphabet("0123456789abcdef");
+    fn the_midpoint_is_between_two_keys_and_about_half_way() {
+        let hex = key_model("0123456789abcdef");
         assert_eq!(hex.midpoint("auth0|0", Some("auth0|f")).unwrap(), "auth0|7");
         assert_eq!(hex.midpoint("", None).unwrap(), "7");
         assert_eq!(hex.middle_of_widest("0", &["1", "2"], None).unwrap(), "9");
@@ -201,8 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_a_part_of_the_way() {
-        let digits = alphabet("0123456789");
+    fn progress_is_a_fraction_of_the_range() {
+        let digits = key_model("0123456789");
         let half = digits.progress("k0", "k5", "k9").unwrap();
         assert!((0.4..0.7).contains(&half), "{half}");
         assert_eq!(digits.progress("k5", "k5", "k5"), None);
@@ -210,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_ends_at_its_first_mark() {
-        assert_eq!(past_first_mark("auth0|64ab/x").unwrap(), "auth0}");
-        assert_eq!(past_first_mark("tapes/abc.mp4").unwrap(), "tapes0");
-        assert_eq!(past_first_mark("plain"), None);
+    fn a_prefix_ends_at_its_first_separator() {
+        assert_eq!(after_first_separator("auth0|64ab/x").unwrap(), "auth0}");
+        assert_eq!(after_first_separator("tapes/abc.mp4").unwrap(), "tapes0");
+        assert_eq!(after_first_separator("plain"), None);
     }
 }

@@ -79,9 +79,9 @@ pub async fn get_user_usage(
     let storage = &reading.value;
     let (person, known, missing) = match state.users.find(&id).await {
         Ok(Some(person)) => (person, Some(true), None),
-        Ok(None) if storage.owner(&id).is_some() => (without_handle(&id), Some(false), None),
-        Ok(None) => return Err(nobody()),
-        Err(error) if storage.owner(&id).is_some() => (without_handle(&id), None, Some(error)),
+        Ok(None) if storage.owner(&id).is_some() => (user_with_only_sub(&id), Some(false), None),
+        Ok(None) => return Err(unknown_user()),
+        Err(error) if storage.owner(&id).is_some() => (user_with_only_sub(&id), None, Some(error)),
         Err(error) => return Err(unresolved(&error)),
     };
     let usage = usage(storage, person, known);
@@ -126,7 +126,7 @@ fn usage(storage: &Storage, person: User, known: Option<bool>) -> UserUsage {
 }
 
 /// A sub that owns objects but is not a known user.
-fn without_handle(sub: &str) -> User {
+fn user_with_only_sub(sub: &str) -> User {
     User {
         sub: sub.to_owned(),
         handle: None,
@@ -134,7 +134,7 @@ fn without_handle(sub: &str) -> User {
     }
 }
 
-fn nobody() -> Problem {
+fn unknown_user() -> Problem {
     let detail = "no user has this sub, @handle or user code";
     Problem::with_code(Kind::NotFound, "unknown_user", detail)
 }

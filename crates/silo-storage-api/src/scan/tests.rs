@@ -18,7 +18,7 @@ struct Bucket {
     rng: Mutex<SmallRng>,
     pages: AtomicU64,
     fails_after: Option<u64>,
-    /// Keys after which a listing may start without a split: the last key of each page, and the keys at which the scan cut the bucket at its start.
+    /// Keys after which a listing may start without a split: the last key of each page, and the keys at which the scan split the bucket at its start.
     ends: Mutex<BTreeSet<String>>,
     /// Number of pages requested at another key than the last one: splits of another worker's range.
     splits: AtomicU64,
@@ -66,15 +66,15 @@ impl List for Bucket {
         Ok(Page::of(page, truncated))
     }
 
-    async fn cuts(&self) -> Result<Vec<String>, StorageError> {
+    async fn split_keys(&self) -> Result<Vec<String>, StorageError> {
         let mut rng = self.rng.lock().unwrap();
         let count = rng.random_range(0..4);
         let objects = self.objects.lock().unwrap();
         let keys: Vec<_> = objects.keys().cloned().collect();
-        let mut cuts: Vec<_> = keys.choose_multiple(&mut *rng, count).cloned().collect();
-        cuts.sort();
-        self.ends.lock().unwrap().extend(cuts.iter().cloned());
-        Ok(cuts)
+        let mut split_keys: Vec<_> = keys.choose_multiple(&mut *rng, count).cloned().collect();
+        split_keys.sort();
+        self.ends.lock().unwrap().extend(split_keys.iter().cloned());
+        Ok(split_keys)
     }
 }
 
@@ -179,7 +179,7 @@ async fn ranges_overlap_nowhere_and_miss_nothing() {
         let (bucket, truth) = bucket(seed, None);
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.cut().await.unwrap();
+        scan.split_initially().await.unwrap();
         let workers = SmallRng::seed_from_u64(seed).random_range(1..20);
         scan.run(workers).await.unwrap();
         let checkpoint = scan.checkpoint();
@@ -205,7 +205,7 @@ async fn an_interrupted_scan_resumes_from_its_checkpoint() {
         );
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.cut().await.unwrap();
+        scan.split_initially().await.unwrap();
         let outcome = scan.run(5).await;
         let written = serde_json::to_string(&scan.checkpoint()).unwrap();
         let checkpoint: Checkpoint = serde_json::from_str(&written).unwrap();
@@ -228,7 +228,7 @@ async fn an_interrupted_scan_resumes_from_its_checkpoint() {
 }
 
 #[tokio::test]
-async fn many_workers_need_a_fraction_of_the_rounds() {
+async fn sixteen_workers_need_far_fewer_round_trips() {
     // Flat names, subs and hexadecimal names: without folders to split at, workers still share the work.
     let shapes: [fn(usize) -> String; 4] = [
         // As the benchmark makes them: 20 keys for each of 5,000 users, spread over all digits.
@@ -253,7 +253,7 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
     ];
     for shape in shapes {
         let objects: BTreeMap<_, _> = (0..100_000).map(|at| (shape(at), 1)).collect();
-        let bucket = Rounds {
+        let bucket = BatchedBucket {
             objects,
             gate: tokio::sync::Notify::new(),
             waiting: AtomicU64::new(0),
@@ -261,7 +261,7 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
         };
         let progress = Progress::default();
         let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.cut().await.unwrap();
+        scan.split_initially().await.unwrap();
         let mut rounds = 0_u64;
         let mut run = std::pin::pin!(scan.run(16));
         // Every page that is being waited for arrives at once: that is one round trip.
@@ -287,15 +287,15 @@ async fn many_workers_need_a_fraction_of_the_rounds() {
     }
 }
 
-/// A bucket whose answers come in rounds.
-struct Rounds {
+/// Bucket that answers all pending page requests at once, to count round trips.
+struct BatchedBucket {
     objects: BTreeMap<String, u64>,
     gate: tokio::sync::Notify,
     waiting: AtomicU64,
     pages: AtomicU64,
 }
 
-impl List for Rounds {
+impl List for BatchedBucket {
     async fn page(&self, after: Option<&str>) -> Result<Page, StorageError> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.pages.fetch_add(1, Ordering::Relaxed);
@@ -313,10 +313,10 @@ impl List for Rounds {
         Ok(Page::of(page, found.next().is_some()))
     }
 
-    async fn cuts(&self) -> Result<Vec<String>, StorageError> {
-        // As a storage that shows its first thousand folders is cut.
+    async fn split_keys(&self) -> Result<Vec<String>, StorageError> {
+        // Split as a bucket whose storage lists the first thousand folders.
         let keys: Vec<_> = self.objects.keys().take(20_000).cloned().collect();
-        let mut cuts: Vec<_> = keys
+        let mut split_keys: Vec<_> = keys
             .chunks(1_250)
             .skip(1)
             .map(|piece| {
@@ -324,9 +324,9 @@ impl List for Rounds {
                     .split_once('/')
                     .map_or(String::new(), |(folder, _)| format!("{folder}/"))
             })
-            .filter(|cut| !cut.is_empty())
+            .filter(|split_initially| !split_initially.is_empty())
             .collect();
-        cuts.dedup();
-        Ok(cuts)
+        split_keys.dedup();
+        Ok(split_keys)
     }
 }

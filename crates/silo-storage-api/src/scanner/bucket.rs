@@ -8,7 +8,7 @@ use silo_spaces::error::Kind;
 use silo_web::snapshot::SourceError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Checkpoints, Scanner, UNDER_WAY};
+use super::{CHECKPOINT_FILE, Checkpoints, Scanner};
 use crate::gateway::buckets::Bucket as BucketClient;
 use crate::owners::Layout;
 use crate::scan::Scan;
@@ -45,7 +45,7 @@ impl Scanner {
         let scan = Scan::new(client, &self.users, layout, &self.progress, checkpoint);
         let run = async {
             if fresh {
-                scan.cut().await?;
+                scan.split_initially().await?;
             }
             scan.run(self.workers).await
         };
@@ -58,7 +58,7 @@ impl Scanner {
                 outcome = &mut run => break outcome,
                 _ = ticks.tick() => {
                     checkpoints.open.insert(client.name.clone(), (begun, scan.checkpoint()));
-                    self.save(UNDER_WAY, checkpoints);
+                    self.save(CHECKPOINT_FILE, checkpoints);
                 }
             }
         };

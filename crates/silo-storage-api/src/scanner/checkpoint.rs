@@ -9,7 +9,7 @@ use crate::scan::Checkpoint;
 use crate::scan_results::Bucket;
 
 /// A checkpoint older than this is discarded and the scan restarts.
-const GONE_ON_WITHIN: SignedDuration = SignedDuration::from_hours(6);
+const MAX_CHECKPOINT_AGE: SignedDuration = SignedDuration::from_hours(6);
 
 /// Checkpoints of unfinished bucket scans.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ impl Checkpoints {
     /// Discards checkpoints that are too old, or from a clock that was ahead.
     pub(super) fn forget_old(&mut self, now: Timestamp) {
         let recent = |begun: Timestamp| {
-            (SignedDuration::ZERO..=GONE_ON_WITHIN).contains(&now.duration_since(begun))
+            (SignedDuration::ZERO..=MAX_CHECKPOINT_AGE).contains(&now.duration_since(begun))
         };
         self.open.retain(|_, (begun, _)| recent(*begun));
         self.done.retain(|bucket| {

@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Document, doc};
 
-use super::plan::{Index, Maker, Plan, index};
+use super::plan::{DocumentGenerator, Index, Plan, index};
 
 const BY_TIME: &[Index] = &[index(&[("when", 1)])];
 const BY_USER: &[Index] = &[index(&[("user", 1)]).unique()];
@@ -46,7 +46,7 @@ pub(super) const PLANS: &[Plan] = &[
     },
 ];
 
-fn message(maker: &mut Maker<'_>) -> Document {
+fn message(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut message, when) = maker.begin("message", 900);
     // Older account deletions blanked messages instead of removing them.
     let blanked = maker.chance(1);
@@ -67,7 +67,7 @@ fn message(maker: &mut Maker<'_>) -> Document {
     message
 }
 
-fn mute(maker: &mut Maker<'_>) -> Document {
+fn mute(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut mute, _) = maker.begin("mute", 400);
     mute.insert("user", maker.demo.sub(maker.at + 1));
     mute

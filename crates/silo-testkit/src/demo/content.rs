@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::plan::{Demo, Index, Maker, Plan, index, scaled};
+use super::plan::{Demo, DocumentGenerator, Index, Plan, index, scaled};
 
 const MEDIA: &[Index] = &[
     index(&[("code", 1)]).unique().sparse(),
@@ -164,7 +164,7 @@ fn keep_at(demo: &Demo, from_newest: usize) -> Option<Keep> {
     })
 }
 
-fn kidlisp(maker: &mut Maker<'_>) -> Document {
+fn kidlisp(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut piece, when) = maker.begin("kidlisp", 300);
     let source = format!("({})\n; {}", maker.sentence(3..60), maker.at);
     piece.extend(doc! {
@@ -184,7 +184,12 @@ fn kidlisp(maker: &mut Maker<'_>) -> Document {
     piece
 }
 
-fn add_keep(piece: &mut Document, keep: Keep, maker: &mut Maker<'_>, user: Option<&str>) {
+fn add_keep(
+    piece: &mut Document,
+    keep: Keep,
+    maker: &mut DocumentGenerator<'_>,
+    user: Option<&str>,
+) {
     let token = i32::try_from(maker.at).unwrap_or_default();
     let minutes = maker.minutes_ago(200);
     let when = maker.demo.ago(minutes);
@@ -241,15 +246,15 @@ fn add_keep(piece: &mut Document, keep: Keep, maker: &mut Maker<'_>, user: Optio
     }
 }
 
-fn painting(maker: &mut Maker<'_>) -> Document {
+fn painting(maker: &mut DocumentGenerator<'_>) -> Document {
     media(maker, "painting", 900, 80)
 }
 
-fn piece(maker: &mut Maker<'_>) -> Document {
+fn piece(maker: &mut DocumentGenerator<'_>) -> Document {
     media(maker, "piece", 600, 60)
 }
 
-fn media(maker: &mut Maker<'_>, kind: &str, days: i64, synced: u32) -> Document {
+fn media(maker: &mut DocumentGenerator<'_>, kind: &str, days: i64, synced: u32) -> Document {
     let (mut media, when) = maker.begin(kind, days);
     media.extend(doc! { "code": maker.code(), "slug": maker.slug(when), "when": when });
     if maker.chance(75) {
@@ -268,7 +273,7 @@ fn media(maker: &mut Maker<'_>, kind: &str, days: i64, synced: u32) -> Document 
     media
 }
 
-fn mood(maker: &mut Maker<'_>) -> Document {
+fn mood(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut mood, when) = maker.begin("mood", 800);
     mood.extend(doc! { "user": maker.some_user(), "mood": maker.sentence(1..12), "when": when });
     if maker.chance(4) {
@@ -280,7 +285,7 @@ fn mood(maker: &mut Maker<'_>) -> Document {
     mood
 }
 
-fn tape(maker: &mut Maker<'_>) -> Document {
+fn tape(maker: &mut DocumentGenerator<'_>) -> Document {
     let mut tape = media(maker, "tape", 200, 50);
     let status = maker.pick(&[
         "complete",
@@ -304,7 +309,7 @@ fn tape(maker: &mut Maker<'_>) -> Document {
     tape
 }
 
-fn clock(maker: &mut Maker<'_>) -> Document {
+fn clock(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut clock, when) = maker.begin("clock", 120);
     clock.extend(doc! {
         "code": maker.code(), "source": maker.sentence(4..30), "hash": maker.hash("clock"), "when": when, "lastAccessed": when,
@@ -316,6 +321,6 @@ fn clock(maker: &mut Maker<'_>) -> Document {
     clock
 }
 
-fn rkey(maker: &Maker<'_>) -> String {
+fn rkey(maker: &DocumentGenerator<'_>) -> String {
     format!("3k{}", &maker.hash("rkey")[..11])
 }

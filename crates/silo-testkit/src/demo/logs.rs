@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::plan::{Maker, Plan, index};
+use super::plan::{DocumentGenerator, Plan, index};
 
 pub(super) const PLANS: &[Plan] = &[
     Plan {
@@ -45,7 +45,7 @@ pub(super) const PLANS: &[Plan] = &[
 
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
 
-fn boot(maker: &mut Maker<'_>) -> Document {
+fn boot(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut boot, when) = maker.begin("boot", 60);
     let id = maker.hash("boot");
     if maker.at * 10 > maker.of * 9 {
@@ -73,18 +73,18 @@ fn boot(maker: &mut Maker<'_>) -> Document {
     boot
 }
 
-fn event(maker: &mut Maker<'_>, step: i32) -> Bson {
+fn event(maker: &mut DocumentGenerator<'_>, step: i32) -> Bson {
     doc! { "time": step * 40, "type": maker.pick(&["load", "fetch", "audio", "gpu", "render"]), "message": maker.sentence(10..16), "level": "info" }.into()
 }
 
-fn log(maker: &mut Maker<'_>) -> Document {
+fn log(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut log, when) = maker.begin("log", 600);
     let user = maker.some_user();
     log.extend(doc! { "from": "log", "text": maker.sentence(3..9), "when": when, "users": [user] });
     log
 }
 
-fn telemetry(maker: &mut Maker<'_>) -> Document {
+fn telemetry(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut telemetry, when) = maker.begin("telemetry", 90);
     telemetry.extend(doc! {
         "type": maker.pick(&["boot", "perf", "error"]), "timestamp": when, "ms": maker.number(20..4000),
@@ -93,7 +93,7 @@ fn telemetry(maker: &mut Maker<'_>) -> Document {
     telemetry
 }
 
-fn grab(maker: &mut Maker<'_>) -> Document {
+fn grab(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut grab, when) = maker.begin("grab", 120);
     let key = maker.hash("grab");
     grab.extend(doc! {
@@ -105,7 +105,7 @@ fn grab(maker: &mut Maker<'_>) -> Document {
     grab
 }
 
-fn bake(maker: &mut Maker<'_>) -> Document {
+fn bake(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut bake, when) = maker.begin("bake", 90);
     bake.extend(doc! { "code": maker.code(), "slug": maker.slug(when), "success": maker.chance(90), "createdAt": when });
     // Two writers: lith writes a date, oven a number.
@@ -117,7 +117,7 @@ fn bake(maker: &mut Maker<'_>) -> Document {
     bake
 }
 
-fn cached(maker: &mut Maker<'_>) -> Document {
+fn cached(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut cached, when) = maker.begin("cache", 60);
     let key = format!(
         "icons/{}-128x128-{}.png",

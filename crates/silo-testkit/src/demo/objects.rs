@@ -52,16 +52,16 @@ impl Demo {
                 1 => format!("oven/grabs/{name}.webp"),
                 _ => format!("og/kidlisp/2026-01-{:02}-{name}.png", at % 28 + 1),
             };
-            objects.push(nobody_s(ART, key, rng.random_range(500..12_000)));
+            objects.push(unowned(ART, key, rng.random_range(500..12_000)));
         }
         for at in 0..scaled(250, self.scale) {
             let key = format!("disks/{}.mjs", self.name("asset", at));
-            objects.push(nobody_s(ASSETS, key, rng.random_range(100..20_000)));
+            objects.push(unowned(ASSETS, key, rng.random_range(100..20_000)));
             let key = format!("wand {at:05} +&.png");
-            objects.push(nobody_s(WAND, key, rng.random_range(100..4_000)));
+            objects.push(unowned(WAND, key, rng.random_range(100..4_000)));
         }
         // An object without an owner, from before there were folders.
-        objects.push(nobody_s(USER, "legacy drawing.png".into(), 1_234));
+        objects.push(unowned(USER, "legacy drawing.png".into(), 1_234));
         objects.sort_by(|a, b| (a.bucket, &a.key).cmp(&(b.bucket, &b.key)));
         objects.dedup_by(|a, b| (a.bucket, &a.key) == (b.bucket, &b.key));
         objects
@@ -99,7 +99,7 @@ fn media(document: &Document, kind: &str, extension: &str, bytes: usize) -> Opti
             bytes,
             owner: Some(sub.to_owned()),
         },
-        Err(_) => nobody_s(ART, format!("{slug}.{extension}"), bytes),
+        Err(_) => unowned(ART, format!("{slug}.{extension}"), bytes),
     })
 }
 
@@ -135,7 +135,7 @@ fn video(tape: &Document, rng: &mut SmallRng) -> Vec<DemoObject> {
     objects
 }
 
-fn nobody_s(bucket: &'static str, key: String, bytes: usize) -> DemoObject {
+fn unowned(bucket: &'static str, key: String, bytes: usize) -> DemoObject {
     DemoObject {
         bucket,
         key,

@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Document, doc};
 
-use super::plan::{Maker, Plan, index};
+use super::plan::{DocumentGenerator, Plan, index};
 
 pub(super) const PLANS: &[Plan] = &[
     Plan {
@@ -31,7 +31,7 @@ pub(super) const PLANS: &[Plan] = &[
     },
 ];
 
-fn user(maker: &mut Maker<'_>) -> Document {
+fn user(maker: &mut DocumentGenerator<'_>) -> Document {
     let sub = maker.demo.sub(maker.at);
     let when = maker.minutes_ago(700);
     let when = maker.demo.ago(when);
@@ -55,7 +55,7 @@ fn user(maker: &mut Maker<'_>) -> Document {
     user
 }
 
-fn handle(maker: &mut Maker<'_>) -> Document {
+fn handle(maker: &mut DocumentGenerator<'_>) -> Document {
     // One in fifty belongs to a user of sotce.net, who is no user here.
     let sotce = maker.at % 50 == 49;
     let sub = if sotce {
@@ -72,7 +72,7 @@ fn handle(maker: &mut Maker<'_>) -> Document {
     handle
 }
 
-fn verification(maker: &mut Maker<'_>) -> Document {
+fn verification(maker: &mut DocumentGenerator<'_>) -> Document {
     let count = if maker.chance(8) {
         0
     } else {
@@ -81,7 +81,7 @@ fn verification(maker: &mut Maker<'_>) -> Document {
     doc! { "_id": maker.demo.sub(maker.at + 1), "count": count }
 }
 
-fn secret(maker: &mut Maker<'_>) -> Document {
+fn secret(maker: &mut DocumentGenerator<'_>) -> Document {
     const PROVIDERS: [&str; 6] = [
         "instagram",
         "pinata",

@@ -23,7 +23,7 @@ pub struct Plan {
     pub(super) documents: usize,
     /// Indexes besides `_id_`.
     pub indexes: &'static [Index],
-    pub(super) make: fn(&mut Maker<'_>) -> Document,
+    pub(super) make: fn(&mut DocumentGenerator<'_>) -> Document,
 }
 
 /// An index.
@@ -95,7 +95,7 @@ impl Index {
 }
 
 /// Generator of one document.
-pub(crate) struct Maker<'a> {
+pub(crate) struct DocumentGenerator<'a> {
     pub(super) demo: &'a Demo,
     /// Index of the document in the collection, from 0.
     pub(super) at: usize,
@@ -122,7 +122,7 @@ impl Demo {
         let of = self.count(plan);
         (0..of).map(move |at| {
             let rng = SmallRng::seed_from_u64(self.number(plan.name, at));
-            (plan.make)(&mut Maker {
+            (plan.make)(&mut DocumentGenerator {
                 demo: self,
                 at,
                 of,

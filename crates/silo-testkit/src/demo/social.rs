@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::plan::{Maker, Plan, index};
+use super::plan::{DocumentGenerator, Plan, index};
 
 pub(super) const PLANS: &[Plan] = &[
     Plan {
@@ -117,31 +117,31 @@ pub(super) const PLANS: &[Plan] = &[
     },
 ];
 
-fn frozen(maker: &mut Maker<'_>) -> Document {
+fn frozen(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut frozen, _) = maker.begin("frozen", 100);
     frozen.extend(doc! { "piece": format!("${}", maker.code()), "reason": "no change between frames", "size": 128 });
     frozen
 }
 
-fn build(maker: &mut Maker<'_>) -> Document {
+fn build(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut build, when) = maker.begin("build", 200);
     build.extend(doc! { "version": maker.code(), "platform": maker.pick(&["mac", "win", "linux"]), "when": when });
     build
 }
 
-fn note(maker: &mut Maker<'_>) -> Document {
+fn note(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut note, when) = maker.begin("note", 300);
     note.extend(doc! { "text": maker.sentence(4..20), "when": when });
     note
 }
 
-fn page(maker: &mut Maker<'_>) -> Document {
+fn page(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut page, when) = maker.begin("page", 500);
     page.extend(doc! { "user": maker.some_user(), "words": maker.sentence(40..200), "when": when, "state": maker.pick(&["draft", "published", "crumpled"]) });
     page
 }
 
-fn touch(maker: &mut Maker<'_>) -> Document {
+fn touch(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut touch, when) = maker.begin("touch", 400);
     touch.extend(
         doc! { "user": maker.some_user(), "page": &maker.hash("page")[..24], "when": when },
@@ -149,13 +149,13 @@ fn touch(maker: &mut Maker<'_>) -> Document {
     touch
 }
 
-fn ask(maker: &mut Maker<'_>) -> Document {
+fn ask(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut ask, when) = maker.begin("ask", 400);
     ask.extend(doc! { "user": maker.some_user(), "question": maker.sentence(4..30), "when": when });
     ask
 }
 
-fn post(maker: &mut Maker<'_>) -> Document {
+fn post(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut post, when) = maker.begin("post", 200);
     post.extend(doc! {
         "title": maker.sentence(3..10), "url": "https://example.invalid/", "text": maker.sentence(0..40), "when": when, "updated": when,
@@ -188,19 +188,19 @@ fn post(maker: &mut Maker<'_>) -> Document {
     post
 }
 
-fn comment(maker: &mut Maker<'_>) -> Document {
+fn comment(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut comment, when) = maker.begin("comment", 200);
     comment.extend(doc! { "postCode": maker.code(), "parentId": Bson::Null, "text": maker.sentence(3..40), "user": maker.some_user(), "when": when, "score": 1, "status": "live" });
     comment
 }
 
-fn vote(maker: &mut Maker<'_>) -> Document {
+fn vote(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut vote, when) = maker.begin("vote", 200);
     vote.extend(doc! { "itemType": maker.pick(&["post", "comment"]), "itemId": &maker.hash("item")[..24], "user": maker.some_user(), "when": when });
     vote
 }
 
-fn hits(maker: &mut Maker<'_>) -> Document {
+fn hits(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut hits, when) = maker.begin("hits", 300);
     let count = maker.number(1..900);
     hits.extend(doc! {
@@ -210,7 +210,7 @@ fn hits(maker: &mut Maker<'_>) -> Document {
     hits
 }
 
-fn user_hits(maker: &mut Maker<'_>) -> Document {
+fn user_hits(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut hits, when) = maker.begin("user-hits", 300);
     let user = if maker.chance(10) {
         "anonymous".to_owned()
@@ -221,7 +221,7 @@ fn user_hits(maker: &mut Maker<'_>) -> Document {
     hits
 }
 
-fn ticket(maker: &mut Maker<'_>) -> Document {
+fn ticket(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut ticket, _) = maker.begin("ticket", 300);
     ticket.extend(doc! {
         "key": &maker.hash("ticket")[..16], "for": maker.pick(&["botce", "aesthetic"]), "email": "demo-canary-ticket@example.invalid", "uses": 10,
@@ -230,13 +230,13 @@ fn ticket(maker: &mut Maker<'_>) -> Document {
     ticket
 }
 
-fn product(maker: &mut Maker<'_>) -> Document {
+fn product(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut product, when) = maker.begin("product", 300);
     product.extend(doc! { "title": maker.sentence(2..5), "source": { "user": maker.some_user() }, "when": when });
     product
 }
 
-fn server(maker: &mut Maker<'_>) -> Document {
+fn server(maker: &mut DocumentGenerator<'_>) -> Document {
     let (mut server, _) = maker.begin("server", 300);
     server.extend(doc! { "host": format!("{}.example.invalid", maker.code()), "kind": "session" });
     server

@@ -5,7 +5,7 @@ use mongodb::bson::{DateTime, Document};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::plan::{Demo, Maker, scaled};
+use super::plan::{Demo, DocumentGenerator, scaled};
 
 const SYLLABLES: [&str; 20] = [
     "ba", "ko", "mi", "ru", "sa", "te", "lo", "ni", "fu", "ga", "he", "jo", "ka", "le", "mo", "pi",
@@ -59,7 +59,7 @@ impl Demo {
     }
 }
 
-impl Maker<'_> {
+impl DocumentGenerator<'_> {
     /// A document with an `ObjectId`, made at a time that is older the lower its place, over `days`.
     pub(super) fn begin(&mut self, kind: &str, days: i64) -> (Document, DateTime) {
         let minutes = self.minutes_ago(days);

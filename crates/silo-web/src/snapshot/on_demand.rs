@@ -35,8 +35,8 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             let measuring = self.measure_once(measure());
             let snapshot = Arc::clone(self);
             tokio::spawn(async move {
-                let (outcome, took) = measuring.await;
-                snapshot.publish(outcome, took);
+                let (outcome, elapsed) = measuring.await;
+                snapshot.publish(outcome, elapsed);
                 snapshot.under_way.store(false, Ordering::Release);
             });
         }

@@ -35,7 +35,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     }
 
     /// Publishes a result, for subjects that do not use [`Snapshot::keep_measuring`].
-    pub fn publish(&self, outcome: Result<Measured<T>, SourceError>, took: Duration) {
+    pub fn publish(&self, outcome: Result<Measured<T>, SourceError>, elapsed: Duration) {
         let before = Arc::clone(&self.state.borrow());
         let attempts = before.attempts + 1;
         let next = match outcome.and_then(|measured| serialise(self.name, measured)) {
@@ -44,7 +44,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
                     &good.errors,
                     before.good.as_ref().map_or(&[], |good| &good.errors),
                 );
-                self.log_success(&before, &good, took);
+                self.log_success(&before, &good, elapsed);
                 State {
                     good: Some(good),
                     failure: None,
@@ -67,10 +67,10 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.state.send_replace(Arc::new(next));
     }
 
-    fn log_success(&self, before: &State<T>, good: &Good<T>, took: Duration) {
-        let took = whole_millis(took);
+    fn log_success(&self, before: &State<T>, good: &Good<T>, elapsed: Duration) {
+        let elapsed = whole_millis(elapsed);
         if before.failure.is_some() || before.attempts == 0 {
-            info!(subject = self.name, took_ms = took; "{} measured", self.name);
+            info!(subject = self.name, duration_ms = elapsed; "{} measured", self.name);
         }
         let known = before.good.as_ref().map_or(&[][..], |good| &good.errors);
         // One log line per reason, however many sources share it.

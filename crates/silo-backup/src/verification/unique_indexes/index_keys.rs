@@ -53,13 +53,13 @@ impl UniqueIndex {
         if keys.values().any(|direction| direction.as_str().is_some())
             || keys.keys().any(|path| numbered(path))
         {
-            return why("its keys are of a kind that only a server makes");
+            return why("this index type cannot be checked offline");
         }
         let filter = match field::document(specification, "partialFilterExpression") {
             None => Vec::new(),
             Some(filter) => match filter.iter().map(condition).collect::<Option<_>>() {
                 Some(filter) => filter,
-                None => return why("its filter is one that only a server judges"),
+                None => return why("this partial filter cannot be checked offline"),
             },
         };
         Some(Ok(Self {

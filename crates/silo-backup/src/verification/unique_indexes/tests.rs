@@ -40,7 +40,7 @@ fn duplicate_keys_are_found_across_numeric_types() {
 }
 
 #[test]
-fn an_id_is_unique_without_saying_so() {
+fn the_id_index_is_unique_by_default() {
     let id = doc! { "name": "_id_", "key": { "_id": 1 } };
     assert!(duplicate(&id, &[doc! { "_id": 1 }, doc! { "_id": 1_i64 }]).is_some());
 }

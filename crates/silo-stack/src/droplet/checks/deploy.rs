@@ -28,7 +28,7 @@ const OF_THE_GATEWAY: [&str; 8] = [
     "ops",
 ];
 
-pub(super) async fn ships_and_takes_back(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn deploys_and_rolls_back(droplet: &Droplet<'_>) -> Result<()> {
     let place = TempDir::with_prefix("silo-opt-")?;
     let target = Droplet::at(
         droplet.engine,
@@ -57,14 +57,14 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
         (&["--nonsense", "host"], 64),
         (&["--dry-run", "host"], 0),
     ] {
-        let (ended, said) = deploy(&source, arguments).await?;
+        let (ended, output_text) = deploy(&source, arguments).await?;
         ensure!(
             ended == Some(code),
-            "{arguments:?} ends with {ended:?}: {said}"
+            "{arguments:?} ends with {ended:?}: {output_text}"
         );
         ensure!(
             !target.place().exists(),
-            "{arguments:?} did something: {said}"
+            "{arguments:?} did something: {output_text}"
         );
     }
 
@@ -72,8 +72,11 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     std::fs::create_dir_all(target.place())?;
     let settings = format!("{}SILO_REGISTRY={REGISTRY}\n", target.settings());
     std::fs::write(target.place().join(".env"), settings)?;
-    let (ended, said) = deploy(&source, &["host"]).await?;
-    ensure!(ended == Some(0) && said.contains(" deployed"), "{said}");
+    let (ended, output_text) = deploy(&source, &["host"]).await?;
+    ensure!(
+        ended == Some(0) && output_text.contains(" deployed"),
+        "{output_text}"
+    );
     let containers = containers(target).await?;
     let page = page(target).await?;
     ensure!(
@@ -82,14 +85,14 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     );
 
     // Again: nothing is new, and nothing restarts.
-    let (ended, said) = deploy(&source, &["host"]).await?;
+    let (ended, output_text) = deploy(&source, &["host"]).await?;
     ensure!(
-        ended == Some(0) && said.matches("nothing new").count() == 7,
-        "{said}"
+        ended == Some(0) && output_text.matches("nothing new").count() == 7,
+        "{output_text}"
     );
     ensure!(
         containers == self::containers(target).await?,
-        "a service was restarted without a change: {said}"
+        "a service was restarted without a change: {output_text}"
     );
 
     // A service that cannot start is rolled back; the others are unaffected.
@@ -98,12 +101,12 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     let caddyfile = changed.path().join("Caddyfile");
     let good = std::fs::read_to_string(&caddyfile)?;
     std::fs::write(&caddyfile, format!("{good}\nno such directive {{\n"))?;
-    let (ended, said) = deploy(changed.path(), &["host", "caddy"]).await?;
+    let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
     ensure!(
         ended == Some(1)
-            && said.contains("caddy: got its previous image back, and is healthy")
-            && said.contains("not deployed: caddy"),
-        "{said}"
+            && output_text.contains("caddy: got its previous image back, and is healthy")
+            && output_text.contains("not deployed: caddy"),
+        "{output_text}"
     );
     ensure!(self::page(target).await? == page, "not the page of before");
 
@@ -111,11 +114,11 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     std::fs::write(&caddyfile, good)?;
     let new = page.replace("<main", "<!-- another --><main");
     std::fs::write(changed.path().join("dashboard/index.html"), &new)?;
-    let (ended, said) = deploy(changed.path(), &["host", "caddy"]).await?;
-    ensure!(ended == Some(0), "{said}");
+    let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{output_text}");
     ensure!(self::page(target).await? == new, "not the new page");
-    let (ended, said) = deploy(&source, &["--rollback", "host", "caddy"]).await?;
-    ensure!(ended == Some(0), "{said}");
+    let (ended, output_text) = deploy(&source, &["--rollback", "host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{output_text}");
     ensure!(self::page(target).await? == page, "not the page of before");
     let mut after = self::containers(target).await?;
     after.remove("caddy");
@@ -129,31 +132,33 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
         target.place().join(".env"),
         format!("{settings}SILO_ACCESS=nonsense\n"),
     )?;
-    let (ended, said) = deploy(&source, &["host", "caddy"]).await?;
+    let (ended, output_text) = deploy(&source, &["host", "caddy"]).await?;
     ensure!(
-        ended == Some(1) && said.contains("nothing new") && !said.contains("previous image"),
-        "{said}"
+        ended == Some(1)
+            && output_text.contains("nothing new")
+            && !output_text.contains("previous image"),
+        "{output_text}"
     );
     std::fs::write(target.place().join(".env"), settings)?;
-    let (ended, said) = deploy(&source, &["host", "caddy"]).await?;
-    ensure!(ended == Some(0), "{said}");
+    let (ended, output_text) = deploy(&source, &["host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{output_text}");
     ensure!(self::page(target).await? == page, "another page");
 
     // One at a time.
     let lock = target.place().join(".deploying");
     std::fs::create_dir(&lock)?;
-    let (ended, said) = deploy(&source, &["host", "caddy"]).await?;
+    let (ended, output_text) = deploy(&source, &["host", "caddy"]).await?;
     ensure!(
-        ended == Some(1) && said.contains("another deployment") && lock.exists(),
-        "{said}"
+        ended == Some(1) && output_text.contains("another deployment") && lock.exists(),
+        "{output_text}"
     );
     std::fs::remove_dir(&lock)?;
 
     // Nothing to roll back to.
-    let (ended, said) = deploy(&source, &["--rollback", "host", "silo-gate"]).await?;
+    let (ended, output_text) = deploy(&source, &["--rollback", "host", "silo-gate"]).await?;
     ensure!(
-        ended == Some(1) && said.contains("there is no previous image") && !lock.exists(),
-        "{said}"
+        ended == Some(1) && output_text.contains("there is no previous image") && !lock.exists(),
+        "{output_text}"
     );
     Ok(())
 }
@@ -184,12 +189,14 @@ async fn deploy(
         .output()
         .await
         .context("cannot start ops/deploy")?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let mut lines = said.lines().filter(|line| !line.contains("level=warning"));
+    let output_text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&output_text).into_owned();
+    let mut lines = output_text
+        .lines()
+        .filter(|line| !line.contains("level=warning"));
     let last = lines.next_back().unwrap_or_default();
     say::step(&format!("ops/deploy {}: {last}", arguments.join(" ")));
-    Ok((output.status.code(), said))
+    Ok((output.status.code(), output_text))
 }
 
 /// The container of each service.

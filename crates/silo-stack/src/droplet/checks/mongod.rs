@@ -65,8 +65,8 @@ pub(super) async fn client(droplet: &Droplet<'_>, account: &str) -> Result<Clien
 }
 
 async fn refused(client: &Client, database: &str, command: Document) -> Result<()> {
-    let said = client.database(database).run_command(command.clone()).await;
-    match said {
+    let output_text = client.database(database).run_command(command.clone()).await;
+    match output_text {
         Err(error) if matches!(error.kind.as_ref(), ErrorKind::Command(reply) if reply.code == UNAUTHORIZED) => {
             Ok(())
         }
@@ -135,10 +135,10 @@ pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
     .concat();
     let mut stream = TcpStream::connect(("127.0.0.1", droplet.mongo)).await?;
     stream.write_all(&hello).await?;
-    let mut said = Vec::new();
+    let mut output_text = Vec::new();
     // However the connection ends, nothing of use may have come.
-    drop(tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut said)).await);
-    let reply = String::from_utf8_lossy(&said);
+    drop(tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut output_text)).await);
+    let reply = String::from_utf8_lossy(&output_text);
     ensure!(
         !reply.contains("maxWireVersion") && !reply.contains("ismaster"),
         "without TLS mongod answers {reply}"
@@ -156,11 +156,12 @@ pub(super) async fn is_closed(droplet: &Droplet<'_>) -> Result<()> {
         known
     });
     let wrong = Client::with_options(options)?;
-    let said = wrong.database("aesthetic").run_command(find()).await;
+    let output_text = wrong.database("aesthetic").run_command(find()).await;
     ensure!(
-        said.as_ref()
+        output_text
+            .as_ref()
             .is_err_and(|error| matches!(error.kind.as_ref(), ErrorKind::Authentication { .. })),
-        "with a wrong password it answers {said:?}"
+        "with a wrong password it answers {output_text:?}"
     );
     for (version, good) in [
         ("-tls1", false),
@@ -194,10 +195,10 @@ pub(super) async fn rotates(droplet: &Droplet<'_>) -> Result<()> {
     let before = shown().await?;
     let started = droplet.inspect("mongo", "{{.State.StartedAt}}").await?;
     let folder = format!("/data/caddy/certificates/local/{SITE}");
-    let (code, said) = droplet.exec("caddy", &["rm", "-r", &folder]).await?;
+    let (code, output_text) = droplet.exec("caddy", &["rm", "-r", &folder]).await?;
     ensure!(
         code == Some(0),
-        "Caddy's certificate could not be removed: {said}"
+        "Caddy's certificate could not be removed: {output_text}"
     );
     droplet.compose(&["restart", "caddy"]).await?;
     let rotated = wait_for(Duration::from_secs(75), || async {

@@ -28,13 +28,13 @@ pub(super) async fn ports(droplet: &Droplet<'_>) -> Result<()> {
     ]);
     ensure!(published == meant, "published are {published:?}");
     // Caddy's admin interface is a socket in its own container.
-    let (_, said) = droplet
+    let (_, output_text) = droplet
         .exec(
             "caddy",
             &["sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"],
         )
         .await?;
-    let listening: BTreeSet<u16> = said
+    let listening: BTreeSet<u16> = output_text
         .lines()
         .filter_map(|line| {
             let mut fields = line.split_whitespace().skip(1);
@@ -52,7 +52,7 @@ pub(super) async fn ports(droplet: &Droplet<'_>) -> Result<()> {
 }
 
 /// Tries from inside to reach a listener that is outside of every container, by an address of this machine's own way out.
-pub(super) async fn no_way_out(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn have_no_outbound_access(droplet: &Droplet<'_>) -> Result<()> {
     let outside = "8.8.8.8:53";
     let route = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     if route.connect(outside).is_err() {
@@ -67,14 +67,14 @@ pub(super) async fn no_way_out(droplet: &Droplet<'_>) -> Result<()> {
 }
 
 async fn only_who_may(droplet: &Droplet<'_>, address: Ipv4Addr) -> Result<()> {
-    let (reached, said) = reach(droplet, "caddy", "wget", address).await?;
+    let (reached, output_text) = reach(droplet, "caddy", "wget", address).await?;
     ensure!(
         reached,
-        "Caddy, which has internet access, cannot connect ({said}): the check proves nothing"
+        "Caddy, which has internet access, cannot connect ({output_text}): the check proves nothing"
     );
     for (service, program) in [("mongo", "bash"), ("mongo-express", "node")] {
-        let (reached, said) = reach(droplet, service, program, address).await?;
-        ensure!(!reached, "{service} reaches the internet: {said}");
+        let (reached, output_text) = reach(droplet, service, program, address).await?;
+        ensure!(!reached, "{service} reaches the internet: {output_text}");
     }
     Ok(())
 }
@@ -95,8 +95,8 @@ async fn reach(
             "node -e \"require('http').get({{host:'{address}',port:8080,timeout:3000}},r=>process.exit(0)).on('timeout',()=>process.exit(1)).on('error',()=>process.exit(1))\""
         ),
     };
-    let (code, said) = droplet.exec(service, &["sh", "-c", &script]).await?;
-    Ok((code == Some(0), said))
+    let (code, output_text) = droplet.exec(service, &["sh", "-c", &script]).await?;
+    Ok((code == Some(0), output_text))
 }
 
 /// `ops/firewall` in front of a port that is requested from outside.
@@ -164,19 +164,22 @@ async fn lets_in(droplet: &Droplet<'_>, internet: &Internet, container: &str) ->
         (other.to_owned(), false),
         (String::new(), true),
     ] {
-        let (code, said) = run_firewall(&allow, port).await?;
-        ensure!(code == Some(0), "ops/firewall with `{allow}`: {said}");
+        let (code, output_text) = run_firewall(&allow, port).await?;
+        ensure!(
+            code == Some(0),
+            "ops/firewall with `{allow}`: {output_text}"
+        );
         ensure!(
             reaches().await == lets_in,
-            "with MONGO_ALLOW=`{allow}` {} gets through: {}; it said {said}",
+            "with MONGO_ALLOW=`{allow}` {} gets through: {}; it said {output_text}",
             internet.address,
             !lets_in
         );
     }
-    let (code, said) = run_firewall("everybody", port).await?;
+    let (code, output_text) = run_firewall("everybody", port).await?;
     ensure!(
-        code == Some(78) && said.contains("everybody is no address"),
-        "{code:?}: {said}"
+        code == Some(78) && output_text.contains("everybody is no address"),
+        "{code:?}: {output_text}"
     );
     ensure!(!reaches().await, "who cannot be read lets everybody in");
     Ok(())
@@ -188,10 +191,10 @@ async fn run_firewall(allow: &str, port: &str) -> Result<(Option<i32>, String)> 
         .envs([("MONGO_ALLOW", allow), ("MONGO_PORT", port)])
         .output()
         .await?;
-    let said = [output.stdout, output.stderr].concat();
+    let output_text = [output.stdout, output.stderr].concat();
     Ok((
         output.status.code(),
-        String::from_utf8_lossy(&said).into_owned(),
+        String::from_utf8_lossy(&output_text).into_owned(),
     ))
 }
 

@@ -11,7 +11,7 @@ use crate::droplet::compose::{Droplet, SITE};
 /// Time limit for everything to recover after mongod was down.
 const BACK_WITHIN: Duration = Duration::from_secs(90);
 
-pub(super) async fn is_true(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn marks_stale_data(droplet: &Droplet<'_>) -> Result<()> {
     drive(droplet, "page:", async |verb, what| match verb {
         "stop" => droplet.compose(&["stop", what]).await.map(drop),
         "start" => droplet.compose(&["start", what]).await.map(drop),

@@ -29,14 +29,14 @@ const RESTARTED: [&str; 7] = [
     "mongo-express",
 ];
 /// Four a second to each of five is twenty a second.
-const BETWEEN: Duration = Duration::from_millis(250);
+const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A failed request: path, time, and error.
 type Failure = (&'static str, Duration, String);
 
-pub(super) async fn nobody_notices(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn affect_no_other_service(droplet: &Droplet<'_>) -> Result<()> {
     for service in RESTARTED {
-        let (failed, asked, down) = restart(droplet, service).await?;
+        let (failed, asked, down) = restart_under_load(droplet, service).await?;
         let others: Vec<_> = failed
             .iter()
             .filter(|(name, ..)| *name != service)
@@ -60,7 +60,7 @@ pub(super) async fn nobody_notices(droplet: &Droplet<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn restart(
+async fn restart_under_load(
     droplet: &Droplet<'_>,
     service: &'static str,
 ) -> Result<(Vec<Failure>, usize, Duration)> {
@@ -93,7 +93,7 @@ async fn restart(
                         Err(error) => Some((name, at, error.to_string())),
                     }
                 });
-                tokio::time::sleep(BETWEEN).await;
+                tokio::time::sleep(REQUEST_INTERVAL).await;
             }
             answers.join_all().await
         }));

@@ -207,11 +207,11 @@ async fn run(droplet: &Droplet<'_>, script: &str) -> Result<()> {
         .output()
         .await?;
     if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
+        let output_text = [output.stdout, output.stderr].concat();
         bail!(
             "{script}: {}: {}",
             output.status,
-            String::from_utf8_lossy(&said).trim()
+            String::from_utf8_lossy(&output_text).trim()
         );
     }
     Ok(())

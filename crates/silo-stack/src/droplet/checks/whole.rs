@@ -137,7 +137,7 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn survives_down(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn data_survives_down(droplet: &Droplet<'_>) -> Result<()> {
     let client = droplet.client().await?;
     let before = documents(droplet).await?;
     let backups = droplet.get(&client, "/api/backup/backups").await?["data"]["backups"].clone();

@@ -1,22 +1,22 @@
-//! Approval of held backups.
+//! Acceptance of held backups.
 
 use jiff::Timestamp;
 
 use super::Repository;
-use super::contents::Approval;
+use super::contents::Acceptance;
 use super::manifest::State;
 use crate::error::Error;
 
-/// Approves a held backup in all repositories that have it, so that it counts as good. Returns its id for each of them, at least one.
+/// Accepts a held backup in all repositories that have it, so that it counts as good. Returns its id for each of them, at least one.
 ///
 /// # Errors
-/// When no repository has it, it is not held, or the approval could not be written.
-pub async fn approve(
+/// When no repository has it, it is not held, or the acceptance could not be written.
+pub async fn accept(
     repositories: impl IntoIterator<Item = &Repository>,
     backup: &str,
-    why: &str,
+    reason: &str,
 ) -> Result<Vec<String>, Error> {
-    let mut approved = Vec::new();
+    let mut accepted_ids = Vec::new();
     for repository in repositories {
         let contents = repository.contents().await?;
         let Ok(entry) = contents.find(backup) else {
@@ -26,19 +26,19 @@ pub async fn approve(
         if entry.manifest.state != State::Held {
             return Err(Error::Refused(format!("{id} is not held")));
         }
-        let approval = Approval {
+        let acceptance = Acceptance {
             at: Timestamp::now(),
-            why: why.to_owned(),
+            reason: reason.to_owned(),
         };
         repository
-            .write_json(&format!("accepted/{id}.json"), &approval)
+            .write_json(&format!("accepted/{id}.json"), &acceptance)
             .await?;
-        approved.push(id.clone());
+        accepted_ids.push(id.clone());
     }
-    if approved.is_empty() {
+    if accepted_ids.is_empty() {
         return Err(Error::NotFound(format!(
             "there is no backup {backup}; `silo-backup list` shows the existing ones"
         )));
     }
-    Ok(approved)
+    Ok(accepted_ids)
 }
