@@ -180,7 +180,7 @@ function follow(actions, notice, look) {
     (actions.querySelector(key ? `[data-key="${key}"]` : 'button') ?? actions).focus({ preventScroll: true });
   }
 
-  function tell(text, state = 'unknown') {
+  function show(text, state = 'unknown') {
     notice.dataset.state = state;
     notice.textContent = text;
   }
@@ -189,7 +189,7 @@ function follow(actions, notice, look) {
 
   function confirm(kind) {
     const { button, question } = WORK[kind];
-    tell('');
+    show('');
     put([h('span', {}, question),
       h('button', { type: 'button', 'data-key': 'sure', onclick: () => begin(kind) }, `yes, ${button}`),
       h('button', { type: 'button', 'data-key': 'no', onclick: () => offer(kind) }, 'no')]);
@@ -199,13 +199,13 @@ function follow(actions, notice, look) {
     put([h('span', { class: 'facts' }, '◌ asking')]);
     try {
       const answer = await fetch(WORK[kind].path, { method: 'POST', signal: AbortSignal.timeout(8000) });
-      const said = await answer.json().catch(() => null);
-      if (answer.status === 202) return watch(said);
-      tell(`▲ ${said?.detail ?? `status ${answer.status} without a reason`}`);
+      const body = await answer.json().catch(() => null);
+      if (answer.status === 202) return watch(body);
+      show(`▲ ${body?.detail ?? `status ${answer.status} without a reason`}`);
       // The conflict may be a running job, whose progress can be shown.
       if (answer.status === 409) look();
     } catch (error) {
-      tell(`▲ ${error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached'}`);
+      show(`▲ ${error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached'}`);
     }
     offer(kind);
   }
@@ -220,7 +220,7 @@ function follow(actions, notice, look) {
     watched = { id: job.id, stream: null, show: (now) => show(now, phase, bar, facts) };
     watched.show(job);
     put([phase, bar, facts]);
-    tell(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is running, started by ${job.askedBy}`);
+    show(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is running, started by ${job.askedBy}`);
     if (!document.hidden) open();
   }
 
@@ -243,7 +243,7 @@ function follow(actions, notice, look) {
     stream.close();
     if (watched?.stream !== stream) return;
     watched = null;
-    tell(text, state);
+    show(text, state);
     offer();
   }
 

@@ -13,7 +13,7 @@ export function mount(body) {
   overall = body.querySelector('.overall .state');
   const again = h('button', { type: 'button', class: 'again', title: 'ask every service now', onclick: () => refreshAll() }, 'refresh');
   overall.after(again);
-  tellVersion();
+  showVersion();
   const sources = { overview: source('/api/overview') };
   const update = ({ overview }) => fill(boxes, figures(overview));
   return { sources, update };
@@ -81,7 +81,7 @@ function scanned({ objects, knownBytes, scan }) {
 }
 
 /** Which build answers; asked once, because a page outlives no deployment for long. */
-async function tellVersion() {
+async function showVersion() {
   try {
     const { version, sha, dirty } = await (await fetch('/version', { signal: AbortSignal.timeout(8000) })).json();
     const stamp = [`v${version}`, sha?.slice(0, 7), dirty && 'with changes'].filter(Boolean).join(' · ');

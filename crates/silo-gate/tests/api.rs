@@ -122,7 +122,7 @@ async fn only_reading_is_let_through_to_the_database() {
     assert_eq!(
         nothing.send().await.unwrap().status(),
         405,
-        "nobody said what is asked"
+        "without a forwarded method"
     );
 }
 

@@ -123,7 +123,7 @@ async fn init_is_idempotent_and_applies_changes() {
     );
     // Accounts that are not in the configuration are reported, and stay.
     assert!(
-        made(&steps, "needsReview").contains(&"account silo_reader in admin"),
+        made(&steps, "needs_review").contains(&"account silo_reader in admin"),
         "{steps:?}"
     );
     let (code, steps, log) = stage.init(&[]).await;
@@ -134,7 +134,7 @@ async fn init_is_idempotent_and_applies_changes() {
     );
     // An old mongod is warned of, and used.
     assert!(
-        made(&steps, "needsReview").contains(&"mongod 6.0.5"),
+        made(&steps, "needs_review").contains(&"mongod 6.0.5"),
         "{steps:?}"
     );
     assert!(log.contains("no security updates"), "{log}");

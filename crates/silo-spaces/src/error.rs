@@ -208,7 +208,7 @@ mod tests {
             "the storage refused with status 400 (InvalidArgument)"
         );
         assert_eq!(
-            decoded("AKIA secret!"),
+            detail_of("AKIA secret!"),
             "the storage refused with status 400"
         );
     }

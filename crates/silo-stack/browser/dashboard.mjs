@@ -139,7 +139,7 @@ test('a stopped service marks its panels as stale, and they come back', async ()
   const late = await open();
   await settle(late.page, 'collections', ['error']);
   await late.page.waitForFunction(() => document.querySelector('#header .box[data-state="stale"]'), null, { timeout: 30_000 });
-  assert.equal(await boxValue(late.page, 'header', 'documents'), before, 'what the service said last is there for those who come later, and called stale');
+  assert.equal(await boxValue(late.page, 'header', 'documents'), before, 'a new page shows the last value, marked as stale');
   await late.close();
 
   await start('silo-db-api');

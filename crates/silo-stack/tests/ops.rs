@@ -190,7 +190,7 @@ fn provision_check_changes_nothing() {
         let found = output_text
             .lines()
             .find(|found| found.starts_with(&line))
-            .unwrap_or_else(|| panic!("nothing is said of {step}: {output_text}"));
+            .unwrap_or_else(|| panic!("{step} is not reported: {output_text}"));
         assert!(
             found.ends_with("already") || found.ends_with("MISSING"),
             "{found}"

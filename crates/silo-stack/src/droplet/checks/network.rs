@@ -171,7 +171,7 @@ async fn lets_in(droplet: &Droplet<'_>, internet: &Internet, container: &str) ->
         );
         ensure!(
             reaches().await == lets_in,
-            "with MONGO_ALLOW=`{allow}` {} gets through: {}; it said {output_text}",
+            "with MONGO_ALLOW=`{allow}` {} gets through: {}; output: {output_text}",
             internet.address,
             !lets_in
         );
