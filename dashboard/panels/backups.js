@@ -41,10 +41,10 @@ export function mount(body) {
       drawList(drawn.backups);
     };
     fill(list, backups.length === 0 ? h('p', { class: 'empty' }, '○ no backups yet') : [
-      all(rows),
+      backupTable(rows),
       backups.length > SHOWN && h('button', { type: 'button', class: 'more', 'data-key': 'more backups', onclick: more }, every ? `show the newest ${SHOWN}` : `show all ${countText(backups.length)}`),
       total > backups.length && h('p', { class: 'facts' }, `${countText(total - backups.length)} older ones are not listed here; silo-backup list has them`),
-      h('div', { class: 'each-backup' }, rows.map(one)),
+      h('div', { class: 'each-backup' }, rows.map(backupDetails)),
       trend(backups),
     ]);
     for (const key of open) {
@@ -120,7 +120,7 @@ function openProblems({ problems, alerts }) {
 const shape = (state) => `${SHAPES[state] ?? '?'} ${state}`;
 const reason = ({ kept: stays, reasons }) => `${stays ? '' : 'will be deleted: '}${reasons[0] ?? '–'}`;
 
-function table(rows) {
+function backupTable(rows) {
   const columns = [
     { title: 'as of', cell: ({ asOf }) => ago(asOf) },
     { title: 'state', cell: ({ state }) => h('span', { class: 'status', 'data-state': STATES[state] ?? 'unknown' }, shape(state)) },
@@ -136,8 +136,8 @@ function table(rows) {
 }
 
 /** What does not fit into a row of the table. */
-function details(backup) {
-  const { id, asOf, state, sha256, verifiedAt, verification, engine, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, drill, reasons, kept: stays } = backup;
+function backupDetails(backup) {
+  const { id, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, drill, reasons, kept: stays } = backup;
   const how = verification === 'decoded' ? 'decoded: read back completely, like a restore' : `${verification}: checksum verified; the private key is not available`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
   return h('details', { 'data-state': STATES[state] ?? 'unknown' },
@@ -147,7 +147,7 @@ function details(backup) {
       row('sha-256', h('code', {}, sha256)),
       row('as of', new Date(asOf).toLocaleString('en')),
       row('verified', ago(verifiedAt), ` · ${how}`),
-      row('engine', `${engine}, ${consistency === 'snapshot' ? 'one moment of the database' : 'fuzzy: others may have written meanwhile'}`),
+      row('consistency', consistency === 'snapshot' ? 'all documents of one time' : 'fuzzy: others may have written during the dump'),
       row('archive', `${compression}, ${encrypted ? 'encrypted' : 'not encrypted'}; ${some(collections, 'collection')}, ${bytesText(dataBytes)} of documents`),
       row('where', destinations.join(', ') || 'nowhere'),
       row(stays ? 'kept' : 'will be deleted', reasons.join('; ') || '–'),

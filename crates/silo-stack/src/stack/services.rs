@@ -40,7 +40,7 @@ impl Stack {
                 "[[probes]]\nname = \"{name}\"\nkind = \"{name}\"\nurl = \"{url}\""
             )?;
             say::done(&format!(
-                "{name} is simulated at {url}   (curl -X PUT {url}/_behaviour/hang, or slow, fail, reset, lie, normal)"
+                "{name} is simulated at {url}   (curl -X PUT {url}/_behaviour/hang, or slow, fail, reset, html, normal)"
             ));
             self.simulators.push((name, simulator));
         }
