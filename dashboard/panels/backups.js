@@ -180,7 +180,7 @@ function follow(actions, notice, look) {
     (actions.querySelector(key ? `[data-key="${key}"]` : 'button') ?? actions).focus({ preventScroll: true });
   }
 
-  function show(text, state = 'unknown') {
+  function notify(text, state = 'unknown') {
     notice.dataset.state = state;
     notice.textContent = text;
   }
@@ -189,7 +189,7 @@ function follow(actions, notice, look) {
 
   function confirm(kind) {
     const { button, question } = WORK[kind];
-    show('');
+    notify('');
     put([h('span', {}, question),
       h('button', { type: 'button', 'data-key': 'sure', onclick: () => begin(kind) }, `yes, ${button}`),
       h('button', { type: 'button', 'data-key': 'no', onclick: () => offer(kind) }, 'no')]);
@@ -201,11 +201,11 @@ function follow(actions, notice, look) {
       const answer = await fetch(WORK[kind].path, { method: 'POST', signal: AbortSignal.timeout(8000) });
       const body = await answer.json().catch(() => null);
       if (answer.status === 202) return watch(body);
-      show(`▲ ${body?.detail ?? `status ${answer.status} without a reason`}`);
+      notify(`▲ ${body?.detail ?? `status ${answer.status} without a reason`}`);
       // The conflict may be a running job, whose progress can be shown.
       if (answer.status === 409) look();
     } catch (error) {
-      show(`▲ ${error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached'}`);
+      notify(`▲ ${error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached'}`);
     }
     offer(kind);
   }
@@ -214,13 +214,13 @@ function follow(actions, notice, look) {
     // An answer from just before the job's end may still contain it.
     if (job.id === watched?.id || job.id === over) return;
     watched?.stream?.close();
-    const bar = h('progress', { 'aria-label': `${WORK[job.kind]?.noun ?? 'a prune'}, how far` });
+    const bar = h('progress', { 'aria-label': `${WORK[job.kind]?.noun ?? 'a prune'}, progress` });
     const phase = h('span', { class: 'phase' });
     const facts = h('span', { class: 'facts' });
     watched = { id: job.id, stream: null, show: (now) => show(now, phase, bar, facts) };
     watched.show(job);
     put([phase, bar, facts]);
-    show(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is running, started by ${job.askedBy}`);
+    notify(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is running, started by ${job.askedBy}`);
     if (!document.hidden) open();
   }
 
@@ -243,7 +243,7 @@ function follow(actions, notice, look) {
     stream.close();
     if (watched?.stream !== stream) return;
     watched = null;
-    show(text, state);
+    notify(text, state);
     offer();
   }
 
