@@ -35,7 +35,7 @@ pub enum Kind {
     OutOfRange,
     /// 429: too often.
     TooMany,
-    /// 503: nothing has been measured yet; the detail has the source's error.
+    /// 503: temporarily not possible: nothing measured yet, a source does not answer, or too many clients.
     Unavailable,
     /// 504: the answer took longer than a handler may.
     TimedOut,

@@ -107,7 +107,7 @@ impl Open {
         let text = tokio::select! {
             biased;
             () = self.shutdown.requested() => None,
-            event = self.events.next() => event.map(|event| written(&event)),
+            event = self.events.next() => event.map(|event| to_text(&event)),
             _ = self.beat.tick() => Some(": beat\n\n".to_owned()),
         };
         self.ended = text.is_none();
@@ -116,7 +116,8 @@ impl Open {
     }
 }
 
-fn written(event: &Event) -> String {
+/// Text of an event as it is sent (`id`, `event`, `data`).
+fn to_text(event: &Event) -> String {
     let id = event
         .id
         .map_or_else(String::new, |id| format!("id: {id}\n"));

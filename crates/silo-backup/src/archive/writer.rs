@@ -71,7 +71,7 @@ impl<W: Write> Writer<W> {
         self.out.write_all(document)
     }
 
-    /// Ends a namespace.
+    /// Ends a namespace with its checksum, after its last document.
     ///
     /// # Errors
     /// When `out` fails.

@@ -40,7 +40,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// The line, with its end.
+    /// The line, with its newline.
     #[must_use]
     pub fn line(&self) -> String {
         let text = match self {
@@ -62,7 +62,7 @@ impl Record {
         format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
     }
 
-    /// Reads a line without its end; `None` when it is not whole.
+    /// Parses a line without its newline; `None` if it is damaged: wrong checksum, unknown kind or invalid field.
     #[must_use]
     pub fn read(line: &str) -> Option<Self> {
         let (sum, text) = line.split_once(' ')?;

@@ -23,7 +23,7 @@ pub(super) fn word(value: &Value) -> Option<String> {
     text(value).filter(|text| text.chars().all(plain))
 }
 
-/// A count.
+/// A whole number from 0, also if written as 3.0; `None` for anything else.
 pub(super) fn count(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| count_from_f64(value.as_f64()?))
 }

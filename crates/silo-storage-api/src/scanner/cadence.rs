@@ -12,7 +12,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(60);
 pub(super) enum Due {
     /// All buckets.
     All,
-    /// Buckets that failed.
+    /// Buckets whose last listing failed with an error that may be temporary.
     Only(BTreeSet<String>),
 }
 

@@ -64,7 +64,7 @@ impl<T> From<T> for Measured<T> {
 pub enum Freshness {
     /// Completely measured, within twice the `ttl`.
     Fresh,
-    /// The last good value; measuring has failed since, or stopped.
+    /// The last good value: the last measurement failed, is overdue, or was made before a restart.
     Stale,
     /// Fresh, but some of its inputs failed: `errors` names them.
     Partial,
