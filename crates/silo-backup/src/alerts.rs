@@ -19,11 +19,26 @@ const RETRIES: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A run begins.
-    Started,
+    RunStarted,
     /// A good backup was made; with its description.
-    Succeeded(String),
+    RunSucceeded(String),
     /// A run failed, a backup is held or has vanished, or the newest good backup is too old; with a stable code and the reason.
     Alarm(&'static str, String),
+    /// A drill restored a backup identically; with its description.
+    DrillSucceeded(String),
+    /// A drill failed, or could not run; with a stable code and the reason.
+    DrillFailed(&'static str, String),
+}
+
+/// URLs that alerts are sent to.
+#[derive(Clone, Debug, Default)]
+pub struct Receivers {
+    /// Dead man's switch of backups: `/start` and `/fail` are appended.
+    pub ping: Option<Secret>,
+    /// Dead man's switch of drills.
+    pub drill_ping: Option<Secret>,
+    /// Webhook for everything that needs an operator.
+    pub webhook: Option<Secret>,
 }
 
 /// Record of an alert that could not be delivered.
@@ -42,40 +57,45 @@ pub struct FailedDelivery {
 /// Receivers of alerts. Clones share the record of failed deliveries.
 #[derive(Clone)]
 pub struct Alerts {
-    ping: Option<Secret>,
-    webhook: Option<Secret>,
+    receivers: Receivers,
     failed: Arc<Mutex<Option<FailedDelivery>>>,
 }
 
 impl Alerts {
     /// Receivers from the settings; none if neither is set.
     #[must_use]
-    pub fn new(ping: Option<Secret>, webhook: Option<Secret>) -> Self {
+    pub fn new(receivers: Receivers) -> Self {
         Self {
-            ping,
-            webhook,
+            receivers,
             failed: Arc::default(),
         }
     }
 
     /// Sends an alert, and waits until every receiver has it or all attempts have failed.
     pub async fn send(&self, event: &Event) {
-        if let Event::Alarm(code, detail) = event {
+        if let Event::Alarm(code, detail) | Event::DrillFailed(code, detail) = event {
             error!(code = *code; "alarm: {detail}");
         }
+        let (ping, end, body) = match event {
+            Event::RunStarted => (&self.receivers.ping, "/start", ""),
+            Event::RunSucceeded(what) => (&self.receivers.ping, "", what.as_str()),
+            Event::Alarm(_, detail) => (&self.receivers.ping, "/fail", detail.as_str()),
+            Event::DrillSucceeded(what) => (&self.receivers.drill_ping, "", what.as_str()),
+            Event::DrillFailed(_, detail) => (&self.receivers.drill_ping, "/fail", detail.as_str()),
+        };
         let mut failed = None;
-        if let Some(ping) = &self.ping {
-            let (end, body) = match event {
-                Event::Started => ("/start", ""),
-                Event::Succeeded(what) => ("", what.as_str()),
-                Event::Alarm(_, detail) => ("/fail", detail.as_str()),
-            };
+        if let Some(ping) = ping {
             let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
             failed = self
                 .deliver("ping", |http| http.post(&url).body(body.to_owned()))
                 .await;
         }
-        if let (Some(webhook), Event::Alarm(code, detail)) = (&self.webhook, event) {
+        let alarm = match event {
+            Event::Alarm(code, detail) | Event::DrillFailed(code, detail) => Some((code, detail)),
+            _ => None,
+        };
+        let webhook = self.receivers.webhook.as_ref().zip(alarm);
+        if let Some((webhook, (code, detail))) = webhook {
             let text = format!("silo-backup: {detail}");
             // `text` and `content` are what Slack and Discord show.
             let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": detail, "at": Timestamp::now(), "text": text, "content": text });
@@ -84,7 +104,7 @@ impl Alerts {
                 .await
                 .or(failed);
         }
-        if self.ping.is_some() || (self.webhook.is_some() && matches!(event, Event::Alarm(..))) {
+        if ping.is_some() || webhook.is_some() {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         }
     }
@@ -92,7 +112,7 @@ impl Alerts {
     /// `true` if there is any receiver.
     #[must_use]
     pub fn are_set_up(&self) -> bool {
-        self.ping.is_some() || self.webhook.is_some()
+        self.receivers.ping.is_some() || self.receivers.webhook.is_some()
     }
 
     /// Last delivery, if it failed.

@@ -8,6 +8,7 @@ pub mod decoding;
 pub mod encoding;
 pub mod metadata;
 pub mod reader;
+pub mod structure;
 pub mod summary;
 pub mod writer;
 

@@ -21,10 +21,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::print::Printer;
 use self::restore::Restore;
 use self::swap::{Swap, Unswap};
+use crate::audit::{self, AuditEntry};
 use crate::context::Context;
 use crate::error::{EXIT_USAGE, Error, exit_codes};
 use crate::progress::Reporter;
 use crate::settings::Settings;
+use crate::verification::drill::Choice;
 
 /// Backups of a MongoDB database that are proven to restore.
 #[derive(Parser)]
@@ -59,11 +61,61 @@ enum Command {
         #[arg(long)]
         copy: bool,
     },
-    /// Restore a backup into a scratch database, compare, and drop it
+    /// Restore a backup into the scratch database `silo_drill`, compare, and drop it
     Drill {
         /// Id of the backup, its beginning, or latest (the newest good backup)
         #[arg(default_value = "latest")]
         backup: String,
+        /// Read the second copy
+        #[arg(long)]
+        copy: bool,
+        /// Restore it with this stock tool, too
+        #[arg(long, value_name = "TOOL", value_parser = ["mongorestore"])]
+        with: Option<String>,
+    },
+    /// Initialise the repositories; with --adopt, take over repositories that are not those of this database
+    Init {
+        /// Take over repositories of an earlier server, or accept that one is gone
+        #[arg(long)]
+        adopt: bool,
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Rebuild the manifest of a backup from its archive
+    Adopt {
+        /// Key of the archive (data/ID...), or id of the backup
+        key: String,
+        /// Only read the archive
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Acknowledge that a backup is missing or damaged, which ends its alarm
+    Acknowledge {
+        /// Full id of the backup, as `status` shows it
+        backup: String,
+        /// Reason, which is recorded
+        #[arg(long)]
+        why: String,
+    },
+    /// Pin a backup, so that it is never deleted
+    Pin {
+        /// Id of the backup, its beginning, or latest (the newest good backup)
+        backup: String,
+        /// Reason, which is recorded
+        #[arg(long)]
+        why: String,
+    },
+    /// Remove the pin of a backup
+    Unpin {
+        /// Id of the backup, or its beginning
+        backup: String,
+    },
+    /// List recorded commands that changed something: who, what, and with which result
+    Audit {
+        /// Number of commands, the newest first
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
     },
     /// Restore a backup into a new database
     Restore(Restore),
@@ -90,7 +142,7 @@ enum Command {
     },
     /// Show the status of backups
     Status,
-    /// Backup, verify, drill, and what prune would do, one after the other, with a report
+    /// Self-test: run, verify, drill, and a dry run of prune, with a report
     Selftest,
 }
 
@@ -125,8 +177,12 @@ pub fn main() -> ExitCode {
             command => {
                 let report = Reporter::default();
                 let bar = print::follow(&report, arguments.quiet);
+                let changes = command.changes();
                 let done = command.run(&context, &out, &report).await;
                 bar.end().await;
+                if changes {
+                    record(&context, done.as_ref().err()).await;
+                }
                 done
             }
         }
@@ -138,6 +194,21 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit())
         }
     }
+}
+
+/// Records a command that may have changed something, with the user who ran it.
+async fn record(context: &Context, error: Option<&Error>) {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let entry = AuditEntry {
+        at: context.clock.now(),
+        operator: user.unwrap_or_else(|| "command line".into()),
+        command: arguments.join(" "),
+        result: error.map_or_else(|| "ok".to_owned(), ToString::to_string),
+    };
+    audit::record(&context.status_client, &entry).await;
 }
 
 /// Log filter: an interactive command prints its progress itself, so only warnings are logged.
@@ -179,6 +250,23 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
 }
 
 impl Command {
+    /// `true` if the command may change a repository or a database.
+    fn changes(&self) -> bool {
+        match self {
+            Self::Serve
+            | Self::Healthcheck
+            | Self::List
+            | Self::Verify { .. }
+            | Self::Status
+            | Self::Audit { .. }
+            | Self::Prune { dry_run: true, .. }
+            | Self::Init { dry_run: true, .. }
+            | Self::Adopt { dry_run: true, .. } => false,
+            Self::Restore(restore) => !restore.dry_run,
+            _ => true,
+        }
+    }
+
     async fn run(
         self,
         context: &Context,
@@ -192,7 +280,28 @@ impl Command {
             Self::Verify { backup, copy } => {
                 commands::verify(context, &backup, copy, out, report).await
             }
-            Self::Drill { backup } => commands::drill(context, &backup, out, report).await,
+            Self::Drill { backup, copy, with } => {
+                let choice = Choice::Named {
+                    backup,
+                    copy,
+                    with_mongorestore: with.is_some(),
+                };
+                commands::drill(context, &choice, out, report).await
+            }
+            Self::Init { adopt, dry_run } => {
+                commands::init(context, adopt, dry_run, out, report).await
+            }
+            Self::Adopt { key, dry_run } => {
+                commands::adopt(context, &key, dry_run, out, report).await
+            }
+            Self::Acknowledge { backup, why } => {
+                commands::acknowledge(context, &backup, &why, out, report).await
+            }
+            Self::Pin { backup, why } => {
+                commands::pin(context, &backup, Some(&why), out, report).await
+            }
+            Self::Unpin { backup } => commands::pin(context, &backup, None, out, report).await,
+            Self::Audit { limit } => commands::audit(context, limit, out).await,
             Self::Restore(restore) => restore.run(context, out, report).await,
             Self::Swap(swap) => swap.run(context, out, report).await,
             Self::Unswap(unswap) => unswap.run(context, out, report).await,
@@ -200,7 +309,9 @@ impl Command {
                 commands::undo_prune(context, &id, out, report).await
             }
             Self::Prune { dry_run, .. } => commands::prune(context, dry_run, out, report).await,
-            Self::Accept { backup, why } => commands::accept(context, &backup, &why, out).await,
+            Self::Accept { backup, why } => {
+                commands::accept(context, &backup, &why, out, report).await
+            }
             Self::Status => commands::status(context, out).await,
             Self::Selftest => selftest::run(context, out, report).await,
         }

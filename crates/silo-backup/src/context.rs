@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
+use silo_mongo::connect::{Patience, connect_with};
 use silo_mongo::mongodb::Client;
 use silo_spaces::endpoint::Limits;
 use silo_spaces::{Spaces, Traffic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::alerts::Alerts;
-use crate::engine::DumpRequest;
+use crate::alerts::{Alerts, Receivers};
+use crate::clock::Clock;
+use crate::dump::DumpRequest;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::Repository;
@@ -29,8 +30,12 @@ const CLEAN_UP: Duration = Duration::from_secs(6);
 pub struct Context {
     /// Settings.
     pub settings: Arc<Settings>,
-    /// The database's server.
+    /// Client of the database's server for runs, drills and restores, which wait for a new primary.
     pub client: Client,
+    /// Client of the same server for the status, which fails within seconds.
+    pub status_client: Client,
+    /// Clock.
+    pub clock: Clock,
     /// Number of commands sent to the database.
     pub commands: Arc<Commands>,
     /// The first destination.
@@ -54,14 +59,18 @@ impl Context {
     /// When a connection string, TLS or the folder cannot be used.
     pub async fn new(settings: Settings) -> io::Result<Self> {
         let commands = Arc::<Commands>::default();
-        let client = connect(
-            &settings.mongo,
-            crate::settings::NAME,
-            Arc::clone(&commands),
-        )
-        .await;
-        let client = client
-            .map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))?;
+        let open = async |patience| {
+            connect_with(
+                &settings.mongo,
+                crate::settings::NAME,
+                Arc::clone(&commands),
+                patience,
+            )
+            .await
+            .map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))
+        };
+        let client = open(Patience::LongRunning).await?;
+        let status_client = open(Patience::Interactive).await?;
         std::fs::create_dir_all(&settings.folder).map_err(|error| {
             io::Error::new(
                 error.kind(),
@@ -88,9 +97,15 @@ impl Context {
             .as_ref()
             .map(|copy| repository("copy", copy))
             .transpose()?;
-        let alerts = Alerts::new(settings.ping.clone(), settings.webhook.clone());
+        let alerts = Alerts::new(Receivers {
+            ping: settings.ping.clone(),
+            drill_ping: settings.drill_ping.clone(),
+            webhook: settings.webhook.clone(),
+        });
         Ok(Self {
             client,
+            status_client,
+            clock: Clock::default(),
             commands,
             primary,
             copy,
@@ -107,19 +122,17 @@ impl Context {
         std::iter::once(&self.primary).chain(&self.copy)
     }
 
-    /// Request for an engine to dump the database.
+    /// Request to dump the database.
     #[must_use]
     pub fn dump_request(&self, report: &Reporter) -> DumpRequest {
         let settings = &self.settings;
         DumpRequest {
             client: self.client.clone(),
-            uri: settings.mongo.clone(),
             database: settings.database.clone(),
-            tools: settings.tools.clone(),
             encoding: settings.encoding.clone(),
-            folder: settings.folder.clone(),
             version: settings.process.build.version.to_owned(),
             report: report.clone(),
+            clock: self.clock.clone(),
         }
     }
 

@@ -16,6 +16,8 @@ pub const EXIT_HELD: u8 = 4;
 pub const EXIT_BUSY: u8 = 5;
 /// Exit code: refused, because it could harm what must not be harmed.
 pub const EXIT_REFUSED: u8 = 6;
+/// Exit code: restored, but not identical to the backup.
+pub const EXIT_DIFFERENT: u8 = 7;
 /// Exit code: the command line cannot be understood (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -38,7 +40,7 @@ pub enum Error {
         /// Error of the storage.
         error: silo_spaces::error::StorageError,
     },
-    /// 500: the engine failed: the child's exit, its stream, a disk.
+    /// 500: a failure of this machine: a disk, a child process, the archive's writer.
     #[error("{0}")]
     Engine(String),
     /// 500: the stored data differs from what was written.
@@ -53,6 +55,12 @@ pub enum Error {
     /// 409: it could harm what must not be harmed.
     #[error("{0}")]
     Refused(String),
+    /// 409: the repository in the bucket is not the one of this database.
+    #[error("{0}")]
+    Repository(String),
+    /// 503: a drill could not run; nothing is known about the backup.
+    #[error("{0}")]
+    NotDrilled(String),
     /// 404: there is no such backup.
     #[error("{0}")]
     NotFound(String),
@@ -73,6 +81,8 @@ impl Error {
             Self::Inconclusive(_) => "inconclusive",
             Self::Busy(_) => "already_running",
             Self::Refused(_) => "refused",
+            Self::Repository(_) => "repository_changed",
+            Self::NotDrilled(_) => "not_drilled",
             Self::NotFound(_) => "no_such_backup",
             Self::Interrupted => "interrupted",
         }
@@ -83,9 +93,9 @@ impl Error {
     pub fn exit(&self) -> u8 {
         match self {
             Self::Corrupt(_) => EXIT_CORRUPT,
-            Self::Inconclusive(_) => EXIT_INCONCLUSIVE,
+            Self::Inconclusive(_) | Self::NotDrilled(_) => EXIT_INCONCLUSIVE,
             Self::Busy(_) => EXIT_BUSY,
-            Self::Refused(_) => EXIT_REFUSED,
+            Self::Refused(_) | Self::Repository(_) => EXIT_REFUSED,
             Self::NotFound(_) => EXIT_USAGE,
             _ => EXIT_FAILED,
         }
@@ -130,8 +140,9 @@ impl From<io::Error> for Error {
 #[must_use]
 pub fn exit_codes() -> String {
     format!(
-        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (storage errors prevented a verdict), \
+        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (storage errors prevented a verdict, or a drill could not run), \
          {EXIT_HELD} held (stored, but not as expected: accept it or investigate), {EXIT_BUSY} another run has the lease, {EXIT_REFUSED} refused for safety, \
+         {EXIT_DIFFERENT} restored, but not identical to the backup, \
          {EXIT_USAGE} the command line is wrong or no backup matches, {EXIT_CONFIG} the settings are wrong"
     )
 }

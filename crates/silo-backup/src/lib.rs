@@ -1,7 +1,7 @@
 //! silo-backup: nightly backups that are proven to restore.
 //!
-//! `cli` is the command line, `routes` the HTTP API. `schedule` runs jobs, started by the schedule or an operator. A `run` holds a lease; an `engine`
-//! dumps the database into an `archive`, which is stored in each `repository`, read back by `verification`, and compared with expectations; its
+//! `cli` is the command line, `routes` the HTTP API. `schedule` runs jobs, started by the schedule or an operator. A `run` holds a lease; `dump`
+//! reads the database into an `archive`, which is stored in each `repository`, read back by `verification`, and compared with expectations; its
 //! manifest is written last. A drill restores it into a scratch database. `restore` restores it for use, swaps it with the live database, and erases
 //! accounts deleted since. `retention` prunes expired backups. `status` measures all of this, and `alerts` notify the operator.
 
@@ -17,10 +17,15 @@ pub mod retention;
 pub mod verification;
 
 pub mod archive;
-pub mod engine;
+pub mod dump;
 pub mod repository;
 
+pub mod catalog;
+pub mod operations;
+
 pub mod alerts;
+pub mod audit;
+pub mod clock;
 pub mod context;
 pub mod error;
 pub mod metrics;

@@ -1,7 +1,8 @@
 //! Repository: the files in a bucket below the prefix. Nothing else in the bucket is touched.
 //!
-//! `silo-repo.json` has the repository's own id. `data/` has archives, `manifests/` their manifests, `drills/` the last restore of each, `accepted/`
-//! acceptances of held backups, `pruned/` tombstones of deleted backups.
+//! `silo-repo.json` has the repository's own id and its owner. `data/` has archives, `manifests/` their manifests, `drills/` the last drill of each,
+//! `checks/` the last verification of each, `accepted/` acceptances of held backups, `pins/` pins, `pruned/` tombstones of deleted backups, `orphans/`
+//! marks of archives without a manifest.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,17 +18,16 @@ use tokio::sync::mpsc;
 use crate::archive::encoding::Chunk;
 use crate::error::Error;
 
-mod acceptance;
 mod contents;
 mod download;
 mod files;
 mod identity;
 mod listing;
 pub mod manifest;
-mod orphans;
+pub mod orphans;
 
-pub use acceptance::accept;
-pub use contents::{Acceptance, Drill, Entry, RepositoryContents, Tombstone};
+pub use contents::{Acceptance, Check, Drill, Entry, Orphan, Pin, RepositoryContents, Tombstone};
+pub use identity::{Identity, Owner};
 
 /// One destination.
 #[derive(Clone)]
@@ -115,19 +115,19 @@ impl Repository {
     /// Lists the keys below the prefix, relative to it.
     async fn list(&self) -> Result<Vec<(String, u64, Option<Timestamp>)>, Error> {
         let mut found = Vec::new();
-        let mut after = self.prefix.clone();
+        let mut after: Option<String> = None;
         loop {
-            let page = self.spaces.page(&self.bucket, Some(&after)).await;
+            let page = self
+                .spaces
+                .page_below(&self.bucket, &self.prefix, after.as_deref())
+                .await;
             let page = page.map_err(Error::storage(format!("listing {}", self.name)))?;
-            let ours = page.objects().filter_map(|object| {
+            found.extend(page.objects().filter_map(|object| {
                 let key = object.key.strip_prefix(&self.prefix)?;
                 Some((key.to_owned(), object.bytes, object.modified))
-            });
-            let before = found.len();
-            found.extend(ours);
-            let only_ours = found.len() - before == page.objects().len();
+            }));
             match page.last() {
-                Some(last) if page.truncated && only_ours => last.clone_into(&mut after),
+                Some(last) if page.truncated => after = Some(last.to_owned()),
                 _ => return Ok(found),
             }
         }

@@ -1,207 +1,201 @@
-//! Putting a backup into an empty database, and proving that it is there.
+//! Restore of a backup into an empty database, and the comparison with the backup.
 //!
-//! Everything is verified before the first write. Documents come first, and are compared while indexes are built, except those that let
-//! documents expire: those come last, so that none is gone before it was compared; then views.
+//! Everything is verified before the first write. Documents come first and are compared while indexes are built; what lets documents expire comes last,
+//! so that none is gone before it was compared; then views. Once all documents are inserted, nothing is dropped any more: differences are listed.
 
 mod compare;
 mod created;
 pub mod erasure;
+mod indexes;
+mod insert;
 mod load;
+pub mod preflight;
 pub mod swap;
 
+use serde::Serialize;
 use silo_core::secret::Secret;
-use silo_mongo::collections::{self, Collection, Kind};
+use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::error::DatabaseError;
-use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::mongodb::bson::doc;
 use silo_mongo::mongodb::{Client, Database};
 use tokio_util::sync::CancellationToken;
 
-pub use compare::compare_all;
+pub use compare::{Comparison, compare_all};
 use compare::{compare, differences};
 use created::CreatedCollections;
 use load::load;
 
-use crate::engine::addresses;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::Repository;
-use crate::repository::manifest::{Manifest, sha256};
-use crate::run::lease::SILO;
-
-/// Databases that are the server's or Silo's own.
-const RESERVED: [&str; 4] = ["admin", "local", "config", SILO];
+use crate::repository::manifest::{CollectionFacts, Manifest};
 
 /// A server that is written to.
 #[derive(Clone)]
 pub struct Target {
-    /// The server.
+    /// Client of the server.
     pub client: Client,
-    /// The database.
+    /// Database.
     pub database: Database,
 }
 
-/// Refuses a target that could be what the backup came from, is reserved, or holds anything.
-///
-/// # Errors
-/// [`Error::Refused`], with what to do instead.
-pub async fn guard(
-    manifest: &Manifest,
-    source: Option<(&Secret, &str)>,
-    target: &Target,
-    to: &Secret,
-) -> Result<(), Error> {
-    let name = target.database.name();
-    let refuse = |why: String| Err(Error::Refused(why));
-    if RESERVED.contains(&name) {
-        return refuse(format!(
-            "{name} is not a database to restore to; choose a new name"
-        ));
+/// Selection of collections; without names, all.
+#[derive(Clone, Debug, Default)]
+pub struct Selection(pub Vec<String>);
+
+impl Selection {
+    /// `true` if a collection is selected.
+    #[must_use]
+    pub fn includes(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|only| only == name)
     }
-    let here = addresses(to).await?;
-    let from_manifest = manifest.source.database == name
-        && manifest.source.addresses == sha256(here.join(",").as_bytes());
-    let from_settings = match source {
-        Some((uri, database)) if database == name => addresses(uri)
-            .await?
-            .iter()
-            .any(|address| here.contains(address)),
-        _ => false,
-    };
-    if from_manifest || from_settings {
-        return refuse(format!(
-            "{name} on this server is where the backup comes from; restore to a new name, and `swap` then"
-        ));
+
+    /// Selected collections of a manifest.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a name that the backup does not have.
+    pub fn of(&self, manifest: &Manifest) -> Result<Vec<CollectionFacts>, Error> {
+        let unknown = self.0.iter().find(|only| {
+            let mut collections = manifest.collections.iter();
+            collections.all(|collection| collection.name != **only)
+        });
+        if let Some(name) = unknown {
+            return Err(Error::NotFound(format!(
+                "the backup {} has no collection {name}",
+                manifest.id
+            )));
+        }
+        let collections = manifest.collections.iter();
+        let selected = collections.filter(|collection| self.includes(&collection.name));
+        Ok(selected.cloned().collect())
     }
-    // Whatever the addresses are called: no database of the source's name on a server of the source's replica set.
-    if manifest.source.database == name {
-        let hello = target
-            .client
-            .database("admin")
-            .run_command(doc! { "hello": 1 })
-            .await;
-        let hello = hello.map_err(|error| Error::database("reaching the target")(&error))?;
-        let set = hello.get_str("setName").ok();
-        if set.is_some() && set == manifest.source.replica_set.as_deref() {
-            return refuse(format!(
-                "the target is of replica set {}, which the backup comes from, and {name} is its database; restore to a new name",
-                set.unwrap_or_default()
-            ));
+}
+
+/// Result of a restore whose documents were all inserted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreOutcome {
+    /// Differences from the backup: documents, options, indexes.
+    pub differences: Vec<String>,
+    /// Steps that failed on this server, so that something is missing: an index that could not be built, a comparison that was interrupted.
+    pub incomplete: Vec<String>,
+}
+
+impl RestoreOutcome {
+    /// `true` if the restored database is identical to the backup.
+    #[must_use]
+    pub fn is_identical(&self) -> bool {
+        self.differences.is_empty() && self.incomplete.is_empty()
+    }
+
+    /// Adds a failed step. Two documents with the same key in a unique index are a fault of the backup, everything else one of the server.
+    fn failed(&mut self, step: &str, error: DatabaseError) {
+        let text = format!("{step}: {}", error.detail());
+        if error == DatabaseError::DuplicateKey {
+            self.differences.push(text);
+        } else {
+            self.incomplete.push(text);
         }
     }
-    if !is_empty(&target.database).await? {
-        return refuse(format!(
-            "{name} is not empty; restore to a name that does not exist"
-        ));
-    }
-    Ok(())
 }
 
-/// `true` if a database is empty.
+/// Restores a verified archive into an empty database. If documents cannot be inserted, or it is stopped before all are, everything it created is
+/// dropped; after that, nothing is.
 ///
 /// # Errors
-/// The error of the command.
-pub async fn is_empty(database: &Database) -> Result<bool, Error> {
-    collections::is_empty(database)
-        .await
-        .map_err(Error::database("looking whether the target is empty"))
-}
-
-/// Restores a verified archive into an empty database. After an error or a stop, everything it created is dropped.
-///
-/// # Errors
-/// The error that prevented the restore.
+/// The error that prevented the insertion of documents.
 pub async fn restore(
     repository: &Repository,
     manifest: &Manifest,
+    selection: &Selection,
     target: &Target,
     identity: Option<&Secret>,
     report: &Reporter,
     stop: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<RestoreOutcome, Error> {
+    let wanted = selection.of(manifest)?;
     let mut created = CreatedCollections::default();
-    let restored = tokio::select! {
+    let database = &target.database;
+    let loading = load(
+        repository,
+        manifest,
+        selection,
+        database,
+        identity,
+        report,
+        &mut created,
+    );
+    let loaded = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Error::Interrupted),
-        restored = restore_into(repository, manifest, target, identity, report, &mut created) => restored,
+        loaded = loading => loaded,
     };
-    if restored.is_err() {
-        report.begin("cleaning", None, "documents");
-        // An insert that arrives after its collection was dropped would recreate it.
-        created.inserts.finish().await;
-        // Only collections that this restore created.
-        for name in created.names.iter().rev() {
-            if let Err(error) = target.database.run_command(doc! { "drop": name }).await {
-                log::warn!(collection = name.as_str(), code = DatabaseError::from(&error).code(); "a collection that was half restored stays behind");
-            }
+    let collections = match loaded {
+        Ok(collections) => collections,
+        Err(error) => {
+            report.begin("cleaning", None, "documents");
+            created.drop_all(database).await;
+            return Err(error);
         }
+    };
+    let mut outcome = RestoreOutcome::default();
+    let finishing = finish(
+        &wanted,
+        &collections,
+        database,
+        report,
+        &mut created,
+        &mut outcome,
+    );
+    let stopped = tokio::select! {
+        biased;
+        () = stop.cancelled() => true,
+        () = finishing => false,
+    };
+    if stopped {
+        outcome.incomplete.push(
+            "stopped after all documents were inserted: indexes and views may be missing".into(),
+        );
     }
-    restored
+    Ok(outcome)
 }
 
-async fn restore_into(
-    repository: &Repository,
-    manifest: &Manifest,
-    target: &Target,
-    identity: Option<&Secret>,
+/// Compares documents, builds indexes, creates views, and compares options and indexes.
+async fn finish(
+    wanted: &[CollectionFacts],
+    collections: &[Collection],
+    database: &Database,
     report: &Reporter,
     created: &mut CreatedCollections,
-) -> Result<(), Error> {
-    let database = &target.database;
-    let collections = load(repository, manifest, database, identity, report, created).await?;
-    // The one keeps us busy, the other the server.
-    tokio::try_join!(
-        compare(manifest, database, report),
-        index(database, &collections, false)
-    )?;
+    outcome: &mut RestoreOutcome,
+) {
+    // The comparison keeps this process busy, the index builds the server.
+    let (compared, built) = tokio::join!(
+        compare(wanted, database, report),
+        indexes::build(database, collections, false)
+    );
+    let mut incomplete = Vec::new();
+    match compared {
+        Ok(Comparison { differences, .. }) => outcome.differences.extend(differences),
+        Err(error) => incomplete.push(format!("documents were not compared completely: {error}")),
+    }
     report.begin("indexing", None, "documents");
-    index(database, &collections, true).await?;
-    create_views(database, &collections, created).await?;
-    let wrong = differences(manifest, database).await?;
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Corrupt(format!(
-            "restored, and not the same: {}",
-            wrong.join("; ")
-        )))
+    let expiring = indexes::build(database, collections, true).await;
+    let restored = created.set_expiry(database).await;
+    for (step, error) in built.into_iter().chain(expiring).chain(restored) {
+        outcome.failed(&step, error);
     }
-}
-
-/// Builds those indexes that let documents expire, or those that do not.
-async fn index(
-    database: &Database,
-    collections: &[Collection],
-    expiring: bool,
-) -> Result<(), Error> {
-    for collection in collections {
-        let wanted = |index: &&Document| {
-            let own = index.get_str("name").ok() == Some("_id_") || index.contains_key("clustered");
-            !own && index.contains_key("expireAfterSeconds") == expiring
-        };
-        let indexes: Vec<Document> = collection.indexes.iter().filter(wanted).cloned().collect();
-        if indexes.is_empty() {
-            continue;
-        }
-        let built = database
-            .run_command(doc! { "createIndexes": &collection.name, "indexes": indexes })
-            .await;
-        built.map_err(|error| {
-            Error::database(format!("building the indexes of {}", collection.name))(&error)
-        })?;
-    }
-    Ok(())
-}
-
-async fn create_views(
-    database: &Database,
-    collections: &[Collection],
-    created: &mut CreatedCollections,
-) -> Result<(), Error> {
     for view in collections
         .iter()
         .filter(|collection| collection.kind == Kind::View)
     {
-        created.create(database, view).await?;
+        if let Err(error) = created.create(database, view).await {
+            incomplete.push(error.to_string());
+        }
     }
-    Ok(())
+    match differences(wanted, database).await {
+        Ok(differences) => outcome.differences.extend(differences),
+        Err(error) => incomplete.push(format!("options and indexes were not compared: {error}")),
+    }
+    outcome.incomplete.extend(incomplete);
 }

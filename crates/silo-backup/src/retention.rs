@@ -2,7 +2,8 @@
 //!
 //! Keep rules are combined with OR, as in restic: the last N backups, and the last one of each of the last N days, weeks and months (in UTC) that
 //! have one. Only good backups are kept by a rule. Independently of the rules, the newest three drilled ones, the newest seven good ones, and
-//! everything younger than 48 hours are kept; and nothing is deleted while the clock looks wrong or the newest backup is held.
+//! everything younger than 48 hours and pinned ones are kept; and nothing is deleted while the clock looks wrong, a problem is open, or the newest backup is
+//! held.
 
 pub mod prune;
 
@@ -58,6 +59,8 @@ pub struct Backup {
     pub good: bool,
     /// `true` if a drill restored the backup identically.
     pub drilled: bool,
+    /// Reason of an operator's pin.
+    pub pin: Option<String>,
 }
 
 /// Decision about a backup, with its reason.
@@ -96,14 +99,22 @@ impl Clock {
     }
 }
 
-/// Decides for every backup, the newest first.
+/// Decides for every backup, the newest first. `problem` is an open problem of a destination, while which nothing is deleted.
 #[must_use]
-pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
+pub fn plan(
+    backups: &[Backup],
+    policy: Policy,
+    clock: Clock,
+    problem: Option<&str>,
+) -> Vec<Decision> {
     let mut sorted: Vec<&Backup> = backups.iter().collect();
     sorted.sort_by(|one, other| (other.at, &other.id).cmp(&(one.at, &one.id)));
-    let frozen = match clock.clock_problem(backups) {
-        Some(clock_problem) => Some(format!("nothing is deleted: {clock_problem}")),
-        None => sorted.first().filter(|newest| !newest.good).map(|newest| {
+    let frozen = match (clock.clock_problem(backups), problem) {
+        (Some(clock_problem), _) => Some(format!("nothing is deleted: {clock_problem}")),
+        (None, Some(problem)) => Some(format!(
+            "nothing is deleted while a problem is open: {problem}"
+        )),
+        (None, None) => sorted.first().filter(|newest| !newest.good).map(|newest| {
             format!(
                 "nothing is deleted: the newest backup, {}, is not good",
                 newest.id
@@ -164,6 +175,7 @@ pub fn plan(backups: &[Backup], policy: Policy, clock: Clock) -> Vec<Decision> {
             .filter(|(id, _)| *id == backup.id)
             .map(|(_, reasons)| reasons.clone())
             .collect();
+        reasons.extend(backup.pin.iter().map(|reason| format!("pinned: {reason}")));
         if clock.now.duration_since(backup.at) < MIN_AGE {
             reasons.push("younger than 48 hours".into());
         }

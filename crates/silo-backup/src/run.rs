@@ -1,33 +1,37 @@
-//! One run, step by step. Nothing is published that was not read back.
+//! One run, step by step. Nothing is published that was not read back, and nothing is deleted before a backup is published.
 
-pub mod last_run;
+pub mod attempts;
+mod housekeeping;
 pub mod lease;
 pub mod outcome;
 mod publish;
 pub mod published_index;
 mod run_context;
+pub mod source_memory;
 mod upload;
 
 use std::time::Instant;
 
-use jiff::Timestamp;
 use log::info;
 use silo_core::units::whole_millis;
 
 use crate::alerts::Event;
+use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
-use crate::engine;
+use crate::dump::identify;
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::repository::Repository;
-use crate::repository::manifest::{Consistency, Manifest, new_id};
+use crate::repository::manifest::{Consistency, SourceIdentity, new_id};
+use crate::repository::{Identity, Owner};
 use crate::verification::expectations::evaluate;
 
+use attempts::{AttemptEnd, Kind, LastAttempt};
 use lease::Lease;
 use outcome::{DestinationOutcome, RunOutcome};
 use publish::publish;
 use published_index::PublishedIndex;
 use run_context::{OpenDestination, RunContext};
+use source_memory::{Ownership, SourceMemory};
 use upload::dump;
 
 /// Makes a backup and sends the alerts about it.
@@ -35,16 +39,58 @@ use upload::dump;
 /// # Errors
 /// The error that prevented the backup.
 pub async fn run(context: &Context, report: &Reporter) -> Result<RunOutcome, Error> {
-    context.alerts.send(&Event::Started).await;
-    let outcome = leased(context, report).await;
+    let outcome = context
+        .leased(report, async |lease| {
+            begin_attempt(context).await?;
+            context.alerts.send(&Event::RunStarted).await;
+            let outcome = make(context, lease, report).await;
+            context.wait_for_cleanup().await;
+            outcome
+        })
+        .await;
     context.wait_for_cleanup().await;
+    // The run that holds the lease records its own result.
+    if !matches!(outcome, Err(Error::Busy(_))) {
+        let end = AttemptEnd::of_run(&outcome);
+        Kind::Run
+            .end(&context.client, end, context.clock.now())
+            .await;
+    }
     let event = match &outcome {
-        Ok(outcome) => verdict(outcome),
-        Err(error) => Event::Alarm(error.code(), format!("the backup failed: {error}")),
+        Ok(outcome) => Some(verdict(outcome)),
+        // Neither another run nor a shutdown is a failure.
+        Err(Error::Busy(_) | Error::Interrupted) => None,
+        Err(error) => Some(Event::Alarm(
+            error.code(),
+            format!("the backup failed: {error}"),
+        )),
     };
-    last_run::remember(&context.client, &outcome).await;
-    context.alerts.send(&event).await;
+    if let Some(event) = event {
+        context.alerts.send(&event).await;
+    }
     outcome
+}
+
+/// Records the attempt, and sends an alert if the one before it did not end.
+async fn begin_attempt(context: &Context) -> Result<(), Error> {
+    let before = Kind::Run
+        .begin(&context.client, context.clock.now())
+        .await?;
+    if let Some(LastAttempt {
+        at,
+        outcome,
+        failures,
+        ..
+    }) = before
+        && outcome == "unfinished"
+    {
+        let text = format!(
+            "the backup begun at {at} did not end: its process was killed (out of memory, power loss); this is attempt {}",
+            failures + 1
+        );
+        context.alerts.send(&Event::Alarm("killed", text)).await;
+    }
+    Ok(())
 }
 
 fn verdict(outcome: &RunOutcome) -> Event {
@@ -67,70 +113,83 @@ fn verdict(outcome: &RunOutcome) -> Event {
     if !outcome.problems.is_empty() {
         return Event::Alarm("vanished", outcome.problems.join("; "));
     }
-    Event::Succeeded(format!(
+    Event::RunSucceeded(format!(
         "{}: {} documents, {} bytes",
         outcome.id, outcome.documents, outcome.stored_bytes
     ))
 }
 
-async fn leased(context: &Context, report: &Reporter) -> Result<RunOutcome, Error> {
-    context
-        .leased(report, async |lease| make(context, lease, report).await)
-        .await
-}
-
 async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<RunOutcome, Error> {
-    let (started, began) = (Timestamp::now(), Instant::now());
+    let (started, began) = (context.clock.now(), Instant::now());
+    let server = identify(&context.client).await?;
+    let database = &context.settings.database;
+    let memory = SourceMemory::read(&context.client, database, true).await?;
     let run = RunContext {
         context,
         lease,
         report,
         id: new_id(started),
         started,
+        source: SourceIdentity {
+            database: database.clone(),
+            id: memory.id().to_owned(),
+            server,
+        },
     };
-    let source = engine::identify(&context.dump_request(report)).await?;
-    let mut destinations = Vec::new();
-    let (mut opened, mut problems) = (Vec::new(), Vec::new());
-    for repository in context.repositories() {
-        match open(&run, repository).await {
-            Ok((destination, found)) => {
-                problems.extend(found);
-                opened.push(destination);
-            }
-            Err(error) => destinations.push(run.failed(repository, &error)?),
+    let catalog = Catalog::read(context, &context.client).await;
+    let problems = catalog.problems();
+    let before = catalog.newest_good().map(|entry| entry.manifest.clone());
+    let mut failed = Vec::new();
+    let mut opened = Vec::new();
+    for (repository, error) in catalog.failed {
+        failed.push((repository.name, error));
+    }
+    for destination in catalog.destinations {
+        let name = destination.repository.name;
+        match open(&run, &memory, destination).await {
+            Ok(destination) => opened.push(destination),
+            Err(error) => failed.push((name, error)),
         }
     }
-    let dump = dump(&run, opened, &mut destinations).await?;
-    let documents = dump.summary.collections.iter();
+    if opened.is_empty() {
+        let (_, error) = failed.swap_remove(0);
+        return Err(error);
+    }
+    let dump = dump(&run, opened, &mut failed).await?;
+    let summary = &dump.summary;
+    let documents = summary.collections.iter();
     let documents = documents.map(|collection| collection.sums.documents).sum();
     report.begin("verifying", Some(documents), "documents");
-    let held = evaluate(
+    let mut held = evaluate(
         &context.settings.expectations,
-        &dump.summary.collections,
-        last_good(&dump.stored_in),
+        &summary.collections,
+        before.as_ref(),
     );
-    let (mut published, mut first_error) = (None, None);
+    held.extend(dump.outcome.changed.reasons_to_hold());
+    let (mut published, mut published_in) = (None, Vec::new());
     for destination in &dump.stored_in {
-        match publish(&run, destination, &dump, &source, &held).await {
+        match publish(&run, destination, &dump, &held).await {
             Ok(manifest) => {
                 published = Some(manifest);
-                destinations.push(DestinationOutcome {
-                    name: destination.repository.name,
-                    error: None,
-                });
+                published_in.push(destination);
             }
-            Err(error) => {
-                destinations.push(run.failed(&destination.repository, &error)?);
-                first_error.get_or_insert(error);
-            }
+            Err(error) => failed.push((destination.repository.name, error)),
         }
     }
     // A backup that is stored nowhere does not exist.
-    if let Some(error) = first_error
-        && published.is_none()
-    {
+    let Some(manifest) = published else {
+        let (_, error) = failed.swap_remove(0);
         return Err(error);
-    }
+    };
+    let warnings = housekeeping::remove_orphans(&run, &published_in, &problems).await;
+    let mut destinations: Vec<DestinationOutcome> = published_in
+        .iter()
+        .map(|destination| DestinationOutcome {
+            name: destination.repository.name,
+            error: None,
+        })
+        .collect();
+    destinations.extend(failed.iter().map(|(name, error)| run.failed(name, error)));
     let outcome = RunOutcome {
         id: run.id,
         good: held.is_empty(),
@@ -139,45 +198,57 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Run
             Consistency::Snapshot => "snapshot",
             Consistency::Fuzzy => "fuzzy",
         },
-        documents: published.as_ref().map_or(0, Manifest::documents),
-        bytes: published.as_ref().map_or(0, Manifest::bytes),
+        documents: manifest.documents(),
+        bytes: manifest.bytes(),
         stored_bytes: dump.outcome.stored.bytes,
         duration_ms: whole_millis(began.elapsed()),
         destinations,
         problems,
+        notes: manifest.notes().into_iter().chain(warnings).collect(),
     };
     info!(id = outcome.id.as_str(), documents = outcome.documents, bytes = outcome.stored_bytes, duration_ms = outcome.duration_ms, good = outcome.good; "a backup was made");
     Ok(outcome)
 }
 
-/// Reads a destination, removes orphans of interrupted runs, and finds vanished backups.
+/// Opens a destination for writing. A new repository gets an identity; one that is not ours is refused.
 async fn open(
     run: &RunContext<'_>,
-    repository: &Repository,
-) -> Result<(OpenDestination, Vec<String>), Error> {
-    let id = repository.identity().await?;
-    let contents = repository.contents().await?;
-    let index = PublishedIndex::new(&run.context.client, &id);
-    index.reconcile(&contents).await?;
-    let published = index.published().await?;
-    let problems = contents.problems(&published).into_iter();
-    let problems = problems.map(|problem| format!("{}: {problem}", repository.name));
-    repository
-        .remove_orphans(&contents, &published, run.started)
-        .await?;
-    let destination = OpenDestination {
-        repository: repository.clone(),
-        id,
+    memory: &SourceMemory,
+    destination: Destination,
+) -> Result<OpenDestination, Error> {
+    let client = &run.context.client;
+    let Destination {
+        repository,
         contents,
+        ownership,
+        published,
+    } = destination;
+    let identity = match ownership? {
+        Ownership::Ours(identity) => identity,
+        Ownership::Foreign(reason) => {
+            return Err(Error::Repository(format!("{}: {reason}", repository.name)));
+        }
+        Ownership::New => {
+            let identity = Identity::new(Owner {
+                database: run.source.database.clone(),
+                source: run.source.id.clone(),
+                since: run.started,
+            });
+            repository.write_identity(&identity).await?;
+            info!(destination = repository.name, repository = identity.id.as_str(); "a repository was created");
+            identity
+        }
     };
-    Ok((destination, problems.collect()))
-}
-
-fn last_good(destinations: &[OpenDestination]) -> Option<&Manifest> {
-    let newest = destinations
-        .iter()
-        .filter_map(|destination| destination.contents.newest_good());
-    newest
-        .map(|entry| &entry.manifest)
-        .max_by_key(|manifest| manifest.as_of)
+    memory
+        .remember(client, repository.name, &identity.id)
+        .await?;
+    PublishedIndex::new(client, &identity.id)
+        .reconcile(&contents)
+        .await?;
+    Ok(OpenDestination {
+        repository,
+        id: identity.id,
+        contents,
+        published: published?,
+    })
 }

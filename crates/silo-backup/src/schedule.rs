@@ -2,6 +2,7 @@
 
 pub mod job_runner;
 pub mod scheduler;
+pub mod watchdog;
 
 use croner::Cron;
 use jiff::tz::TimeZone;

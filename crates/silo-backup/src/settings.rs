@@ -7,21 +7,20 @@ use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
 use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
-    BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_BUCKET, BACKUP_COMPRESSION,
-    BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY, BACKUP_COPY_REGION,
-    BACKUP_COPY_SECRET, BACKUP_DRILL_DAYS, BACKUP_ENGINE, BACKUP_EXPECTED, BACKUP_FOLDER,
-    BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY,
-    BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE, BACKUP_TIMEZONE,
-    BACKUP_WEBHOOK_URL, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING,
-    MONGODB_NAME, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET,
-    Variable,
+    BACKUP_AGE_IDENTITY, BACKUP_AGE_RECIPIENT, BACKUP_ALLOW_HTTP, BACKUP_BUCKET,
+    BACKUP_COMPRESSION, BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY,
+    BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_PING_URL, BACKUP_DRILL_SCHEDULE,
+    BACKUP_EXPECTED, BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY,
+    BACKUP_KEEP_WEEKLY, BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE,
+    BACKUP_TIMEZONE, BACKUP_WEBHOOK_URL, DRILL_CONNECTION_STRING, MONGO_TOOLS,
+    MONGODB_CONNECTION_STRING, MONGODB_NAME, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY,
+    SPACES_REGION, SPACES_SECRET, Variable,
 };
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
 
 use crate::archive::decoding::identity_of;
 use crate::archive::encoding::{ArchiveEncoding, Compression, recipient_of};
-use crate::engine::Engine;
 use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::verification::expectations::Expectations;
@@ -40,9 +39,7 @@ pub struct Settings {
     pub database: String,
     /// Connection string of the server for drills, if it is another one.
     pub drill_mongo: Option<Secret>,
-    /// Engine that dumps the database.
-    pub engine: Engine,
-    /// Folder of MongoDB's own tools; by default they are found on the `PATH`.
+    /// Folder of mongorestore; by default it is found on the `PATH`.
     pub tools: Option<PathBuf>,
     /// Compression and encryption of archives.
     pub encoding: ArchiveEncoding,
@@ -60,14 +57,18 @@ pub struct Settings {
     pub expectations: Expectations,
     /// Retention rules.
     pub policy: Policy,
-    /// Interval between drills; `None` for no drills.
-    pub drill_every: Option<SignedDuration>,
+    /// Schedule of drills; `None` for no drills.
+    pub drill_schedule: Option<Schedule>,
+    /// Catalogue of the collections.
+    pub catalogue: Catalogue,
     /// Largest allowed age of the newest good backup.
     pub oldest: SignedDuration,
     /// On disk, for what does not fit into memory.
     pub folder: PathBuf,
-    /// URL to ping.
+    /// Dead man's switch of backups.
     pub ping: Option<Secret>,
+    /// Dead man's switch of drills.
+    pub drill_ping: Option<Secret>,
     /// URL of the webhook.
     pub webhook: Option<Secret>,
 }
@@ -91,34 +92,36 @@ impl Settings {
             SignedDuration::from_hours(of * i64::try_from(from.number(name, bounds)).unwrap_or(0))
         };
         let optional = |from: &mut SettingsReader, name| from.optional_text(name).map(Secret::new);
-        let drill_every = hours(&mut from, BACKUP_DRILL_DAYS, 0..=90, 24);
         let drill_mongo = optional(&mut from, DRILL_CONNECTION_STRING);
-        // The account that makes backups cannot make databases.
-        let drill_every = (!drill_every.is_zero() && drill_mongo.is_some()).then_some(drill_every);
-        let schedule = schedule(&mut from);
+        // The account for backups cannot write outside of the database `silo`.
+        let drill_schedule = drill_schedule(&mut from).filter(|_| drill_mongo.is_some());
+        let schedule = schedule(&mut from, BACKUP_SCHEDULE);
+        let catalogue = catalogue(&mut from);
+        let allow_http = one_of(
+            &mut from,
+            BACKUP_ALLOW_HTTP,
+            &[("false", false), ("true", true)],
+        );
         let settings = Self {
             process: ServerConfig::read(&mut from, 7104),
             mongo: from.secret(MONGODB_CONNECTION_STRING),
             database: from.text(MONGODB_NAME),
             drill_mongo,
-            engine: one_of(
-                &mut from,
-                BACKUP_ENGINE,
-                &[("native", Engine::Native), ("mongodump", Engine::Mongodump)],
-            ),
             tools: from.optional_text(MONGO_TOOLS).map(PathBuf::from),
             encoding: encoding(&mut from),
             identity: identity(&mut from),
-            primary: primary(&mut from),
-            copy: copy(&mut from),
+            primary: primary(&mut from, allow_http),
+            copy: copy(&mut from, allow_http),
             prefix: prefix(&mut from),
-            expectations: expectations(&mut from),
+            expectations: expectations(&mut from, &catalogue),
+            catalogue,
             policy: policy(&mut from),
-            drill_every,
+            drill_schedule,
             oldest: hours(&mut from, BACKUP_OLDEST_HOURS, 1..=2400, 1),
             folder: PathBuf::from(from.text(BACKUP_FOLDER)),
-            ping: alert(&mut from, BACKUP_PING_URL),
-            webhook: alert(&mut from, BACKUP_WEBHOOK_URL),
+            ping: alert(&mut from, BACKUP_PING_URL, allow_http),
+            drill_ping: alert(&mut from, BACKUP_DRILL_PING_URL, allow_http),
+            webhook: alert(&mut from, BACKUP_WEBHOOK_URL, allow_http),
             schedule: match schedule {
                 Some(schedule) => schedule,
                 // The problem has already been recorded.
@@ -130,14 +133,53 @@ impl Settings {
     }
 }
 
-fn schedule(from: &mut SettingsReader) -> Option<Schedule> {
-    let (expression, zone) = (from.text(BACKUP_SCHEDULE), from.text(BACKUP_TIMEZONE));
+fn schedule(from: &mut SettingsReader, variable: Variable) -> Option<Schedule> {
+    let (expression, zone) = (from.text(variable), from.text(BACKUP_TIMEZONE));
     match Schedule::new(&expression, &zone) {
         Ok(schedule) => Some(schedule),
-        Err(why) => {
-            from.problem(format!("{BACKUP_SCHEDULE}, {BACKUP_TIMEZONE}: {why}"));
+        Err(reason) => {
+            from.problem(format!("{variable}, {BACKUP_TIMEZONE}: {reason}"));
             None
         }
+    }
+}
+
+fn drill_schedule(from: &mut SettingsReader) -> Option<Schedule> {
+    match from.text(BACKUP_DRILL_SCHEDULE).as_str() {
+        "none" => None,
+        _ => schedule(from, BACKUP_DRILL_SCHEDULE),
+    }
+}
+
+/// Built-in catalogue with the `[[collections]]` of `silo.toml`.
+fn catalogue(from: &mut SettingsReader) -> Catalogue {
+    let entries = from.list("collections");
+    match Catalogue::built_in() {
+        Ok(catalogue) => catalogue.with(entries),
+        Err(error) => {
+            from.problem(format!("the built-in catalogue cannot be read: {error}"));
+            Catalogue::empty()
+        }
+    }
+}
+
+/// Reports `http://` to another machine, which sends archives and keys in clear.
+fn check_https(from: &mut SettingsReader, variable: Variable, url: &str, allow_http: bool) {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return;
+    };
+    let local = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
+    };
+    if url.scheme() == "http" && !local && !allow_http {
+        from.problem(format!(
+            "{variable}: use https://, or set {BACKUP_ALLOW_HTTP}=true for a private network"
+        ));
     }
 }
 
@@ -187,7 +229,7 @@ fn identity(from: &mut SettingsReader) -> Option<Secret> {
     Some(identity)
 }
 
-fn primary(from: &mut SettingsReader) -> Destination {
+fn primary(from: &mut SettingsReader, allow_http: bool) -> Destination {
     let addressing = one_of(
         from,
         SPACES_ADDRESSING,
@@ -203,12 +245,13 @@ fn primary(from: &mut SettingsReader) -> Destination {
         secret: from.secret(SPACES_SECRET),
         addressing,
     };
+    check_https(from, SPACES_ENDPOINT, &endpoint.url, allow_http);
     let bucket = from.text(BACKUP_BUCKET);
     check_bucket(from, BACKUP_BUCKET, &bucket);
     Destination { endpoint, bucket }
 }
 
-fn copy(from: &mut SettingsReader) -> Option<Destination> {
+fn copy(from: &mut SettingsReader, allow_http: bool) -> Option<Destination> {
     let variables = [
         BACKUP_COPY_ENDPOINT,
         BACKUP_COPY_BUCKET,
@@ -221,6 +264,7 @@ fn copy(from: &mut SettingsReader) -> Option<Destination> {
         (None, None, None, None) => None,
         (Some(url), Some(bucket), Some(key), Some(secret)) => {
             from.check_url(BACKUP_COPY_ENDPOINT.name, &url);
+            check_https(from, BACKUP_COPY_ENDPOINT, &url, allow_http);
             check_bucket(from, BACKUP_COPY_BUCKET, &bucket);
             let (key, secret) = (Secret::new(key), Secret::new(secret));
             let endpoint = Endpoint {
@@ -253,6 +297,7 @@ fn prefix(from: &mut SettingsReader) -> String {
     let sound = prefix.len() > 1
         && !prefix.starts_with('/')
         && !prefix.contains("//")
+        && !prefix.split('/').any(|part| part == ".." || part == ".")
         && prefix.bytes().all(plain);
     if !sound {
         from.problem(format!("{BACKUP_PREFIX}: `{prefix}` is not a few plain words with slashes; the bucket as a whole is never used"));
@@ -260,19 +305,16 @@ fn prefix(from: &mut SettingsReader) -> String {
     format!("{}/", prefix.trim_end_matches('/'))
 }
 
-fn expectations(from: &mut SettingsReader) -> Expectations {
+fn expectations(from: &mut SettingsReader, catalogue: &Catalogue) -> Expectations {
     let named = from.text(BACKUP_EXPECTED);
     let named = named
         .split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty() && *name != "none");
-    let disposable = Catalogue::built_in().map(|catalogue| {
-        let disposable = catalogue.entries().filter(|entry| entry.disposable);
-        disposable.map(|entry| entry.name.clone()).collect()
-    });
+    let disposable = catalogue.entries().filter(|entry| entry.disposable);
     Expectations {
         named: named.map(str::to_owned).collect(),
-        disposable: disposable.unwrap_or_default(),
+        disposable: disposable.map(|entry| entry.name.clone()).collect(),
     }
 }
 
@@ -286,7 +328,7 @@ fn policy(from: &mut SettingsReader) -> Policy {
     }
 }
 
-fn alert(from: &mut SettingsReader, variable: Variable) -> Option<Secret> {
+fn alert(from: &mut SettingsReader, variable: Variable, allow_http: bool) -> Option<Secret> {
     let url = from.optional_text(variable)?;
     // Not repeated: who knows the address can speak in our name.
     if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
@@ -294,6 +336,7 @@ fn alert(from: &mut SettingsReader, variable: Variable) -> Option<Secret> {
             "{variable}: must be an address that begins with http:// or https://"
         ));
     }
+    check_https(from, variable, &url, allow_http);
     Some(Secret::new(url))
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::schedule::job_runner::{AcceptedJobs, JobRunner};
 use crate::schedule::scheduler::Scheduler;
+use crate::schedule::watchdog::Watchdog;
 use crate::status::{self, BackupStatus};
 
 /// Interval between listings of the buckets, and their time limits.
@@ -87,6 +88,9 @@ impl State {
             next: work.next,
         };
         actix_web::rt::spawn(scheduler.run());
+        let (context, status) = (self.context.clone(), Arc::clone(&self.status));
+        let watchdog = Watchdog::new(context.clock.now(), context.settings.oldest);
+        actix_web::rt::spawn(watchdog.run(context, status));
     }
 
     /// All subjects, for metrics.

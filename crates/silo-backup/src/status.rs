@@ -1,4 +1,4 @@
-//! Status of backups: contents of the buckets, last good backup, next run, problems.
+//! Status of backups: contents of the buckets, last good backup, readiness for a recovery, next run, problems.
 
 mod views;
 
@@ -8,125 +8,83 @@ use jiff::Timestamp;
 use silo_core::units::count_from_usize;
 use silo_web::snapshot::{Measured, SourceError};
 
+use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
-use crate::error::Error;
-use crate::repository::{Repository, RepositoryContents};
+use crate::repository::Entry;
 use crate::retention::prune;
-use crate::run::last_run::{self, LastRun};
-use crate::run::published_index::PublishedIndex;
+use crate::run::attempts::{Kind, LastAttempt};
 
-pub use views::{AlertsView, BackupStatus, BackupView, DestinationView, DrillView, GoodBackupView};
-
-/// Contents of one destination.
-pub struct DestinationContents {
-    /// The destination.
-    pub repository: Repository,
-    /// Files of the repository.
-    pub contents: RepositoryContents,
-    /// Backups that have vanished or were changed.
-    pub problems: Vec<String>,
-}
-
-/// Reads one destination.
-///
-/// # Errors
-/// The error of the storage or the database.
-pub async fn read_destination(
-    context: &Context,
-    repository: &Repository,
-) -> Result<DestinationContents, Error> {
-    let contents = repository.contents().await?;
-    let id = repository.identity().await?;
-    // Without the database, the chain of manifests is still checked.
-    let published = PublishedIndex::new(&context.client, &id)
-        .published()
-        .await
-        .unwrap_or_default();
-    let problems = contents
-        .problems(&published)
-        .into_iter()
-        .map(|problem| format!("{}: {problem}", repository.name));
-    Ok(DestinationContents {
-        repository: repository.clone(),
-        problems: problems.collect(),
-        contents,
-    })
-}
+pub use views::{
+    AlertsView, BackupStatus, BackupView, DestinationView, DrillView, GoodBackupView, RecoveryView,
+};
 
 /// Measures the status.
 ///
 /// # Errors
 /// When no destination could be read.
 pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, SourceError> {
-    let (mut found, mut errors, mut destinations) = (Vec::new(), Vec::new(), Vec::new());
-    for repository in context.repositories() {
-        match read_destination(context, repository).await {
-            Ok(destination_contents) => {
-                destinations.push(destination(&destination_contents));
-                found.push(destination_contents);
-            }
-            Err(error) => {
-                errors.push(SourceError::new(
-                    repository.name,
-                    error.code(),
-                    error.to_string(),
-                ));
-                destinations.push(DestinationView {
-                    name: repository.name,
-                    backups: None,
-                    bytes: None,
-                    last_good: None,
-                });
-            }
-        }
-    }
-    if found.is_empty() {
+    let client = &context.status_client;
+    let catalog = Catalog::read(context, client).await;
+    let mut errors: Vec<SourceError> = catalog
+        .failed
+        .iter()
+        .map(|(failed, error)| SourceError::new(failed.name, error.code(), error.to_string()))
+        .collect();
+    if catalog.destinations.is_empty() {
         return Err(errors.swap_remove(0));
     }
-    let last_attempt = match last_run::last(&context.client).await {
+    // Without the database, vanished backups are not noticed, which is reported.
+    let unknown = catalog.destinations.iter().find_map(|destination| {
+        let ownership = destination.ownership.as_ref().err();
+        ownership.or(destination.published.as_ref().err())
+    });
+    let last_attempt = match Kind::Run.last(client).await {
         Ok(attempt) => attempt,
         Err(error) => {
             errors.push(SourceError::new("mongod", error.code(), error.to_string()));
             None
         }
     };
-    let value = status(
-        context,
-        &found,
-        destinations,
-        last_attempt,
-        Timestamp::now(),
-    );
+    if let Some(error) = unknown
+        && errors.iter().all(|known| known.source != "mongod")
+    {
+        errors.push(SourceError::new("mongod", error.code(), error.to_string()));
+    }
+    let value = status(context, &catalog, last_attempt, context.clock.now());
     Ok(Measured { value, errors })
 }
 
 fn status(
     context: &Context,
-    found: &[DestinationContents],
-    destinations: Vec<DestinationView>,
-    last_attempt: Option<LastRun>,
+    catalog: &Catalog,
+    last_attempt: Option<LastAttempt>,
     now: Timestamp,
 ) -> BackupStatus {
-    let entries = || {
-        found
-            .iter()
-            .flat_map(|destination_contents| &destination_contents.contents.entries)
-    };
-    let newest = entries()
-        .filter(|entry| entry.is_good())
-        .max_by_key(|entry| entry.manifest.as_of);
+    let settings = &context.settings;
+    let newest = catalog.newest_good();
     let age = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
-    let oldest = u64::try_from(context.settings.oldest.as_secs()).unwrap_or(0);
-    let drills = entries().filter_map(|entry| Some((entry, entry.drill.as_ref()?)));
-    let drilled = entries()
+    let oldest = u64::try_from(settings.oldest.as_secs()).unwrap_or(0);
+    let drills = catalog
+        .entries()
+        .filter_map(|entry| Some((entry, entry.drill.as_ref()?)));
+    let drilled = catalog
+        .entries()
         .filter(|entry| entry.is_drilled())
         .filter_map(|entry| entry.drill.as_ref())
         .map(|drill| drill.at)
         .max();
+    let mut destinations: Vec<DestinationView> =
+        catalog.destinations.iter().map(destination).collect();
+    destinations.extend(catalog.failed.iter().map(|(failed, _)| DestinationView {
+        name: failed.name,
+        backups: None,
+        bytes: None,
+        last_good: None,
+    }));
     BackupStatus {
         last_good: newest.map(|entry| GoodBackupView {
             id: entry.manifest.id.clone(),
-            key: format!("{}{}", context.settings.prefix, entry.manifest.archive.key),
+            key: format!("{}{}", settings.prefix, entry.manifest.archive.key),
             as_of: entry.manifest.as_of,
             age_seconds: age(entry.manifest.as_of),
             bytes: entry.manifest.archive.bytes,
@@ -137,62 +95,75 @@ fn status(
             .max_by_key(|(_, drill)| drill.at)
             .map(|(entry, drill)| DrillView::new(&entry.manifest.id, drill)),
         overdue: newest.is_none_or(|entry| age(entry.manifest.as_of) > oldest),
-        drill_overdue: context
-            .settings
-            .drill_every
-            .map(|every| drilled.is_none_or(|at| now.duration_since(at) > every * 2)),
+        // Two scheduled times have passed since.
+        drill_overdue: settings.drill_schedule.as_ref().map(|schedule| {
+            let before = |time| schedule.before(time);
+            let last = before(now);
+            let second = last.and_then(|last| before(last - jiff::SignedDuration::from_secs(1)));
+            second.is_some_and(|second| drilled.is_none_or(|at| at < second)) && newest.is_some()
+        }),
         oldest_allowed_seconds: oldest,
+        recovery: recovery(context, catalog),
         destinations,
-        problems: found
-            .iter()
-            .flat_map(|destination_contents| destination_contents.problems.clone())
-            .collect(),
+        problems: catalog.problems(),
         alerts: AlertsView {
             set_up: context.alerts.are_set_up(),
             failed_delivery: context.alerts.failure(),
         },
-        backups: backups(context, found, now),
-        last_made: entries().map(|entry| entry.manifest.started_at).max(),
+        backups: backups(context, catalog, now),
+        last_made: catalog
+            .entries()
+            .map(|entry| entry.manifest.started_at)
+            .max(),
     }
 }
 
-fn destination(destination_contents: &DestinationContents) -> DestinationView {
+/// Readiness for a recovery from the newest backups.
+fn recovery(context: &Context, catalog: &Catalog) -> RecoveryView {
+    let newest = |is_wanted: &dyn Fn(&&Entry) -> bool| {
+        catalog
+            .entries()
+            .filter(|entry| entry.is_good())
+            .filter(|entry| is_wanted(entry))
+            .max_by_key(|entry| entry.manifest.as_of)
+    };
+    let last_good = newest(&|_| true);
+    let drill = newest(&|entry| entry.is_drilled());
+    // Restores take time in proportion to the bytes of the documents.
+    let estimate = last_good.zip(drill).and_then(|(good, drilled)| {
+        let took = drilled.drill.as_ref()?.duration_ms;
+        let bytes = drilled.manifest.bytes().max(1);
+        Some(took.saturating_mul(good.manifest.bytes()) / bytes / 1000)
+    });
+    let encrypted = last_good.is_some_and(|entry| entry.manifest.archive.recipient.is_some());
+    let read_again = newest(&|entry| entry.check.is_some() || entry.drill.is_some());
+    RecoveryView {
+        last_drilled: drill.map(|entry| entry.manifest.as_of),
+        last_verified_again: read_again.map(Entry::last_read),
+        estimated_restore_seconds: estimate,
+        key_available: encrypted.then_some(context.settings.identity.is_some()),
+    }
+}
+
+fn destination(destination: &Destination) -> DestinationView {
+    let contents = &destination.contents;
     DestinationView {
-        name: destination_contents.repository.name,
-        backups: Some(count_from_usize(
-            destination_contents.contents.entries.len(),
-        )),
-        bytes: Some(
-            destination_contents
-                .contents
-                .archives
-                .values()
-                .map(|(bytes, _)| bytes)
-                .sum(),
-        ),
-        last_good: destination_contents
-            .contents
-            .newest_good()
-            .map(|entry| entry.manifest.as_of),
+        name: destination.repository.name,
+        backups: Some(count_from_usize(contents.entries.len())),
+        bytes: Some(contents.archives.values().map(|(bytes, _)| bytes).sum()),
+        last_good: contents.newest_good().map(|entry| entry.manifest.as_of),
     }
 }
 
 /// Backups of all destinations, the newest first.
 #[must_use]
-pub fn backups(
-    context: &Context,
-    found: &[DestinationContents],
-    now: Timestamp,
-) -> Vec<BackupView> {
+pub fn backups(context: &Context, catalog: &Catalog, now: Timestamp) -> Vec<BackupView> {
+    let problem = prune::open_problem(catalog);
     let mut views = BTreeMap::<String, BackupView>::new();
-    for destination_contents in found {
-        let plan = prune::decide(
-            context,
-            &destination_contents.repository,
-            &destination_contents.contents,
-            now,
-        );
-        for entry in &destination_contents.contents.entries {
+    for destination in &catalog.destinations {
+        let name = destination.repository.name;
+        let plan = prune::decide(context, destination, problem.as_deref(), now);
+        for entry in &destination.contents.entries {
             let decision = plan
                 .decisions
                 .iter()
@@ -200,13 +171,21 @@ pub fn backups(
             let view = views
                 .entry(entry.manifest.id.clone())
                 .or_insert_with(|| BackupView::new(entry));
-            view.destinations.push(destination_contents.repository.name);
+            view.destinations.push(name);
             view.good |= entry.is_good();
-            view.problems.extend(
-                entry.archive_problem.iter().map(|problems| {
-                    format!("{}: {problems}", destination_contents.repository.name)
-                }),
-            );
+            let check = entry
+                .check
+                .as_ref()
+                .and_then(|check| check.problem.as_ref());
+            let problems = entry.archive_problem.iter().chain(check);
+            view.problems
+                .extend(problems.map(|problem| format!("{name}: {problem}")));
+            if let Some(drill) = &entry.drill {
+                let newer = view.drill.as_ref().is_none_or(|known| known.at < drill.at);
+                if newer {
+                    view.drill = Some(DrillView::new(&entry.manifest.id, drill));
+                }
+            }
             if let Some(decision) = decision.filter(|_| view.reasons.is_empty()) {
                 (view.kept, view.reasons) = (decision.keep, decision.reasons.clone());
             }

@@ -1,12 +1,13 @@
 //! Verification: reading a stored archive back completely, like a restore does.
 
 pub mod drill;
+pub mod duplicate_ids;
 pub mod expectations;
 mod mongorestore;
-pub mod unique_indexes;
+pub mod recheck;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use silo_core::secret::Secret;
@@ -19,8 +20,10 @@ use crate::archive::summary::{ArchiveSummary, SummaryBuilder, differences};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::repository::Repository;
-use crate::repository::manifest::{ArchiveFacts, CollectionFacts, Manifest};
+use crate::repository::manifest::{ArchiveFacts, CollectionFacts, Consistency, Manifest};
+use crate::repository::{Check, Repository};
+
+use duplicate_ids::DocumentIds;
 
 /// Result of reading a stored archive.
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ pub struct ReadBack {
     pub summary: Option<ArchiveSummary>,
 }
 
-/// Reads an archive back and compares it with the written bytes.
+/// Reads an archive back and compares it with the written bytes. `ids_folder` is set for a dump without a snapshot, in which documents may occur twice.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when it differs, [`Error::Inconclusive`] when the storage did not answer reliably.
@@ -37,7 +40,7 @@ pub async fn read_back(
     repository: &Repository,
     archive: &ArchiveFacts,
     identity: Option<&Secret>,
-    folder: &Path,
+    ids_folder: Option<&Path>,
     report: &Reporter,
 ) -> Result<ReadBack, Error> {
     let doubt = |error: Error| Error::Inconclusive(format!("{}: {error}", repository.name));
@@ -57,7 +60,8 @@ pub async fn read_back(
         Some(_) => {}
     }
     let chunks = repository.download(&archive.key, archive.bytes);
-    let (facts, folder, report) = (archive.clone(), folder.to_path_buf(), report.clone());
+    let (facts, report) = (archive.clone(), report.clone());
+    let ids_folder = ids_folder.map(Path::to_path_buf);
     let identity = identity.and_then(identity_of);
     let reading = tokio::task::spawn_blocking(move || {
         let encrypted = facts.recipient.is_some();
@@ -68,7 +72,7 @@ pub async fn read_back(
             let identity = identity.as_ref().filter(|_| encrypted);
             decoding::open(&mut incoming, facts.compression, identity)
                 .map_err(reader::Error::from)
-                .and_then(|archive| summarise(archive, &folder, report))
+                .and_then(|archive| summarise(archive, ids_folder, report))
                 .map(Some)
         };
         evaluate(&facts, &mut incoming, walked)
@@ -76,6 +80,73 @@ pub async fn read_back(
     reading
         .await
         .map_err(|_panic| Error::Engine("reading the archive back was interrupted".into()))?
+}
+
+/// Contents and checksum of an archive whose manifest is missing.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Contents.
+    pub summary: ArchiveSummary,
+    /// SHA-256 of the stored bytes, in hexadecimal.
+    pub sha256: String,
+    /// Size before compression in bytes.
+    pub archive_bytes: u64,
+}
+
+/// Reads an archive of which only the size is known. Ids of documents are checked for duplicates in `ids_folder`.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is not a complete archive, [`Error::Inconclusive`] when the storage did not answer reliably.
+pub async fn survey(
+    repository: &Repository,
+    key: &str,
+    bytes: u64,
+    compression: Compression,
+    identity: Option<&Secret>,
+    ids_folder: &Path,
+    report: &Reporter,
+) -> Result<Survey, Error> {
+    let chunks = repository.download(key, bytes);
+    let (folder, report) = (ids_folder.to_path_buf(), report.clone());
+    let identity = identity.and_then(identity_of);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut incoming = Incoming::new(chunks);
+        let mut archive_bytes = 0;
+        let summary = decoding::open(&mut incoming, compression, identity.as_ref())
+            .map_err(reader::Error::from)
+            .and_then(|archive| {
+                let counted = Counted(archive, &mut archive_bytes);
+                summarise(counted, Some(folder), report)
+            });
+        let rest = incoming.rest();
+        if let Some(broke) = &incoming.broke {
+            return Err(Error::Inconclusive(format!(
+                "the archive could not be read to its end: {broke}"
+            )));
+        }
+        let (_, sha256) = rest?;
+        let summary = summary
+            .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))?;
+        Ok(Survey {
+            summary,
+            sha256,
+            archive_bytes,
+        })
+    });
+    reading
+        .await
+        .map_err(|_panic| Error::Engine("reading the archive was interrupted".into()))?
+}
+
+/// Reader that counts its bytes.
+struct Counted<'a, R>(R, &'a mut u64);
+
+impl<R: io::Read> io::Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(into)?;
+        *self.1 += u64::try_from(read).unwrap_or_default();
+        Ok(read)
+    }
 }
 
 /// Transport first: an incomplete download is inconclusive; complete but different bytes are corruption.
@@ -129,31 +200,63 @@ fn is_local(error: &io::Error) -> bool {
 
 fn summarise(
     archive: impl io::Read,
-    folder: &Path,
+    ids_folder: Option<PathBuf>,
     report: Reporter,
 ) -> Result<ArchiveSummary, reader::Error> {
-    let mut checker = SummaryBuilder::new(folder, report);
-    reader::read(archive, &mut checker)?;
-    Ok(checker.summary()?)
+    let mut summary = SummaryBuilder::new(ids_folder.map(DocumentIds::new), report);
+    let read = reader::read(archive, &mut summary)?;
+    Ok(summary.summary(&read)?)
 }
 
 /// Summarises an archive while it is written, before encryption. Returns the summary when all of it was written.
 pub fn verify_while_writing(
     compression: Compression,
-    folder: &Path,
+    ids_folder: Option<PathBuf>,
 ) -> (
     mpsc::Sender<io::Result<Bytes>>,
     tokio::task::JoinHandle<Result<ArchiveSummary, Error>>,
 ) {
     let (out, chunks) = mpsc::channel(2);
-    let folder = folder.to_path_buf();
     let reading = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming::new(chunks);
         let archive = decoding::decompress(&mut incoming, compression)?;
-        summarise(archive, &folder, Reporter::default())
+        summarise(archive, ids_folder, Reporter::default())
             .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
     });
     (out, reading)
+}
+
+/// Verifies that a stored backup matches its manifest, to the last byte, document and index option, and records the result in the repository. A backup
+/// that was found to be corrupt does not count as good any more.
+///
+/// # Errors
+/// [`Error::Corrupt`] or [`Error::Inconclusive`], with everything that was found.
+pub async fn verify_and_record(
+    context: &Context,
+    repository: &Repository,
+    manifest: &Manifest,
+    report: &Reporter,
+) -> Result<ReadBack, Error> {
+    let verified = verify(context, repository, manifest, report).await;
+    let problem = match &verified {
+        Ok(_) => None,
+        Err(error @ Error::Corrupt(_)) => Some(error.to_string()),
+        // Not a statement about the backup.
+        Err(_) => return verified,
+    };
+    let check = Check {
+        at: context.clock.now(),
+        good: problem.is_none(),
+        problem,
+    };
+    let recorded = repository
+        .write_json(&format!("checks/{}.json", manifest.id), &check)
+        .await;
+    // The verdict is more important than its record.
+    if let Err(error) = recorded {
+        log::warn!(id = manifest.id.as_str(), destination = repository.name; "the result of the verification could not be recorded: {error}");
+    }
+    verified
 }
 
 /// Verifies that a stored backup matches its manifest, to the last byte, document and index option.
@@ -172,7 +275,7 @@ pub async fn verify(
         repository,
         &manifest.archive,
         settings.identity.as_ref(),
-        &settings.folder,
+        (manifest.consistency == Consistency::Fuzzy).then_some(settings.folder.as_path()),
         report,
     )
     .await?;
@@ -189,9 +292,10 @@ pub async fn verify(
 pub fn as_written(written: &[CollectionFacts], found: &ArchiveSummary) -> Result<(), Error> {
     let mut wrong = differences(written, &found.collections);
     wrong.extend(
-        found.duplicate.iter().map(|index| {
-            format!("two documents have the same key in {index}: it could not be built")
-        }),
+        found
+            .duplicate
+            .iter()
+            .map(|name| format!("two documents of {name} have the same _id")),
     );
     if wrong.is_empty() {
         Ok(())

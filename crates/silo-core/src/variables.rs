@@ -98,8 +98,6 @@ variables! {
     BACKUP_SCHEDULE: "backup.schedule" = "0 4 * * *";
     /// Time zone of the schedule, such as `America/Los_Angeles`.
     BACKUP_TIMEZONE: "backup.timezone" = "UTC";
-    /// Engine that dumps the database: native, or mongodump for the MongoDB tool as a child process.
-    BACKUP_ENGINE: "backup.engine" = "native";
     /// Compression of archives: gzip, which the MongoDB tools can read, or zstd.
     BACKUP_COMPRESSION: "backup.compression" = "gzip";
     /// Public key to encrypt archives for, age1...; without it they are not encrypted.
@@ -116,16 +114,20 @@ variables! {
     BACKUP_KEEP_WEEKLY: "backup.keep_weekly" = "4";
     /// Number of months of which the last backup is kept.
     BACKUP_KEEP_MONTHLY: "backup.keep_monthly" = "12";
-    /// Days between drills; 0 for no drills.
-    BACKUP_DRILL_DAYS: "backup.drill_days" = "7";
+    /// Schedule of drills, as a cron expression in the same time zone; none for no drills.
+    BACKUP_DRILL_SCHEDULE: "backup.drill_schedule" = "30 5 * * 0";
     /// Largest allowed age of the newest good backup in hours, before an alarm.
     BACKUP_OLDEST_HOURS: "backup.oldest_hours" = "26";
     /// Folder for temporary files that are too large for memory, while a backup is verified.
     BACKUP_FOLDER: "backup.folder" = "/var/lib/silo/backup";
-    /// URL of a Healthchecks-style check, requested as it is, with /start, and with /fail.
+    /// URL of a Healthchecks-style check for backups, requested as it is, with /start, and with /fail.
     BACKUP_PING_URL: "backup.ping_url";
+    /// URL of a Healthchecks-style check for drills, requested as it is, and with /fail.
+    BACKUP_DRILL_PING_URL: "backup.drill_ping_url";
     /// URL that gets a POST with JSON when an operator must act.
     BACKUP_WEBHOOK_URL: "backup.webhook_url";
+    /// true allows http:// for storage and alerts on other machines, for a private network.
+    BACKUP_ALLOW_HTTP: "backup.allow_http" = "false";
     /// URL of the storage for a second copy, as `https://host`.
     BACKUP_COPY_ENDPOINT: "backup.copy_endpoint";
     /// Region of the second copy.
@@ -136,9 +138,9 @@ variables! {
     BACKUP_COPY_KEY: "backup.copy_key";
     /// Secret of the second copy's access key.
     BACKUP_COPY_SECRET: "backup.copy_secret";
-    /// Connection string of the server for drills, with an account that may create and drop `silo_drill_*` databases; default: the database's own.
+    /// Connection string of the server for drills, with an account that may write in the database `silo_drill`; without it there are no drills.
     DRILL_CONNECTION_STRING: "backup.drill_connection_string";
-    /// Folder of mongodump and mongorestore, if they are not on the PATH.
+    /// Folder of mongorestore for `drill --with mongorestore`, if it is not on the PATH.
     MONGO_TOOLS: "backup.mongo_tools";
     /// URL of silo-backup, for Silo's other services.
     BACKUP_API_URL: "internal.backup_api" = "http://127.0.0.1:7104";
@@ -146,7 +148,7 @@ variables! {
     STATUS_FILE: "probe.status_file";
     /// Users who may sign in: lines of a name and an argon2id hash, from `silo-gate hash NAME`.
     SILO_USERS: "gate.users";
-    /// Accounts of mongod: lines of a job (root, reader, backup, drill, browser, certificate, client) and a connection string.
+    /// Accounts of mongod: lines of a job (root, reader, backup, drill, restore, browser, certificate, client) and a connection string.
     MONGO_ACCOUNTS: "mongod.accounts";
     /// Host name of mongod, for its clients and its replica set, such as silo.aesthetic.computer.
     MONGO_HOST: "mongod.host";

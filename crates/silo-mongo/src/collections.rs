@@ -7,6 +7,9 @@ use mongodb::{ClientSession, Database};
 use crate::error::DatabaseError;
 use crate::field;
 
+/// Most documents in a batch.
+const MAX_BATCH: u32 = 50_000;
+
 /// Kind of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,13 +75,31 @@ impl Collection {
     }
 }
 
-/// Lists everything in a database by name, except the server's own collections (`system.*`, but including `system.js`).
-///
-/// Indexes cannot be read in a snapshot; a collection that is dropped meanwhile is an error.
+/// Lists everything in a database by name, except the server's own collections (`system.*`, but including `system.js`). A collection that is dropped
+/// before its indexes are read is left out.
 ///
 /// # Errors
 /// The error of the command.
 pub async fn list(database: &Database) -> Result<Vec<Collection>, DatabaseError> {
+    let mut found = Vec::new();
+    for mut collection in list_without_indexes(database).await? {
+        if collection.kind != Kind::View {
+            match indexes(database, &collection.name).await {
+                Ok(indexes) => collection.indexes = indexes,
+                Err(DatabaseError::NotThere) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        found.push(collection);
+    }
+    Ok(found)
+}
+
+/// Like [`list`], without indexes: one command.
+///
+/// # Errors
+/// The error of the command.
+pub async fn list_without_indexes(database: &Database) -> Result<Vec<Collection>, DatabaseError> {
     let mut found = Vec::new();
     let mut cursor = database
         .run_cursor_command(doc! { "listCollections": 1 })
@@ -110,9 +131,6 @@ pub async fn list(database: &Database) -> Result<Vec<Collection>, DatabaseError>
         });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
-    for collection in found.iter_mut().filter(|found| found.kind != Kind::View) {
-        collection.indexes = indexes(database, &collection.name).await?;
-    }
     Ok(found)
 }
 
@@ -138,25 +156,45 @@ pub async fn is_empty(database: &Database) -> Result<bool, DatabaseError> {
     Ok(database.list_collection_names().await?.is_empty())
 }
 
-/// Reads all documents of a collection in natural order, batch by batch; through a session if there is one.
+/// Number of documents of a collection, and how many of them fit into about `batch_bytes`, from `collStats`. Estimates: the number may be wrong after
+/// a crash of the server.
+///
+/// # Errors
+/// The error of the command.
+pub async fn size(
+    database: &Database,
+    data_name: &str,
+    batch_bytes: u64,
+) -> Result<(u64, u32), DatabaseError> {
+    let stats = database
+        .run_command(doc! { "collStats": data_name })
+        .await?;
+    let count = field::count(&stats, "count").unwrap_or_default();
+    let average = field::count(&stats, "avgObjSize")
+        .unwrap_or_default()
+        .max(1);
+    let batch = u32::try_from(batch_bytes / average).unwrap_or(u32::MAX);
+    Ok((count, batch.clamp(1, MAX_BATCH)))
+}
+
+/// Reads all documents of a collection in natural order, in batches of at most `batch` documents; through a session if there is one. The server also
+/// ends a batch at 16 MiB.
 ///
 /// # Errors
 /// The error of the command, or the error of `each`, which stops the reading.
 pub async fn read_all<E: From<DatabaseError>>(
     database: &Database,
     name: &str,
+    batch: u32,
     session: Option<&mut ClientSession>,
     mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
 ) -> Result<(), E> {
-    // About a megabyte of AC's largest documents: three batches are in memory at a time, and the driver has each of them twice. The
-    // server ends a batch at 16 MiB whatever was asked.
-    const BATCH: u32 = 250;
     use futures_util::StreamExt;
     let collection = database.collection::<Document>(name);
     let find = || {
         collection
             .find(doc! {})
-            .batch_size(BATCH)
+            .batch_size(batch)
             .no_cursor_timeout(false)
     };
     let error = |error| E::from(DatabaseError::from(&error));

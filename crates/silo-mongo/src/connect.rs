@@ -25,14 +25,21 @@ pub enum ConnectError {
 /// Time to wait for the CA file at a first start, when the service that obtains the certificate has not written it yet.
 const AUTHORITIES_WITHIN: Duration = Duration::from_secs(30);
 
-/// Time limit for opening a connection.
+/// Time limit for opening a connection, for a page that waits for the answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for finding a server that can run a command.
 pub const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Opens a client. It connects when it is first used, so a server that is not there yet is no error here.
-///
-/// `app_name` is what the server shows for this client. The pool holds at most four connections and keeps none open when idle.
+/// Time limits and retries of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// For answers that a person waits for: fails within seconds, without retries.
+    Interactive,
+    /// For work of minutes or hours, which must survive an election: waits 30 s for a server, and retries.
+    LongRunning,
+}
+
+/// Opens a client with [`Patience::Interactive`].
 ///
 /// # Errors
 /// When the connection string cannot be used.
@@ -41,6 +48,22 @@ pub async fn connect(
     app_name: &str,
     commands: Arc<Commands>,
 ) -> Result<Client, ConnectError> {
+    connect_with(uri, app_name, commands, Patience::Interactive).await
+}
+
+/// Opens a client. It connects when it is first used, so a server that is not there yet is no error here.
+///
+/// `app_name` is what the server shows for this client. The pool holds at most four connections and keeps none open when idle.
+///
+/// # Errors
+/// When the connection string cannot be used.
+pub async fn connect_with(
+    uri: &Secret,
+    app_name: &str,
+    commands: Arc<Commands>,
+    patience: Patience,
+) -> Result<Client, ConnectError> {
+    let long = patience == Patience::LongRunning;
     let mut options = ClientOptions::parse(uri.expose())
         .await
         .map_err(|_unprintable| ConnectError::Unusable)?;
@@ -59,11 +82,19 @@ pub async fn connect(
     options.max_pool_size = Some(4);
     options.min_pool_size = Some(0);
     options.max_idle_time = Some(Duration::from_secs(120));
-    options.connect_timeout = Some(CONNECT_TIMEOUT);
-    options.server_selection_timeout = Some(SERVER_SELECTION_TIMEOUT);
+    options.connect_timeout = Some(if long {
+        Duration::from_secs(10)
+    } else {
+        CONNECT_TIMEOUT
+    });
+    options.server_selection_timeout = Some(if long {
+        Duration::from_secs(30)
+    } else {
+        SERVER_SELECTION_TIMEOUT
+    });
     options.heartbeat_freq = Some(Duration::from_secs(5));
-    options.retry_reads = Some(false);
-    options.retry_writes = Some(false);
+    options.retry_reads = Some(long);
+    options.retry_writes = Some(long);
     if options.selection_criteria.is_none() {
         let preference = ReadPreference::PrimaryPreferred { options: None };
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(preference));

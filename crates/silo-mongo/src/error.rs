@@ -1,6 +1,8 @@
 //! The driver's errors in our words: a stable code and a sentence, without hosts, users or documents.
 
-use mongodb::error::{Error, ErrorKind};
+use std::borrow::Cow;
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 /// Error of a database command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +23,10 @@ pub enum DatabaseError {
     SnapshotGone,
     /// Two documents have the same key in a unique index.
     DuplicateKey,
-    /// The server answered something else.
-    Refused,
+    /// The server accepted the snapshot session and did not isolate it from later writes.
+    NotIsolated,
+    /// The server refused the command, with this error code.
+    Refused(i32),
     /// The server's answer was not in the expected shape.
     Unreadable,
 }
@@ -40,14 +44,28 @@ impl DatabaseError {
             Self::NotThere => "not_there",
             Self::SnapshotGone => "snapshot_gone",
             Self::DuplicateKey => "duplicate_key",
-            Self::Refused => "refused",
+            Self::NotIsolated => "not_isolated",
+            Self::Refused(_) => "refused",
             Self::Unreadable => "unreadable",
         }
     }
 
     /// One sentence for people.
     #[must_use]
-    pub fn detail(self) -> &'static str {
+    pub fn detail(self) -> Cow<'static, str> {
+        if let Self::Refused(code) = self {
+            return match CODE_NAMES.iter().find(|(known, _)| *known == code) {
+                _ if code == 0 => "the driver or the server refused the command".into(),
+                Some((_, name)) => {
+                    format!("the server refused the command: {name} ({code})").into()
+                }
+                None => format!("the server refused the command: error code {code}").into(),
+            };
+        }
+        self.sentence().into()
+    }
+
+    fn sentence(self) -> &'static str {
         match self {
             Self::Unreachable => "no server answers at the configured address",
             Self::AuthenticationFailed => {
@@ -63,7 +81,8 @@ impl DatabaseError {
                 "the server no longer keeps the moment that was being read (minSnapshotHistoryWindowInSeconds)"
             }
             Self::DuplicateKey => "two documents have the same key in a unique index",
-            Self::Refused => "the server refused the command",
+            Self::NotIsolated => "the server did not isolate the snapshot from later writes",
+            Self::Refused(_) => "the server refused the command",
             Self::Unreadable => "the server's answer was not in the expected shape",
         }
     }
@@ -71,7 +90,15 @@ impl DatabaseError {
 
 impl From<&Error> for DatabaseError {
     fn from(error: &Error) -> Self {
-        log::debug!("the driver reports: {}", error.kind);
+        let kind = Self::of_kind(error);
+        // Not the driver's text: it may contain values of documents and host names.
+        log::debug!(code = kind.code(), server_code = server_code(error); "a database command failed");
+        kind
+    }
+}
+
+impl DatabaseError {
+    fn of_kind(error: &Error) -> Self {
         match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => Self::AuthenticationFailed,
             ErrorKind::Command(command) => Self::from_server_code(command.code),
@@ -89,7 +116,19 @@ impl From<&Error> for DatabaseError {
             ErrorKind::InvalidResponse { .. } | ErrorKind::BsonDeserialization(_) => {
                 Self::Unreadable
             }
-            _ => Self::Refused,
+            ErrorKind::Write(WriteFailure::WriteError(error)) => Self::from_server_code(error.code),
+            ErrorKind::Write(WriteFailure::WriteConcernError(error)) => {
+                Self::from_server_code(error.code)
+            }
+            ErrorKind::InsertMany(many) => {
+                let of_write = many.write_errors.iter().flatten().next();
+                let of_concern = many.write_concern_error.as_ref();
+                let code = of_write
+                    .map(|error| error.code)
+                    .or(of_concern.map(|error| error.code));
+                Self::from_server_code(code.unwrap_or_default())
+            }
+            _ => Self::Refused(0),
         }
     }
 }
@@ -101,8 +140,19 @@ impl From<Error> for DatabaseError {
 }
 
 impl DatabaseError {
+    /// `true` if the command may succeed later: no server, or an election.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unreachable)
+            || matches!(
+                self,
+                Self::Refused(91 | 189 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436)
+            )
+    }
+
     /// By the server's error codes (mongod's `error_codes.yml`).
-    fn from_server_code(code: i32) -> Self {
+    #[must_use]
+    pub fn from_server_code(code: i32) -> Self {
         match code {
             13 => Self::NotAuthorized,
             18 => Self::AuthenticationFailed,
@@ -111,7 +161,49 @@ impl DatabaseError {
             26 | 166 => Self::NotThere,
             239 | 246 => Self::SnapshotGone,
             11_000 => Self::DuplicateKey,
-            _ => Self::Refused,
+            _ => Self::Refused(code),
         }
+    }
+}
+
+/// Names of error codes that an operator may meet (mongod's `error_codes.yml`). They contain no data.
+const CODE_NAMES: &[(i32, &str)] = &[
+    (2, "BadValue"),
+    (9, "FailedToParse"),
+    (20, "IllegalOperation"),
+    (43, "CursorNotFound"),
+    (48, "NamespaceExists"),
+    (64, "WriteConcernFailed"),
+    (67, "CannotCreateIndex"),
+    (72, "InvalidOptions"),
+    (73, "InvalidNamespace"),
+    (85, "IndexOptionsConflict"),
+    (86, "IndexKeySpecsConflict"),
+    (91, "ShutdownInProgress"),
+    (121, "DocumentValidationFailure"),
+    (123, "NotAReplicaSet"),
+    (133, "FailedToSatisfyReadPreference"),
+    (136, "CappedPositionLost"),
+    (175, "QueryPlanKilled"),
+    (189, "PrimarySteppedDown"),
+    (197, "InvalidIndexSpecificationOption"),
+    (237, "CursorKilled"),
+    (276, "IndexBuildAborted"),
+    (10_107, "NotWritablePrimary"),
+    (10_334, "BSONObjectTooLarge"),
+    (11_600, "InterruptedAtShutdown"),
+    (11_602, "InterruptedDueToReplStateChange"),
+    (13_388, "StaleConfig"),
+    (13_435, "NotPrimaryNoSecondaryOk"),
+    (13_436, "NotPrimaryOrSecondary"),
+    (14_031, "OutOfDiskSpace"),
+    (16_389, "BSONObjectTooLarge"),
+];
+
+/// Error code of the server; 0 for an error of the driver.
+fn server_code(error: &Error) -> i32 {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => command.code,
+        _ => 0,
     }
 }

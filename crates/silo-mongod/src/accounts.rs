@@ -14,8 +14,10 @@ pub enum AccountRole {
     Reader,
     /// silo-backup: reads everything in the database, and writes in Silo's own.
     Backup,
-    /// silo-backup's drills: create and drop databases with unpredictable names.
+    /// Restores into the scratch database of drills.
     Drill,
+    /// Restores and swaps databases; its connection string is for the operator only, and not mounted in any service.
+    Restore,
     /// mongo-express: reads.
     Browser,
     /// `silo-mongod certificate`: has mongod read its certificate again, and nothing else.
@@ -26,6 +28,9 @@ pub enum AccountRole {
 
 /// The roles that are Silo's own, in the database `admin`.
 const BACKUP_ROLE: &str = "siloBackup";
+const DRILL_ROLE: &str = "siloDrill";
+/// Scratch database of drills, which silo-backup uses.
+const DRILL_DATABASE: &str = "silo_drill";
 const CERTIFICATE_ROLE: &str = "siloCertificate";
 
 /// One account.
@@ -94,12 +99,13 @@ impl Account {
             "reader" => AccountRole::Reader,
             "backup" => AccountRole::Backup,
             "drill" => AccountRole::Drill,
+            "restore" => AccountRole::Restore,
             "browser" => AccountRole::Browser,
             "certificate" => AccountRole::Certificate,
             "client" => AccountRole::Client,
             _ => {
                 return Err(
-                    "a job is one of root, reader, backup, drill, browser, certificate, client",
+                    "a job is one of root, reader, backup, drill, restore, browser, certificate, client",
                 );
             }
         };
@@ -135,7 +141,8 @@ impl AccountRole {
             Self::Root => Vec::new(),
             Self::Reader => vec![role("read", database), role("clusterMonitor", "admin")],
             Self::Backup => vec![role(BACKUP_ROLE, "admin"), role("readWrite", "silo")],
-            Self::Drill => vec![
+            Self::Drill => vec![role(DRILL_ROLE, "admin")],
+            Self::Restore => vec![
                 role("readWriteAnyDatabase", "admin"),
                 role("dbAdminAnyDatabase", "admin"),
             ],
@@ -165,6 +172,25 @@ pub fn own_roles(database: &str) -> Vec<(&'static str, Vec<Document>)> {
         "killCursors",
     ];
     let watches = ["serverStatus", "replSetGetStatus", "getParameter"];
+    // Privileges for restoring into the scratch database.
+    let restores = [
+        "find",
+        "insert",
+        "update",
+        "remove",
+        "createCollection",
+        "createIndex",
+        "collMod",
+        "collStats",
+        "dbStats",
+        "dropCollection",
+        "dropDatabase",
+        "dropIndex",
+        "listCollections",
+        "listIndexes",
+        "bypassDocumentValidation",
+        "killCursors",
+    ];
     vec![
         (
             BACKUP_ROLE,
@@ -173,7 +199,26 @@ pub fn own_roles(database: &str) -> Vec<(&'static str, Vec<Document>)> {
                 // `collection: ""` does not cover these two.
                 on(doc! { "db": database, "collection": "system.js" }, &reads),
                 on(doc! { "db": database, "system_buckets": "" }, &reads),
+                // The size of the oplog limits drills on the same server.
+                on(
+                    doc! { "db": "local", "collection": "oplog.rs" },
+                    &["collStats"],
+                ),
                 on(cluster(), &watches),
+            ],
+        ),
+        (
+            DRILL_ROLE,
+            vec![
+                on(doc! { "db": DRILL_DATABASE, "collection": "" }, &restores),
+                on(
+                    doc! { "db": DRILL_DATABASE, "collection": "system.js" },
+                    &restores,
+                ),
+                on(
+                    doc! { "db": DRILL_DATABASE, "system_buckets": "" },
+                    &restores,
+                ),
             ],
         ),
         (

@@ -11,7 +11,20 @@ impl Spaces {
     /// # Errors
     /// The error of the last attempt.
     pub async fn page(&self, bucket: &str, after: Option<&str>) -> Result<Page, StorageError> {
-        self.list(bucket, after, None).await
+        self.list(bucket, None, after, None).await
+    }
+
+    /// Like [`Spaces::page`], with the keys that begin with `prefix` only.
+    ///
+    /// # Errors
+    /// The error of the last attempt.
+    pub async fn page_below(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Page, StorageError> {
+        self.list(bucket, Some(prefix), after, None).await
     }
 
     /// Like [`Spaces::page`], with keys grouped up to `delimiter` in [`Page::prefixes`].
@@ -24,17 +37,19 @@ impl Spaces {
         after: Option<&str>,
         delimiter: &str,
     ) -> Result<Page, StorageError> {
-        self.list(bucket, after, Some(delimiter)).await
+        self.list(bucket, None, after, Some(delimiter)).await
     }
 
     async fn list(
         &self,
         bucket: &str,
+        prefix: Option<&str>,
         after: Option<&str>,
         delimiter: Option<&str>,
     ) -> Result<Page, StorageError> {
         let most = MOST.to_string();
         let mut parameters = vec![("list-type", "2"), ("max-keys", most.as_str())];
+        parameters.extend(prefix.map(|prefix| ("prefix", prefix)));
         parameters.extend(after.map(|after| ("start-after", after)));
         parameters.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
         let plain = self.ask(bucket, &parameters, after).await?;

@@ -19,13 +19,18 @@ pub struct UnfinishedUpload {
 }
 
 impl Spaces {
-    /// Lists unfinished uploads to a bucket, at most a thousand.
+    /// Lists unfinished uploads to a bucket, at most a thousand; with a prefix, of keys that begin with it.
     ///
     /// # Errors
     /// [`crate::error::Kind::NotSupported`] if the storage cannot list them; otherwise the error of the request.
-    pub async fn unfinished(&self, bucket: &str) -> Result<Vec<UnfinishedUpload>, StorageError> {
+    pub async fn unfinished(
+        &self,
+        bucket: &str,
+        prefix: Option<&str>,
+    ) -> Result<Vec<UnfinishedUpload>, StorageError> {
         let request = ListMultipartUploadsRequest {
             bucket: bucket.to_owned(),
+            prefix: prefix.map(str::to_owned),
             ..ListMultipartUploadsRequest::default()
         };
         let listed = self.s3.list_multipart_uploads(request).await?;

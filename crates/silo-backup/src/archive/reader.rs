@@ -6,12 +6,10 @@ use std::io::{self, Read};
 use crc64fast::Digest;
 use silo_mongo::collections::Kind;
 use silo_mongo::field;
-use silo_mongo::mongodb::bson::{Document, RawBsonRef, RawDocument};
+use silo_mongo::mongodb::bson::{Document, RawDocument};
 
+use super::structure::invalid_strings;
 use super::{LARGEST, MAGIC, Namespace, Prelude, TERMINATOR, VERSION};
-
-/// Most nesting levels of a document. mongod accepts 180.
-const MAX_DEPTH: usize = 200;
 
 /// Error of reading an archive.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +39,25 @@ struct Seen {
     ended: bool,
 }
 
+/// An archive that was read completely.
+#[derive(Clone, Debug)]
+pub struct ReadArchive {
+    /// Header and namespaces.
+    pub prelude: Prelude,
+    /// Number of strings in documents that are not valid UTF-8.
+    pub invalid_strings: u64,
+}
+
 /// Reads a whole archive, to the last byte of `input`.
 ///
 /// # Errors
 /// [`Error::Corrupt`] for a malformed archive, [`Error::Read`] for an error of `input`.
-pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Error> {
+pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<ReadArchive, Error> {
     let mut input = Input {
         input,
         at: 0,
         buffer: Vec::new(),
+        invalid_strings: 0,
     };
     let prelude = read_prelude(&mut input)?;
     visitor.prelude(&prelude)?;
@@ -100,7 +108,10 @@ pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<Prelude, Err
     let open = seen.iter().position(|state| !state.ended);
     match open.map(|place| &prelude.namespaces[place].collection) {
         Some(name) => corrupt(format!("the archive ends before {name} does")),
-        None => Ok(prelude),
+        None => Ok(ReadArchive {
+            prelude,
+            invalid_strings: input.invalid_strings,
+        }),
     }
 }
 
@@ -138,6 +149,7 @@ struct Input<R> {
     input: R,
     at: u64,
     buffer: Vec<u8>,
+    invalid_strings: u64,
 }
 
 impl<R: Read> Input<R> {
@@ -194,11 +206,8 @@ impl<R: Read> Input<R> {
             ));
         }
         let bad = || Error::Corrupt(format!("the document at byte {begins} is no BSON"));
-        let document = RawDocument::from_bytes(&self.buffer).map_err(|_why| bad())?;
-        if !is_valid(document, 0) {
-            return Err(bad());
-        }
-        Ok(document)
+        self.invalid_strings += invalid_strings(&self.buffer).ok_or_else(bad)?;
+        RawDocument::from_bytes(&self.buffer).map_err(|_why| bad())
     }
 
     /// Fills `bytes`; `false` when there is nothing more at all.
@@ -224,21 +233,6 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// Validates all elements of a document, at every level.
-fn is_valid(document: &RawDocument, depth: usize) -> bool {
-    depth <= MAX_DEPTH
-        && document.iter().all(|element| match element {
-            Ok((_, RawBsonRef::Document(inner))) => is_valid(inner, depth + 1),
-            Ok((_, RawBsonRef::Array(inner))) => {
-                let inner = RawDocument::from_bytes(inner.as_bytes());
-                inner.is_ok_and(|inner| is_valid(inner, depth + 1))
-            }
-            Ok((_, RawBsonRef::JavaScriptCodeWithScope(code))) => is_valid(code.scope, depth + 1),
-            Ok(_) => true,
-            Err(_) => false,
-        })
-}
-
-fn corrupt<T>(why: impl Into<String>) -> Result<T, Error> {
-    Err(Error::Corrupt(why.into()))
+fn corrupt<T>(reason: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Corrupt(reason.into()))
 }

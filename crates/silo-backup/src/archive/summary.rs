@@ -1,32 +1,27 @@
 //! Summary of an archive's contents, computed while reading it like a restore does; and its comparison with the manifest.
 
-use std::path::Path;
-
 use bson::RawDocument;
 use serde_json::Value;
-use silo_mongo::collections::{Collection, Kind};
+use silo_mongo::collections::Collection;
 use silo_mongo::fingerprint::Fingerprint;
 
-use crate::archive::reader::{Error, Visitor};
+use crate::archive::reader::{Error, ReadArchive, Visitor};
 use crate::archive::{Prelude, metadata};
 use crate::progress::Reporter;
 use crate::repository::manifest::CollectionFacts;
-use crate::verification::unique_indexes::UniqueKeys;
+use crate::verification::duplicate_ids::DocumentIds;
 
-/// Reads along and adds up.
+/// Archive visitor that summarises each collection.
 pub struct SummaryBuilder {
-    keys: UniqueKeys,
+    ids: Option<DocumentIds>,
     found: Vec<CollectionState>,
-    not_checked: Vec<String>,
-    unique_indexes: u64,
     report: Reporter,
 }
 
 struct CollectionState {
     collection: Collection,
     fingerprint: Fingerprint,
-    /// Unique indexes, as positions in `keys`.
-    unique: Vec<usize>,
+    /// Documents not yet reported as progress.
     unreported: u64,
 }
 
@@ -35,23 +30,23 @@ struct CollectionState {
 pub struct ArchiveSummary {
     /// The collections, by name.
     pub collections: Vec<CollectionFacts>,
-    /// Number of unique indexes that were checked.
-    pub unique_indexes: u64,
-    /// Unique indexes that only a server can check.
-    pub not_checked: Vec<String>,
-    /// An index that two documents have the same key in.
+    /// Number of strings that are not valid UTF-8.
+    pub invalid_strings: u64,
+    /// Collection with two documents of the same `_id`; only checked for a dump without a snapshot.
     pub duplicate: Option<String>,
+    /// Database that the archive is of; empty if it announces no collection.
+    pub database: String,
+    /// Version of the server that was dumped.
+    pub server_version: String,
 }
 
 impl SummaryBuilder {
-    /// Keys that do not fit into memory are stored in `folder`; the number of documents is reported to `report`.
+    /// Counts documents on `report`. `ids` are those of a dump without a snapshot, to find documents that were read twice.
     #[must_use]
-    pub fn new(folder: &Path, report: Reporter) -> Self {
+    pub fn new(ids: Option<DocumentIds>, report: Reporter) -> Self {
         Self {
-            keys: UniqueKeys::new(folder.to_path_buf()),
+            ids,
             found: Vec::new(),
-            not_checked: Vec::new(),
-            unique_indexes: 0,
             report,
         }
     }
@@ -59,15 +54,23 @@ impl SummaryBuilder {
     /// Completes the summary after everything was read.
     ///
     /// # Errors
-    /// When the sorted keys on disk cannot be read.
-    pub fn summary(self) -> std::io::Result<ArchiveSummary> {
+    /// When sorted ids on disk cannot be read.
+    pub fn summary(self, read: &ReadArchive) -> std::io::Result<ArchiveSummary> {
+        let duplicate = match self.ids {
+            Some(ids) => ids.duplicate()?,
+            None => None,
+        };
+        let duplicate = duplicate
+            .and_then(|number| Some(self.found.get(usize::from(number))?.collection.name.clone()));
         let mut collections: Vec<CollectionFacts> = self.found.iter().map(facts).collect();
         collections.sort_by(|one, other| one.name.cmp(&other.name));
+        let namespace = read.prelude.namespaces.first();
         Ok(ArchiveSummary {
             collections,
-            unique_indexes: self.unique_indexes,
-            not_checked: self.not_checked,
-            duplicate: self.keys.duplicate()?,
+            invalid_strings: read.invalid_strings,
+            duplicate,
+            database: namespace.map_or_else(String::new, |namespace| namespace.database.clone()),
+            server_version: read.prelude.server_version.clone(),
         })
     }
 }
@@ -90,24 +93,9 @@ impl Visitor for SummaryBuilder {
             let collection = metadata::read(name, namespace.kind, &namespace.metadata);
             let collection = collection
                 .ok_or_else(|| Error::Corrupt(format!("the metadata of {name} is invalid")))?;
-            let mut unique = Vec::new();
-            // Documents of a time series are buckets, which its indexes are not of.
-            let indexes = collection
-                .indexes
-                .iter()
-                .filter(|_| collection.kind == Kind::Collection);
-            for index in indexes {
-                match self.keys.watch(name, index) {
-                    Some(Ok(place)) => unique.push(place),
-                    Some(Err(why)) => self.not_checked.push(why),
-                    None => {}
-                }
-            }
-            self.unique_indexes += u64::try_from(unique.len()).unwrap_or_default();
             self.found.push(CollectionState {
                 collection,
                 fingerprint: Fingerprint::default(),
-                unique,
                 unreported: 0,
             });
         }
@@ -117,8 +105,9 @@ impl Visitor for SummaryBuilder {
     fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), Error> {
         let found = &mut self.found[place];
         found.fingerprint.add(document.as_bytes());
-        for index in &found.unique {
-            self.keys.add(*index, document)?;
+        // The `_id` of a time series' bucket is one, too.
+        if let (Some(ids), Ok(number)) = (&mut self.ids, u16::try_from(place)) {
+            ids.add(number, document)?;
         }
         found.unreported += 1;
         if found.unreported >= 500 {
@@ -184,7 +173,7 @@ pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> 
         let mut indexes: Vec<(String, String)> = facts
             .indexes
             .iter()
-            .map(|index| (index["name"].to_string(), text(index)))
+            .map(|index| (index["name"].to_string(), comparable(index)))
             .collect();
         indexes.sort();
         indexes
@@ -205,6 +194,15 @@ pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> 
     differences
         .extend(more.map(|(index, _)| format!("{name} has an index {index} that it had not")));
     differences
+}
+
+/// An index as text, without its internal version `v`, which a newer server replaces.
+fn comparable(index: &Value) -> String {
+    let mut index = index.clone();
+    if let Some(index) = index.as_object_mut() {
+        index.remove("v");
+    }
+    text(&index)
 }
 
 /// JSON as text with the top-level fields sorted, because servers return them in different orders. Nested fields keep their order, which is

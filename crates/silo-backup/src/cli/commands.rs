@@ -2,17 +2,17 @@
 
 use std::process::ExitCode;
 
-use jiff::Timestamp;
-
 use super::print::Printer;
 use super::show;
-use super::target::destination;
+use crate::audit;
+use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::{EXIT_CORRUPT, EXIT_HELD, Error};
+use crate::operations::{accept, acknowledge, adopt, init, pin};
 use crate::progress::Reporter;
-use crate::repository;
 use crate::retention::prune;
-use crate::verification::{self, drill};
+use crate::verification;
+use crate::verification::drill::{self, Choice};
 use crate::{run, status};
 
 /// `run`: exit code 0 for a good backup without problems, 1 with problems, 4 if it is held.
@@ -34,16 +34,16 @@ pub(super) async fn run(
 
 /// `list`.
 pub(super) async fn list(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
-    let mut found = Vec::new();
-    for repository in context.repositories() {
-        found.push(status::read_destination(context, repository).await?);
+    let catalog = Catalog::read(context, &context.client).await;
+    if let Some((_, error)) = catalog.failed.first() {
+        return Err(error.clone());
     }
-    let backups = status::backups(context, &found, Timestamp::now());
+    let backups = status::backups(context, &catalog, context.clock.now());
     out.result(&backups, || show::list(&backups));
     Ok(ExitCode::SUCCESS)
 }
 
-/// `verify`.
+/// `verify`: records the result, so that a damaged backup does not count as good any more.
 pub(super) async fn verify(
     context: &Context,
     backup: &str,
@@ -51,25 +51,26 @@ pub(super) async fn verify(
     out: &Printer,
     report: &Reporter,
 ) -> Result<ExitCode, Error> {
-    let repository = destination(context, copy)?;
-    let contents = repository.contents().await?;
-    let manifest = &contents.find(backup)?.manifest;
-    let read = verification::verify(context, repository, manifest, report).await?;
+    let catalog = Catalog::read(context, &context.client).await;
+    let (destination, entry) = catalog.find(backup, copy)?;
+    let manifest = &entry.manifest;
+    let read =
+        verification::verify_and_record(context, &destination.repository, manifest, report).await?;
     let verdict = show::Verdict::new(manifest, read.summary.as_ref());
     out.result(&verdict, || verdict.text());
     Ok(ExitCode::SUCCESS)
 }
 
-/// `drill`: exit code 2 if the backup is not restored identically.
+/// `drill`: exit code 2 if the backup is not restored identically, 3 if it could not be drilled.
 pub(super) async fn drill(
     context: &Context,
-    backup: &str,
+    choice: &Choice,
     out: &Printer,
     report: &Reporter,
 ) -> Result<ExitCode, Error> {
-    let drill = drill::run(context, backup, report).await?;
-    out.result(&drill, || show::drill_outcome(&drill));
-    Ok(ExitCode::from(if drill.good { 0 } else { EXIT_CORRUPT }))
+    let drilled = drill::run(context, choice, report).await?;
+    out.result(&drilled, || show::drill_outcome(&drilled));
+    Ok(ExitCode::from(if drilled.good { 0 } else { EXIT_CORRUPT }))
 }
 
 /// `prune`, also with `--dry-run`.
@@ -98,17 +99,86 @@ pub(super) async fn undo_prune(
     Ok(ExitCode::SUCCESS)
 }
 
+/// `init`.
+pub(super) async fn init(
+    context: &Context,
+    adopt: bool,
+    dry_run: bool,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    let results = init::init(context, adopt, dry_run, report).await?;
+    out.result(&results, || show::initialised(&results, dry_run));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `adopt`.
+pub(super) async fn adopt(
+    context: &Context,
+    key: &str,
+    dry_run: bool,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    let adopted = adopt::adopt(context, key, dry_run, report).await?;
+    out.result(&adopted, || show::adopted(&adopted, dry_run));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `accept`.
 pub(super) async fn accept(
     context: &Context,
     backup: &str,
     why: &str,
     out: &Printer,
+    report: &Reporter,
 ) -> Result<ExitCode, Error> {
-    let accepted = repository::accept(context.repositories(), backup, why).await?;
-    out.result(&accepted, || {
-        format!("{} counts as good from now on", accepted[0])
+    let id = accept::accept(context, backup, why, report).await?;
+    out.result(&id, || format!("{id} counts as good from now on"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `acknowledge`.
+pub(super) async fn acknowledge(
+    context: &Context,
+    backup: &str,
+    why: &str,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    let problems = acknowledge::acknowledge(context, backup, why, report).await?;
+    out.result(&problems, || {
+        format!("no longer reported:\n  {}", problems.join("\n  "))
     });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `pin` and `unpin`.
+pub(super) async fn pin(
+    context: &Context,
+    backup: &str,
+    why: Option<&str>,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    let (id, what) = match why {
+        Some(why) => (
+            pin::pin(context, backup, why, report).await?,
+            "is never deleted from now on",
+        ),
+        None => (
+            pin::unpin(context, backup, report).await?,
+            "is deleted when no rule keeps it",
+        ),
+    };
+    out.result(&id, || format!("{id} {what}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `audit`.
+pub(super) async fn audit(context: &Context, limit: u32, out: &Printer) -> Result<ExitCode, Error> {
+    let entries = audit::newest(&context.client, i64::from(limit)).await?;
+    out.result(&entries, || show::audit(&entries));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,12 +8,16 @@ use silo_core::units::whole_millis;
 
 use super::print::Printer;
 use super::show;
-use super::target::{TargetArgs, destination, open};
+use super::target::{TargetArgs, open};
+use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{EXIT_DIFFERENT, Error};
 use crate::progress::Reporter;
-use crate::restore::erasure;
-use crate::restore::{self, Target};
+use crate::repository::Entry;
+use crate::repository::manifest::Manifest;
+use crate::restore::erasure::{self, Erasures};
+use crate::restore::{self, Selection, Target, preflight};
+use crate::run::source_memory::SourceMemory;
 use crate::verification;
 
 #[derive(Args)]
@@ -22,18 +26,24 @@ pub(super) struct Restore {
     backup: String,
     #[command(flatten)]
     to: TargetArgs,
-    /// A new name: a database that does not exist
+    /// Database to restore to; it must be empty or not exist
     #[arg(long)]
     database: String,
+    /// Restore this collection only; can be repeated
+    #[arg(long, value_name = "COLLECTION")]
+    only: Vec<String>,
     /// Read the second copy
     #[arg(long)]
     copy: bool,
-    /// Remove again what belongs to accounts that were deleted after the backup was made
+    /// Delete the data of accounts that were deleted after the backup
     #[arg(long)]
     apply_erasures: bool,
-    /// Verify and look, and write nothing
+    /// Accept a backup that the database does not remember: whoever can write the bucket could have made it
     #[arg(long)]
-    dry_run: bool,
+    trust_bucket: bool,
+    /// Check the target and the backup, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 impl Restore {
@@ -44,51 +54,105 @@ impl Restore {
         report: &Reporter,
     ) -> Result<ExitCode, Error> {
         let settings = &context.settings;
-        let repository = destination(context, self.copy)?;
-        let contents = repository.contents().await?;
-        let manifest = &contents.find(&self.backup)?.manifest;
-        if manifest.archive.recipient.is_some() && settings.identity.is_none() {
-            return Err(Error::Refused(
-                "the backup is encrypted: set BACKUP_AGE_IDENTITY to its private key".into(),
-            ));
-        }
+        let catalog = Catalog::read(context, &context.status_client).await;
+        let (destination, entry) = catalog.find(&self.backup, self.copy)?;
+        self.trust(destination, entry)?;
+        let manifest = &entry.manifest;
         let uri = self.to.uri(context)?;
         let client = open(&uri).await?;
         let target = Target {
             database: client.database(&self.database),
             client,
         };
-        restore::guard(
+        let selection = Selection(self.only.clone());
+        let has_key = settings.identity.is_some();
+        let checks = preflight::checks(manifest, &selection, &target, has_key).await?;
+        let mut restored = show::Restored::new(manifest, &self.database, checks);
+        if let Err(error) = preflight::refuse(&restored.preflight) {
+            if self.dry_run {
+                out.result(&restored, || restored.text());
+            }
+            return Err(error);
+        }
+        verification::verify(context, &destination.repository, manifest, report).await?;
+        if self.dry_run {
+            out.result(&restored, || restored.text());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let began = Instant::now();
+        let outcome = restore::restore(
+            &destination.repository,
             manifest,
-            Some((&settings.mongo, &settings.database)),
+            &selection,
             &target,
-            &uri,
+            settings.identity.as_ref(),
+            report,
+            &context.stop,
         )
         .await?;
-        verification::verify(context, repository, manifest, report).await?;
-        let live = context.client.database(&settings.database);
-        let mut restored = show::Restored::new(manifest, &self.database);
-        if !self.dry_run {
-            let began = Instant::now();
-            restore::restore(
-                repository,
-                manifest,
-                &target,
-                settings.identity.as_ref(),
-                report,
-                &context.stop,
-            )
-            .await?;
-            restored.duration_ms = Some(whole_millis(began.elapsed()));
-            // Without the source database there are no tombstones to apply. This is reported, and does not fail the restore.
-            match erasure::erase(&live, &target.database, manifest.as_of, self.apply_erasures).await
-            {
-                Ok(erasures) => restored.erasures = Some(erasures),
-                Err(error) if self.apply_erasures => return Err(error),
-                Err(error) => restored.erasures_unknown = Some(error.to_string()),
-            }
+        restored.duration_ms = Some(whole_millis(began.elapsed()));
+        let identical = outcome.is_identical();
+        restored.outcome = Some(outcome);
+        // Without the live database there are no tombstones to apply. This is reported, and does not fail the restore.
+        let erased = self.erase(context, manifest, &target).await;
+        let failed = self.apply_erasures && erased.is_err();
+        match erased {
+            Ok(erasures) => restored.erasures = Some(erasures),
+            Err(error) => restored.erasures_unknown = Some(error.to_string()),
         }
         out.result(&restored, || restored.text());
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::from(match (identical, failed) {
+            (false, _) => EXIT_DIFFERENT,
+            (true, true) => crate::error::EXIT_FAILED,
+            (true, false) => 0,
+        }))
+    }
+
+    /// Refuses a backup that the database does not remember.
+    fn trust(&self, destination: &Destination, entry: &Entry) -> Result<(), Error> {
+        let id = &entry.manifest.id;
+        let remembered = destination.published.as_ref().is_ok_and(|published| {
+            published
+                .iter()
+                .any(|known| known.id == *id && known.sha256 == entry.sha256)
+        });
+        match (remembered, self.trust_bucket) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                log::warn!(id = id.as_str(); "the database does not remember this backup; it is restored because of --trust-bucket");
+                Ok(())
+            }
+            (false, false) => Err(Error::Refused(format!(
+                "the database does not remember {id}. On a new server, run `silo-backup init --adopt`, or restore with --trust-bucket: whoever can write the bucket could have made this backup"
+            ))),
+        }
+    }
+
+    /// Finds or deletes the data of accounts that were deleted after the backup, by the tombstones in the live database.
+    async fn erase(
+        &self,
+        context: &Context,
+        manifest: &Manifest,
+        target: &Target,
+    ) -> Result<Erasures, Error> {
+        let settings = &context.settings;
+        let client = &context.status_client;
+        let memory = SourceMemory::read(client, &settings.database, false).await?;
+        let is_source =
+            memory.id() == manifest.source.id && settings.database == manifest.source.database;
+        if !is_source || (self.to.is_default() && self.database == settings.database) {
+            return Err(Error::Refused(
+                "the live database is not the one that was backed up, so its deleted accounts are unknown".into(),
+            ));
+        }
+        let live = client.database(&settings.database);
+        erasure::erase(
+            &live,
+            &target.database,
+            manifest.as_of,
+            &settings.catalogue,
+            self.apply_erasures,
+        )
+        .await
     }
 }

@@ -7,12 +7,14 @@ use serde::Serialize;
 use silo_core::units::whole_millis;
 
 use super::print::Printer;
+use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::retention::prune;
 use crate::run;
-use crate::verification::{self, drill};
+use crate::verification;
+use crate::verification::drill::{self, Choice};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,17 +105,21 @@ async fn backup(context: &Context, report: &Reporter) -> Result<String, Error> {
 
 async fn verified(context: &Context, report: &Reporter) -> Result<String, Error> {
     let mut read_from = Vec::new();
-    for repository in context.repositories() {
-        let contents = repository.contents().await?;
-        let manifest = &contents.find("latest")?.manifest;
-        verification::verify(context, repository, manifest, report).await?;
+    let catalog = Catalog::read(context, &context.client).await;
+    if let Some((_, error)) = catalog.failed.first() {
+        return Err(error.clone());
+    }
+    for destination in &catalog.destinations {
+        let manifest = &destination.contents.find("latest")?.manifest;
+        let repository = &destination.repository;
+        verification::verify_and_record(context, repository, manifest, report).await?;
         read_from.push(repository.name);
     }
     Ok(format!("read back from {}", read_from.join(" and ")))
 }
 
 async fn drill(context: &Context, report: &Reporter) -> Result<String, Error> {
-    let drill = drill::run(context, "latest", report).await?;
+    let drill = drill::run(context, &Choice::Scheduled, report).await?;
     if drill.good {
         Ok(format!("{} documents restored", drill.documents))
     } else {

@@ -1,16 +1,20 @@
 //! Results in words.
 
-use jiff::Timestamp;
+mod operations;
+mod restored;
+
 use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
 use crate::archive::summary::ArchiveSummary;
 use crate::repository::manifest::Manifest;
-use crate::restore::erasure::Erasures;
 use crate::retention::prune::Plan;
 use crate::run::outcome::RunOutcome;
-use crate::status::{BackupStatus, BackupView};
+use crate::status::{BackupStatus, BackupView, RecoveryView};
 use crate::verification::drill::DrillOutcome;
+
+pub(super) use operations::{adopted, audit, initialised};
+pub(super) use restored::Restored;
 
 /// Result of `verify`.
 #[derive(Serialize)]
@@ -21,8 +25,7 @@ pub(super) struct Verdict {
     how: &'static str,
     documents: u64,
     bytes: u64,
-    unique_indexes: Option<u64>,
-    not_checked: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Verdict {
@@ -37,109 +40,26 @@ impl Verdict {
             },
             documents: manifest.documents(),
             bytes: manifest.archive.bytes,
-            unique_indexes: summary.map(|summary| summary.unique_indexes),
-            not_checked: summary
-                .map(|summary| summary.not_checked.clone())
-                .unwrap_or_default(),
+            notes: manifest.notes(),
         }
     }
 
     pub(super) fn text(&self) -> String {
-        let mut text = match self.unique_indexes {
-            Some(unique) => format!(
-                "{}: good. {} of archive read back; {} documents and the keys of {unique} unique indexes are as they were",
+        let mut text = match self.how {
+            "decoded" => format!(
+                "{}: good. {} of archive read back; {} documents, options and indexes are as they were",
                 self.id,
                 bytes(self.bytes),
                 self.documents
             ),
-            None => format!(
+            _ => format!(
                 "{}: good, byte for byte ({}); it is encrypted, and the private key is not here to read it as a restore would",
                 self.id,
                 bytes(self.bytes)
             ),
         };
-        for why in &self.not_checked {
-            text.push_str(&format!("\n  not checked: {why}"));
-        }
-        text
-    }
-}
-
-/// Result of `restore`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Restored {
-    id: String,
-    database: String,
-    documents: u64,
-    collections: usize,
-    as_of: Timestamp,
-    /// Duration in milliseconds; `null` when nothing was written.
-    pub(super) duration_ms: Option<u64>,
-    /// Accounts that were deleted since.
-    pub(super) erasures: Option<Erasures>,
-    /// Reason why deleted accounts could not be looked up.
-    pub(super) erasures_unknown: Option<String>,
-}
-
-impl Restored {
-    pub(super) fn new(manifest: &Manifest, database: &str) -> Self {
-        Self {
-            id: manifest.id.clone(),
-            database: database.to_owned(),
-            documents: manifest.documents(),
-            collections: manifest.collections.len(),
-            as_of: manifest.as_of,
-            duration_ms: None,
-            erasures: None,
-            erasures_unknown: None,
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        let Some(elapsed) = self.duration_ms else {
-            return format!(
-                "{} is good and could be restored to {}; nothing was written",
-                self.id, self.database
-            );
-        };
-        let rate = self.documents * 1000 / elapsed.max(1);
-        let mut text = format!(
-            "{} of {} is in {}: {} documents in {} collections, compared, in {} ({rate} documents a second)",
-            self.id,
-            self.as_of,
-            self.database,
-            self.documents,
-            self.collections,
-            seconds(elapsed)
-        );
-        match (&self.erasures, &self.erasures_unknown) {
-            (Some(erasures), _) if erasures.tombstones == 0 => {
-                text.push_str("\nno account was deleted since")
-            }
-            (Some(erasures), _) => {
-                let documents: u64 = erasures.documents.values().sum();
-                let done = if erasures.applied {
-                    "were deleted"
-                } else {
-                    "are in the restored database; --apply-erasures deletes them"
-                };
-                text.push_str(&format!(
-                    "\n{} accounts were deleted after the backup: {documents} documents of {} of them {done}",
-                    erasures.tombstones, erasures.accounts
-                ));
-                for (name, count) in &erasures.documents {
-                    text.push_str(&format!("\n  {name}: {count}"));
-                }
-                if !erasures.not_checked.is_empty() {
-                    text.push_str(&format!(
-                        "\n  collections without a known owner field: {}",
-                        erasures.not_checked.join(", ")
-                    ));
-                }
-            }
-            (None, Some(why)) => text.push_str(&format!("\ndeleted accounts: not known: {why}")),
-            (None, None) => {}
+        for note in &self.notes {
+            text.push_str(&format!("\n  {note}"));
         }
         text
     }
@@ -170,6 +90,9 @@ pub(super) fn run_outcome(outcome: &RunOutcome) -> String {
     for problem in &outcome.problems {
         text.push_str(&format!("\n  PROBLEM: {problem}"));
     }
+    for note in &outcome.notes {
+        text.push_str(&format!("\n  {note}"));
+    }
     if !outcome.good {
         text.push_str(&format!("\n  stored, but not counted as good; if the difference is right: silo-backup accept {} --why \"...\"", outcome.id));
     }
@@ -182,7 +105,12 @@ pub(super) fn drill_outcome(drill: &DrillOutcome) -> String {
     } else {
         "RESTORE FAILED".into()
     };
-    let mut text = format!("{}: {outcome}, in {}", drill.id, seconds(drill.duration_ms));
+    let mut text = format!(
+        "{} of {}: {outcome}, in {}",
+        drill.id,
+        drill.destination,
+        seconds(drill.duration_ms)
+    );
     for note in &drill.notes {
         text.push_str(&format!("\n  {note}"));
     }
@@ -299,6 +227,7 @@ pub(super) fn status(status: &BackupStatus, errors: &[SourceError]) -> String {
         );
         lines.push(format!("{}: {known}", place.name));
     }
+    lines.push(recovery(&status.recovery));
     lines.extend(
         status
             .problems
@@ -317,6 +246,25 @@ pub(super) fn status(status: &BackupStatus, errors: &[SourceError]) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// Readiness for a recovery in one line.
+fn recovery(recovery: &RecoveryView) -> String {
+    let drilled = recovery.last_drilled.map_or_else(
+        || "no backup was restored by a drill yet".to_owned(),
+        |at| format!("a drill has restored the backup of {at}"),
+    );
+    let estimate = recovery
+        .estimated_restore_seconds
+        .map_or_else(String::new, |seconds| {
+            format!("; a restore takes about {}", age(seconds))
+        });
+    let key = match recovery.key_available {
+        Some(false) => "; the private key is not here",
+        Some(true) => "; the private key is here",
+        None => "",
+    };
+    format!("recovery: {drilled}{estimate}{key}")
 }
 
 /// Bytes in the largest unit that they fill.

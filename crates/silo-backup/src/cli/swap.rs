@@ -38,7 +38,12 @@ impl Swap {
             format!("{restored} takes the place of {database}, which is kept under another name.");
         confirmed(database, self.confirm, &what)?;
         let client = self.to.client(context).await?;
-        let swapped = swap::swap(&client, database, restored, report).await?;
+        // A backup of a half-moved database would be wrong.
+        let swapped = context
+            .leased(report, async |_| {
+                swap::swap(&client, database, restored, report).await
+            })
+            .await?;
         out.result(&swapped, || {
             format!(
                 "{} now has the contents of {}; its previous contents are in {}",
@@ -72,7 +77,11 @@ impl Unswap {
         let what = format!("{database} gets back its contents from before the last swap.");
         confirmed(database, self.confirm, &what)?;
         let client = self.to.client(context).await?;
-        let back = swap::unswap(&client, database, report).await?;
+        let back = context
+            .leased(report, async |_| {
+                swap::unswap(&client, database, report).await
+            })
+            .await?;
         out.result(&back, || {
             format!(
                 "{} has its contents from before the swap; the restored ones are in {} again",

@@ -1,53 +1,57 @@
 //! Arguments that name a server or a destination, and confirmation by name.
 
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
 use silo_core::secret::Secret;
 use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
+use silo_mongo::connect::{Patience, connect_with};
 use silo_mongo::mongodb::Client;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::repository::Repository;
 
 /// Server to restore to.
 #[derive(Args)]
 pub(super) struct TargetArgs {
-    /// Connection string of the server; default: the one in the settings. Other users of this machine can see a password given here
-    #[arg(long, value_name = "URI")]
-    to: Option<String>,
-    /// File with the connection string, readable only by you
-    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    /// File with the server's connection string, readable only by you; - for standard input. Default: the server in the settings
+    #[arg(long, value_name = "FILE")]
     to_file: Option<PathBuf>,
 }
 
-/// Repository to read: the primary one, or the second copy.
-pub(super) fn destination(context: &Context, copy: bool) -> Result<&Repository, Error> {
-    match (copy, &context.copy) {
-        (false, _) => Ok(&context.primary),
-        (true, Some(copy)) => Ok(copy),
-        (true, None) => Err(Error::Refused(
-            "there is no second copy: BACKUP_COPY_* are not set".into(),
-        )),
-    }
-}
-
 impl TargetArgs {
+    /// `true` for the server in the settings.
+    pub(super) fn is_default(&self) -> bool {
+        self.to_file.is_none()
+    }
+
     /// The connection string.
     pub(super) fn uri(&self, context: &Context) -> Result<Secret, Error> {
-        match (&self.to, &self.to_file) {
-            (Some(uri), _) => Ok(Secret::new(uri)),
-            (None, Some(file)) => {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    Error::Refused(format!("{} cannot be read: {error}", file.display()))
-                })?;
-                Ok(Secret::new(text.trim()))
-            }
-            (None, None) => Ok(context.settings.mongo.clone()),
+        let Some(file) = &self.to_file else {
+            return Ok(context.settings.mongo.clone());
+        };
+        let unreadable = |error: std::io::Error| {
+            Error::Refused(format!("{} cannot be read: {error}", file.display()))
+        };
+        if file.as_os_str() == "-" {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(unreadable)?;
+            return Ok(Secret::new(text.trim()));
         }
+        let mode = std::fs::metadata(file)
+            .map_err(unreadable)?
+            .permissions()
+            .mode();
+        // Docker mounts secrets readable by everybody in the container, which has no other users.
+        if mode & 0o077 != 0 && !file.starts_with("/run/secrets") {
+            return Err(Error::Refused(format!(
+                "other users can read {}, which has a password: chmod 600 it",
+                file.display()
+            )));
+        }
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        Ok(Secret::new(text.trim()))
     }
 
     /// Client of the server.
@@ -58,7 +62,13 @@ impl TargetArgs {
 
 /// Opens a client.
 pub(super) async fn open(uri: &Secret) -> Result<Client, Error> {
-    let client = connect(uri, crate::settings::NAME, Commands::default().into()).await;
+    let client = connect_with(
+        uri,
+        crate::settings::NAME,
+        Commands::default().into(),
+        Patience::LongRunning,
+    );
+    let client = client.await;
     client.map_err(|error| Error::Refused(format!("the target {error}")))
 }
 

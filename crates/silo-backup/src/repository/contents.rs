@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::repository::identity::Identity;
 use crate::repository::manifest::{Manifest, State};
+use crate::run::published_index::PublishedBackup;
 
 /// A manifest, and the facts about its backup.
 #[derive(Clone, Debug)]
@@ -18,8 +20,16 @@ pub struct Entry {
     pub sha256: String,
     /// The file itself, as it was written: another version of Silo would write it in another way.
     pub file: Bytes,
-    /// When it was restored the last time, and how that went.
+    /// Last drill of this copy of the backup.
     pub drill: Option<Drill>,
+    /// Last verification of this copy after its publication.
+    pub check: Option<Check>,
+    /// `true` if a drill of the same archive failed in another destination.
+    pub failed_elsewhere: bool,
+    /// Pin of an operator: the backup is never pruned.
+    pub pin: Option<Pin>,
+    /// `true` if the database does not know this manifest: something else wrote it.
+    pub unknown: bool,
     /// Acceptance of a held backup, which makes it count as good.
     pub accepted: Option<Acceptance>,
     /// Problem with the archive, as far as a listing shows it.
@@ -27,12 +37,29 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `true` if the backup counts as good: verified, as expected or accepted, and its archive exists.
+    /// `true` if the backup counts as good: verified, as expected or accepted, its archive exists, and no later verification or drill failed.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let as_expected = self.manifest.state == State::Verified || self.accepted.is_some();
         let restores = self.drill.as_ref().is_none_or(|drill| drill.good);
-        as_expected && restores && self.archive_problem.is_none()
+        let intact = self.check.as_ref().is_none_or(|check| check.good);
+        as_expected
+            && restores
+            && intact
+            && !self.failed_elsewhere
+            && !self.unknown
+            && self.archive_problem.is_none()
+    }
+
+    /// When this copy was last read completely: by its verification before publication, a later one, or a drill.
+    #[must_use]
+    pub fn last_read(&self) -> Timestamp {
+        let check = self.check.as_ref().map(|check| check.at);
+        let drill = self.drill.as_ref().map(|drill| drill.at);
+        let later = check.into_iter().chain(drill).max();
+        later.map_or(self.manifest.verified_at, |later| {
+            later.max(self.manifest.verified_at)
+        })
     }
 
     /// `true` if a drill restored the backup identically.
@@ -56,6 +83,38 @@ pub struct Drill {
     pub documents: u64,
     /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
+}
+
+/// Verification after publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// When it ended.
+    pub at: Timestamp,
+    /// `true` if the archive is the one that was written.
+    pub good: bool,
+    /// Difference, if it is not.
+    pub problem: Option<String>,
+}
+
+/// Pin: an operator's order never to prune a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// When.
+    pub at: Timestamp,
+    /// Reason that the operator gave.
+    pub reason: String,
+}
+
+/// Mark of an archive without a manifest, which is deleted seven days later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    /// When it was found.
+    pub at: Timestamp,
+    /// Key of the archive, below the prefix.
+    pub key: String,
 }
 
 /// Acceptance of a held backup by an operator.
@@ -87,17 +146,41 @@ pub struct Tombstone {
 /// Contents of the repository at one time.
 #[derive(Clone, Debug, Default)]
 pub struct RepositoryContents {
-    /// Backups, the oldest first.
+    /// Identity; `None` if its file does not exist.
+    pub identity: Option<Identity>,
+    /// Backups of this repository's database, the oldest first.
     pub entries: Vec<Entry>,
     /// Manifests that cannot be read, and why.
     pub unreadable: Vec<(String, String)>,
     /// Backups that were deleted.
     pub pruned: BTreeMap<String, Tombstone>,
+    /// Ids of backups of other databases or repositories. They are neither listed nor deleted.
+    pub foreign: Vec<String>,
+    /// Archives without a manifest that were found earlier, by the name of their file.
+    pub orphans: BTreeMap<String, Orphan>,
     /// Archives: the key below the prefix, the bytes, when it was written.
     pub archives: BTreeMap<String, (u64, Option<Timestamp>)>,
 }
 
 impl RepositoryContents {
+    /// `true` if there is neither a backup nor an archive.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.unreadable.is_empty()
+            && self.foreign.is_empty()
+            && self.archives.is_empty()
+    }
+
+    /// Marks manifests that the database does not know, or knows with another checksum.
+    pub fn mark_unknown(&mut self, published: &[PublishedBackup]) {
+        for entry in &mut self.entries {
+            entry.unknown = !published
+                .iter()
+                .any(|known| known.id == entry.manifest.id && known.sha256 == entry.sha256);
+        }
+    }
+
     /// The newest backup.
     #[must_use]
     pub fn newest(&self) -> Option<&Entry> {
@@ -135,19 +218,19 @@ impl RepositoryContents {
         }
     }
 
-    /// Keys of archives without a manifest that were never published: not according to the database (`published`: id and checksum), nor another
-    /// manifest's `previous`, nor a tombstone. Young ones are excluded, because a run may still be writing them.
+    /// Keys of archives without a manifest that were never published: not according to the database, nor another manifest's `previous`, nor a
+    /// tombstone. The archive of a running backup is among them.
     #[must_use]
-    pub fn orphans(&self, published: &[(String, String)], now: Timestamp) -> Vec<&str> {
-        let day = jiff::SignedDuration::from_hours(24);
+    pub fn unpublished(&self, published: &[PublishedBackup]) -> Vec<&str> {
         let previous = self
             .entries
             .iter()
             .filter_map(|entry| entry.manifest.previous.as_ref());
         let ids: Vec<&str> = published
             .iter()
-            .map(|(id, _)| id)
+            .map(|known| &known.id)
             .chain(previous.map(|previous| &previous.id))
+            .chain(&self.foreign)
             // A manifest that cannot be read may name any archive.
             .chain(self.unreadable.iter().map(|(id, _)| id))
             .map(String::as_str)
@@ -163,23 +246,26 @@ impl RepositoryContents {
                 // An archive's key contains the backup's id.
                 || ids.iter().any(|id| key.contains(id))
         };
-        let old = |modified: &Option<Timestamp>| {
-            modified.is_some_and(|modified| now.duration_since(modified) > day)
-        };
         self.archives
-            .iter()
-            .filter(|(key, (_, modified))| !is_known(key) && old(modified))
-            .map(|(key, _)| key.as_str())
+            .keys()
+            .map(String::as_str)
+            .filter(|key| !is_known(key))
             .collect()
     }
 
-    /// Backups that have vanished or were changed, according to the chain of manifests, the database's index (`published`: id and SHA-256) and the
-    /// existing archives.
+    /// Backups that have vanished or were changed, according to the chain of manifests, the database's index and the existing archives. Those that an
+    /// operator has acknowledged are left out.
     #[must_use]
-    pub fn problems(&self, published: &[(String, String)]) -> Vec<String> {
+    pub fn problems(&self, published: &[PublishedBackup]) -> Vec<String> {
+        let acknowledged = |id: &str| {
+            published
+                .iter()
+                .any(|known| known.id == id && known.acknowledged)
+        };
         let mut problems: Vec<String> = self
             .unreadable
             .iter()
+            .filter(|(id, _)| !acknowledged(id))
             .map(|(id, reason)| format!("the manifest of {id} cannot be read: {reason}"))
             .collect();
         let unreadable = |id: &str| {
@@ -192,7 +278,9 @@ impl RepositoryContents {
             .iter()
             .filter_map(|entry| entry.manifest.previous.as_ref());
         let links = links.map(|previous| (&previous.id, &previous.sha256));
-        for (id, sha256) in links.chain(published.iter().map(|(id, sha256)| (id, sha256))) {
+        let known = published.iter().filter(|known| known.is_published);
+        let known = known.map(|known| (&known.id, &known.sha256));
+        for (id, sha256) in links.chain(known).filter(|(id, _)| !acknowledged(id)) {
             let here = self
                 .entries
                 .iter()
@@ -208,14 +296,28 @@ impl RepositoryContents {
                 None => problems.push(format!("the manifest of {id} has vanished")),
             }
         }
-        let archive_problems = self.entries.iter().filter_map(|entry| {
-            Some(format!(
-                "{}: {}",
-                entry.manifest.id,
-                entry.archive_problem.as_ref()?
-            ))
-        });
-        problems.extend(archive_problems);
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| !acknowledged(&entry.manifest.id))
+        {
+            let id = &entry.manifest.id;
+            problems.extend(
+                entry
+                    .archive_problem
+                    .iter()
+                    .map(|problem| format!("{id}: {problem}")),
+            );
+            let check = entry.check.as_ref().filter(|check| !check.good);
+            if let Some(problem) = check.and_then(|check| check.problem.as_ref()) {
+                problems.push(format!("{id} is damaged: {problem}"));
+            }
+            if entry.unknown && !published.iter().any(|known| known.id == *id) {
+                problems.push(format!(
+                    "the manifest of {id} was not written by this database"
+                ));
+            }
+        }
         problems.sort();
         problems.dedup();
         problems

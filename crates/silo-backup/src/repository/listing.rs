@@ -6,7 +6,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use super::Repository;
-use super::contents::{Acceptance, Drill, Entry, RepositoryContents, Tombstone};
+use super::contents::{
+    Acceptance, Check, Drill, Entry, Orphan, Pin, RepositoryContents, Tombstone,
+};
+use super::identity::Identity;
 use super::manifest::{Manifest, is_id, sha256};
 use crate::error::Error;
 
@@ -19,21 +22,26 @@ impl Repository {
     /// # Errors
     /// The error of the storage.
     pub async fn contents(&self) -> Result<RepositoryContents, Error> {
-        let mut contents = RepositoryContents::default();
+        let mut contents = RepositoryContents {
+            identity: self.identity().await?,
+            ..RepositoryContents::default()
+        };
         let mut wanted = Vec::new();
         for (key, bytes, modified) in self.list().await? {
             match key.split_once('/') {
                 Some(("data", _)) => {
                     contents.archives.insert(key, (bytes, modified));
                 }
-                Some(("manifests" | "drills" | "accepted" | "pruned", _)) => {
-                    wanted.push((key, (bytes, modified)))
-                }
+                Some((
+                    "manifests" | "drills" | "checks" | "accepted" | "pins" | "pruned" | "orphans",
+                    _,
+                )) => wanted.push((key, (bytes, modified))),
                 _ => {}
             }
         }
         self.remove_from_cache_except(&wanted);
         let (mut drills, mut accepted) = (BTreeMap::new(), BTreeMap::new());
+        let (mut checks, mut pins) = (BTreeMap::new(), BTreeMap::new());
         let files = stream::iter(wanted).map(|(key, version)| async move {
             let file = self.cached(&key, version).await?;
             Ok::<_, Error>((key, file))
@@ -52,11 +60,18 @@ impl Repository {
             match folder {
                 "manifests" => {
                     match Manifest::from_file(&file).and_then(|manifest| named(manifest, &id)) {
+                        Ok(manifest) if !is_ours(&manifest, contents.identity.as_ref()) => {
+                            contents.foreign.push(id);
+                        }
                         Ok(manifest) => contents.entries.push(Entry {
                             manifest,
                             sha256: sha256(&file),
                             file: file.clone(),
                             drill: None,
+                            check: None,
+                            failed_elsewhere: false,
+                            pin: None,
+                            unknown: false,
                             accepted: None,
                             archive_problem: None,
                         }),
@@ -67,6 +82,11 @@ impl Repository {
                 "accepted" => {
                     accepted.extend(parsed::<Acceptance>(&file).map(|acceptance| (id, acceptance)))
                 }
+                "checks" => checks.extend(parsed::<Check>(&file).map(|check| (id, check))),
+                "pins" => pins.extend(parsed::<Pin>(&file).map(|pin| (id, pin))),
+                "orphans" => contents
+                    .orphans
+                    .extend(parsed::<Orphan>(&file).map(|orphan| (id, orphan))),
                 _ => contents
                     .pruned
                     .extend(parsed::<Tombstone>(&file).map(|pruned| (id, pruned))),
@@ -80,6 +100,8 @@ impl Repository {
             let archive = &entry.manifest.archive;
             entry.drill = drills.remove(&entry.manifest.id);
             entry.accepted = accepted.remove(&entry.manifest.id);
+            entry.check = checks.remove(&entry.manifest.id);
+            entry.pin = pins.remove(&entry.manifest.id);
             entry.archive_problem = match contents.archives.get(&archive.key) {
                 None => Some("its archive has vanished".into()),
                 Some((bytes, _)) if *bytes != archive.bytes => Some(format!(
@@ -93,6 +115,16 @@ impl Repository {
     }
 }
 
+/// `true` if a backup is of the repository and of one of its owners. Without an identity, nothing can be said.
+fn is_ours(manifest: &Manifest, identity: Option<&Identity>) -> bool {
+    identity.is_none_or(|identity| {
+        manifest.repository == identity.id
+            && identity.owners.iter().any(|owner| {
+                owner.database == manifest.source.database && owner.source == manifest.source.id
+            })
+    })
+}
+
 fn parsed<T: DeserializeOwned>(file: &[u8]) -> Option<T> {
     serde_json::from_slice(file).ok()
 }
@@ -101,6 +133,6 @@ fn named(manifest: Manifest, id: &str) -> Result<Manifest, String> {
     if manifest.id == id {
         Ok(manifest)
     } else {
-        Err("it has another name".into())
+        Err("the manifest's id differs from its file name".into())
     }
 }

@@ -10,7 +10,7 @@ use silo_mongo::fingerprint::Sums;
 use crate::archive::encoding::Compression;
 
 /// Version of the manifest's format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Manifest {
     pub format: u32,
     /// Id of the backup: the time it began, in UTC, and six random letters.
     pub id: String,
-    /// The id of the repository it belongs to.
+    /// Id of the repository that the backup belongs to.
     pub repository: String,
     /// When the run began.
     pub started_at: Timestamp,
@@ -34,12 +34,16 @@ pub struct Manifest {
     pub held: Vec<String>,
     /// Server and database of origin.
     pub source: SourceIdentity,
-    /// `native` or `mongodump`.
-    pub engine: String,
     /// Consistency of the documents.
     pub consistency: Consistency,
-    /// Collections that are not of that moment even so: capped ones, which a server reads in no snapshot.
+    /// Cluster time of the snapshot, from which a continuous backup could start; `None` without a snapshot.
+    pub cluster_time: Option<ClusterTime>,
+    /// Collections that are not in the snapshot: capped ones, which a server cannot read in a snapshot.
     pub not_in_snapshot: Vec<String>,
+    /// Collections that were created, dropped or renamed during the dump.
+    pub changed_during_read: ChangedDuringRead,
+    /// Parts of the server that the backup does not contain.
+    pub not_included: Vec<String>,
     /// The archive.
     pub archive: ArchiveFacts,
     /// The collections, by name.
@@ -78,14 +82,48 @@ pub enum Consistency {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceIdentity {
-    /// The database.
+    /// Name of the database.
     pub database: String,
-    /// The server's version.
-    pub server_version: String,
-    /// The replica set's name.
+    /// Random id of the server's data, in the database `silo`. A server that was set up anew has another.
+    pub id: String,
+    /// Server.
+    pub server: Server,
+}
+
+/// Version and replica set of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Version, such as `8.0.29`.
+    pub version: String,
+    /// Feature compatibility version, such as `8.0`; `None` if it could not be read.
+    pub feature_compatibility_version: Option<String>,
+    /// Name of the replica set.
     pub replica_set: Option<String>,
-    /// A digest of the servers' addresses, to recognise them without naming them.
-    pub addresses: String,
+}
+
+/// Cluster time: a position in the oplog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterTime {
+    /// Seconds since 1970.
+    pub seconds: u32,
+    /// Number of the operation within the second.
+    pub increment: u32,
+}
+
+/// Collections that were created, dropped or renamed during the dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangedDuringRead {
+    /// Created after the snapshot: not in the backup.
+    pub created: Vec<String>,
+    /// Dropped after the snapshot: in the backup as far as the server could still read them.
+    pub dropped: Vec<String>,
+    /// Renamed after the snapshot, as `old to new`.
+    pub renamed: Vec<String>,
+    /// In the backup without documents, because the server could not read them any more.
+    pub not_read: Vec<String>,
 }
 
 /// The archive as it is stored.
@@ -123,6 +161,17 @@ pub struct CollectionFacts {
     pub indexes: Vec<Value>,
 }
 
+impl CollectionFacts {
+    /// `true` if documents expire: in a capped collection, one with an expiry, or one with a TTL index.
+    #[must_use]
+    pub fn expires_documents(&self) -> bool {
+        const EXPIRY: &str = "expireAfterSeconds";
+        let index = self.indexes.iter().any(|index| index.get(EXPIRY).is_some());
+        let capped = self.options.get("capped");
+        index || self.options.get(EXPIRY).is_some() || capped.is_some_and(|capped| capped == true)
+    }
+}
+
 /// Verification of a backup before it was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,10 +179,8 @@ pub struct Verification {
     /// `decoded`: read back and read as a restore would. `bytes`: read back byte for byte, and read as a restore would while it was
     /// written, because the private key is not here.
     pub how: String,
-    /// Number of unique indexes checked.
-    pub unique_indexes: u64,
-    /// Unique indexes that only a server can check, with the reason.
-    pub not_checked: Vec<String>,
+    /// Number of strings that are not valid UTF-8. They are stored unchanged; some tools cannot read them.
+    pub invalid_strings: u64,
 }
 
 /// Program that wrote the backup.
@@ -148,6 +195,18 @@ pub struct Tool {
     pub dirty: Option<bool>,
 }
 
+impl Tool {
+    /// The running program.
+    #[must_use]
+    pub fn of(build: &silo_core::build::Build) -> Self {
+        Self {
+            version: build.version.into(),
+            sha: build.sha.clone(),
+            dirty: build.dirty,
+        }
+    }
+}
+
 /// The manifest before one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -156,6 +215,17 @@ pub struct Previous {
     pub id: String,
     /// The SHA-256 of its file, in hexadecimal.
     pub sha256: String,
+}
+
+impl ChangedDuringRead {
+    /// Reasons to hold a backup: a renamed collection may be stored under neither name. Temporary collections of the server do not count.
+    #[must_use]
+    pub fn reasons_to_hold(&self) -> Vec<String> {
+        let renamed = self.renamed.iter().filter(|name| !name.starts_with("tmp"));
+        renamed
+            .map(|name| format!("{name}: renamed during the dump, so it may be incomplete"))
+            .collect()
+    }
 }
 
 impl Manifest {
@@ -175,6 +245,34 @@ impl Manifest {
             .iter()
             .map(|collection| collection.sums.bytes)
             .sum()
+    }
+
+    /// Facts that an operator should know: collections that changed during the dump, and strings that are not UTF-8.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let changed = &self.changed_during_read;
+        let mut notes = Vec::new();
+        for (names, what) in [
+            (
+                &changed.created,
+                "created during the dump, not in the backup",
+            ),
+            (&changed.dropped, "dropped during the dump"),
+            (&changed.renamed, "renamed during the dump"),
+            (
+                &changed.not_read,
+                "dropped before it was read, stored without documents",
+            ),
+        ] {
+            notes.extend(names.iter().map(|name| format!("{name}: {what}")));
+        }
+        let invalid = self.verification.invalid_strings;
+        if invalid > 0 {
+            notes.push(format!(
+                "{invalid} strings are not valid UTF-8; they are stored unchanged"
+            ));
+        }
+        notes
     }
 
     /// Serialises the manifest with its SHA-256, by which a changed byte is detected.
@@ -221,6 +319,19 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
+/// Parts of a server that no backup of Silo contains.
+#[must_use]
+pub fn not_included() -> Vec<String> {
+    [
+        "users and roles",
+        "other databases of the server",
+        "search indexes of Atlas",
+        "the oplog",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 /// A new backup's id. Ids sort by time.
 #[must_use]
 pub fn new_id(now: Timestamp) -> String {
@@ -239,4 +350,12 @@ pub fn is_id(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Start of the run, from a backup's id.
+#[must_use]
+pub fn time_of_id(id: &str) -> Option<Timestamp> {
+    let (time, _) = id.split_once('-')?;
+    let civil = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?;
+    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }

@@ -1,62 +1,102 @@
 //! Removal of what interrupted runs have left.
 
-use jiff::Timestamp;
-use log::warn;
+use jiff::{SignedDuration, Timestamp};
+use log::{info, warn};
 use silo_spaces::error::Kind;
-use silo_spaces::unfinished::UnfinishedUpload;
 
 use super::Repository;
-use super::contents::RepositoryContents;
+use super::contents::{Orphan, RepositoryContents};
 use crate::error::Error;
+use crate::run::published_index::PublishedBackup;
+
+/// Time between finding an archive without a manifest and deleting it: as long as for pruned backups.
+pub const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Repository {
-    /// Removes orphans of interrupted runs: unfinished uploads of archives, and archives older than a day that were never published. `published` is
-    /// the database's index (id and checksum of the manifest). While a manifest is missing or changed, no archive is deleted: what looks unpublished
-    /// may be all that is left of a backup. Requires the lease. Returns the number of uploads and archives deleted.
+    /// Aborts unfinished uploads of archives, marks archives that were never published, and deletes those marked seven days ago. Requires the lease,
+    /// and a repository of this database without problems: while a manifest is missing, an archive that looks unpublished may be all that is left of a
+    /// backup. `current` is the archive of the running backup. Returns the number of uploads aborted and archives deleted.
     ///
     /// # Errors
     /// The error of the storage; orphans may remain.
     pub async fn remove_orphans(
         &self,
         contents: &RepositoryContents,
-        published: &[(String, String)],
+        published: &[PublishedBackup],
+        current: &str,
         now: Timestamp,
     ) -> Result<(usize, usize), Error> {
-        let ours = self.key("data/");
-        let unfinished = match self.spaces.unfinished(&self.bucket).await {
+        let aborted = self.abort_unfinished().await?;
+        let unpublished = contents.unpublished(published);
+        let mut deleted = 0;
+        for key in unpublished.iter().filter(|key| **key != current) {
+            let mark = format!("orphans/{}.json", id_of(key));
+            match contents.orphans.values().find(|orphan| orphan.key == **key) {
+                None => {
+                    let orphan = Orphan {
+                        at: now,
+                        key: (*key).to_owned(),
+                    };
+                    self.write_json(&mark, &orphan).await?;
+                    info!(destination = self.name, key; "an archive without a manifest was found; it is deleted in seven days");
+                }
+                Some(orphan) if now.duration_since(orphan.at) >= GRACE => {
+                    self.delete(key).await?;
+                    self.delete(&mark).await?;
+                    warn!(destination = self.name, key; "an archive that was never published was deleted");
+                    deleted += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        // Marks of archives that are published or gone.
+        for (id, orphan) in &contents.orphans {
+            if !unpublished.contains(&orphan.key.as_str()) {
+                self.delete(&format!("orphans/{id}.json")).await?;
+            }
+        }
+        Ok((aborted, deleted))
+    }
+
+    async fn abort_unfinished(&self) -> Result<usize, Error> {
+        let unfinished = match self
+            .spaces
+            .unfinished(&self.bucket, Some(&self.key("data/")))
+            .await
+        {
             Ok(unfinished) => unfinished,
             Err(error) if error.kind == Kind::NotSupported => Vec::new(),
             Err(error) => return Err(Error::storage("listing unfinished uploads")(error)),
         };
-        let unfinished: Vec<UnfinishedUpload> = unfinished
-            .into_iter()
+        // Some servers ignore the prefix.
+        let ours = self.key("data/");
+        let mut aborted = 0;
+        for upload in unfinished
+            .iter()
             .filter(|upload| upload.key.starts_with(&ours))
-            .collect();
-        for upload in &unfinished {
+        {
             match self
                 .spaces
                 .abort(&self.bucket, &upload.key, &upload.id)
                 .await
             {
-                Err(error) if error.kind != Kind::NotFound => {
-                    return Err(Error::storage("clearing an unfinished upload")(error));
+                Ok(()) => aborted += 1,
+                Err(error) if error.kind == Kind::NotFound => {}
+                Err(error) => {
+                    return Err(Error::storage("aborting an unfinished upload")(error));
                 }
-                _ => {}
             }
         }
-        let problems = contents.problems(published);
-        let orphans = if problems.is_empty() {
-            contents.orphans(published, now)
-        } else {
-            warn!(destination = self.name, problems = problems.len(); "archives without a manifest are kept while something is missing");
-            Vec::new()
-        };
-        for key in &orphans {
-            self.delete(key).await?;
+        if aborted > 0 {
+            warn!(destination = self.name, aborted; "aborted unfinished uploads of interrupted runs");
         }
-        if !unfinished.is_empty() || !orphans.is_empty() {
-            warn!(destination = self.name, unfinished = unfinished.len(), orphans = orphans.len(); "removed unfinished uploads and orphans of interrupted runs");
-        }
-        Ok((unfinished.len(), orphans.len()))
+        Ok(aborted)
     }
+}
+
+/// Id of a backup in the key of its archive.
+#[must_use]
+pub fn id_of(key: &str) -> &str {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.split('.').next().unwrap_or(name)
 }

@@ -1,36 +1,98 @@
 //! Collections that a restore has created, and its inserts, to undo them after an error.
 
-use bson::RawDocumentBuf;
-use silo_mongo::collections::Collection;
+use silo_mongo::collections::{Collection, Kind};
+use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::doc;
+use silo_mongo::mongodb::bson::{Bson, doc};
 use tokio::task::JoinSet;
 
+use super::insert::{Batch, insert};
 use crate::error::Error;
+
+/// Option that lets documents expire: of clustered and time-series collections.
+const EXPIRY: &str = "expireAfterSeconds";
 
 /// Collections and inserts of a restore.
 #[derive(Default)]
 pub(super) struct CreatedCollections {
     /// Names, in order of creation.
-    pub(super) names: Vec<String>,
+    names: Vec<String>,
+    /// Expiry of collections, which is set after their documents were compared.
+    expiry: Vec<(String, Bson)>,
     /// Running inserts.
     pub(super) inserts: Inserts,
 }
 
 impl CreatedCollections {
-    /// Creates a collection or view with its options.
+    /// Creates a collection or view with its options, without its expiry.
     pub(super) async fn create(
         &mut self,
         database: &Database,
         collection: &Collection,
     ) -> Result<(), Error> {
         self.names.push(collection.name.clone());
+        let mut options = collection.options.clone();
+        if let Some(expiry) = options.remove(EXPIRY) {
+            self.expiry.push((collection.name.clone(), expiry));
+        }
         let mut command = doc! { "create": &collection.name };
-        command.extend(collection.options.clone());
+        command.extend(options);
         let created = database.run_command(command).await;
         created
-            .map(drop)
-            .map_err(|error| Error::database(format!("creating {}", collection.name))(&error))
+            .map_err(|error| Error::database(format!("creating {}", collection.name))(&error))?;
+        if collection.kind == Kind::TimeSeries {
+            self.drop_own_indexes(database, collection).await?;
+        }
+        Ok(())
+    }
+
+    /// Since 6.3 a server creates an index on the meta and time fields of a time series. A collection of an older server had none.
+    async fn drop_own_indexes(
+        &self,
+        database: &Database,
+        collection: &Collection,
+    ) -> Result<(), Error> {
+        let action = || Error::database(format!("reading the indexes of {}", collection.name));
+        let existing = silo_mongo::collections::indexes(database, &collection.name)
+            .await
+            .map_err(action())?;
+        for index in existing {
+            let name = index.get_str("name").unwrap_or_default();
+            let wanted = collection
+                .indexes
+                .iter()
+                .any(|wanted| wanted.get_str("name").ok() == Some(name));
+            if !wanted {
+                database
+                    .run_command(doc! { "dropIndexes": &collection.name, "index": name })
+                    .await
+                    .map_err(|error| action()(DatabaseError::from(&error)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the expiry of collections. Returns the failed steps.
+    pub(super) async fn set_expiry(&self, database: &Database) -> Vec<(String, DatabaseError)> {
+        let mut failed = Vec::new();
+        for (name, expiry) in &self.expiry {
+            let command = doc! { "collMod": name, EXPIRY: expiry.clone() };
+            if let Err(error) = database.run_command(command).await {
+                failed.push((format!("setting the expiry of {name}"), (&error).into()));
+            }
+        }
+        failed
+    }
+
+    /// Drops everything that this restore created, after its inserts have ended.
+    pub(super) async fn drop_all(&mut self, database: &Database) {
+        // An insert that arrives after its collection was dropped would recreate it.
+        self.inserts.finish().await;
+        for name in self.names.iter().rev() {
+            if let Err(error) = database.run_command(doc! { "drop": name }).await {
+                log::warn!(collection = name.as_str(), code = DatabaseError::from(&error).code(); "a partly restored collection could not be dropped");
+            }
+        }
     }
 }
 
@@ -40,26 +102,16 @@ pub(super) struct Inserts(JoinSet<Result<u64, Error>>);
 
 impl Inserts {
     /// Starts an insert.
-    pub(super) fn begin(
-        &mut self,
-        database: &Database,
-        collection: &Collection,
-        documents: Vec<RawDocumentBuf>,
-    ) {
-        let name = collection.data_name();
-        let into = database.collection::<RawDocumentBuf>(&name);
+    pub(super) fn begin(&mut self, database: &Database, collection: &Collection, batch: Batch) {
+        let (database, name) = (database.clone(), collection.data_name());
         // Documents may be older than the validator.
-        let ruled = collection.options.contains_key("validator");
+        let bypass = collection.options.contains_key("validator");
         self.0.spawn(async move {
-            let count = u64::try_from(documents.len()).unwrap_or_default();
-            let inserted = into
-                .insert_many(documents)
-                .ordered(true)
-                .bypass_document_validation(ruled)
-                .await;
-            inserted
-                .map(|_| count)
-                .map_err(|error| Error::database(format!("inserting into {name}"))(&error))
+            let count = batch.count();
+            insert(&database, &name, batch, bypass)
+                .await
+                .map(|()| count)
+                .map_err(Error::database(format!("inserting into {name}")))
         });
     }
 
@@ -76,7 +128,7 @@ impl Inserts {
     }
 
     /// Waits for all inserts, and ignores their results.
-    pub(super) async fn finish(&mut self) {
+    async fn finish(&mut self) {
         while self.0.join_next().await.is_some() {}
     }
 }

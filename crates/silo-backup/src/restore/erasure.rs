@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use silo_mongo::catalogue::Catalogue;
 use silo_mongo::collections::{self, Kind};
@@ -17,6 +17,8 @@ use silo_mongo::mongodb::bson::{Document, doc};
 use crate::error::Error;
 use crate::repository::manifest::sha256;
 
+/// Difference that is assumed between the clocks of this machine and of AC's services.
+const MARGIN: SignedDuration = SignedDuration::from_hours(1);
 /// AC's collection of tombstones.
 const TOMBSTONES: &str = "account-tombstones";
 
@@ -45,10 +47,10 @@ pub async fn erase(
     live: &Database,
     restored: &Database,
     since: Timestamp,
+    catalogue: &Catalogue,
     apply: bool,
 ) -> Result<Erasures, Error> {
-    let tombstones = newer(live, since).await?;
-    let catalogue = Catalogue::built_in().map_err(|error| Error::Engine(error.to_string()))?;
+    let tombstones = newer(live, since - MARGIN).await?;
     let mut erasures = Erasures {
         tombstones: tombstones.len(),
         applied: apply,
@@ -107,6 +109,17 @@ pub async fn erase(
 
 async fn newer(live: &Database, since: Timestamp) -> Result<Vec<Document>, Error> {
     let action = "reading the tombstones of deleted accounts";
+    let names = live
+        .list_collection_names()
+        .await
+        .map_err(|error| Error::database(action)(&error))?;
+    // An empty result would claim that no account was deleted.
+    if !names.iter().any(|name| name == TOMBSTONES) {
+        return Err(Error::NotFound(format!(
+            "the database {} has no collection {TOMBSTONES}: it is not the live database, or AC has not deleted any account yet",
+            live.name()
+        )));
+    }
     let found = live
         .collection::<Document>(TOMBSTONES)
         .find(doc! {})

@@ -1,12 +1,14 @@
 //! Creating the collections, and inserting the documents, while the archive is read.
 
-use bson::{RawDocument, RawDocumentBuf};
+use bson::RawDocument;
 use silo_core::secret::Secret;
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::Database;
 use tokio::sync::mpsc;
 
+use super::Selection;
 use super::created::CreatedCollections;
+use super::insert::Batch;
 use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
@@ -15,8 +17,9 @@ use crate::progress::Reporter;
 use crate::repository::Repository;
 use crate::repository::manifest::Manifest;
 
-/// Most documents, and bytes, per insert.
-const BATCH: usize = 500;
+/// Most documents of an insert.
+const BATCH: u64 = 10_000;
+/// Bytes of an insert; one larger document is an insert of its own.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Concurrent inserts: while the server writes one batch, the next is read and sent.
 const CONCURRENT_INSERTS: usize = 2;
@@ -24,13 +27,14 @@ const CONCURRENT_INSERTS: usize = 2;
 /// Message from the archive's reader.
 enum Step {
     Collections(Vec<Collection>),
-    Documents(usize, Vec<RawDocumentBuf>),
+    Documents(usize, Batch, usize),
 }
 
 /// Creates the collections and inserts the documents.
 pub(super) async fn load(
     repository: &Repository,
     manifest: &Manifest,
+    selection: &Selection,
     database: &Database,
     identity: Option<&Secret>,
     report: &Reporter,
@@ -53,7 +57,7 @@ pub(super) async fn load(
                     &mut Loader {
                         out,
                         place: 0,
-                        batch: Vec::new(),
+                        batch: Batch::default(),
                         bytes: 0,
                     },
                 )
@@ -73,25 +77,27 @@ pub(super) async fn load(
     while let Some(step) = steps.recv().await {
         match step {
             Step::Collections(announced) => {
-                for collection in announced
-                    .iter()
-                    .filter(|collection| collection.kind != Kind::View)
-                {
+                collections = announced;
+                for collection in collections.iter().filter(|collection| {
+                    collection.kind != Kind::View && selection.includes(&collection.name)
+                }) {
                     created.create(database, collection).await?;
                 }
-                collections = announced;
             }
-            Step::Documents(place, documents) => {
+            Step::Documents(place, batch, bytes) => {
                 let collection: &Collection = &collections[place];
+                if !selection.includes(&collection.name) {
+                    continue;
+                }
                 report.at(&collection.name);
-                // A capped collection keeps the order in which its documents came.
-                let others = if collection.is_capped() {
-                    0
-                } else {
-                    CONCURRENT_INSERTS - 1
-                };
+                // A capped collection keeps the order of its documents. Large batches are inserted alone, because each is in memory several times.
+                let alone = collection.is_capped() || bytes > 2 * BATCH_BYTES;
+                let others = if alone { 0 } else { CONCURRENT_INSERTS - 1 };
                 report.add(created.inserts.wait_until_at_most(others).await?);
-                created.inserts.begin(database, collection, documents);
+                created.inserts.begin(database, collection, batch);
+                if bytes > 2 * BATCH_BYTES {
+                    report.add(created.inserts.wait_until_at_most(0).await?);
+                }
             }
         }
     }
@@ -99,6 +105,7 @@ pub(super) async fn load(
     reading
         .await
         .map_err(|_panic| Error::Engine("reading the archive was interrupted".into()))??;
+    collections.retain(|collection| selection.includes(&collection.name));
     Ok(collections)
 }
 
@@ -106,7 +113,7 @@ pub(super) async fn load(
 struct Loader {
     out: mpsc::Sender<Step>,
     place: usize,
-    batch: Vec<RawDocumentBuf>,
+    batch: Batch,
     bytes: usize,
 }
 
@@ -121,12 +128,12 @@ impl Loader {
     }
 
     fn flush(&mut self) -> Result<(), reader::Error> {
-        if self.batch.is_empty() {
+        if self.batch.count() == 0 {
             return Ok(());
         }
-        self.bytes = 0;
+        let bytes = std::mem::take(&mut self.bytes);
         let batch = std::mem::take(&mut self.batch);
-        self.send(Step::Documents(self.place, batch))
+        self.send(Step::Documents(self.place, batch, bytes))
     }
 }
 
@@ -147,9 +154,13 @@ impl Visitor for Loader {
             self.flush()?;
             self.place = place;
         }
-        self.bytes += document.as_bytes().len();
-        self.batch.push(document.to_owned());
-        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
+        let bytes = document.as_bytes().len();
+        if self.bytes + bytes > BATCH_BYTES {
+            self.flush()?;
+        }
+        self.bytes += bytes;
+        self.batch.add(document);
+        if self.batch.count() >= BATCH || self.bytes >= BATCH_BYTES {
             self.flush()
         } else {
             Ok(())

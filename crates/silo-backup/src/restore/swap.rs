@@ -1,11 +1,13 @@
 //! Swap of a restored database with the live one, which is kept under another name; and the way back.
 //!
-//! A server renames collections, not databases. So each live collection is moved aside, and the restored one into its place. Every step is recorded
-//! in the database `silo` first, so that an interrupted swap can be resumed or undone.
+//! A server renames collections, not databases, and it copies a collection that moves to another database. So each live collection is moved aside, and
+//! the restored one into its place, which needs disk for one more copy of both. Every step is recorded in the database `silo` first, so that an
+//! interrupted swap can be resumed or undone. A collection that a writer creates meanwhile is moved aside, too.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_mongo::collections::{self, Kind};
+use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, DateTime, Document, doc};
 use silo_mongo::mongodb::{Client, Collection};
@@ -13,6 +15,11 @@ use silo_mongo::mongodb::{Client, Collection};
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::run::lease::SILO;
+
+/// Error code of a name that exists.
+const NAMESPACE_EXISTS: i32 = 48;
+/// Free disk in bytes that remains beside the copies.
+const SPARE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Collection of swaps, in the database `silo`.
 const COLLECTION: &str = "swaps";
@@ -74,6 +81,7 @@ pub async fn swap(
                     "there is nothing in {restored} to go live with"
                 )));
             }
+            free_disk(client, &[database, restored]).await?;
             log::info!(database, restored, aside = used.len(), moved = new.len(); "a swap begins");
             let kept = format!(
                 "{database}_before_{}",
@@ -96,10 +104,10 @@ pub async fn swap(
     // When resuming: restored collections already in place must not be moved aside again.
     let aside = moved(&swaps, database, "aside").await?;
     if !aside {
-        move_all(client, &swap.database, &swap.kept, report).await?;
+        move_all(client, &swap.database, &swap.kept, &swap.kept, report).await?;
         mark(&swaps, database, doc! { "aside": true }).await?;
     }
-    let moved = move_all(client, &swap.restored, &swap.database, report).await?;
+    let moved = move_all(client, &swap.restored, &swap.database, &swap.kept, report).await?;
     mark(&swaps, database, doc! { "state": "done" }).await?;
     Ok(Swap { moved, ..swap })
 }
@@ -118,11 +126,18 @@ pub async fn unswap(client: &Client, database: &str, report: &Reporter) -> Resul
     mark(&swaps, database, doc! { "state": "unswapping" }).await?;
     if !moved(&swaps, database, "back").await? {
         if moved(&swaps, database, "aside").await? {
-            move_all(client, &swap.database, &swap.restored, report).await?;
+            move_all(
+                client,
+                &swap.database,
+                &swap.restored,
+                &swap.restored,
+                report,
+            )
+            .await?;
         }
         mark(&swaps, database, doc! { "back": true }).await?;
     }
-    let moved = move_all(client, &swap.kept, &swap.database, report).await?;
+    let moved = move_all(client, &swap.kept, &swap.database, &swap.restored, report).await?;
     let gone = swaps.delete_one(doc! { "_id": database }).await;
     gone.map_err(|error| Error::database("writing down that it was undone")(&error))?;
     Ok(Swap { moved, ..swap })
@@ -175,22 +190,46 @@ async fn movable(client: &Client, database: &str) -> Result<Vec<collections::Col
     }
 }
 
-/// Moves every collection of one database into another; views are made again, and one that was made already is only dropped where it
-/// came from. Nothing that is there is replaced.
+/// Refuses a swap for which the server's disk is too small. An unknown size refuses nothing.
+async fn free_disk(client: &Client, databases: &[&str]) -> Result<(), Error> {
+    let (mut needed, mut free) = (SPARE_BYTES, None);
+    for name in databases {
+        let stats = client
+            .database(name)
+            .run_command(doc! { "dbStats": 1 })
+            .await;
+        let Ok(stats) = stats else { return Ok(()) };
+        let count = |field: &str| field::count(&stats, field).unwrap_or_default();
+        needed += count("storageSize") + count("indexSize");
+        free = field::count(&stats, "fsTotalSize")
+            .map(|total| total.saturating_sub(count("fsUsedSize")));
+    }
+    match free {
+        Some(free) if free < needed => Err(Error::Refused(format!(
+            "a swap copies both databases: the server has {} MiB of free disk, and {} MiB are needed; nothing was moved",
+            free / 1024 / 1024,
+            needed.div_ceil(1024 * 1024)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Moves every collection of one database into another; views are created again. A collection that exists in the target was created by a writer that was
+/// not stopped: it is moved to `conflicts`, under its name and a suffix.
 async fn move_all(
     client: &Client,
     from: &str,
     to: &str,
+    conflicts: &str,
     report: &Reporter,
 ) -> Result<usize, Error> {
     let all = movable(client, from).await?;
-    let there = list(client, to).await?;
+    let existing = list(client, to).await?;
     report.begin(
         "moving",
         Some(u64::try_from(all.len()).unwrap_or_default()),
         "collections",
     );
-    let admin = client.database("admin");
     let mut moved = 0;
     for collection in all {
         let name = &collection.name;
@@ -198,14 +237,21 @@ async fn move_all(
         let error = |error| Error::database(format!("moving {name} from {from} to {to}"))(&error);
         match collection.kind {
             Kind::Collection | Kind::TimeSeries => {
-                let rename = doc! { "renameCollection": format!("{from}.{name}"), "to": format!("{to}.{name}"), "dropTarget": false };
-                admin.run_command(rename).await.map_err(error)?;
+                let attempt = rename(client, (from, name), (to, name)).await;
+                if exists(&attempt) {
+                    move_conflict(client, to, name, conflicts).await?;
+                    rename(client, (from, name), (to, name))
+                        .await
+                        .map_err(error)?;
+                } else {
+                    attempt.map_err(error)?;
+                }
             }
             Kind::View => {
-                let same = |there: &&collections::Collection| {
-                    there.name == *name && there.options == collection.options
+                let same = |existing: &&collections::Collection| {
+                    existing.name == *name && existing.options == collection.options
                 };
-                if !there.iter().any(|there| same(&there)) {
+                if !existing.iter().any(|existing| same(&existing)) {
                     let mut create = doc! { "create": name };
                     create.extend(collection.options.clone());
                     client
@@ -225,4 +271,41 @@ async fn move_all(
         report.add(1);
     }
     Ok(moved)
+}
+
+async fn rename(
+    client: &Client,
+    (from, name): (&str, &str),
+    (to, new_name): (&str, &str),
+) -> silo_mongo::mongodb::error::Result<()> {
+    let rename = doc! { "renameCollection": format!("{from}.{name}"), "to": format!("{to}.{new_name}"), "dropTarget": false };
+    client.database("admin").run_command(rename).await.map(drop)
+}
+
+fn exists(attempt: &silo_mongo::mongodb::error::Result<()>) -> bool {
+    let error = attempt.as_ref().err().map(DatabaseError::from);
+    error == Some(DatabaseError::Refused(NAMESPACE_EXISTS))
+}
+
+/// Moves a collection that is in the way to another database, under the first free name.
+async fn move_conflict(
+    client: &Client,
+    database: &str,
+    name: &str,
+    conflicts: &str,
+) -> Result<(), Error> {
+    for number in 1..100 {
+        let new_name = format!("{name}_written_during_swap_{number}");
+        let attempt = rename(client, (database, name), (conflicts, &new_name)).await;
+        if exists(&attempt) {
+            continue;
+        }
+        log::warn!(collection = name, database, moved_to = format!("{conflicts}.{new_name}"); "a writer created this collection during the swap; it was moved aside");
+        return attempt.map_err(|error| {
+            Error::database(format!("moving {name} of {database} out of the way"))(&error)
+        });
+    }
+    Err(Error::Refused(format!(
+        "{name} of {database} is created again and again; stop its writer"
+    )))
 }

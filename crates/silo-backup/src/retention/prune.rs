@@ -1,18 +1,18 @@
 //! Deletion of expired backups: the manifest first, the archive seven days later.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use log::info;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::repository::{Repository, RepositoryContents, Tombstone};
+use crate::repository::orphans::GRACE;
+use crate::repository::{RepositoryContents, Tombstone};
 use crate::retention::{Backup, Clock, Decision, plan};
-
-/// So long after its manifest an archive goes too; until then `prune --undo` brings a backup back.
-const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
+use crate::run::lease::Lease;
 
 /// Decisions of retention for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -22,30 +22,31 @@ pub struct Plan {
     pub destination: &'static str,
     /// Each backup, the newest first.
     pub decisions: Vec<Decision>,
-    /// Backups that were pruned, whose archives go now.
+    /// Backups that were pruned at least seven days ago, whose archives are deleted now.
     pub archives: Vec<String>,
 }
 
-/// Decides for one destination.
+/// Decides for one destination. `problem` is an open problem of any destination.
 #[must_use]
 pub fn decide(
     context: &Context,
-    repository: &Repository,
-    contents: &RepositoryContents,
+    destination: &Destination,
+    problem: Option<&str>,
     now: Timestamp,
 ) -> Plan {
     let clock = Clock {
         now,
-        ahead: repository.clock_ahead(),
+        ahead: destination.repository.clock_ahead(),
     };
+    let contents = &destination.contents;
     let backups = backups(contents);
-    let clock_problem = clock.clock_problem(&backups).is_some();
+    let frozen = problem.is_some() || clock.clock_problem(&backups).is_some();
     let due = |pruned: &&Tombstone| {
-        pruned.file.is_some() && !clock_problem && now.duration_since(pruned.at) >= GRACE
+        pruned.file.is_some() && !frozen && now.duration_since(pruned.at) >= GRACE
     };
     Plan {
-        destination: repository.name,
-        decisions: plan(&backups, context.settings.policy, clock),
+        destination: destination.repository.name,
+        decisions: plan(&backups, context.settings.policy, clock, problem),
         archives: contents
             .pruned
             .iter()
@@ -53,6 +54,25 @@ pub fn decide(
             .map(|(id, _)| id.clone())
             .collect(),
     }
+}
+
+/// Reason to delete nothing anywhere: a problem, a destination that cannot be read, or a database whose memory cannot be read.
+#[must_use]
+pub fn open_problem(catalog: &Catalog) -> Option<String> {
+    let unreadable = catalog.failed.first();
+    let unreadable = unreadable.map(|(_, error)| error.to_string());
+    let unknown = catalog.destinations.iter().find_map(|destination| {
+        let error = destination.published.as_ref().err();
+        error
+            .or(destination.ownership.as_ref().err())
+            .map(ToString::to_string)
+    });
+    catalog
+        .problems()
+        .into_iter()
+        .next()
+        .or(unreadable)
+        .or(unknown)
 }
 
 /// Facts about the backups of a repository, as retention needs them.
@@ -63,6 +83,7 @@ pub fn backups(contents: &RepositoryContents) -> Vec<Backup> {
         at: entry.manifest.as_of,
         good: entry.is_good(),
         drilled: entry.is_drilled(),
+        pin: entry.pin.as_ref().map(|pin| pin.reason.clone()),
     };
     contents.entries.iter().map(backup).collect()
 }
@@ -73,37 +94,45 @@ pub fn backups(contents: &RepositoryContents) -> Vec<Backup> {
 /// The error of a deletion. Each backup before it was deleted completely.
 pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<Plan>, Error> {
     if dry {
-        let mut plans = Vec::new();
-        for repository in context.repositories() {
-            plans.push(decide(
-                context,
-                repository,
-                &repository.contents().await?,
-                Timestamp::now(),
-            ));
-        }
-        return Ok(plans);
+        return Ok(plans(
+            context,
+            &Catalog::read(context, &context.client).await,
+        ));
     }
     context
-        .leased(report, async |_| {
+        .leased(report, async |lease| {
             report.begin("cleaning", None, "documents");
-            let mut plans = Vec::new();
-            for repository in context.repositories() {
-                let contents = repository.contents().await?;
-                let plan = decide(context, repository, &contents, Timestamp::now());
-                apply(repository, &contents, &plan).await?;
-                plans.push(plan);
+            let catalog = Catalog::read(context, &context.client).await;
+            let plans = plans(context, &catalog);
+            for (destination, plan) in catalog.destinations.iter().zip(&plans) {
+                apply(context, lease, destination, plan).await?;
             }
             Ok(plans)
         })
         .await
 }
 
+fn plans(context: &Context, catalog: &Catalog) -> Vec<Plan> {
+    let problem = open_problem(catalog);
+    let now = context.clock.now();
+    catalog
+        .destinations
+        .iter()
+        .map(|destination| decide(context, destination, problem.as_deref(), now))
+        .collect()
+}
+
 async fn apply(
-    repository: &Repository,
-    contents: &RepositoryContents,
+    context: &Context,
+    lease: &Lease,
+    destination: &Destination,
     plan: &Plan,
 ) -> Result<(), Error> {
+    let Destination {
+        repository,
+        contents,
+        ..
+    } = destination;
     for decision in plan.decisions.iter().filter(|decision| !decision.keep) {
         let Some(entry) = contents
             .entries
@@ -113,8 +142,10 @@ async fn apply(
             continue;
         };
         let id = &decision.id;
+        // Another process that has taken over the lease decides for itself.
+        lease.confirm().await?;
         let pruned = Tombstone {
-            at: Timestamp::now(),
+            at: context.clock.now(),
             reason: decision.reasons.join("; "),
             sha256: entry.sha256.clone(),
             key: entry.manifest.archive.key.clone(),
@@ -136,6 +167,7 @@ async fn apply(
         }) else {
             continue;
         };
+        lease.confirm().await?;
         repository.delete(&pruned.key).await?;
         repository
             .write_json(
@@ -146,7 +178,7 @@ async fn apply(
                 },
             )
             .await?;
-        for folder in ["drills", "accepted"] {
+        for folder in ["drills", "checks", "accepted", "pins"] {
             repository.delete(&format!("{folder}/{id}.json")).await?;
         }
         info!(id = id.as_str(), destination = repository.name; "the archive of a pruned backup was deleted");

@@ -9,6 +9,7 @@ fn backup(at: Timestamp, number: usize) -> Backup {
         at,
         good: true,
         drilled: number.is_multiple_of(7),
+        pin: None,
     }
 }
 
@@ -28,7 +29,7 @@ fn a_year_of_backups_is_reduced_to_the_keep_rules() {
     let mut backups: Vec<Backup> = Vec::new();
     for night in 0..365 {
         backups.push(backup(day(night), usize::try_from(night).unwrap()));
-        let plan = plan(&backups, Policy::default(), clock(day(night)));
+        let plan = plan(&backups, Policy::default(), clock(day(night)), None);
         backups.retain(|backup| {
             plan.iter()
                 .any(|decision| decision.id == backup.id && decision.keep)
@@ -55,7 +56,7 @@ fn every_decision_has_a_reason() {
     let backups: Vec<Backup> = (0..60)
         .map(|night| backup(day(night), usize::try_from(night).unwrap()))
         .collect();
-    let plan = plan(&backups, Policy::default(), clock(day(60)));
+    let plan = plan(&backups, Policy::default(), clock(day(60)), None);
     assert!(plan.iter().all(|decision| !decision.reasons.is_empty()));
     assert!(
         plan.iter()
@@ -91,6 +92,7 @@ fn protected_backups_are_kept_for_every_history() {
                 at: at + jump,
                 good,
                 drilled: good && rng.random_bool(0.2),
+                pin: None,
             });
         }
         let now = at + SignedDuration::from_hours(rng.random_range(-24..100));
@@ -102,7 +104,7 @@ fn protected_backups_are_kept_for_every_history() {
             weekly: rng.random_range(0..5),
             monthly: rng.random_range(0..13),
         };
-        let plan = plan(&backups, policy, clock);
+        let plan = plan(&backups, policy, clock, None);
         assert_eq!(plan.len(), backups.len());
         let gone: Vec<&Backup> = backups
             .iter()
@@ -140,7 +142,7 @@ fn protected_backups_are_kept_for_every_history() {
             .filter(|backup| !gone.contains(backup))
             .cloned()
             .collect();
-        let again = super::plan(&left, policy, clock);
+        let again = super::plan(&left, policy, clock, None);
         assert!(again.iter().all(|decision| decision.keep), "seed {seed}");
     }
     assert!(deleted > 50_000, "{deleted}");

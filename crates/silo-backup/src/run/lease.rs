@@ -4,6 +4,7 @@
 //! monotonic clock, or when the holder was a process of the same machine that has ended. Every takeover increments a fencing token. All later writes
 //! of the holder are conditional on its token, so those of a stale holder match nothing.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,19 +24,21 @@ const LIFETIME: Duration = Duration::from_secs(40);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(8);
 /// Interval of attempts while waiting for a lease.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Time limit of one renewal.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The one lease of backups.
 const NAME: &str = "backup";
 
 /// A held lease. Dropping it lets it expire; [`Lease::release`] frees it at once.
 pub struct Lease {
-    held: Held,
+    state: LeaseState,
     /// Cancelled when the lease is lost.
     pub lost: CancellationToken,
     beating: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Clone)]
-struct Held {
+struct LeaseState {
     leases: Collection<Document>,
     holder: Arc<str>,
     token: i64,
@@ -71,6 +74,15 @@ impl Lease {
                         .unwrap_or_default()
                 }
             };
+            if field::count(&found, "token").is_none() || field::count(&found, "beat").is_none() {
+                let repair = doc! { "$set": { "token": 0_i64, "beat": 0_i64, "holder": "" } };
+                warn!("the lease for backups is damaged; it is repaired");
+                leases
+                    .update_one(doc! { "_id": NAME }, repair)
+                    .await
+                    .map_err(Error::database(action))?;
+                continue;
+            }
             let number = |name| {
                 field::count(&found, name)
                     .and_then(|count| i64::try_from(count).ok())
@@ -90,6 +102,8 @@ impl Lease {
                 {
                     return Ok(lease);
                 }
+                // Another process was faster, or the entry is damaged.
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
             match watched {
@@ -117,15 +131,15 @@ impl Lease {
         if taken.modified_count == 0 {
             return Ok(None);
         }
-        let held = Held {
+        let state = LeaseState {
             leases: leases.clone(),
             holder,
             token: token + 1,
         };
         let lost = CancellationToken::new();
-        let beating = tokio::spawn(held.clone().keep_beating(lost.clone()));
+        let beating = tokio::spawn(state.clone().keep_beating(lost.clone()));
         Ok(Some(Self {
-            held,
+            state,
             lost,
             beating,
         }))
@@ -134,7 +148,7 @@ impl Lease {
     /// Fencing token of this lease: larger than those of all earlier leases.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
-        self.held.token.cast_unsigned()
+        self.state.token.cast_unsigned()
     }
 
     /// Confirms in the database that the lease is still held.
@@ -142,7 +156,7 @@ impl Lease {
     /// # Errors
     /// [`Error::Busy`] when another process has taken it over.
     pub async fn confirm(&self) -> Result<(), Error> {
-        match self.held.beat().await {
+        match self.state.beat().await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Busy("another run has taken over the lease".into())),
             Err(error) => Err(Error::database("confirming the lease for backups")(&error)),
@@ -152,10 +166,10 @@ impl Lease {
     /// Releases the lease, so that another process can acquire it at once.
     pub async fn release(self) {
         self.beating.abort();
-        let mine = doc! { "_id": NAME, "token": self.held.token, "holder": &*self.held.holder };
+        let mine = doc! { "_id": NAME, "token": self.state.token, "holder": &*self.state.holder };
         // Renewals have stopped, so the lease expires by itself.
         drop(
-            self.held
+            self.state
                 .leases
                 .update_one(mine, doc! { "$set": { "holder": "" } })
                 .await,
@@ -169,11 +183,19 @@ impl Drop for Lease {
     }
 }
 
-impl Held {
+impl LeaseState {
     async fn beat(&self) -> silo_mongo::mongodb::error::Result<bool> {
         let mine = doc! { "_id": NAME, "token": self.token, "holder": &*self.holder };
         let beat = doc! { "$inc": { "beat": 1_i64 }, "$set": { "at": DateTime::now() } };
-        Ok(self.leases.update_one(mine, beat).await?.matched_count == 1)
+        // A connection that is half open would never answer.
+        let renewed = tokio::time::timeout(
+            RENEWAL_TIMEOUT,
+            self.leases.update_one(mine, beat).into_future(),
+        );
+        match renewed.await {
+            Ok(renewed) => Ok(renewed?.matched_count == 1),
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
     }
 
     async fn keep_beating(self, lost: CancellationToken) {
@@ -219,8 +241,11 @@ fn is_dead(of_host: &str, holder: &str) -> bool {
     let (Some(id), Some(then)) = (id, parts.next()) else {
         return false;
     };
-    // Without a host identity, nothing can be concluded.
-    of_host.len() > 36 && of_host == host() && started(id).is_none_or(|now| now != then)
+    // Without a host identity, or where other users' processes are hidden (hidepid), nothing can be concluded.
+    of_host.len() > 36
+        && started(1).is_some()
+        && of_host == host()
+        && started(id).is_none_or(|now| now != then)
 }
 
 /// When a process was started, in ticks since the machine was (`/proc/<id>/stat`, field 22).

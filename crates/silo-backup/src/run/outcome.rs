@@ -27,8 +27,10 @@ pub struct RunOutcome {
     pub duration_ms: u64,
     /// Result for each destination.
     pub destinations: Vec<DestinationOutcome>,
-    /// Backups that have vanished or were changed.
+    /// Backups that have vanished, are damaged or were changed, and repositories that are not ours.
     pub problems: Vec<String>,
+    /// Collections that changed during the dump, strings that are not UTF-8, and housekeeping that failed.
+    pub notes: Vec<String>,
 }
 
 /// Result for one destination.

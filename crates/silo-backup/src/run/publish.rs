@@ -1,10 +1,8 @@
 //! Verification in storage, and publication of the manifest, which comes last.
 
-use jiff::Timestamp;
-
 use crate::error::Error;
 use crate::repository::manifest::{
-    ArchiveFacts, FORMAT, Manifest, Previous, SourceIdentity, State, Tool, Verification, sha256,
+    ArchiveFacts, FORMAT, Manifest, Previous, State, Tool, Verification, not_included, sha256,
 };
 use crate::run::published_index::PublishedIndex;
 use crate::run::run_context::{OpenDestination, RunContext};
@@ -16,7 +14,6 @@ pub(super) async fn publish(
     run: &RunContext<'_>,
     destination: &OpenDestination,
     dump: &Dump,
-    source: &SourceIdentity,
     held: &[String],
 ) -> Result<Manifest, Error> {
     let settings = &run.context.settings;
@@ -33,7 +30,7 @@ pub(super) async fn publish(
         &destination.repository,
         &archive,
         settings.identity.as_ref(),
-        &settings.folder,
+        run.ids_folder(),
         run.report,
     )
     .await?;
@@ -43,36 +40,33 @@ pub(super) async fn publish(
         "bytes"
     };
     let summary = read.summary.as_ref().unwrap_or(&dump.summary);
-    as_written(&outcome.written.collections, summary)?;
+    as_written(&outcome.written, summary)?;
     let manifest = Manifest {
         format: FORMAT,
         id: run.id.clone(),
         repository: destination.id.clone(),
         started_at: run.started,
         as_of: outcome.as_of,
-        verified_at: Timestamp::now(),
+        verified_at: run.context.clock.now(),
         state: if held.is_empty() {
             State::Verified
         } else {
             State::Held
         },
         held: held.to_vec(),
-        source: source.clone(),
-        engine: settings.engine.word().into(),
+        source: run.source.clone(),
         consistency: outcome.consistency,
+        cluster_time: outcome.cluster_time,
         not_in_snapshot: outcome.not_in_snapshot.clone(),
+        changed_during_read: outcome.changed.clone(),
+        not_included: not_included(),
         archive,
         collections: summary.collections.clone(),
         verification: Verification {
             how: how.into(),
-            unique_indexes: summary.unique_indexes,
-            not_checked: summary.not_checked.clone(),
+            invalid_strings: summary.invalid_strings,
         },
-        tool: Tool {
-            version: settings.process.build.version.into(),
-            sha: settings.process.build.sha.clone(),
-            dirty: settings.process.build.dirty,
-        },
+        tool: Tool::of(&settings.process.build),
         lease: run.lease.fencing_token(),
         previous: destination.contents.newest().map(|newest| Previous {
             id: newest.manifest.id.clone(),
@@ -87,17 +81,13 @@ pub(super) async fn publish(
         sha256(&file),
     );
     run.lease.confirm().await?;
-    index
-        .remember(&run.id, &digest, run.lease.fencing_token(), false)
-        .await?;
+    index.remember(&manifest, &digest, false).await?;
     // If the lease was lost meanwhile, its new holder knows of the entry, and nothing is published here.
     run.lease.confirm().await?;
     destination
         .repository
         .write(&format!("manifests/{}.json", run.id), file)
         .await?;
-    index
-        .remember(&run.id, &digest, run.lease.fencing_token(), true)
-        .await?;
+    index.remember(&manifest, &digest, true).await?;
     Ok(manifest)
 }

@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
+use crate::repository::manifest::SourceIdentity;
 use crate::repository::{Repository, RepositoryContents};
 use crate::run::lease::Lease;
 use crate::run::outcome::DestinationOutcome;
+use crate::run::published_index::PublishedBackup;
 
 /// A run in progress.
 pub(super) struct RunContext<'a> {
@@ -21,6 +23,8 @@ pub(super) struct RunContext<'a> {
     pub(super) id: String,
     /// Start of the run.
     pub(super) started: Timestamp,
+    /// Server and database of origin.
+    pub(super) source: SourceIdentity,
 }
 
 /// A destination that could be read at the start of the run.
@@ -31,6 +35,8 @@ pub(super) struct OpenDestination {
     pub(super) id: String,
     /// Contents at the start of the run.
     pub(super) contents: RepositoryContents,
+    /// Backups that the database knows, at the start of the run.
+    pub(super) published: Vec<PublishedBackup>,
 }
 
 impl RunContext<'_> {
@@ -46,19 +52,18 @@ impl RunContext<'_> {
         format!("data/{}.archive.{extension}{encrypted}", self.id)
     }
 
-    /// Result for a failed destination. If it is the only one, the run fails.
-    pub(super) fn failed(
-        &self,
-        repository: &Repository,
-        error: &Error,
-    ) -> Result<DestinationOutcome, Error> {
-        log::error!(destination = repository.name, code = error.code(); "a destination failed: {error}");
-        match &self.context.copy {
-            None => Err(error.clone()),
-            Some(_) => Ok(DestinationOutcome {
-                name: repository.name,
-                error: Some(error.to_string()),
-            }),
+    /// Folder for ids of documents, to find those read twice. Only a replica set is read in a snapshot, in which no document occurs twice.
+    pub(super) fn ids_folder(&self) -> Option<&std::path::Path> {
+        let standalone = self.source.server.replica_set.is_none();
+        standalone.then_some(self.context.settings.folder.as_path())
+    }
+
+    /// Result for a failed destination.
+    pub(super) fn failed(&self, name: &'static str, error: &Error) -> DestinationOutcome {
+        log::error!(destination = name, code = error.code(); "a destination failed: {error}");
+        DestinationOutcome {
+            name,
+            error: Some(error.to_string()),
         }
     }
 }

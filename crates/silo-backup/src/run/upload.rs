@@ -5,9 +5,8 @@ use tokio::task::JoinHandle;
 
 use crate::archive::encoding::Chunk;
 use crate::archive::summary::ArchiveSummary;
-use crate::engine::{self, DumpOutcome};
+use crate::dump::{self, DumpOutcome};
 use crate::error::Error;
-use crate::run::outcome::DestinationOutcome;
 use crate::run::run_context::{OpenDestination, RunContext};
 use crate::verification::{as_written, verify_while_writing};
 
@@ -24,36 +23,46 @@ pub(super) struct Dump {
     pub(super) stored_in: Vec<OpenDestination>,
 }
 
+/// A destination that failed, by name.
+type Failed = (&'static str, Error);
+
 /// Dumps the database to all destinations at once. Failed destinations are added to `failed`.
 pub(super) async fn dump(
     run: &RunContext<'_>,
     destinations: Vec<OpenDestination>,
-    failed: &mut Vec<DestinationOutcome>,
+    failed: &mut Vec<Failed>,
 ) -> Result<Dump, Error> {
     let settings = &run.context.settings;
     let (out, chunks) = mpsc::channel(BUFFERED);
     let (uploads, receivers) = start_uploads(run, destinations);
-    if uploads.is_empty() {
-        return Err(Error::Engine("no destination can be written to".into()));
-    }
     let sharing = tokio::spawn(fan_out(chunks, receivers));
     // An encrypted archive cannot be verified in storage without the private key, so it is verified while it is written, before encryption.
     let encrypted_without_identity =
         settings.encoding.recipient.is_some() && settings.identity.is_none();
     let (tee, verifying) = encrypted_without_identity
-        .then(|| verify_while_writing(settings.encoding.compression, &settings.folder))
+        .then(|| {
+            let folder = run.ids_folder().map(std::path::Path::to_path_buf);
+            verify_while_writing(settings.encoding.compression, folder)
+        })
         .unzip();
     let request = run.context.dump_request(run.report);
-    let outcome = engine::run(settings.engine, &request, out, tee).await;
+    let version = &run.source.server.version;
+    let outcome = dump::run(&request, version, out, tee).await;
     drop(sharing.await);
-    let (outcome, stored_in) = end_uploads(run, outcome, uploads, failed).await?;
+    let (outcome, stored_in) = end_uploads(outcome, uploads, failed).await?;
     let summary = match verifying {
-        None => outcome.written.clone(),
+        None => ArchiveSummary {
+            collections: outcome.written.clone(),
+            invalid_strings: 0,
+            duplicate: None,
+            database: run.source.database.clone(),
+            server_version: version.clone(),
+        },
         Some(verifying) => {
             let summary = verifying.await.map_err(|_panic| {
                 Error::Engine("verifying the archive was interrupted".into())
             })??;
-            as_written(&outcome.written.collections, &summary)?;
+            as_written(&outcome.written, &summary)?;
             summary
         }
     };
@@ -83,10 +92,9 @@ fn start_uploads(
 
 /// Waits for all uploads. Returns the destinations that have stored everything, or the error that explains best why there are none.
 async fn end_uploads(
-    run: &RunContext<'_>,
     outcome: Result<DumpOutcome, Error>,
     uploads: Vec<Upload>,
-    failed: &mut Vec<DestinationOutcome>,
+    failed: &mut Vec<Failed>,
 ) -> Result<(DumpOutcome, Vec<OpenDestination>), Error> {
     let (mut stored_in, mut last) = (Vec::new(), None);
     for (destination, upload) in uploads {
@@ -97,17 +105,14 @@ async fn end_uploads(
             (Ok(outcome), Ok(bytes)) if bytes == outcome.stored.bytes => {
                 stored_in.push(destination);
             }
-            (Ok(_), Ok(_)) => failed.push(run.failed(
-                &destination.repository,
-                &Error::Engine("not all of the archive was written".into()),
-            )?),
+            (Ok(_), Ok(_)) => failed.push((
+                destination.repository.name,
+                Error::Engine("not all of the archive was written".into()),
+            )),
             (_, Err(error)) => {
                 // The upload's own error explains more than "no destination took the archive".
                 last = Some(error.clone());
-                failed.push(DestinationOutcome {
-                    name: destination.repository.name,
-                    error: Some(error.to_string()),
-                });
+                failed.push((destination.repository.name, error));
             }
             (Err(_), Ok(_)) => {}
         }

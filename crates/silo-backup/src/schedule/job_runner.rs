@@ -8,14 +8,18 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use utoipa::ToSchema;
 
+use crate::audit::{self, AuditEntry};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::{Progress, Reporter};
 use crate::retention::prune;
 use crate::run;
 use crate::run::outcome::{Failure, RunOutcome};
-use crate::verification::drill::{self, DrillOutcome};
+use crate::verification::drill::{self, Choice, DrillOutcome};
+use crate::verification::recheck;
 
+/// Name of the scheduler as the one who starts a job.
+pub const SCHEDULE: &str = "schedule";
 /// Number of finished jobs kept.
 const MAX_FINISHED_JOBS: usize = 20;
 
@@ -25,10 +29,12 @@ const MAX_FINISHED_JOBS: usize = 20;
 pub enum Kind {
     /// A backup.
     Run,
-    /// A drill of the newest good one.
+    /// A drill of the newest good backup.
     Drill,
     /// Deletion of expired backups.
     Prune,
+    /// Verification of a share of all backups.
+    Verify,
 }
 
 /// One piece of work.
@@ -69,7 +75,7 @@ pub enum JobState {
     Done,
     /// A backup was made that does not count.
     Held,
-    /// The job returned an error, or a drill did not restore the backup identically (see `drilled`).
+    /// The job returned an error, or a drill did not restore the backup identically (see `drillOutcome`).
     Failed,
 }
 
@@ -144,8 +150,23 @@ impl JobRunner {
     pub async fn keep_working(self, mut accepted: AcceptedJobs) {
         while let Some((id, kind, report)) = accepted.recv().await {
             let outcome = self.work(kind, &report).await;
+            self.record(&id, kind, outcome.as_ref().err()).await;
             self.end(&id, outcome);
         }
+    }
+
+    /// Records a job that an operator started.
+    async fn record(&self, id: &str, kind: Kind, error: Option<&Error>) {
+        let Some(job) = self.get(id).filter(|job| job.asked_by != SCHEDULE) else {
+            return;
+        };
+        let entry = AuditEntry {
+            at: self.context.clock.now(),
+            operator: job.asked_by,
+            command: format!("{kind:?}").to_lowercase(),
+            result: error.map_or_else(|| "ok".to_owned(), ToString::to_string),
+        };
+        audit::record(&self.context.status_client, &entry).await;
     }
 
     /// A job by its id, as it is now.
@@ -203,10 +224,13 @@ impl JobRunner {
             Kind::Run => run::run(&self.context, report)
                 .await
                 .map(|run_outcome| (Some(run_outcome), None)),
-            Kind::Drill => drill::run(&self.context, "latest", report)
+            Kind::Drill => drill::run(&self.context, &Choice::Scheduled, report)
                 .await
                 .map(|drill_outcome| (None, Some(drill_outcome))),
             Kind::Prune => prune::run(&self.context, false, report)
+                .await
+                .map(|_| (None, None)),
+            Kind::Verify => recheck::run(&self.context, report)
                 .await
                 .map(|_| (None, None)),
         }

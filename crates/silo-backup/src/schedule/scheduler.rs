@@ -1,33 +1,23 @@
-//! Scheduled jobs: backups, then pruning, then drills; and an alarm when backups are overdue or missing.
+//! Scheduled jobs: backups, then pruning and a share of verification, and drills at their own times.
+//!
+//! A job is attempted whether or not the storage answers: a run that fails sends an alert, and one that is not attempted would not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use log::info;
 use silo_web::snapshot::Snapshot;
 use tokio::sync::watch;
 
-use crate::alerts::Event;
 use crate::context::Context;
+use crate::run::attempts::{self, LastAttempt};
 use crate::schedule::RunHistory;
-use crate::schedule::job_runner::{JobRunner, JobState, Kind};
+use crate::schedule::job_runner::{JobRunner, JobState, Kind, SCHEDULE};
 use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
-/// Interval between repetitions of a persisting alarm.
-const REPEAT_INTERVAL: SignedDuration = SignedDuration::from_hours(12);
-
-/// Number of failures in a row, and the end of the last one.
-type Failures = (usize, Timestamp);
-
-fn count_failure(failed: Option<Failures>) -> Option<Failures> {
-    Some((
-        failed.map_or(0, |(failures, _)| failures) + 1,
-        Timestamp::now(),
-    ))
-}
 
 /// The scheduler of one service.
 pub struct Scheduler {
@@ -41,96 +31,116 @@ pub struct Scheduler {
     pub next: watch::Sender<Option<Timestamp>>,
 }
 
+/// Failures of attempts, in the database and in this process. The database may be what fails.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    /// Number since the last success, and the time of the last one.
+    in_memory: Option<(usize, Timestamp)>,
+}
+
+impl Failures {
+    fn count(&mut self, state: JobState, now: Timestamp) {
+        let before = self.in_memory.map_or(0, |(failures, _)| failures);
+        self.in_memory = (state == JobState::Failed).then_some((before + 1, now));
+    }
+
+    /// The larger number of both.
+    fn with(self, recorded: Option<&LastAttempt>) -> Option<(usize, Timestamp)> {
+        let recorded = recorded
+            .filter(|attempt| attempt.failures > 0)
+            .map(|attempt| {
+                let failures = usize::try_from(attempt.failures).unwrap_or(usize::MAX);
+                (failures, attempt.at)
+            });
+        recorded.max(self.in_memory)
+    }
+}
+
 impl Scheduler {
     /// Runs until the process is to end.
     pub async fn run(self) {
-        let mut failed: Option<Failures> = None;
-        let mut drills_failed: Option<Failures> = None;
-        if self.context.settings.drill_every.is_none() {
+        let (mut failed, mut drills_failed) = (Failures::default(), Failures::default());
+        if self.context.settings.drill_schedule.is_none() {
             info!("no drills are scheduled");
         }
-        let mut alerted_at: Option<Timestamp> = None;
         let mut ends = self.jobs.ends();
         loop {
             let status = self.status.wait_for_first().await.ok();
-            let now = Timestamp::now();
-            if let Some(status) = &status {
-                alerted_at = self.alarm(&status.value, alerted_at, now).await;
-                let past = RunHistory {
-                    last_made: status.value.last_made,
-                    failed,
-                };
-                let due = self.context.settings.schedule.next(past, now);
-                self.next.send_replace(due);
-                if due.is_some_and(|due| due <= now) {
-                    failed = self.backup(failed).await;
-                } else if self.drill_is_due(&status.value, drills_failed, now) {
-                    drills_failed = self.drill(drills_failed).await;
+            let status = status.as_ref().map(|status| &*status.value);
+            let now = self.context.clock.now();
+            let client = &self.context.status_client;
+            let last_run = attempts::Kind::Run.last(client).await.ok().flatten();
+            let past = RunHistory {
+                last_made: last_made(status, last_run.as_ref()),
+                failed: failed.with(last_run.as_ref()),
+            };
+            let due = self.context.settings.schedule.next(past, now);
+            self.next.send_replace(due);
+            if due.is_some_and(|due| due <= now) {
+                self.backup(&mut failed).await;
+            } else if let Some(status) = status {
+                let last_drill = attempts::Kind::Drill.last(client).await.ok().flatten();
+                let failures = drills_failed.with(last_drill.as_ref());
+                if self.drill_is_due(status, failures, now)
+                    && let Some(state) = self.work(Kind::Drill).await
+                {
+                    drills_failed.count(state, self.context.clock.now());
                 }
             }
             tokio::select! {
                 () = self.context.stop.cancelled() => return,
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                // An operator started a backup, which may change the time of the next one.
+                // An operator started a job, which may change the time of the next one.
                 _ = ends.changed() => self.refresh_status().await,
             }
         }
     }
 
-    async fn backup(&self, failed: Option<Failures>) -> Option<Failures> {
+    async fn backup(&self, failed: &mut Failures) {
         info!("the schedule asks for a backup");
-        match self.work(Kind::Run).await {
-            None => failed,
-            Some(JobState::Failed) => count_failure(failed),
-            Some(state) => {
-                if state == JobState::Done {
-                    self.work(Kind::Prune).await;
-                }
-                self.refresh_status().await;
-                None
-            }
+        let Some(state) = self.work(Kind::Run).await else {
+            return;
+        };
+        failed.count(state, self.context.clock.now());
+        if state == JobState::Done {
+            self.work(Kind::Prune).await;
+            self.work(Kind::Verify).await;
         }
-    }
-
-    /// Runs a drill and returns the failures in a row; after a failed job, the next attempt waits for the retry delay.
-    async fn drill(&self, failed: Option<Failures>) -> Option<Failures> {
-        match self.work(Kind::Drill).await {
-            None => failed,
-            Some(JobState::Failed) => count_failure(failed),
-            Some(_) => None,
-        }
+        self.refresh_status().await;
     }
 
     fn drill_is_due(
         &self,
         status: &BackupStatus,
-        failed: Option<Failures>,
+        failed: Option<(usize, Timestamp)>,
         now: Timestamp,
     ) -> bool {
-        let Some(every) = self.context.settings.drill_every else {
+        let settings = &self.context.settings;
+        let (Some(schedule), Some(newest)) = (&settings.drill_schedule, &status.last_good) else {
             return false;
         };
-        let Some(newest) = &status.last_good else {
-            return false;
-        };
-        let schedule = &self.context.settings.schedule;
-        let retry = failed.and_then(|(failures, ended)| schedule.retry(failures, ended));
-        if retry.is_some_and(|retry| now < retry) {
+        // The private key is elsewhere.
+        if settings.encoding.recipient.is_some() && settings.identity.is_none() {
             return false;
         }
-        let encrypted = self.context.settings.encoding.recipient.is_some()
-            && self.context.settings.identity.is_none();
-        let last = status.last_drill.as_ref();
-        // After a drill with a bad result, the next one is made before the interval has passed only if there is a newer good backup.
-        let due = last.is_none_or(|last| {
-            now.duration_since(last.at) >= every || (!last.good && last.id != newest.id)
-        });
-        due && !encrypted && newest.as_of <= now && self.jobs.running().is_none()
+        if let Some((failures, ended)) = failed {
+            return schedule
+                .retry(failures, ended)
+                .is_some_and(|retry| retry <= now);
+        }
+        let last = status.last_drill.as_ref().map(|drill| drill.at);
+        // The first backup is drilled at once: nobody knows yet whether drills work here.
+        let due = match (last, schedule.before(now)) {
+            (None, _) => true,
+            (Some(last), Some(due)) => last < due,
+            (Some(_), None) => false,
+        };
+        due && newest.as_of <= now && self.jobs.running().is_none()
     }
 
     /// Runs a job and waits for its end; `None` if another job is running.
     async fn work(&self, kind: Kind) -> Option<JobState> {
-        let job = self.jobs.start(kind, "schedule")?;
+        let job = self.jobs.start(kind, SCHEDULE)?;
         self.jobs.idle().await;
         self.refresh_status().await;
         Some(self.jobs.get(&job.id)?.state)
@@ -151,31 +161,16 @@ impl Scheduler {
             () = self.context.stop.cancelled() => {}
         }
     }
+}
 
-    /// Sends an alarm when the newest backup is too old or one has vanished, and repeats it while that persists.
-    async fn alarm(
-        &self,
-        status: &BackupStatus,
-        alerted_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        // A database without any backup is no alarm before its first night.
-        let never = status.last_good.is_none() && status.last_attempt.is_none();
-        let overdue = (status.overdue && !never).then(|| match &status.last_good {
-            Some(good) => format!("the newest good backup is of {}", good.as_of),
-            None => "there is no good backup".into(),
-        });
-        let event = match (overdue, status.problems.is_empty()) {
-            (Some(why), _) => Event::Alarm("overdue", why),
-            (None, false) => Event::Alarm("vanished", status.problems.join("; ")),
-            (None, true) => return None,
-        };
-        if alerted_at.is_some_and(|alerted_at| now.duration_since(alerted_at) < REPEAT_INTERVAL)
-            || self.jobs.running().is_some()
-        {
-            return alerted_at;
-        }
-        self.context.alerts.send(&event).await;
-        Some(now)
+/// Start of the newest backup, good or held: by the buckets, and by the last attempt if storage does not answer.
+fn last_made(status: Option<&BackupStatus>, last: Option<&LastAttempt>) -> Option<Timestamp> {
+    let stored = status.and_then(|status| status.last_made);
+    let recorded = last
+        .filter(|attempt| matches!(attempt.outcome.as_str(), "good" | "held"))
+        .map(|attempt| attempt.at);
+    match status {
+        Some(_) => stored,
+        None => recorded,
     }
 }

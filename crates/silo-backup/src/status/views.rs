@@ -9,7 +9,7 @@ use crate::alerts::FailedDelivery;
 use crate::archive::encoding::Compression;
 use crate::repository::manifest::{Consistency, State};
 use crate::repository::{Drill, Entry};
-use crate::run::last_run::LastRun;
+use crate::run::attempts::LastAttempt;
 
 /// Status of backups.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -18,15 +18,17 @@ pub struct BackupStatus {
     /// Newest good backup.
     pub last_good: Option<GoodBackupView>,
     /// Result of the last run; `null` if there was none.
-    pub last_attempt: Option<LastRun>,
+    pub last_attempt: Option<LastAttempt>,
     /// Last drill.
     pub last_drill: Option<DrillView>,
     /// `true` if the newest good backup is older than allowed, or there is none.
     pub overdue: bool,
-    /// `true` if the newest drilled backup is older than twice the interval; `null` if drills are off.
+    /// `true` if two scheduled drills have passed without a good one; `null` if drills are off.
     pub drill_overdue: Option<bool>,
     /// Largest allowed age in seconds.
     pub oldest_allowed_seconds: u64,
+    /// Readiness for a recovery.
+    pub recovery: RecoveryView,
     /// Each destination.
     pub destinations: Vec<DestinationView>,
     /// Backups that have vanished or were changed.
@@ -39,6 +41,22 @@ pub struct BackupStatus {
     /// Start of the newest backup's run, whether the backup is good or held.
     #[serde(skip)]
     pub last_made: Option<Timestamp>,
+}
+
+/// Readiness for a recovery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryView {
+    /// Time of the data in the newest backup that a drill has restored; `null` if there is none.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_drilled: Option<Timestamp>,
+    /// When a good backup was last read completely after its publication; `null` if none was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_verified_again: Option<Timestamp>,
+    /// Estimated duration of restoring the newest good backup, from the last good drill; `null` without one.
+    pub estimated_restore_seconds: Option<u64>,
+    /// `true` if the private key of the newest good backup is set here; `null` if it is not encrypted.
+    pub key_available: Option<bool>,
 }
 
 /// Newest good backup.
@@ -135,8 +153,12 @@ pub struct BackupView {
     pub verified_at: Timestamp,
     /// `decoded`: read back as a restore would. `bytes`: read back byte for byte, because the private key is not here.
     pub verification: String,
-    /// Last drill.
+    /// Last drill of any copy.
     pub drill: Option<DrillView>,
+    /// Reason of a pin, which keeps the backup from being deleted.
+    pub pin: Option<String>,
+    /// Collections that changed during the dump, strings that are not UTF-8.
+    pub notes: Vec<String>,
     /// Stored size in bytes.
     pub bytes: u64,
     /// The bytes of its documents.
@@ -151,8 +173,6 @@ pub struct BackupView {
     pub compression: &'static str,
     /// `true` if the archive is encrypted.
     pub encrypted: bool,
-    /// `native` or `mongodump`.
-    pub engine: String,
     /// `snapshot` or `fuzzy`.
     pub consistency: &'static str,
     /// Destinations that have the backup.
@@ -185,6 +205,8 @@ impl BackupView {
                 .drill
                 .as_ref()
                 .map(|drill| DrillView::new(&manifest.id, drill)),
+            pin: entry.pin.as_ref().map(|pin| pin.reason.clone()),
+            notes: manifest.notes(),
             bytes: manifest.archive.bytes,
             data_bytes: manifest.bytes(),
             collections: count_from_usize(manifest.collections.len()),
@@ -195,7 +217,6 @@ impl BackupView {
                 Compression::Zstd => "zstd",
             },
             encrypted: manifest.archive.recipient.is_some(),
-            engine: manifest.engine.clone(),
             consistency: match manifest.consistency {
                 Consistency::Snapshot => "snapshot",
                 Consistency::Fuzzy => "fuzzy",

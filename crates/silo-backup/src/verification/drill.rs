@@ -1,67 +1,115 @@
-//! A drill: a backup is restored into a scratch database, compared, and dropped. How long that takes is how long it would take.
+//! Drill: a backup is restored into a scratch database, compared, and dropped. Its duration is that of a real restore.
+//!
+//! Only a difference in data is a verdict on the backup. Everything else (a full disk, an election, a missing privilege) means that it was not drilled.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
-use log::{info, warn};
+use log::info;
 use serde::Serialize;
 use silo_core::units::whole_millis;
 use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
+use silo_mongo::connect::{Patience, connect_with};
+use silo_mongo::error::DatabaseError;
+use silo_mongo::field;
 use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::doc;
 use utoipa::ToSchema;
 
 use crate::alerts::Event;
+use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
 use crate::repository::manifest::Manifest;
-use crate::repository::{Drill, Repository};
-use crate::restore::{self, Target};
+use crate::repository::{Drill, Entry};
+use crate::restore::{self, Selection, Target, preflight};
+use crate::run::attempts::{AttemptEnd, Kind};
 use crate::verification;
 use crate::verification::mongorestore;
 
-/// Prefix of every scratch database's name.
-const PREFIX: &str = "silo_drill_";
-/// Collection that marks a database as created by a drill.
+/// Scratch database. The account for drills needs privileges on this database only.
+pub const DATABASE: &str = "silo_drill";
+/// Collection that marks the database as created by a drill.
 const MARKER: &str = "silo_drill_marker";
+
+/// Backup to drill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The newest good backup, of the destination that was drilled longest ago.
+    Scheduled,
+    /// A backup by its id, its beginning, or `latest`; with `copy`, in the second copy.
+    Named {
+        /// Id of the backup.
+        backup: String,
+        /// `true` for the second copy.
+        copy: bool,
+        /// `true` to restore it with mongorestore, too.
+        with_mongorestore: bool,
+    },
+}
 
 /// Result of a drill.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrillOutcome {
-    /// The backup.
+    /// Id of the backup.
     pub id: String,
+    /// `primary` or `copy`.
+    pub destination: &'static str,
     /// `true` if everything was restored identically.
     pub good: bool,
     /// Duration of the restore in milliseconds, including verification and comparison.
     pub duration_ms: u64,
     /// Number of restored documents.
     pub documents: u64,
-    /// Differences, and parts that were not compared.
+    /// Differences, and parts that were not checked.
     pub notes: Vec<String>,
 }
 
-/// Restores a backup (`latest`, or an id) into a scratch database, and records the result.
+/// Restores a backup into the scratch database, and records the result.
 ///
 /// # Errors
-/// The error that prevented a verdict. A backup that is not restored identically is not an error here, but a drill that is not good.
-pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<DrillOutcome, Error> {
+/// [`Error::NotDrilled`] or another error that prevented a verdict. A backup that is not restored identically is not an error here, but a drill that is
+/// not good.
+pub async fn run(
+    context: &Context,
+    choice: &Choice,
+    report: &Reporter,
+) -> Result<DrillOutcome, Error> {
     let outcome = context
-        .leased(report, async |_| drill(context, name, report).await)
+        .leased(report, async |_| {
+            Kind::Drill
+                .begin(&context.client, context.clock.now())
+                .await?;
+            drill(context, choice, report).await
+        })
+        .await;
+    if matches!(outcome, Err(Error::Busy(_))) {
+        return outcome;
+    }
+    let end = match &outcome {
+        Ok(drilled) => AttemptEnd::good(&drilled.id),
+        Err(error) => AttemptEnd::failed(error),
+    };
+    Kind::Drill
+        .end(&context.client, end, context.clock.now())
         .await;
     let event = match &outcome {
-        Ok(drilled) if drilled.good => None,
-        Ok(drilled) => Some(Event::Alarm(
+        Ok(drilled) if drilled.good => Some(Event::DrillSucceeded(format!(
+            "{} of {}: {} documents restored",
+            drilled.id, drilled.destination, drilled.documents
+        ))),
+        Ok(drilled) => Some(Event::DrillFailed(
             "drill_failed",
             format!(
-                "{} does not restore: {}",
+                "{} is not restored identically: {}",
                 drilled.id,
                 drilled.notes.join("; ")
             ),
         )),
-        Err(error) => Some(Event::Alarm(
+        Err(Error::Interrupted) => None,
+        Err(error) => Some(Event::DrillFailed(
             error.code(),
             format!("the drill could not run: {error}"),
         )),
@@ -72,62 +120,80 @@ pub async fn run(context: &Context, name: &str, report: &Reporter) -> Result<Dri
     outcome
 }
 
-async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<DrillOutcome, Error> {
-    let repository = &context.primary;
-    let contents = repository.contents().await?;
-    let manifest = contents.find(name)?.manifest.clone();
+async fn drill(
+    context: &Context,
+    choice: &Choice,
+    report: &Reporter,
+) -> Result<DrillOutcome, Error> {
+    let catalog = Catalog::read(context, &context.client).await;
+    let (destination, entry) = match choice {
+        Choice::Scheduled => longest_ago(&catalog)?,
+        Choice::Named { backup, copy, .. } => catalog.find(backup, *copy)?,
+    };
+    let manifest = &entry.manifest;
     if manifest.archive.recipient.is_some() && context.settings.identity.is_none() {
         return Err(Error::Refused("the backup is encrypted and BACKUP_AGE_IDENTITY is not set here; drill where the private key is".into()));
     }
     let client = client(context).await?;
-    clear(&client).await?;
-    let began = Instant::now();
-    let database = client.database(&format!("{PREFIX}{}", manifest.id.replace('-', "_")));
     let target = Target {
-        client: client.clone(),
-        database,
+        database: client.database(DATABASE),
+        client,
     };
-    // The right to make databases is asked for before the archive is downloaded.
-    mark(&target).await?;
-    let restored = scratch(context, repository, &manifest, &target, report).await;
+    let mut notes = prepare(context, &target, manifest).await?;
+    let began = Instant::now();
+    let stock_tool = matches!(
+        choice,
+        Choice::Named {
+            with_mongorestore: true,
+            ..
+        }
+    );
+    let restored = scratch(context, destination, manifest, &target, stock_tool, report).await;
     let elapsed = began.elapsed();
     report.begin("cleaning", None, "documents");
-    clear(&client).await?;
-    let mut notes = manifest.verification.not_checked.clone();
+    if let Err(error) = clear(&target).await {
+        // The next drill drops it.
+        notes.push(format!("the scratch database was not dropped: {error}"));
+    }
     let good = match restored {
-        Ok(more) => {
+        Ok(Restored {
+            differences,
+            notes: more,
+        }) => {
+            let good = differences.is_empty();
+            notes.extend(differences);
             notes.extend(more);
-            true
+            good
         }
-        // Only faults of the backup are recorded with it.
         Err(
             error @ (Error::Corrupt(_)
             | Error::Database {
-                error:
-                    silo_mongo::error::DatabaseError::DuplicateKey
-                    | silo_mongo::error::DatabaseError::Refused,
+                error: DatabaseError::DuplicateKey,
                 ..
             }),
         ) => {
-            notes = vec![error.to_string()];
+            notes.push(error.to_string());
             false
         }
-        Err(error) => return Err(error),
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        Err(error) => return Err(Error::NotDrilled(error.to_string())),
     };
     let documents = if good { manifest.documents() } else { 0 };
     let record = Drill {
-        at: Timestamp::now(),
+        at: context.clock.now(),
         good,
         duration_ms: whole_millis(elapsed),
         documents,
         notes: notes.clone(),
     };
-    repository
+    destination
+        .repository
         .write_json(&format!("drills/{}.json", manifest.id), &record)
         .await?;
-    info!(id = manifest.id.as_str(), good, duration_ms = record.duration_ms; "the drill is complete");
+    info!(id = manifest.id.as_str(), destination = destination.repository.name, good, duration_ms = record.duration_ms; "the drill is complete");
     Ok(DrillOutcome {
-        id: manifest.id,
+        id: manifest.id.clone(),
+        destination: destination.repository.name,
         good,
         duration_ms: record.duration_ms,
         documents,
@@ -135,88 +201,171 @@ async fn drill(context: &Context, name: &str, report: &Reporter) -> Result<Drill
     })
 }
 
+/// The newest good backup of the destination whose last drill is the oldest.
+fn longest_ago(catalog: &Catalog) -> Result<(&Destination, &Entry), Error> {
+    let last_drill = |destination: &Destination| {
+        let drills = destination.contents.entries.iter();
+        drills
+            .filter_map(|entry| entry.drill.as_ref())
+            .map(|drill| drill.at)
+            .max()
+            .unwrap_or(Timestamp::MIN)
+    };
+    let candidates = catalog.destinations.iter().filter_map(|destination| {
+        let newest = destination.contents.newest_good()?;
+        Some((destination, newest))
+    });
+    candidates
+        .min_by_key(|(destination, _)| last_drill(destination))
+        .ok_or_else(|| match catalog.failed.first() {
+            Some((_, error)) => error.clone(),
+            None => Error::NotFound("there is no good backup yet".into()),
+        })
+}
+
 /// The server that drills restore to.
 async fn client(context: &Context) -> Result<Client, Error> {
     let Some(uri) = &context.settings.drill_mongo else {
-        return Ok(context.client.clone());
+        return Err(Error::Refused(
+            "DRILL_CONNECTION_STRING is not set: a drill needs an account that may write in the database silo_drill".into(),
+        ));
     };
-    let client = connect(uri, crate::settings::NAME, Commands::default().into()).await;
+    let client = connect_with(
+        uri,
+        crate::settings::NAME,
+        Commands::default().into(),
+        Patience::LongRunning,
+    );
+    let client = client.await;
     client.map_err(|error| Error::Refused(format!("DRILL_CONNECTION_STRING {error}")))
 }
 
-/// Verifies, restores and compares, also with mongorestore if it is installed. Returns the parts that were not compared.
+/// Drops the scratch database of an interrupted drill, checks disk, oplog and privileges, and marks the database. Returns notes.
+async fn prepare(
+    context: &Context,
+    target: &Target,
+    manifest: &Manifest,
+) -> Result<Vec<String>, Error> {
+    let not_drilled = |error: Error| Error::NotDrilled(error.to_string());
+    clear(target).await.map_err(not_drilled)?;
+    mark(target).await.map_err(not_drilled)?;
+    let mut notes = Vec::new();
+    let bytes = manifest.bytes();
+    if let Err(reason) = preflight::free_disk(&target.database, bytes).await {
+        clear(target).await?;
+        return Err(Error::NotDrilled(reason));
+    }
+    match oplog_bytes(context, target).await {
+        Some(size) if bytes > size / 2 => {
+            clear(target).await?;
+            return Err(Error::NotDrilled(format!(
+                "the restore would replace most of the oplog: {} MiB of data, and an oplog of {} MiB; use a larger oplog or a separate server for drills",
+                bytes / 1024 / 1024,
+                size / 1024 / 1024
+            )));
+        }
+        Some(_) => {}
+        None => notes.push("the size of the oplog is not known".into()),
+    }
+    Ok(notes)
+}
+
+/// Size of the oplog of the server for drills. The account for backups may read it if both are the same server.
+async fn oplog_bytes(context: &Context, target: &Target) -> Option<u64> {
+    let me = async |client: &Client| {
+        let admin = client.database("admin");
+        let hello = admin.run_command(doc! { "hello": 1 }).await.ok()?;
+        field::text(&hello, "me").map(str::to_owned)
+    };
+    let same = me(&context.client).await == me(&target.client).await;
+    let client = if same {
+        &context.client
+    } else {
+        &target.client
+    };
+    let local = client.database("local");
+    let stats = local.run_command(doc! { "collStats": "oplog.rs" }).await;
+    field::count(&stats.ok()?, "maxSize")
+}
+
+/// What a drill found after everything was restored.
+struct Restored {
+    differences: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Verifies, restores and compares; with mongorestore too if requested.
 async fn scratch(
     context: &Context,
-    repository: &Repository,
+    destination: &Destination,
     manifest: &Manifest,
     target: &Target,
+    stock_tool: bool,
     report: &Reporter,
-) -> Result<Vec<String>, Error> {
-    let identity = context.settings.identity.as_ref();
-    verification::verify(context, repository, manifest, report).await?;
-    restore::restore(
+) -> Result<Restored, Error> {
+    let repository = &destination.repository;
+    verification::verify_and_record(context, repository, manifest, report).await?;
+    let outcome = restore::restore(
         repository,
         manifest,
+        &Selection::default(),
         target,
-        identity,
+        context.settings.identity.as_ref(),
         report,
         &context.stop,
     )
     .await?;
-    let Some(program) = mongorestore::find(context) else {
-        return Ok(vec![
-            "not restored with the stock tool too: mongorestore is not installed".into(),
-        ]);
-    };
-    report.begin("inserting", Some(manifest.documents()), "documents");
-    let again = Target {
-        client: target.client.clone(),
-        database: target
-            .client
-            .database(&format!("{}_stock", target.database.name())),
-    };
-    mark(&again).await?;
-    mongorestore::restore(context, repository, manifest, &again, &program).await?;
-    let wrong = restore::compare_all(manifest, &again.database, report).await?;
-    if wrong.is_empty() {
-        Ok(Vec::new())
-    } else {
-        Err(Error::Corrupt(format!(
-            "mongorestore restored something else: {}",
-            wrong.join("; ")
-        )))
+    if context.stop.is_cancelled() {
+        return Err(Error::Interrupted);
     }
+    if !outcome.incomplete.is_empty() {
+        return Err(Error::NotDrilled(outcome.incomplete.join("; ")));
+    }
+    let mut restored = Restored {
+        differences: outcome.differences,
+        notes: Vec::new(),
+    };
+    if stock_tool && restored.differences.is_empty() {
+        clear(target).await?;
+        mark(target).await?;
+        report.begin("inserting", Some(manifest.documents()), "documents");
+        mongorestore::restore(context, repository, manifest, target).await?;
+        let compared = restore::compare_all(manifest, &target.database, report).await?;
+        let differences = compared.differences.into_iter();
+        restored
+            .differences
+            .extend(differences.map(|text| format!("restored by mongorestore: {text}")));
+        restored.notes.extend(
+            compared
+                .not_compared
+                .into_iter()
+                .map(|text| format!("restored by mongorestore, not compared: {text}")),
+        );
+    }
+    Ok(restored)
 }
 
 async fn mark(target: &Target) -> Result<(), Error> {
     let marked = target.database.create_collection(MARKER).await;
     marked.map_err(|error| {
-        Error::database(
-            "making a scratch database (the account has to make and drop silo_drill_* databases)",
-        )(&error)
+        Error::database(format!(
+            "creating the scratch database (the account for drills has to write in {DATABASE})"
+        ))(&error)
     })
 }
 
-/// Drops the scratch databases of drills: those with our name and our marker in them, and no other.
-async fn clear(client: &Client) -> Result<(), Error> {
-    let names = client
-        .list_database_names()
-        .await
-        .map_err(|error| Error::database("listing databases")(&error))?;
-    for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
-        let database = client.database(name);
-        let inside = database
-            .list_collection_names()
-            .await
-            .map_err(|error| Error::database("looking into a scratch database")(&error))?;
-        if !inside.iter().any(|name| name == MARKER) {
-            warn!(database = name.as_str(); "this database has the name of a scratch database but no drill created it; it is not dropped");
-            continue;
-        }
-        database
-            .drop()
-            .await
-            .map_err(|error| Error::database("dropping a scratch database")(&error))?;
+/// Drops the scratch database, if a drill created it.
+async fn clear(target: &Target) -> Result<(), Error> {
+    let inside = target.database.list_collection_names().await;
+    let inside = inside.map_err(|error| Error::database("listing the scratch database")(&error))?;
+    if inside.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if !inside.iter().any(|name| name == MARKER) {
+        return Err(Error::NotDrilled(format!(
+            "the database {DATABASE} has collections and was not created by a drill; rename or drop it"
+        )));
+    }
+    let dropped = target.database.drop().await;
+    dropped.map_err(|error| Error::database("dropping the scratch database")(&error))
 }

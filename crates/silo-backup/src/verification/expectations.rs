@@ -5,7 +5,7 @@ use crate::repository::manifest::{CollectionFacts, Manifest};
 /// Largest accepted loss of documents since the last good backup, in percent: of the database, and of each collection with at least [`MIN_DOCUMENTS`]
 /// documents. A larger one holds the backup.
 const LOSS_PERCENT: u64 = 20;
-/// A collection with fewer documents may lose as many as it likes.
+/// A collection with fewer documents may lose any number of them but all.
 const MIN_DOCUMENTS: u64 = 100;
 
 /// Expected contents.
@@ -61,8 +61,19 @@ pub fn evaluate(
                 previous.name, before.id
             )),
             Some(current)
+                if previous.sums.documents > 0
+                    && current.sums.documents == 0
+                    && previous.kind != "view"
+                    && !current.expires_documents() =>
+            {
+                reasons.push(format!(
+                    "{} is empty, and had {} documents in {}",
+                    previous.name, previous.sums.documents, before.id
+                ));
+            }
+            Some(current)
                 if previous.sums.documents >= MIN_DOCUMENTS
-                    && !expires_documents(current)
+                    && !current.expires_documents()
                     && exceeds_allowed_loss(previous.sums.documents, current.sums.documents) =>
             {
                 let (now, then) = (current.sums.documents, previous.sums.documents);
@@ -81,18 +92,6 @@ fn exceeds_allowed_loss(before: u64, now: u64) -> bool {
     now.saturating_mul(100) < before.saturating_mul(100 - LOSS_PERCENT)
 }
 
-/// `true` if documents expire: in a capped collection, or one with a TTL index.
-fn expires_documents(collection: &CollectionFacts) -> bool {
-    let ttl = collection
-        .indexes
-        .iter()
-        .any(|index| index.get("expireAfterSeconds").is_some());
-    ttl || collection
-        .options
-        .get("capped")
-        .is_some_and(|capped| capped == true)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use jiff::Timestamp;
@@ -102,7 +101,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::archive::encoding::Compression;
     use crate::repository::manifest::{
-        ArchiveFacts, Consistency, SourceIdentity, State, Tool, Verification,
+        ArchiveFacts, ChangedDuringRead, Consistency, Server, SourceIdentity, State, Tool,
+        Verification,
     };
 
     pub(crate) fn collection(name: &str, documents: u64) -> CollectionFacts {
@@ -133,13 +133,18 @@ pub(crate) mod tests {
             held: vec![],
             source: SourceIdentity {
                 database: "aesthetic".into(),
-                server_version: "8".into(),
-                replica_set: None,
-                addresses: String::new(),
+                id: "s".into(),
+                server: Server {
+                    version: "8.0.29".into(),
+                    feature_compatibility_version: None,
+                    replica_set: None,
+                },
             },
-            engine: "native".into(),
             consistency: Consistency::Fuzzy,
+            cluster_time: None,
             not_in_snapshot: vec![],
+            changed_during_read: ChangedDuringRead::default(),
+            not_included: vec![],
             archive: ArchiveFacts {
                 key: format!("data/{id}.archive.gz"),
                 bytes: 1,
@@ -151,8 +156,7 @@ pub(crate) mod tests {
             collections,
             verification: Verification {
                 how: "decoded".into(),
-                unique_indexes: 0,
-                not_checked: vec![],
+                invalid_strings: 0,
             },
             tool: Tool {
                 version: "0".into(),

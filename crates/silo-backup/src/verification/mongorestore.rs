@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -15,7 +15,7 @@ use crate::repository::manifest::Manifest;
 use crate::restore::Target;
 
 /// Path of mongorestore, if it is installed.
-pub(super) fn find(context: &Context) -> Option<std::path::PathBuf> {
+fn find(context: &Context) -> Option<std::path::PathBuf> {
     let named = context.settings.tools.iter().cloned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = named.chain(std::env::split_paths(&path));
@@ -24,14 +24,22 @@ pub(super) fn find(context: &Context) -> Option<std::path::PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// Number of last output lines kept to explain a failure.
+const LAST_LINES: usize = 3;
+
 /// Runs mongorestore on the decrypted and decompressed archive.
+///
+/// # Errors
+/// [`Error::NotDrilled`] with its last output if it fails: that may be the server's fault, and is no verdict on the backup.
 pub(super) async fn restore(
     context: &Context,
     repository: &Repository,
     manifest: &Manifest,
     target: &Target,
-    program: &std::path::Path,
 ) -> Result<(), Error> {
+    let program = find(context).ok_or_else(|| {
+        Error::NotDrilled("mongorestore is not on the PATH, nor in MONGO_TOOLS".into())
+    })?;
     let uri = context
         .settings
         .drill_mongo
@@ -48,6 +56,7 @@ pub(super) async fn restore(
         .args([
             "--archive",
             "--stopOnError",
+            "--bypassDocumentValidation",
             "--numInsertionWorkersPerCollection",
             "1",
             "--batchSize",
@@ -62,10 +71,14 @@ pub(super) async fn restore(
         .envs([("GOMEMLIMIT", "48MiB"), ("GOGC", "40")])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Error::Engine(format!("mongorestore cannot be started: {error}")))?;
+    let stderr = child
+        .stderr
+        .take()
+        .map(|stderr| tokio::spawn(last_lines(stderr)));
     let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);
     let (out, mut pieces) = mpsc::channel::<bytes::Bytes>(2);
     let archive = manifest.archive.clone();
@@ -100,11 +113,28 @@ pub(super) async fn restore(
         .map_err(|_panic| Error::Engine("reading the archive was interrupted".into()))?;
     let status = child.wait().await?;
     if !status.success() {
-        return Err(Error::Corrupt(format!(
-            "mongorestore does not restore it: {status}"
+        let lines = match stderr {
+            Some(lines) => lines.await.unwrap_or_default(),
+            None => String::new(),
+        };
+        return Err(Error::NotDrilled(format!(
+            "mongorestore failed: {status}; {lines}"
         )));
     }
     read.map_err(|error| {
         Error::Inconclusive(format!("the archive could not be read to its end: {error}"))
     })
+}
+
+/// Last lines of the output. mongorestore does not print passwords.
+async fn last_lines(stderr: impl AsyncRead + Unpin) -> String {
+    let mut lines = BufReader::new(stderr).lines();
+    let mut last = std::collections::VecDeque::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        last.push_back(line);
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    }
+    last.make_contiguous().join(" / ")
 }

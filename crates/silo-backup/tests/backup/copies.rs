@@ -89,13 +89,13 @@ async fn the_copy_alone_is_enough_to_restore() {
             .any(|at| at["name"] == "copy" && at["error"].is_null()),
         "{made}"
     );
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     stage
         .json(&[
             "restore",
             "latest",
             "--copy",
-            "--to",
+            "--to-file",
             &owner,
             "--database",
             "back",
@@ -112,9 +112,9 @@ async fn an_encrypted_backup_needs_the_private_key_only_to_be_restored() {
     stage.set("BACKUP_COMPRESSION", "zstd");
     let id = stage.backup().await;
     assert_eq!(stage.json(&["verify"]).await["how"], "bytes");
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     stage
-        .run(&["restore", &id, "--to", &owner, "--database", "back"])
+        .run(&["restore", &id, "--to-file", &owner, "--database", "back"])
         .await
         .ends_with(EXIT_REFUSED);
     stage
@@ -130,7 +130,7 @@ async fn an_encrypted_backup_needs_the_private_key_only_to_be_restored() {
     );
     stage.json(&["drill"]).await;
     stage
-        .json(&["restore", &id, "--to", &owner, "--database", "back"])
+        .json(&["restore", &id, "--to-file", &owner, "--database", "back"])
         .await;
 
     // With stock tools it is decrypted and decompressed to what begins as mongodump's archives do.
@@ -159,7 +159,7 @@ async fn an_encrypted_backup_needs_the_private_key_only_to_be_restored() {
     let restored = std::process::Command::new(mongorestore)
         .args(["--archive=plain", "--stopOnError", "--nsFrom=aesthetic.*"])
         .arg("--nsTo=stock.*")
-        .arg(format!("--uri={owner}"))
+        .arg(format!("--uri={}", stage.mongo.uri()))
         .current_dir(stage.folder.path())
         .output()
         .unwrap();

@@ -9,7 +9,7 @@
 mod alone;
 mod copies;
 mod moment;
-mod mongodump;
+mod ownership;
 mod pruned;
 mod restores;
 mod round_trip;
@@ -19,3 +19,4 @@ mod service;
 mod stage;
 mod tampered;
 mod types;
+mod unusual_data;

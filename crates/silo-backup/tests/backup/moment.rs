@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use silo_backup::archive::encoding::{ArchiveEncoding, Compression};
-use silo_backup::engine::Engine;
-use silo_backup::engine::{self, DumpRequest};
+use silo_backup::clock::Clock;
+use silo_backup::dump::{self, DumpRequest};
 use silo_backup::progress::Reporter;
 use silo_backup::repository::manifest::Consistency;
-use silo_core::secret::Secret;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_mongo::mongodb::event::EventHandler;
 use silo_mongo::mongodb::event::command::CommandEvent;
@@ -74,9 +73,16 @@ async fn value_that_moves_between_collections_during_a_backup_is_counted_once() 
     moving.abort();
     assert!(during > 20, "{during} transactions during the backup");
     assert_eq!(made["consistency"], "snapshot", "{made}");
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     stage
-        .json(&["restore", "latest", "--to", &owner, "--database", "back"])
+        .json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &owner,
+            "--database",
+            "back",
+        ])
         .await;
     assert_eq!(total(&stage.client.database("back")).await, TOTAL);
 }
@@ -97,7 +103,7 @@ async fn a_standalone_server_makes_a_fuzzy_backup() {
 }
 
 /// Reads the database as a backup does, and keeps each command that was sent, with its database.
-async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> engine::DumpOutcome {
+async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> dump::DumpOutcome {
     let uri = stage.mongo.backup_uri();
     let mut options = ClientOptions::parse(&uri).await.unwrap();
     let heard = Arc::clone(sent);
@@ -108,22 +114,18 @@ async fn archive(stage: &Stage, sent: &Arc<Mutex<Vec<(String, Document)>>>) -> e
     }));
     let order = DumpRequest {
         client: Client::with_options(options).unwrap(),
-        uri: Secret::new(uri),
         database: DATABASE.into(),
-        tools: None,
         encoding: ArchiveEncoding {
             compression: Compression::Zstd,
             recipient: None,
         },
-        folder: stage.folder.path().into(),
         version: "test".into(),
         report: Reporter::default(),
+        clock: Clock::default(),
     };
     let (out, mut chunks) = mpsc::channel(4);
     let taking = tokio::spawn(async move { while chunks.recv().await.is_some() {} });
-    let outcome = engine::run(Engine::Native, &order, out, None)
-        .await
-        .unwrap();
+    let outcome = dump::run(&order, "6.0.5", out, None).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), taking)
         .await
         .unwrap()

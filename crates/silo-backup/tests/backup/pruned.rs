@@ -1,7 +1,8 @@
 //! Expired backups are deleted in two steps, and can be restored between them.
 
 use jiff::{SignedDuration, Timestamp};
-use silo_backup::repository::manifest::Manifest;
+use silo_backup::repository::manifest::{Manifest, sha256};
+use silo_backup::run::published_index::PublishedIndex;
 
 use crate::stage::{PREFIX, Stage};
 
@@ -33,11 +34,13 @@ async fn an_expired_backup_can_be_pruned_and_restored_without_touching_others() 
         stage
             .write(&format!("{PREFIX}{}", old.archive.key), archive.clone())
             .await;
+        let file = old.to_file().unwrap();
+        PublishedIndex::new(&stage.client, &old.repository)
+            .remember(&old, &sha256(&file), true)
+            .await
+            .unwrap();
         stage
-            .write(
-                &format!("{PREFIX}manifests/{}.json", old.id),
-                old.to_file().unwrap(),
-            )
+            .write(&format!("{PREFIX}manifests/{}.json", old.id), file)
             .await;
         made.push(old.id);
     }

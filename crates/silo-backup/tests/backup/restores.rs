@@ -26,14 +26,14 @@ fn swap(to: &str) -> [&str; 7] {
         "back",
         "--database",
         DATABASE,
-        "--to",
+        "--to-file",
         to,
     ]
 }
 
 /// Arguments of `unswap`.
 fn unswap(to: &str) -> [&str; 5] {
-    ["unswap", "--database", DATABASE, "--to", to]
+    ["unswap", "--database", DATABASE, "--to-file", to]
 }
 
 /// The same, confirmed with the name of the database.
@@ -45,8 +45,9 @@ fn confirmed<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 async fn a_restore_into_existing_data_is_refused() {
     let stage = Stage::with_demo_data().await;
     stage.backup().await;
-    let owner = stage.mongo.uri();
-    let other_name = owner.replace("127.0.0.1", "localhost");
+    let owner = stage.uri_file(&stage.mongo.uri());
+    let other_name = stage.mongo.uri().replace("127.0.0.1", "localhost");
+    let other_name = stage.uri_file(&other_name);
     stage
         .client
         .database("full")
@@ -66,7 +67,7 @@ async fn a_restore_into_existing_data_is_refused() {
             .run(&[
                 "restore",
                 "latest",
-                "--to",
+                "--to-file",
                 to,
                 "--database",
                 database,
@@ -76,7 +77,14 @@ async fn a_restore_into_existing_data_is_refused() {
             .ends_with(EXIT_REFUSED);
     }
     stage
-        .run(&["restore", "no-such", "--to", &owner, "--database", "new"])
+        .run(&[
+            "restore",
+            "no-such",
+            "--to-file",
+            &owner,
+            "--database",
+            "new",
+        ])
         .await
         .ends_with(EXIT_USAGE);
     stage
@@ -89,7 +97,7 @@ async fn a_restore_into_existing_data_is_refused() {
         .json(&[
             "restore",
             "latest",
-            "--to",
+            "--to-file",
             &owner,
             "--database",
             "new",
@@ -110,12 +118,12 @@ async fn nothing_is_written_of_an_archive_that_is_not_whole() {
     let last = bytes.len() - 100;
     bytes[last] ^= 4;
     stage.write(&key, bytes).await;
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     stage
         .run(&[
             "restore",
             &id,
-            "--to",
+            "--to-file",
             &owner,
             "--database",
             "new",
@@ -146,9 +154,16 @@ async fn a_swap_replaces_the_database_and_unswap_undoes_it() {
         .delete_many(doc! { "at": { "$gte": 100 } })
         .await
         .unwrap();
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     stage
-        .json(&["restore", "latest", "--to", &owner, "--database", "back"])
+        .json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &owner,
+            "--database",
+            "back",
+        ])
         .await;
     let swap = swap(&owner);
     stage.run(&swap).await.ends_with(EXIT_REFUSED);
@@ -196,7 +211,7 @@ async fn an_interrupted_swap_can_be_resumed_and_undone() {
     let (before, after) = owner.split_once('@').unwrap();
     let (address, rest) = after.split_once('/').unwrap();
     let wire = Wire::start(address.parse().unwrap()).await.unwrap();
-    let to = format!("{before}@{}/{rest}", wire.address());
+    let to = stage.uri_file(&format!("{before}@{}/{rest}", wire.address()));
     let (swap, unswap) = (confirmed(&swap(&to)), confirmed(&unswap(&to)));
     let live = async || {
         let mut counts = Vec::new();
@@ -292,9 +307,16 @@ async fn accounts_deleted_since_the_backup_can_be_erased() {
     )
     .await;
 
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     let listed = stage
-        .json(&["restore", "latest", "--to", &owner, "--database", "with"])
+        .json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &owner,
+            "--database",
+            "with",
+        ])
         .await;
     assert_eq!(
         (
@@ -313,7 +335,7 @@ async fn accounts_deleted_since_the_backup_can_be_erased() {
         .json(&[
             "restore",
             "latest",
-            "--to",
+            "--to-file",
             &owner,
             "--database",
             "without",
@@ -355,9 +377,16 @@ async fn a_swap_moves_stored_javascript_and_keeps_extra_collections() {
         .replace_one(doc! { "_id": "twice" }, twice(AFTER))
         .await
         .unwrap();
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     stage
-        .json(&["restore", "latest", "--to", &owner, "--database", "back"])
+        .json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &owner,
+            "--database",
+            "back",
+        ])
         .await;
     assert_eq!(script("back").await, BEFORE);
     let swapped = stage.json(&confirmed(&swap(&owner))).await;

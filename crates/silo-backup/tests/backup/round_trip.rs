@@ -20,19 +20,23 @@ async fn a_backup_is_made_verified_drilled_listed_and_restored() {
         "{drilled}"
     );
     let names = stage.client.list_database_names().await.unwrap();
-    assert!(
-        !names.iter().any(|name| name.starts_with("silo_drill_")),
-        "{names:?}"
-    );
+    assert!(!names.iter().any(|name| *name == "silo_drill"), "{names:?}");
     let list = stage.json(&["list"]).await;
     assert_eq!(
         (&list[0]["id"], &list[0]["state"], &list[0]["drill"]["good"]),
         (&id.clone().into(), &"verified".into(), &true.into())
     );
 
-    let owner = stage.mongo.uri();
+    let owner = stage.uri_file(&stage.mongo.uri());
     let restored = stage
-        .json(&["restore", "latest", "--to", &owner, "--database", "back"])
+        .json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &owner,
+            "--database",
+            "back",
+        ])
         .await;
     assert_eq!(restored["documents"], 1550, "{restored}");
     let back = stage.client.database("back");

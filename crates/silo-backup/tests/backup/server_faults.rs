@@ -9,7 +9,8 @@ use crate::stage::Stage;
 async fn stage() -> Stage {
     let stage = Stage::with(Setup::default().fail_points()).await;
     stage.fill("users", 300).await;
-    stage.fill("moods", 1200).await;
+    // More than one batch.
+    stage.fill("moods", 12_000).await;
     stage
 }
 
@@ -27,7 +28,7 @@ async fn fails_with(commands: &[&str], error: Document, code: &str) {
     let made = stage.json(&["run"]).await;
     assert_eq!(
         (&made["good"], &made["consistency"], &made["documents"]),
-        (&true.into(), &"snapshot".into(), &1500.into()),
+        (&true.into(), &"snapshot".into(), &12_300.into()),
         "{context}"
     );
 }
@@ -35,6 +36,9 @@ async fn fails_with(commands: &[&str], error: Document, code: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_is_no_longer_kept_ends_the_run() {
     let unavailable = doc! { "errorCode": 246, "namespace": "aesthetic.users" };
+    fails_with(&["find"], unavailable, "snapshot_gone").await;
+    // A server that has snapshots is never read without one.
+    let unavailable = doc! { "errorCode": 246, "namespace": "silo.canaries" };
     fails_with(&["find"], unavailable, "snapshot_gone").await;
     let too_old = doc! { "errorCode": 239, "namespace": "aesthetic.moods" };
     fails_with(&["getMore"], too_old, "snapshot_gone").await;
@@ -47,9 +51,80 @@ async fn a_connection_that_mongod_drops_ends_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_primary_when_the_backup_is_recorded_ends_the_run() {
-    let not_primary = doc! { "errorCode": 10107, "namespace": "silo.backups" };
-    fails_with(&["update"], not_primary, "refused").await;
+async fn a_full_disk_when_the_backup_is_recorded_ends_the_run() {
+    let full = doc! { "errorCode": 14_031, "namespace": "silo.backups" };
+    fails_with(&["update"], full, "refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_when_the_backup_is_recorded_is_survived() {
+    let stage = stage().await;
+    let not_primary = doc! { "errorCode": 10107, "errorLabels": ["RetryableWriteError"], "namespace": "silo.backups" };
+    stage
+        .mongo
+        .fail_commands(&["update"], 1, not_primary)
+        .await
+        .unwrap();
+    stage.backup().await;
+    assert_eq!(stage.mongo.stop_failing().await.unwrap(), 1);
+}
+
+/// Collections that are created, dropped and renamed while the database is read: the run goes on and names them.
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_that_change_during_the_dump_are_named() {
+    let stage = stage().await;
+    stage.fill("zeta", 5).await;
+    stage.fill("zulu", 5).await;
+    // Holds the run where it reads `moods`; `zeta` and `zulu` come later.
+    let block =
+        doc! { "blockConnection": true, "blockTimeMS": 3_000, "namespace": "aesthetic.moods" };
+    stage
+        .mongo
+        .fail_commands(&["find"], 1, block)
+        .await
+        .unwrap();
+    let run = stage.spawn(&["run", "--json", "--quiet"]);
+    reads_moods(&stage).await;
+    stage.fill("created", 1).await;
+    let database = stage.database();
+    database
+        .collection::<Document>("zeta")
+        .drop()
+        .await
+        .unwrap();
+    let rename = doc! { "renameCollection": "aesthetic.zulu", "to": "aesthetic.zulu2" };
+    stage
+        .client
+        .database("admin")
+        .run_command(rename)
+        .await
+        .unwrap();
+    let ended = crate::stage::ended(run).await;
+    let made = ended.ends_with(silo_backup::error::EXIT_HELD).value();
+    let notes = made["notes"].to_string();
+    for note in [
+        "created: created during the dump",
+        "zeta: dropped during the dump",
+        "zulu to zulu2: renamed during the dump",
+    ] {
+        assert!(notes.contains(note), "{made}");
+    }
+    assert!(
+        made["held"].to_string().contains("zulu to zulu2: renamed"),
+        "{made}"
+    );
+    stage.json(&["verify", made["id"].as_str().unwrap()]).await;
+}
+
+/// Waits until the server is asked for `moods`.
+async fn reads_moods(stage: &Stage) {
+    let reading = silo_testkit::wait::wait_for(crate::stage::TEST_TIMEOUT, || async {
+        let admin = stage.client.database("admin");
+        let looked = doc! { "currentOp": 1, "command.find": "moods" };
+        let found = admin.run_command(looked).await.ok()?;
+        (!found.get_array("inprog").ok()?.is_empty()).then_some(())
+    });
+    reading.await.unwrap();
 }
 
 /// A real election while the database is read: reads go on, writes are refused for a second.
@@ -65,13 +140,7 @@ async fn an_election_during_a_run_makes_a_good_backup_or_none() {
         .await
         .unwrap();
     let run = stage.spawn(&["run", "--json", "--quiet"]);
-    let reading = silo_testkit::wait::wait_for(crate::stage::TEST_TIMEOUT, || async {
-        let admin = stage.client.database("admin");
-        let looked = doc! { "currentOp": 1, "command.find": "moods" };
-        let found = admin.run_command(looked).await.ok()?;
-        (!found.get_array("inprog").ok()?.is_empty()).then_some(())
-    });
-    reading.await.unwrap();
+    reads_moods(&stage).await;
     stage.mongo.step_down().await.unwrap();
     let ended = crate::stage::ended(run).await;
     let published = stage.manifests().await;

@@ -91,7 +91,7 @@ async fn a_missed_run_is_caught_up_drilled_and_reported() {
 async fn a_run_is_asked_for_watched_and_done_once() {
     let mut stage = Stage::with_demo_data().await;
     stage.set("BACKUP_SCHEDULE", YEARLY);
-    stage.set("BACKUP_DRILL_DAYS", "0");
+    stage.set("BACKUP_DRILL_SCHEDULE", "none");
     stage.backup().await;
     let service = serve(&stage).await;
     for (path, code) in [
@@ -170,7 +170,7 @@ async fn a_run_is_asked_for_watched_and_done_once() {
 async fn without_storage_the_last_good_backup_is_stale_until_it_recovers() {
     let mut stage = Stage::with_demo_data().await;
     stage.set("BACKUP_SCHEDULE", YEARLY);
-    stage.set("BACKUP_DRILL_DAYS", "0");
+    stage.set("BACKUP_DRILL_SCHEDULE", "none");
     let id = stage.backup().await;
     let service = serve(&stage).await;
     service
@@ -321,7 +321,7 @@ async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_no
     .unwrap();
     let body = &webhook.received()[0].body;
     assert!(
-        body.contains("not_authorized") && body.contains("the drill could not run"),
+        body.contains("not_drilled") && body.contains("the drill could not run"),
         "{body}"
     );
     // Each of these runs wakes the scheduler, which would make a drill that is due.
@@ -329,11 +329,11 @@ async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_no
         run_to_its_end(&service).await;
     }
     assert_eq!(webhook.received().len(), 1, "{:?}", webhook.received());
-    let read_back = 3;
+    let (read_back, verified_again) = (3, 1);
     assert_eq!(
         archives.load(Ordering::SeqCst),
-        read_back,
-        "each of three backups is read back once, and no drill has read one"
+        read_back + verified_again,
+        "each of three backups is read back, the scheduled run verifies one more, and no drill has read one"
     );
 }
 
@@ -377,11 +377,11 @@ async fn sigterm_in_the_middle_of_an_upload_leaves_nothing() {
         .await
         .unwrap()
         .unwrap();
-    let before = stage.spaces.unfinished(BUCKET).await.unwrap();
+    let before = stage.spaces.unfinished(BUCKET, None).await.unwrap();
     assert_eq!(before.len(), 1, "an upload is under way");
     let status = service.process.stop(Duration::from_secs(9)).await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", service.log());
-    assert_eq!(stage.spaces.unfinished(BUCKET).await.unwrap(), []);
+    assert_eq!(stage.spaces.unfinished(BUCKET, None).await.unwrap(), []);
     assert_eq!(stage.manifests().await, Vec::<String>::new());
     let held = stage
         .client

@@ -125,6 +125,24 @@ impl Stage {
         }
     }
 
+    /// A file with a connection string, for `--to-file`.
+    pub(crate) fn uri_file(&self, uri: &str) -> String {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self
+            .folder
+            .path()
+            .join(format!("uri-{:x}", rand::random::<u64>()));
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .unwrap();
+        std::io::Write::write_all(&mut file, uri.as_bytes()).unwrap();
+        path.display().to_string()
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.environment.insert(name.to_owned(), value.into());
     }

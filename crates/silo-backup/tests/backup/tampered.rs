@@ -1,7 +1,6 @@
 //! Every change to stored files is detected, and missing files are noticed.
 
 use bson::RawDocument;
-use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use silo_backup::archive::reader::{self, Visitor};
@@ -11,7 +10,6 @@ use silo_backup::context::Context;
 use silo_backup::error::Error;
 use silo_backup::progress::Reporter;
 use silo_backup::repository::manifest::{Manifest, sha256};
-use silo_backup::run::published_index::PublishedIndex;
 use silo_backup::settings::Settings;
 use silo_backup::verification::verify;
 use silo_core::settings::SettingsReader;
@@ -268,66 +266,4 @@ async fn a_vanished_backup_is_reported_by_the_next_run() {
         problems.contains(&format!("the manifest of {fourth} was changed")),
         "{problems}"
     );
-}
-
-/// Pruning keeps an archive that the run history calls published though its manifest is gone, and deletes nothing while a manifest is missing.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_archive_whose_manifest_vanished_is_kept() {
-    let stage = Stage::with_demo_data().await;
-    let (first, second) = (stage.backup().await, stage.backup().await);
-    let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
-    let context = Context::new(settings).await.unwrap();
-    let repository = &context.primary;
-    let journal = PublishedIndex::new(&context.client, &repository.identity().await.unwrap());
-    let published = journal.published().await.unwrap();
-    let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
-    let archives = async || {
-        let keys = stage.keys().await;
-        keys.iter().filter(|key| key.contains("/data/")).count()
-    };
-    // An archive that was never published, as a run leaves it that was killed.
-    let orphan = "data/20200101T000000Z-orphan.archive.gz";
-    stage
-        .write(&format!("{PREFIX}{orphan}"), b"x".to_vec())
-        .await;
-
-    for id in [&first, &second] {
-        let key = format!("{PREFIX}manifests/{id}.json");
-        stage.spaces.delete(BUCKET, &key).await.unwrap();
-        let contents = repository.contents().await.unwrap();
-        assert_eq!(contents.orphans(&published, tomorrow), [orphan], "{id}");
-        let deleted = repository
-            .remove_orphans(&contents, &published, tomorrow)
-            .await;
-        assert_eq!(deleted.unwrap(), (0, 0), "{id}");
-        assert_eq!(archives().await, 3);
-    }
-    // The manifest of the first is named by no other any more: only the database knows that it was.
-    let contents = repository.contents().await.unwrap();
-    assert_eq!(contents.orphans(&[], tomorrow).len(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unpublished_archive_is_removed_after_a_day() {
-    let stage = Stage::with_demo_data().await;
-    stage.backup().await;
-    let settings = Settings::read(SettingsReader::from_map(&stage.environment)).unwrap();
-    let context = Context::new(settings).await.unwrap();
-    let repository = &context.primary;
-    let journal = PublishedIndex::new(&context.client, &repository.identity().await.unwrap());
-    let published = journal.published().await.unwrap();
-    let orphan = "data/20200101T000000Z-orphan.archive.gz";
-    stage
-        .write(&format!("{PREFIX}{orphan}"), b"x".to_vec())
-        .await;
-    let contents = repository.contents().await.unwrap();
-    let now = Timestamp::now();
-    let deleted = repository.remove_orphans(&contents, &published, now).await;
-    assert_eq!(deleted.unwrap(), (0, 0), "somebody may still write it");
-    let tomorrow = now + SignedDuration::from_hours(25);
-    let deleted = repository
-        .remove_orphans(&contents, &published, tomorrow)
-        .await;
-    assert_eq!(deleted.unwrap(), (0, 1));
-    assert_eq!(repository.contents().await.unwrap().archives.len(), 1);
 }

@@ -47,6 +47,7 @@ async fn raw(database: &Database, name: &str) -> Vec<Vec<u8>> {
     collections::read_all::<silo_mongo::error::DatabaseError>(
         database,
         name,
+        1_000,
         None,
         async |batch| {
             documents.extend(
@@ -196,8 +197,16 @@ async fn every_type_name_collection_and_index_comes_back_byte_for_byte() {
     );
     stage.json(&["verify"]).await;
     let to = stage.mongo.uri();
+    let file = stage.uri_file(&to);
     stage
-        .json(&["restore", "latest", "--to", &to, "--database", "back"])
+        .json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &file,
+            "--database",
+            "back",
+        ])
         .await;
     assert_same(&stage, "back").await;
 

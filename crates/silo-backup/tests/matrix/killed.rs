@@ -151,34 +151,29 @@ async fn killed_at_200_points_nothing_is_published_and_the_next_run_clears_up() 
     }
 }
 
-/// The next run removes unfinished uploads at once and orphans a day later, and keeps published backups.
+/// The next run removes unfinished uploads at once and marks orphans, which are deleted seven days later; published backups are kept.
 async fn cleared(wired: &Wired) {
     wired.whole().await;
     let spaces = &wired.stage.spaces;
-    assert_eq!(spaces.unfinished(BUCKET).await.unwrap(), []);
+    assert_eq!(spaces.unfinished(BUCKET, None).await.unwrap(), []);
     spaces
         .put(BUCKET, "data/not-ours.txt", "theirs".into())
         .await
         .unwrap();
     let repository = Repository::new("primary", spaces.clone(), BUCKET, PREFIX);
+    let remove = async |days: i64| {
+        let contents = repository.contents().await.unwrap();
+        let now = Timestamp::now() + SignedDuration::from_hours(24 * days);
+        repository
+            .remove_orphans(&contents, &[], "", now)
+            .await
+            .unwrap()
+    };
     let contents = repository.contents().await.unwrap();
-    assert_eq!(
-        repository
-            .remove_orphans(&contents, &[], Timestamp::now())
-            .await
-            .unwrap(),
-        (0, 0),
-        "what is younger than a day may be of somebody who still writes"
-    );
     let orphans = contents.archives.len() - contents.entries.len();
-    let tomorrow = Timestamp::now() + SignedDuration::from_hours(25);
-    assert_eq!(
-        repository
-            .remove_orphans(&contents, &[], tomorrow)
-            .await
-            .unwrap(),
-        (0, orphans)
-    );
+    assert_eq!(remove(0).await, (0, 0), "they are marked only");
+    assert_eq!(remove(6).await, (0, 0));
+    assert_eq!(remove(8).await, (0, orphans));
     let after = repository.contents().await.unwrap();
     assert_eq!(
         (after.archives.len(), after.entries.len()),

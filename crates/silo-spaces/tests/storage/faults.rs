@@ -134,7 +134,7 @@ async fn nothing_spins_on_an_answer_that_is_no_document() {
             .await
             .expect("it ends");
         assert_eq!(begun.unwrap_err().kind, FaultKind::Malformed, "{body}");
-        let listed = tokio::time::timeout(within, spaces.unfinished(BUCKET))
+        let listed = tokio::time::timeout(within, spaces.unfinished(BUCKET, None))
             .await
             .expect("it ends");
         assert_eq!(listed.unwrap_err().kind, FaultKind::Malformed, "{body}");

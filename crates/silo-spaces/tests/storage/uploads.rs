@@ -82,7 +82,7 @@ async fn an_upload_that_fails_or_is_dropped_leaves_no_parts() {
     let fault = spaces.put_stream(BUCKET, "k", broken).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Source);
     let none_left = || async {
-        let left = spaces.unfinished(BUCKET).await.unwrap();
+        let left = spaces.unfinished(BUCKET, None).await.unwrap();
         left.is_empty().then_some(())
     };
     wait_for(Duration::from_secs(5), none_left)
@@ -120,7 +120,7 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
     // Interrupt the upload when its first part is stored.
     let breaks_off = async {
         wait_for(Duration::from_secs(20), || async {
-            let uploads = spaces.unfinished(BUCKET).await.ok()?;
+            let uploads = spaces.unfinished(BUCKET, None).await.ok()?;
             let stored = spaces.stored(BUCKET, uploads.first()?).await.ok()?;
             (stored > 0).then_some(())
         })
@@ -135,7 +135,7 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
         .put_stream(BUCKET, "a b|c", broken)
         .await
         .unwrap_err();
-    let left = spaces.unfinished(BUCKET).await.unwrap();
+    let left = spaces.unfinished(BUCKET, None).await.unwrap();
     assert_eq!(
         left.iter()
             .map(|upload| upload.key.as_str())
@@ -148,7 +148,7 @@ async fn unfinished_uploads_are_listed_with_their_bytes_and_can_be_aborted() {
         .abort(BUCKET, &left[0].key, &left[0].id)
         .await
         .unwrap();
-    assert_eq!(spaces.unfinished(BUCKET).await.unwrap(), []);
+    assert_eq!(spaces.unfinished(BUCKET, None).await.unwrap(), []);
 }
 
 #[tokio::test]

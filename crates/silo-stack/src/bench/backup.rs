@@ -147,9 +147,17 @@ impl Bench {
     async fn measure_restore(&self, name: &str, plain: &Path) -> Result<()> {
         let (mut restores, mut rate) = (Vec::new(), 0);
         for at in 0..TIMES {
-            let (to, database) = (self.mongo.uri(), format!("back_{at}"));
+            let database = format!("back_{at}");
+            let to = self.uri_file()?;
             let (cost, restored) = self
-                .run_silo_backup(&["restore", "latest", "--to", &to, "--database", &database])
+                .run_silo_backup(&[
+                    "restore",
+                    "latest",
+                    "--to-file",
+                    &to,
+                    "--database",
+                    &database,
+                ])
                 .await?;
             rate = restored["documents"].as_u64().unwrap_or(0) * 1000
                 / restored["durationMs"].as_u64().unwrap_or(1).max(1);
@@ -179,6 +187,15 @@ impl Bench {
     async fn forget(&self, database: &str) -> Result<()> {
         let client = self.mongo.client().await?;
         Ok(client.database(database).drop().await?)
+    }
+
+    /// File with the server's connection string, for `--to-file`.
+    fn uri_file(&self) -> Result<String> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.folder.path().join("uri");
+        std::fs::write(&file, self.mongo.uri())?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+        Ok(file.display().to_string())
     }
 
     /// Runs a command of silo-backup; returns its cost and output.

@@ -64,7 +64,7 @@ impl Bucket {
     /// # Errors
     /// The error of the request; [`Kind::NotSupported`] if the storage cannot list them.
     pub async fn unfinished(&self) -> Result<UnfinishedUpload, StorageError> {
-        let uploads = self.spaces.unfinished(&self.name).await?;
+        let uploads = self.spaces.unfinished(&self.name, None).await?;
         let mut bytes = (uploads.len() <= ASKED).then_some(0);
         for upload in uploads.iter().take(ASKED) {
             bytes = match self.spaces.stored(&self.name, upload).await {

@@ -213,7 +213,10 @@ async fn unfinished_uploads_are_reported_separately() {
     // Interrupt the upload when its first part is stored.
     let breaks_off = async move {
         wait_for(Duration::from_secs(20), || async {
-            let uploads = direct.unfinished("art-aesthetic-computer").await.ok()?;
+            let uploads = direct
+                .unfinished("art-aesthetic-computer", None)
+                .await
+                .ok()?;
             let stored = direct
                 .stored("art-aesthetic-computer", uploads.first()?)
                 .await;

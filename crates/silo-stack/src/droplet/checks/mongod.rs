@@ -13,10 +13,11 @@ use tokio::net::TcpStream;
 use crate::droplet::compose::{Droplet, SITE};
 
 /// Every account that the demo names.
-const ACCOUNTS: [&str; 6] = [
+const ACCOUNTS: [&str; 7] = [
     "silo_reader",
     "silo_backup",
     "silo_drill",
+    "silo_restore",
     "silo_browser",
     "silo_certificate",
     "demo",
@@ -102,6 +103,15 @@ pub(super) async fn has_least_rights(droplet: &Droplet<'_>) -> Result<()> {
     refused(&browser, "silo", doc! { "find": "journal" })
         .await
         .context("mongo_browser")?;
+    let drill = client(droplet, "mongo_drill").await?;
+    for database in ["aesthetic", "silo", "other"] {
+        refused(&drill, database, insert())
+            .await
+            .context("mongo_drill")?;
+        refused(&drill, database, find())
+            .await
+            .context("mongo_drill")?;
+    }
     let certificate = client(droplet, "mongo_certificate").await?;
     refused(&certificate, "aesthetic", find())
         .await

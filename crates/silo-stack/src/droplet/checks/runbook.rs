@@ -92,25 +92,43 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("silo-backup verify", As("silo-backup verify latest")),
     ("silo-backup drill", As("silo-backup drill latest")),
     (
-        "silo-backup restore latest --to-file /run/secrets/mongo_drill --database aesthetic_back --dry-run",
+        "silo-backup restore latest --to-file /run/secrets/mongo_restore --database aesthetic_back --dry-run",
         Written,
     ),
     (
-        "silo-backup restore latest --to-file /run/secrets/mongo_drill --database aesthetic_back",
+        "silo-backup restore latest --to-file /run/secrets/mongo_restore --database aesthetic_back",
         Written,
     ),
     (
-        "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_drill",
+        "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_restore",
         As(
-            "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_drill --confirm aesthetic",
+            "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_restore --confirm aesthetic",
         ),
     ),
     (
-        "silo-backup unswap --database aesthetic --to-file /run/secrets/mongo_drill",
+        "silo-backup unswap --database aesthetic --to-file /run/secrets/mongo_restore",
         As(
-            "silo-backup unswap --database aesthetic --to-file /run/secrets/mongo_drill --confirm aesthetic",
+            "silo-backup unswap --database aesthetic --to-file /run/secrets/mongo_restore --confirm aesthetic",
         ),
     ),
+    (
+        "silo-backup adopt data/20261124T040000Z-abcdef.archive.gz",
+        By("crates/silo-backup/tests/backup/ownership.rs", "\"adopt\""),
+    ),
+    (
+        "silo-backup acknowledge 20261124T040000Z-abcdef --why \"deleted by mistake\"",
+        By(
+            "crates/silo-backup/tests/backup/ownership.rs",
+            "\"acknowledge\"",
+        ),
+    ),
+    ("silo-backup init --adopt --dry-run", Written),
+    ("silo-backup init --adopt", Written),
+    (
+        "silo-backup pin latest --why \"before the migration\"",
+        Written,
+    ),
+    ("silo-backup unpin latest", Written),
     (
         "silo-backup accept 20261124T040000Z-abcdef --why \"old boots were deleted\"",
         By("crates/silo-backup/tests/backup/copies.rs", "\"accept\""),
@@ -157,7 +175,7 @@ docker() {
     case $1 in exec | run) local verb=$1; shift; set -- "$verb" -T "$@" ;; esac
     (cd "$PLACE" && $COMPOSE "$@")
 }
-silo-backup() { docker compose run --rm silo-backup "$@"; }
+silo-backup() { docker compose run --rm --volume "${SILO_SECRETS:-./ops/demo/secrets}/mongo_restore:/run/secrets/mongo_restore:ro" silo-backup "$@"; }
 "#;
 
 pub(super) async fn commands_work(droplet: &Droplet<'_>) -> Result<()> {

@@ -1,0 +1,160 @@
+//! Validation of a document's structure: types, lengths and terminators at every level, as in <https://bsonspec.org/spec.html>.
+//!
+//! Strings need not be UTF-8: mongod does not validate them and old drivers wrote Latin-1, so such strings are counted and not rejected.
+
+/// Most nesting levels of a document. mongod accepts 180.
+const MAX_DEPTH: usize = 200;
+
+/// Validates a document. Returns the number of strings and field names that are not valid UTF-8; `None` if the document is malformed.
+#[must_use]
+pub fn invalid_strings(document: &[u8]) -> Option<u64> {
+    let mut input = Input(document);
+    let mut invalid = 0;
+    input.document(&mut invalid, 0)?;
+    input.0.is_empty().then_some(invalid)
+}
+
+/// The bytes that are not read yet.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// A length, which is a signed 32-bit number.
+    fn length(&mut self) -> Option<usize> {
+        let bytes = self.take(4)?.try_into().ok()?;
+        usize::try_from(i32::from_le_bytes(bytes)).ok()
+    }
+
+    fn document(&mut self, invalid: &mut u64, depth: usize) -> Option<()> {
+        let length = self.length()?.checked_sub(4)?;
+        let mut inner = Input(self.take(length)?);
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        loop {
+            match inner.take(1)?[0] {
+                0 => return inner.0.is_empty().then_some(()),
+                kind => {
+                    inner.text(invalid)?;
+                    inner.value(kind, invalid, depth)?;
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, kind: u8, invalid: &mut u64, depth: usize) -> Option<()> {
+        let fixed = match kind {
+            0x02 | 0x0d | 0x0e => return self.string(invalid),
+            0x03 | 0x04 => return self.document(invalid, depth + 1),
+            0x05 => {
+                let length = self.length()?;
+                let subtype = self.take(1)?[0];
+                let mut inner = Input(self.take(length)?);
+                // The old binary subtype has a second length.
+                return match subtype {
+                    2 => (inner.length()? == inner.0.len()).then_some(()),
+                    _ => Some(()),
+                };
+            }
+            0x08 => return (self.take(1)?[0] <= 1).then_some(()),
+            0x0b => {
+                self.text(invalid)?;
+                return self.text(invalid);
+            }
+            0x0c => {
+                self.string(invalid)?;
+                12
+            }
+            0x0f => {
+                let length = self.length()?.checked_sub(4)?;
+                let mut inner = Input(self.take(length)?);
+                inner.string(invalid)?;
+                inner.document(invalid, depth + 1)?;
+                return inner.0.is_empty().then_some(());
+            }
+            0x06 | 0x0a | 0x7f | 0xff => 0,
+            0x10 => 4,
+            0x01 | 0x09 | 0x11 | 0x12 => 8,
+            0x07 => 12,
+            0x13 => 16,
+            _ => return None,
+        };
+        self.take(fixed).map(drop)
+    }
+
+    /// A string with its length, ending with a zero byte.
+    fn string(&mut self, invalid: &mut u64) -> Option<()> {
+        let length = self.length()?.checked_sub(1)?;
+        let text = self.take(length)?;
+        *invalid += u64::from(std::str::from_utf8(text).is_err());
+        (self.take(1)?[0] == 0).then_some(())
+    }
+
+    /// A text up to a zero byte.
+    fn text(&mut self, invalid: &mut u64) -> Option<()> {
+        let length = self.0.iter().position(|byte| *byte == 0)?;
+        let text = self.take(length)?;
+        *invalid += u64::from(std::str::from_utf8(text).is_err());
+        self.take(1).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{RawDocumentBuf, rawdoc};
+
+    use super::*;
+
+    fn example() -> RawDocumentBuf {
+        rawdoc! {
+            "text": "ü", "number": 1.5, "inner": { "list": [1, 2_i64, { "deep": null }] },
+            "binary": bson::Binary { subtype: bson::spec::BinarySubtype::BinaryOld, bytes: vec![1, 2, 3] },
+            "regex": bson::Regex { pattern: bson::cstr!("^a").into(), options: bson::cstr!("i").into() }, "flag": true,
+            "code": bson::RawJavaScriptCodeWithScope { code: "f()".into(), scope: rawdoc! { "x": 1 } },
+            "time": bson::Timestamp { time: 1, increment: 2 }, "least": bson::RawBson::MinKey, "id": bson::oid::ObjectId::new(),
+        }
+    }
+
+    #[test]
+    fn every_type_is_valid_and_every_shorter_document_is_not() {
+        let document = example();
+        assert_eq!(invalid_strings(document.as_bytes()), Some(0));
+        for length in 0..document.as_bytes().len() {
+            assert_eq!(invalid_strings(&document.as_bytes()[..length]), None);
+        }
+    }
+
+    #[test]
+    fn strings_that_are_not_utf_8_are_counted() {
+        let bytes = b"\x17\0\0\0\x10_id\0\x01\0\0\0\x02s\0\x02\0\0\0\xe9\0\0";
+        assert_eq!(invalid_strings(bytes), Some(1));
+    }
+
+    #[test]
+    fn a_wrong_length_type_or_terminator_is_malformed() {
+        let good = b"\x17\0\0\0\x10_id\0\x01\0\0\0\x02s\0\x02\0\0\0\xe9\0\0";
+        for (at, byte) in [(0, 0x16), (4, 0x20), (17, 3), (21, 1), (22, 1)] {
+            let mut bad = good.to_vec();
+            bad[at] = byte;
+            assert_eq!(invalid_strings(&bad), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        let nested = |levels: usize| {
+            let mut document = rawdoc! {};
+            for _ in 0..levels {
+                document = rawdoc! { "a": document };
+            }
+            document
+        };
+        assert_eq!(invalid_strings(nested(180).as_bytes()), Some(0));
+        assert_eq!(invalid_strings(nested(250).as_bytes()), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Result of `restore` in words.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::seconds;
+use crate::repository::manifest::Manifest;
+use crate::restore::RestoreOutcome;
+use crate::restore::erasure::Erasures;
+use crate::restore::preflight::Check;
+
+/// Result of `restore`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::cli) struct Restored {
+    id: String,
+    database: String,
+    documents: u64,
+    collections: usize,
+    as_of: Timestamp,
+    /// Duration in milliseconds; `null` when nothing was written.
+    pub(in crate::cli) duration_ms: Option<u64>,
+    /// Checks before the first write.
+    pub(in crate::cli) preflight: Vec<Check>,
+    /// Differences from the backup; `null` when nothing was written.
+    pub(in crate::cli) outcome: Option<RestoreOutcome>,
+    /// Accounts that were deleted since.
+    pub(in crate::cli) erasures: Option<Erasures>,
+    /// Reason why deleted accounts could not be looked up.
+    pub(in crate::cli) erasures_unknown: Option<String>,
+}
+
+impl Restored {
+    pub(in crate::cli) fn new(manifest: &Manifest, database: &str, preflight: Vec<Check>) -> Self {
+        Self {
+            id: manifest.id.clone(),
+            database: database.to_owned(),
+            documents: manifest.documents(),
+            collections: manifest.collections.len(),
+            as_of: manifest.as_of,
+            duration_ms: None,
+            preflight,
+            outcome: None,
+            erasures: None,
+            erasures_unknown: None,
+        }
+    }
+
+    pub(in crate::cli) fn text(&self) -> String {
+        let (Some(elapsed), Some(outcome)) = (self.duration_ms, &self.outcome) else {
+            let lines = self.preflight.iter().map(|check| {
+                let mark = if check.good { "ok" } else { "FAILED" };
+                format!("\n  {mark:<6} {}: {}", check.name, check.detail)
+            });
+            let good = self.preflight.iter().all(|check| check.good);
+            let verdict = if good {
+                "is good and can be restored"
+            } else {
+                "cannot be restored"
+            };
+            return format!(
+                "{} {verdict} to {}; nothing was written{}",
+                self.id,
+                self.database,
+                lines.collect::<String>()
+            );
+        };
+        let compared = if outcome.is_identical() {
+            ", identical to the backup"
+        } else {
+            ", but not identical to the backup"
+        };
+        let rate = self.documents * 1000 / elapsed.max(1);
+        let mut text = format!(
+            "{} of {} is in {}: {} documents in {} collections{compared}, in {} ({rate} documents a second)",
+            self.id,
+            self.as_of,
+            self.database,
+            self.documents,
+            self.collections,
+            seconds(elapsed)
+        );
+        let missing = outcome.incomplete.iter().map(|text| ("MISSING", text));
+        let different = outcome.differences.iter().map(|text| ("DIFFERENT", text));
+        for (mark, line) in missing.chain(different) {
+            text.push_str(&format!("\n  {mark}: {line}"));
+        }
+        match (&self.erasures, &self.erasures_unknown) {
+            (Some(erasures), _) if erasures.tombstones == 0 => {
+                text.push_str("\nno account was deleted since")
+            }
+            (Some(erasures), _) => {
+                let documents: u64 = erasures.documents.values().sum();
+                let done = if erasures.applied {
+                    "were deleted"
+                } else {
+                    "are in the restored database; --apply-erasures deletes them"
+                };
+                text.push_str(&format!(
+                    "\n{} accounts were deleted after the backup: {documents} documents of {} of them {done}",
+                    erasures.tombstones, erasures.accounts
+                ));
+                for (name, count) in &erasures.documents {
+                    text.push_str(&format!("\n  {name}: {count}"));
+                }
+                if !erasures.not_checked.is_empty() {
+                    text.push_str(&format!(
+                        "\n  collections without a known owner field: {}",
+                        erasures.not_checked.join(", ")
+                    ));
+                }
+            }
+            (None, Some(why)) => text.push_str(&format!("\ndeleted accounts: not known: {why}")),
+            (None, None) => {}
+        }
+        text
+    }
+}

@@ -1,0 +1,59 @@
+//! Index builds of a restore.
+
+use silo_mongo::collections::Collection;
+use silo_mongo::error::DatabaseError;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::{Document, doc};
+
+/// Builds the indexes that let documents expire, or those that do not. Returns the failed steps. If the indexes of a collection cannot be built at once,
+/// they are built one by one, so that a single one that fails does not prevent the others.
+pub(super) async fn build(
+    database: &Database,
+    collections: &[Collection],
+    expiring: bool,
+) -> Vec<(String, DatabaseError)> {
+    let mut failed = Vec::new();
+    for collection in collections {
+        let wanted = |index: &&Document| {
+            let own = index.get_str("name").ok() == Some("_id_") || index.contains_key("clustered");
+            !own && index.contains_key("expireAfterSeconds") == expiring
+        };
+        let indexes = collection.indexes.iter().filter(wanted);
+        let indexes: Vec<Document> = indexes.map(|index| request(collection, index)).collect();
+        if indexes.is_empty() || create(database, collection, &indexes).await.is_ok() {
+            continue;
+        }
+        for index in &indexes {
+            let name = index.get_str("name").unwrap_or_default();
+            if let Err(error) = create(database, collection, std::slice::from_ref(index)).await {
+                failed.push((
+                    format!("building index {name} of {}", collection.name),
+                    error,
+                ));
+            }
+        }
+    }
+    failed
+}
+
+/// Specification of an index for `createIndexes`. `listIndexes` shows no collation for a simple one, and `createIndexes` without one uses the
+/// collection's default.
+fn request(collection: &Collection, index: &Document) -> Document {
+    let mut request = index.clone();
+    if collection.options.contains_key("collation") && !index.contains_key("collation") {
+        request.insert("collation", doc! { "locale": "simple" });
+    }
+    request
+}
+
+async fn create(
+    database: &Database,
+    collection: &Collection,
+    indexes: &[Document],
+) -> Result<(), DatabaseError> {
+    let mut command = doc! { "createIndexes": &collection.name, "indexes": indexes };
+    // Options of a newer server, which this one does not know.
+    command.insert("ignoreUnknownIndexOptions", true);
+    database.run_command(command).await?;
+    Ok(())
+}
