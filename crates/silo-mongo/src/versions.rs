@@ -78,7 +78,7 @@ pub fn warnings(version: &str) -> Vec<String> {
     if (major, minor) < OLDEST_SERIES {
         let (major, minor) = OLDEST_SERIES;
         warnings.push(format!(
-            "mongod {version}: this series gets end of life: no security updates; upgrade to {major}.{minor} or later"
+            "mongod {version}: this series is at its end of life and gets no security updates; upgrade to {major}.{minor} or later"
         ));
     }
     warnings

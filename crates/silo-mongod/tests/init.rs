@@ -108,6 +108,7 @@ async fn init_is_idempotent_and_applies_changes() {
         "account renewer in admin",
         "role siloBackup",
         "role siloCertificate",
+        "role siloDrill",
     ];
     let (code, steps, log) = stage.init(&["--dry-run"]).await;
     assert_eq!(

@@ -50,7 +50,7 @@ async fn secrets_are_created_once_and_never_printed() {
     assert_eq!(code, 0, "{output_text}");
     let made = files(&folder);
 
-    // Exactly what Compose mounts, and the list of AC's own.
+    // Exactly what Compose mounts, the list of AC's own, and the account for restores.
     let compose = std::fs::read_to_string(workspace().join("docker-compose.yml")).unwrap();
     let mut wanted: BTreeSet<&str> = compose
         .lines()
@@ -59,11 +59,13 @@ async fn secrets_are_created_once_and_never_printed() {
         .collect();
     assert!(wanted.len() > 10, "{wanted:?}");
     wanted.insert("mongo_clients");
+    // Mounted for commands of an operator only.
+    wanted.insert("mongo_restore");
     assert_eq!(wanted, made.keys().map(String::as_str).collect());
 
     // silo-mongod can parse the generated accounts, and every account has a password of its own.
     let accounts = Account::read_all(&made["mongo_accounts"]).await.unwrap();
-    assert_eq!(accounts.len(), 8, "root, five of Silo's and two of AC's");
+    assert_eq!(accounts.len(), 9, "root, six of Silo's and two of AC's");
     let mut passwords = BTreeSet::new();
     for line in made["mongo_accounts"].lines() {
         let (_, rest) = line.split_once("://").unwrap();

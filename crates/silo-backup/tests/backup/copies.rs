@@ -273,3 +273,101 @@ async fn a_run_that_publishes_nowhere_has_failed() {
         serde_json::json!(["primary", "copy"])
     );
 }
+
+/// Scheduled drills take the destinations in turn, and every archive is read again in turn; a damaged copy does not count any more, the other does.
+#[tokio::test(flavor = "multi_thread")]
+async fn destinations_are_drilled_and_read_again_in_turn() {
+    use silo_backup::context::Context;
+    use silo_backup::progress::Reporter;
+    use silo_backup::verification::drill::{self, Choice};
+    use silo_backup::verification::recheck;
+    let (stage, other) = with_copy().await;
+    let (first, second) = (stage.backup().await, stage.backup().await);
+    let settings = silo_core::settings::SettingsReader::from_map(&stage.environment);
+    let settings = silo_backup::settings::Settings::read(settings).unwrap();
+    let context = Context::new(settings).await.unwrap();
+    let report = Reporter::default();
+    let mut drilled = Vec::new();
+    for _ in 0..3 {
+        let outcome = drill::run(&context, &Choice::Scheduled, &report)
+            .await
+            .unwrap();
+        assert!(outcome.good, "{outcome:?}");
+        drilled.push(outcome.destination);
+    }
+    assert_eq!(drilled, ["primary", "copy", "primary"]);
+    // One archive of each destination a night: first the older one, which no drill has read.
+    let copy = spaces(&other.account, &other.url());
+    let key = format!("backups/mongo/data/{first}.archive.gz");
+    copy.put(BUCKET, &key, bytes::Bytes::from_static(b"damaged"))
+        .await
+        .unwrap();
+    let results = recheck::run(&context, &report).await.unwrap();
+    let results: Vec<_> = results
+        .iter()
+        .map(|result| {
+            (
+                result.destination,
+                result.id.as_str(),
+                result.problem.is_some(),
+            )
+        })
+        .collect();
+    // The archive of another size is not even read: the listing shows it.
+    assert_eq!(
+        results,
+        [
+            ("primary", first.as_str(), false),
+            ("copy", second.as_str(), false)
+        ]
+    );
+    let mut bytes = stage.read(&key).await;
+    let last = bytes.len() - 9;
+    bytes[last] ^= 1;
+    copy.put(BUCKET, &key, bytes.into()).await.unwrap();
+    let mut damaged = Vec::new();
+    for _ in 0..3 {
+        let results = recheck::run(&context, &report).await.unwrap().into_iter();
+        damaged.extend(results.filter(|result| result.problem.is_some()));
+    }
+    let damaged: Vec<_> = damaged
+        .iter()
+        .map(|result| (result.destination, result.id.as_str()))
+        .collect();
+    assert_eq!(
+        damaged,
+        [("copy", first.as_str())],
+        "found once, and then known"
+    );
+    let status = stage.run(&["status", "--json"]).await.ends_with(1).value();
+    assert!(
+        status["problems"]
+            .to_string()
+            .contains(&format!("copy: {first} is damaged")),
+        "{status}"
+    );
+    let plan = stage.json(&["prune", "--dry-run"]).await;
+    assert!(
+        plan.to_string().contains("while a problem is open"),
+        "{plan}"
+    );
+    // The primary's copy of the same backup is intact.
+    let list = stage.json(&["list"]).await;
+    assert_eq!(
+        (&list[1]["id"], &list[1]["good"]),
+        (&first.as_str().into(), &true.into()),
+        "{list}"
+    );
+}
+
+/// Both destinations fail: the run fails with the reason of the first, and nothing counts as made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_any_destination_fails_with_the_reason() {
+    let (stage, other) = with_copy().await;
+    stage.backup().await;
+    stage.s3.switch_off();
+    other.switch_off();
+    let failed = stage.run(&["run", "--json", "--quiet"]).await;
+    let failed = failed.ends_with(1).value();
+    assert_eq!(failed["error"]["code"], "unreachable", "{failed}");
+}
