@@ -118,13 +118,8 @@ impl Bench {
     }
 
     async fn measure(&self, name: &str) -> Result<()> {
-        let (mut runs, mut made) = (Vec::new(), Value::Null);
-        for _ in 0..TIMES {
-            let (cost, result) = self.run_silo_backup(&["run"]).await?;
-            runs.push(cost);
-            made = result;
-        }
-        let silo = show(&format!("silo-backup run, {name}"), runs);
+        let zstd = self.measure_run(name, "zstd").await?.0;
+        let (silo, made) = self.measure_run(name, "gzip").await?;
         let plain = self.plain(&made).await?;
         let mut peers = Vec::new();
         let dump = stock_tool("mongodump");
@@ -140,8 +135,25 @@ impl Bench {
             "gzip -6 | rclone rcat of the archive alone (mongodump is not installed)"
         };
         let peer = show(&format!("{peer}, {name}"), peers);
-        ratios("backup: silo / peer", &silo, &peer);
+        ratios("backup with gzip: silo / peer", &silo, &peer);
+        ratios("backup with zstd: silo / peer", &zstd, &peer);
         self.measure_restore(name, &plain).await
+    }
+
+    /// Measures backups with a compression. Returns the median, and the last result.
+    async fn measure_run(&self, name: &str, compression: &str) -> Result<(Cost, Value)> {
+        let (mut runs, mut made) = (Vec::new(), Value::Null);
+        for _ in 0..TIMES {
+            let (cost, result) = self
+                .run_silo_backup_with(&["run"], &[("BACKUP_COMPRESSION", compression)])
+                .await?;
+            runs.push(cost);
+            made = result;
+        }
+        Ok((
+            show(&format!("silo-backup run with {compression}, {name}"), runs),
+            made,
+        ))
     }
 
     async fn measure_restore(&self, name: &str, plain: &Path) -> Result<()> {
@@ -200,6 +212,15 @@ impl Bench {
 
     /// Runs a command of silo-backup; returns its cost and output.
     async fn run_silo_backup(&self, arguments: &[&str]) -> Result<(Cost, Value)> {
+        self.run_silo_backup_with(arguments, &[]).await
+    }
+
+    /// Like [`Self::run_silo_backup`], with more settings.
+    async fn run_silo_backup_with(
+        &self,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<(Cost, Value)> {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -212,6 +233,7 @@ impl Bench {
             .env("BACKUP_BUCKET", BUCKET)
             .env("BACKUP_EXPECTED", "none")
             .env("BACKUP_FOLDER", self.folder.path())
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn()?;
