@@ -70,12 +70,14 @@ export function mount(body) {
   return { sources, update };
 }
 
+/** A job in words; pruning and verification are started by the schedule only. */
+const noun = (kind) => WORK[kind]?.noun ?? { prune: 'pruning', verify: 'a verification' }[kind] ?? kind;
 const unknown = () => h('span', { class: 'unknown', title: 'not known' }, '–');
 const some = (number, word) => `${countText(number)} ${word}${number === 1 ? '' : 's'}`;
 /** Less than one second is not nothing. */
 const took = (ms) => (ms < 1000 ? 'less than 1 s' : ageText(ms / 1000));
 
-function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldestAllowedSeconds, nextRun, destinations }) {
+function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldestAllowedSeconds, nextRun, recovery, destinations }) {
   return [
     lastGood
       ? box('last good', ago(lastGood.asOf), [overdue && `▲ too old, at most ${ageText(oldestAllowedSeconds)} are allowed · `, `${some(lastGood.documents, 'document')}, ${bytesText(lastGood.bytes)}`].filter(Boolean).join(''), overdue ? 'error' : 'fresh')
@@ -83,6 +85,7 @@ function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldest
     box('next run', ago(nextRun), nextRun ? 'by the schedule' : 'not known yet'),
     lastRun(lastAttempt),
     lastDrillBox(lastDrill, drillOverdue),
+    recoveryBox(recovery),
     ...destinations.map(destination),
   ];
 }
@@ -90,9 +93,16 @@ function boxes({ lastGood, lastAttempt, lastDrill, overdue, drillOverdue, oldest
 function lastRun(attempt) {
   if (!attempt) return box('last run', unknown(), 'no run recorded');
   const { at, outcome, error, failures } = attempt;
-  const value = { good: '● good', held: '▲ held', failed: '▲ failed' }[outcome] ?? `? ${outcome}`;
+  const value = { good: '● good', held: '▲ held', failed: '▲ failed', stopped: '○ stopped', unfinished: '◍ not ended' }[outcome] ?? `? ${outcome}`;
   const note = h('span', {}, ago(at), error && `: ${error.detail}`, failures > 1 && ` · ${countText(failures)} in a row`);
   return box('last run', value, note, outcome === 'good' ? 'fresh' : 'error');
+}
+
+function recoveryBox({ lastDrilled, estimatedRestoreSeconds, keyAvailable }) {
+  if (lastDrilled === null) return box('recovery', '○ not proven', 'no drill has restored a good backup yet');
+  const key = { true: ' · the private key is here', false: ' · ▲ the private key is not here' }[keyAvailable] ?? '';
+  const estimate = estimatedRestoreSeconds === null ? unknown() : `about ${ageText(Math.max(1, estimatedRestoreSeconds))}`;
+  return box('recovery', h('span', {}, estimate), h('span', {}, 'to restore; proven with data of ', ago(lastDrilled), key));
 }
 
 function lastDrillBox(drill, overdue) {
@@ -137,7 +147,7 @@ function backupTable(rows) {
 
 /** What does not fit into a row of the table. */
 function backupDetails(backup) {
-  const { id, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, drill, reasons, kept: stays } = backup;
+  const { id, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, notes, drill, reasons, kept: stays } = backup;
   const how = verification === 'decoded' ? 'decoded: read back completely, like a restore' : `${verification}: checksum verified; the private key is not available`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
   return h('details', { 'data-state': STATES[state] ?? 'unknown' },
@@ -152,6 +162,7 @@ function backupDetails(backup) {
       row('where', destinations.join(', ') || 'nowhere'),
       row(stays ? 'kept' : 'will be deleted', reasons.join('; ') || '–'),
       drill && row('drill', ago(drill.at), ` · ${drill.good ? '● good' : '▲ FAILED'}, took ${took(drill.durationMs)}`, drill.notes.map((note) => ` · ${note}`)),
+      notes.length > 0 && row('notes', notes.join('; ')),
       held.length > 0 && row('held', `▲ ${held.join('; ')}`),
       problems.length > 0 && row('problems', `▲ ${problems.join('; ')}`)));
 }
@@ -214,13 +225,13 @@ function follow(actions, notice, look) {
     // An answer from just before the job's end may still contain it.
     if (job.id === watched?.id || job.id === over) return;
     watched?.stream?.close();
-    const bar = h('progress', { 'aria-label': `${WORK[job.kind]?.noun ?? 'a prune'}, progress` });
+    const bar = h('progress', { 'aria-label': `${noun(job.kind)}, progress` });
     const phase = h('span', { class: 'phase' });
     const facts = h('span', { class: 'facts' });
     watched = { id: job.id, stream: null, show: (now) => show(now, phase, bar, facts) };
     watched.show(job);
     put([phase, bar, facts]);
-    notify(`◍ ${WORK[job.kind]?.noun ?? 'a prune'} is running, started by ${job.askedBy}`);
+    notify(`◍ ${noun(job.kind)} is running, started by ${job.askedBy}`);
     if (!document.hidden) open();
   }
 

@@ -171,7 +171,7 @@ impl Context {
 
 fn limits() -> Limits {
     Limits {
-        requests_per_second: NonZeroU32::new(200).unwrap_or(NonZeroU32::MIN),
+        requests_per_second: NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN),
         ..Limits::default()
     }
 }

@@ -189,7 +189,7 @@ async fn finish(
         .iter()
         .filter(|collection| collection.kind == Kind::View)
     {
-        if let Err(error) = created.create(database, view).await {
+        if let Err(error) = created.create(database, [view]).await {
             incomplete.push(error.to_string());
         }
     }

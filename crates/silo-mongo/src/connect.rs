@@ -35,7 +35,7 @@ pub const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 pub enum Patience {
     /// For answers that a person waits for: fails within seconds, without retries.
     Interactive,
-    /// For work of minutes or hours, which must survive an election: waits 30 s for a server, and retries.
+    /// For work of minutes or hours, which must survive an election: waits 30 s for a server, and retries. Its commands are not counted.
     LongRunning,
 }
 
@@ -99,10 +99,13 @@ pub async fn connect_with(
         let preference = ReadPreference::PrimaryPreferred { options: None };
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(preference));
     }
-    options.command_event_handler = Some(EventHandler::callback(move |event| {
-        if let CommandEvent::Started(started) = event {
-            commands.note(&started.command_name);
-        }
-    }));
+    // With a handler the driver parses every reply, which costs more than all other work of a backup.
+    options.command_event_handler = (!long).then(|| {
+        EventHandler::callback(move |event| {
+            if let CommandEvent::Started(started) = event {
+                commands.note(&started.command_name);
+            }
+        })
+    });
     Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
 }

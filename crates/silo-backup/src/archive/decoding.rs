@@ -1,6 +1,6 @@
 //! Decoding of a stored archive: checksum, decryption, decompression.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -8,6 +8,9 @@ use silo_core::secret::Secret;
 use tokio::sync::mpsc;
 
 use crate::archive::encoding::Compression;
+
+/// Decompressed bytes that are buffered.
+const PIECE: usize = 256 * 1024;
 
 /// Parses an identity `AGE-SECRET-KEY-1...`, also in a file of `age-keygen` with comments.
 #[must_use]
@@ -101,9 +104,16 @@ pub fn decompress<'a>(
     from: impl Read + 'a,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + 'a>> {
+    // Documents are small, and a decompressor is quicker with large pieces.
     Ok(match compression {
-        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(from)?),
+        Compression::Gzip => Box::new(BufReader::with_capacity(
+            PIECE,
+            flate2::read::MultiGzDecoder::new(from),
+        )),
+        Compression::Zstd => Box::new(BufReader::with_capacity(
+            PIECE,
+            zstd::stream::read::Decoder::new(from)?,
+        )),
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Streams, on a thread of its own that is connected with the upload by a channel of chunks. The way back is in [`super::decoding`].
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,8 @@ pub enum Chunk {
 /// Encodes an archive (compression, optional encryption) and sends the bytes. The stream is complete only after [`Sink::finish`] and
 /// [`Finished::end`]; if dropped before that, the receiver treats it as interrupted.
 pub struct Sink {
-    compressor: Compressor,
+    /// Documents are small, and a compressor is quicker with large pieces.
+    compressor: BufWriter<Compressor>,
     archive_bytes: u64,
 }
 
@@ -109,7 +110,7 @@ struct Sender {
 }
 
 impl Sink {
-    /// Sends encoded bytes to `out`, and compressed but unencrypted bytes to `along`.
+    /// Sends encoded bytes to `out`, and compressed but unencrypted bytes to `tee`.
     ///
     /// # Errors
     /// When the recipient is invalid, or a receiver has gone away.
@@ -150,7 +151,7 @@ impl Sink {
             }
         };
         Ok(Self {
-            compressor,
+            compressor: BufWriter::with_capacity(CHUNK, compressor),
             archive_bytes: 0,
         })
     }
@@ -160,7 +161,11 @@ impl Sink {
     /// # Errors
     /// When the receiver has gone away.
     pub fn finish(self) -> io::Result<Finished> {
-        let mut encryptor = match self.compressor {
+        let compressor = self
+            .compressor
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        let mut encryptor = match compressor {
             Compressor::Gzip(gzip) => gzip.finish()?,
             Compressor::Zstd(zstd) => zstd.finish()?,
         };
@@ -204,12 +209,22 @@ impl Finished {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = match &mut self.compressor {
-            Compressor::Gzip(gzip) => gzip.write(bytes)?,
-            Compressor::Zstd(zstd) => zstd.write(bytes)?,
-        };
+        let written = self.compressor.write(bytes)?;
         self.archive_bytes += u64::try_from(written).unwrap_or_default();
         Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for Compressor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(gzip) => gzip.write(bytes),
+            Self::Zstd(zstd) => zstd.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -21,8 +21,8 @@ use crate::repository::manifest::Manifest;
 const BATCH: u64 = 10_000;
 /// Bytes of an insert; one larger document is an insert of its own.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Concurrent inserts: while the server writes one batch, the next is read and sent.
-const CONCURRENT_INSERTS: usize = 2;
+/// Concurrent inserts: each waits until the server has written its batch to the journal.
+const CONCURRENT_INSERTS: usize = 4;
 
 /// Message from the archive's reader.
 enum Step {
@@ -78,11 +78,10 @@ pub(super) async fn load(
         match step {
             Step::Collections(announced) => {
                 collections = announced;
-                for collection in collections.iter().filter(|collection| {
+                let wanted = collections.iter().filter(|collection| {
                     collection.kind != Kind::View && selection.includes(&collection.name)
-                }) {
-                    created.create(database, collection).await?;
-                }
+                });
+                created.create(database, wanted).await?;
             }
             Step::Documents(place, batch, bytes) => {
                 let collection: &Collection = &collections[place];
