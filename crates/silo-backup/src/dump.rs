@@ -1,5 +1,6 @@
 //! Dump of the database into an archive: every collection is read raw through one snapshot session, and nothing is decoded.
 
+mod changes;
 mod request;
 
 use std::io;
@@ -20,9 +21,10 @@ use crate::archive::writer::Writer;
 use crate::archive::{Namespace, Prelude, metadata};
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::repository::manifest::{ChangedDuringRead, ClusterTime, CollectionFacts, Consistency};
+use crate::repository::manifest::{ClusterTime, CollectionFacts, Consistency};
 use crate::run::lease::SILO;
 
+use changes::changes;
 pub use request::{DumpOutcome, DumpRequest, identify};
 
 /// Batches buffered for the writer.
@@ -236,37 +238,6 @@ async fn read(
         steps.send(Step::Close).await.map_err(|_gone| gone())?;
     }
     Ok(missing)
-}
-
-/// Collections that were created, dropped or renamed while the database was read.
-async fn changes(
-    database: &Database,
-    before: &[Collection],
-    missing: Vec<String>,
-) -> Result<ChangedDuringRead, Error> {
-    let after = collections::list_without_indexes(database)
-        .await
-        .map_err(Error::database("listing the collections again"))?;
-    // A view has no UUID.
-    let same = |one: &Collection, other: &Collection| {
-        one.uuid == other.uuid && (one.uuid.is_some() || one.name == other.name)
-    };
-    let mut changed = ChangedDuringRead {
-        not_read: missing,
-        ..ChangedDuringRead::default()
-    };
-    for was in before {
-        match after.iter().find(|is| same(was, is)) {
-            Some(is) if is.name == was.name => {}
-            Some(is) => changed.renamed.push(format!("{} to {}", was.name, is.name)),
-            None => changed.dropped.push(was.name.clone()),
-        }
-    }
-    let created = after
-        .iter()
-        .filter(|is| !before.iter().any(|was| same(was, is)));
-    changed.created = created.map(|is| is.name.clone()).collect();
-    Ok(changed)
 }
 
 /// Writes received batches to the archive until the end.

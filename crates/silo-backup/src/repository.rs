@@ -22,12 +22,15 @@ mod contents;
 mod download;
 mod files;
 mod identity;
+mod ids;
 mod listing;
 pub mod manifest;
 pub mod orphans;
+mod records;
 
-pub use contents::{Acceptance, Check, Drill, Entry, Orphan, Pin, RepositoryContents, Tombstone};
+pub use contents::{Entry, RepositoryContents};
 pub use identity::{Identity, Owner};
+pub use records::{Acceptance, Check, Drill, Orphan, Pin, Tombstone};
 
 /// One destination.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ mod indexes;
 mod insert;
 mod load;
 pub mod preflight;
+mod selection;
 pub mod swap;
 
 use serde::Serialize;
@@ -24,6 +25,7 @@ pub use compare::{Comparison, compare_all};
 use compare::{compare, differences};
 use created::CreatedCollections;
 use load::load;
+pub use selection::Selection;
 
 use crate::error::Error;
 use crate::progress::Reporter;
@@ -37,38 +39,6 @@ pub struct Target {
     pub client: Client,
     /// Database.
     pub database: Database,
-}
-
-/// Selection of collections; without names, all.
-#[derive(Clone, Debug, Default)]
-pub struct Selection(pub Vec<String>);
-
-impl Selection {
-    /// `true` if a collection is selected.
-    #[must_use]
-    pub fn includes(&self, name: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|only| only == name)
-    }
-
-    /// Selected collections of a manifest.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] for a name that the backup does not have.
-    pub fn of(&self, manifest: &Manifest) -> Result<Vec<CollectionFacts>, Error> {
-        let unknown = self.0.iter().find(|only| {
-            let mut collections = manifest.collections.iter();
-            collections.all(|collection| collection.name != **only)
-        });
-        if let Some(name) = unknown {
-            return Err(Error::NotFound(format!(
-                "the backup {} has no collection {name}",
-                manifest.id
-            )));
-        }
-        let collections = manifest.collections.iter();
-        let selected = collections.filter(|collection| self.includes(&collection.name));
-        Ok(selected.cloned().collect())
-    }
 }
 
 /// Result of a restore whose documents were all inserted.

@@ -6,11 +6,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use super::Repository;
-use super::contents::{
-    Acceptance, Check, Drill, Entry, Orphan, Pin, RepositoryContents, Tombstone,
-};
+use super::contents::{Entry, RepositoryContents};
 use super::identity::Identity;
 use super::manifest::{Manifest, is_id, sha256};
+use super::records::{Acceptance, Check, Drill, Orphan, Pin, Tombstone};
 use crate::error::Error;
 
 /// Small files read concurrently.

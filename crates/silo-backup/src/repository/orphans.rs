@@ -5,7 +5,8 @@ use log::{info, warn};
 use silo_spaces::error::Kind;
 
 use super::Repository;
-use super::contents::{Orphan, RepositoryContents};
+use super::contents::RepositoryContents;
+use super::records::Orphan;
 use crate::error::Error;
 use crate::run::published_index::PublishedBackup;
 

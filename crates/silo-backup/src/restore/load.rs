@@ -6,9 +6,9 @@ use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::Database;
 use tokio::sync::mpsc;
 
-use super::Selection;
 use super::created::CreatedCollections;
 use super::insert::Batch;
+use super::selection::Selection;
 use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};

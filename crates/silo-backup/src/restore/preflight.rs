@@ -6,7 +6,8 @@ use silo_mongo::field;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 
-use super::{Selection, Target};
+use super::Target;
+use super::selection::Selection;
 use crate::error::Error;
 use crate::repository::manifest::{CollectionFacts, Manifest};
 use crate::run::lease::SILO;
