@@ -75,7 +75,7 @@ async fn secrets_are_created_once_and_never_printed() {
         assert!(!output_text.contains(password), "a password was printed");
         passwords.insert(password);
     }
-    assert_eq!(passwords.len(), 8);
+    assert_eq!(passwords.len(), 9);
     // The connection strings have the options that AC's code expects.
     assert!(made["mongo_clients"].lines().all(|line| {
         line.ends_with("@silo.example:27017/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true")
@@ -107,7 +107,7 @@ async fn secrets_are_created_once_and_never_printed() {
             "mongo_accounts" => {
                 let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
                 let (before, after) = (lines(before), lines(&again[name]));
-                assert!(before.is_subset(&after) && after.len() == 9);
+                assert!(before.is_subset(&after) && after.len() == 10);
             }
             "mongo_clients" => assert!(again[name].starts_with(before.as_str())),
             _ => assert_eq!(before, &again[name], "{name}"),
