@@ -2,6 +2,7 @@
 
 mod changes;
 mod request;
+mod unsupported;
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::run::lease::SILO;
 
 use changes::changes;
 pub use request::{DumpOutcome, DumpRequest, identify};
+use unsupported::refuse_viewless_time_series;
 
 /// Batches buffered for the writer.
 const BUFFERED: usize = 4;
@@ -60,6 +62,7 @@ pub async fn run(
 ) -> Result<DumpOutcome, Error> {
     let database = order.client.database(&order.database);
     let (mut snapshot, as_of, collections) = begin(order, &database).await?;
+    refuse_viewless_time_series(server_version, &collections)?;
     let capped = collections
         .iter()
         .filter(|collection| collection.is_capped());

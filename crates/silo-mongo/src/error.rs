@@ -140,13 +140,13 @@ impl From<Error> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// `true` if the command may succeed later: no server, or an election.
+    /// `true` if the command may succeed later: no server, an election, or a cache full of other writes (TransactionTooLargeForCache).
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unreachable)
             || matches!(
                 self,
-                Self::Refused(91 | 189 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436)
+                Self::Refused(91 | 189 | 388 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436)
             )
     }
 
@@ -189,6 +189,7 @@ const CODE_NAMES: &[(i32, &str)] = &[
     (197, "InvalidIndexSpecificationOption"),
     (237, "CursorKilled"),
     (276, "IndexBuildAborted"),
+    (388, "TransactionTooLargeForCache"),
     (10_107, "NotWritablePrimary"),
     (10_334, "BSONObjectTooLarge"),
     (11_600, "InterruptedAtShutdown"),

@@ -188,9 +188,10 @@ impl Transport {
         inner.traffic.requests.fetch_add(1, Ordering::Relaxed);
         let signed = request.sign(&inner.region, inner.addressing, &inner.credentials);
         let answer = inner.http.dispatch(signed, None);
-        let answer = tokio::time::timeout(inner.limits.first_byte, answer)
+        let limit = inner.limits.first_byte + time_to_send(request);
+        let answer = tokio::time::timeout(limit, answer)
             .await
-            .map_err(|_text| timed_out(inner.limits.first_byte))?
+            .map_err(|_text| timed_out(limit))?
             // rusoto's text contains the endpoint and the system's error.
             .map_err(|_text| {
                 StorageError::new(
@@ -290,6 +291,13 @@ fn check_document(body: Bytes, roots: &[&str]) -> Result<Bytes, StorageError> {
         "SlowDown" => Err(StorageError::of_status(503, &code)),
         _ => Err(StorageError::of_status(500, &code)),
     }
+}
+
+/// Time that the body of a request may take on a slow line: a part of 5 MiB has 20 s.
+fn time_to_send(request: &Request) -> Duration {
+    const BYTES_A_SECOND: usize = 256 * 1024;
+    let bytes = request.body.as_ref().map_or(0, Bytes::len);
+    Duration::from_secs(u64::try_from(bytes / BYTES_A_SECOND).unwrap_or_default())
 }
 
 fn timed_out(limit: Duration) -> StorageError {

@@ -260,16 +260,17 @@ impl MongoServer {
                 "--port",
                 &port.to_string(),
                 "--nounixsocket",
-                "--wiredTigerCacheSizeGB",
-                "0.25",
-                // Small logs: each test has a server of its own.
-                "--oplogSize",
-                "64",
                 "--wiredTigerEngineConfigString",
                 "log=(prealloc=false,file_max=10MB)",
             ])
             .arg("--dbpath")
             .arg(&self.data);
+        // Small: each test has a server of its own.
+        for (name, value) in [("--wiredTigerCacheSizeGB", "0.25"), ("--oplogSize", "64")] {
+            if !self.setup.arguments.iter().any(|argument| argument == name) {
+                command.args([name, value]);
+            }
+        }
         let mut parameters = vec![
             "diagnosticDataCollectionEnabled=false",
             // Without this, a primary waits 15 s for its clients after a signal.

@@ -1,5 +1,6 @@
 //! Removal of orphans after a backup was published. It cannot fail a run.
 
+use crate::retention::{Clock, prune};
 use crate::run::run_context::{OpenDestination, RunContext};
 
 /// Removes orphans from the destinations that have the new backup. While there is a problem anywhere, nothing is deleted. Returns warnings.
@@ -14,6 +15,15 @@ pub(super) async fn remove_orphans(
     }
     for destination in destinations {
         let repository = &destination.repository;
+        let clock = Clock {
+            now: run.started,
+            ahead: repository.clock_ahead(),
+        };
+        // The age of an orphan counts by this clock.
+        if let Some(problem) = clock.clock_problem(&prune::backups(&destination.contents)) {
+            warnings.push(format!("orphans were not removed: {problem}"));
+            continue;
+        }
         if let Err(error) = run.lease.confirm().await {
             warnings.push(format!("orphans were not removed: {error}"));
             break;

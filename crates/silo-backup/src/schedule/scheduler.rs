@@ -3,7 +3,7 @@
 //! A job is attempted whether or not the storage answers: a run that fails sends an alert, and one that is not attempted would not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use log::info;
@@ -18,6 +18,11 @@ use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Time after the start for which an attempt waits until storage and database can be read.
+const STARTUP_GRACE: Duration = Duration::from_secs(90);
+/// Interval of checks in that time.
+const STARTUP_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The scheduler of one service.
 pub struct Scheduler {
@@ -64,12 +69,22 @@ impl Scheduler {
             info!("no drills are scheduled");
         }
         let mut ends = self.jobs.ends();
+        let started = Instant::now();
         loop {
             let status = self.status.wait_for_first().await.ok();
             let status = status.as_ref().map(|status| &*status.value);
             let now = self.context.clock.now();
             let client = &self.context.status_client;
-            let last_run = attempts::Kind::Run.last(client).await.ok().flatten();
+            let last_run = attempts::Kind::Run.last(client).await;
+            // Storage, mongod and its accounts may be starting, too.
+            let is_ready = status.is_some() && last_run.is_ok();
+            if !is_ready && started.elapsed() < STARTUP_GRACE {
+                tokio::select! {
+                    () = self.context.stop.cancelled() => return,
+                    () = tokio::time::sleep(STARTUP_POLL_INTERVAL) => continue,
+                }
+            }
+            let last_run = last_run.ok().flatten();
             let past = RunHistory {
                 last_made: last_made(status, last_run.as_ref()),
                 failed: failed.with(last_run.as_ref()),

@@ -94,7 +94,8 @@ async fn a_start_without_storage_attempts_a_backup_and_raises_an_alarm() {
     stage.set("BACKUP_WEBHOOK_URL", webhook.url());
     stage.s3.switch_off();
     let service = Service::start("silo-backup", stage.command(&["serve"])).await;
-    wait_for(LIMIT + LIMIT, || async {
+    // A minute and a half for a start of everything at once, and the attempts of one request.
+    wait_for(6 * LIMIT, || async {
         (!webhook.received().is_empty()).then_some(())
     })
     .await

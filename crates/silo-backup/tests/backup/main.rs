@@ -9,6 +9,7 @@
 mod alarms;
 mod alone;
 mod copies;
+mod large;
 mod moment;
 mod ownership;
 mod pruned;
