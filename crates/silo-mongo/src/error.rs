@@ -140,7 +140,7 @@ impl From<Error> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// `true` if the command may succeed later: no server, an election, or a cache full of other writes (TransactionTooLargeForCache).
+    /// `true` if the command may succeed later: no server, an election, or a cache full of other writes (`TransactionTooLargeForCache`).
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unreachable)
