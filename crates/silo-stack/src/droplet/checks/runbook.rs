@@ -175,7 +175,7 @@ docker() {
     case $1 in exec | run) local verb=$1; shift; set -- "$verb" -T "$@" ;; esac
     (cd "$PLACE" && $COMPOSE "$@")
 }
-silo-backup() { docker compose run --rm --volume "${SILO_SECRETS:-./ops/demo/secrets}/mongo_restore:/run/secrets/mongo_restore:ro" silo-backup "$@"; }
+silo-backup() { docker compose run --rm --volume "$PLACE/ops/demo/secrets/mongo_restore:/run/secrets/mongo_restore:ro" silo-backup "$@"; }
 "#;
 
 pub(super) async fn commands_work(droplet: &Droplet<'_>) -> Result<()> {
