@@ -157,12 +157,13 @@ impl Context {
             () = lease.lost.cancelled() => Err(Error::Busy("the lease was lost to another run".into())),
             done = work(&lease) => done,
         };
+        self.wait_for_cleanup().await;
         lease.release().await;
         outcome
     }
 
     /// Waits until cancelled uploads have deleted their parts, for a limited time.
-    pub async fn wait_for_cleanup(&self) {
+    async fn wait_for_cleanup(&self) {
         self.uploads.close();
         drop(tokio::time::timeout(CLEAN_UP, self.uploads.wait()).await);
         self.uploads.reopen();

@@ -9,22 +9,37 @@ pub mod pin;
 use serde::Serialize;
 
 use crate::catalog::Catalog;
+use crate::context::Context;
 use crate::error::Error;
+use crate::progress::Reporter;
+use crate::repository::manifest::Manifest;
 
-/// Writes a file into every destination that has a backup.
+/// Writes a file about a backup into a folder of every destination that has it, unless `check` refuses. Returns its id.
 async fn write_everywhere(
-    catalog: &Catalog,
-    id: &str,
-    key: &str,
+    context: &Context,
+    backup: &str,
+    folder: &str,
     value: &impl Serialize,
-) -> Result<(), Error> {
-    for destination in &catalog.destinations {
-        let entries = &destination.contents.entries;
-        if entries.iter().any(|entry| entry.manifest.id == id) {
-            destination.repository.write_json(key, value).await?;
-        }
-    }
-    all_were_read(catalog)
+    check: impl FnOnce(&Manifest) -> Result<(), Error>,
+    report: &Reporter,
+) -> Result<String, Error> {
+    context
+        .leased(report, async |_| {
+            let catalog = Catalog::read(context, &context.client).await;
+            let (_, found) = catalog.find(backup, false)?;
+            check(&found.manifest)?;
+            let id = &found.manifest.id;
+            for destination in &catalog.destinations {
+                let entries = &destination.contents.entries;
+                if entries.iter().any(|entry| entry.manifest.id == *id) {
+                    let key = format!("{folder}/{id}.json");
+                    destination.repository.write_json(&key, value).await?;
+                }
+            }
+            all_were_read(&catalog)?;
+            Ok(id.clone())
+        })
+        .await
 }
 
 /// An error if a destination could not be read, so that the command is run again.

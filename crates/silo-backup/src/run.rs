@@ -43,12 +43,9 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<RunOutcome, Err
         .leased(report, async |lease| {
             begin_attempt(context).await?;
             context.alerts.send(&Event::RunStarted).await;
-            let outcome = make(context, lease, report).await;
-            context.wait_for_cleanup().await;
-            outcome
+            make(context, lease, report).await
         })
         .await;
-    context.wait_for_cleanup().await;
     // The run that holds the lease records its own result.
     if !matches!(outcome, Err(Error::Busy(_))) {
         let end = AttemptEnd::of_run(&outcome);

@@ -73,6 +73,12 @@ fn status(
         .filter_map(|entry| entry.drill.as_ref())
         .map(|drill| drill.at)
         .max();
+    let owned_since = catalog
+        .destinations
+        .iter()
+        .filter_map(|destination| destination.contents.identity.as_ref()?.owner())
+        .map(|owner| owner.since)
+        .min();
     let mut destinations: Vec<DestinationView> =
         catalog.destinations.iter().map(destination).collect();
     destinations.extend(catalog.failed.iter().map(|(failed, _)| DestinationView {
@@ -95,12 +101,13 @@ fn status(
             .max_by_key(|(_, drill)| drill.at)
             .map(|(entry, drill)| DrillView::new(&entry.manifest.id, drill)),
         overdue: newest.is_none_or(|entry| age(entry.manifest.as_of) > oldest),
-        // Two scheduled times have passed since.
+        // Two scheduled times have passed since the last drill, or without one since backups of this database are made.
         drill_overdue: settings.drill_schedule.as_ref().map(|schedule| {
             let before = |time| schedule.before(time);
             let last = before(now);
             let second = last.and_then(|last| before(last - jiff::SignedDuration::from_secs(1)));
-            second.is_some_and(|second| drilled.is_none_or(|at| at < second)) && newest.is_some()
+            let since = drilled.or(owned_since);
+            second.is_some_and(|second| since.is_none_or(|at| at < second)) && newest.is_some()
         }),
         oldest_allowed_seconds: oldest,
         recovery: recovery(context, catalog),

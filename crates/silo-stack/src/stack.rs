@@ -253,7 +253,10 @@ impl Stack {
             return Ok(uri);
         }
         say::step("starting mongod");
-        let setup = Setup::default().accounts(DATABASE);
+        // The oplog of the droplet: a restore test needs twice the size of the data.
+        let setup = Setup::default()
+            .accounts(DATABASE)
+            .arguments(&["--oplogSize", "1024"]);
         let mongo = setup.log_to(self.sink("mongo", "33")).start().await?;
         say::done(
             "mongod is up and requires sign-in; silo-db-api has an account that can only read",

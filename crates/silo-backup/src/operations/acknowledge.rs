@@ -19,6 +19,8 @@ pub async fn acknowledge(
     context
         .leased(report, async |_| {
             let catalog = Catalog::read(context, &context.client).await;
+            // A part of an id would acknowledge several backups.
+            let is_id = crate::repository::manifest::is_id(id);
             let mut acknowledged = Vec::new();
             for destination in &catalog.destinations {
                 let problems = destination.problems().into_iter();
@@ -26,7 +28,7 @@ pub async fn acknowledge(
                 let Some(repository) = destination.repository_id() else {
                     continue;
                 };
-                if problems.is_empty() || !crate::repository::manifest::is_id(id) {
+                if problems.is_empty() || !is_id {
                     continue;
                 }
                 PublishedIndex::new(&context.client, repository)

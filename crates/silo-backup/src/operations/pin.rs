@@ -4,7 +4,7 @@ use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
 use crate::progress::Reporter;
-use crate::repository::Pin;
+use crate::repository::{Entry, Pin};
 
 /// Pins a backup in all destinations that have it. Returns its id.
 ///
@@ -16,19 +16,11 @@ pub async fn pin(
     reason: &str,
     report: &Reporter,
 ) -> Result<String, Error> {
-    context
-        .leased(report, async |_| {
-            let catalog = Catalog::read(context, &context.client).await;
-            let (_, entry) = catalog.find(backup, false)?;
-            let id = entry.manifest.id.clone();
-            let pin = Pin {
-                at: context.clock.now(),
-                reason: reason.to_owned(),
-            };
-            super::write_everywhere(&catalog, &id, &format!("pins/{id}.json"), &pin).await?;
-            Ok(id)
-        })
-        .await
+    let pin = Pin {
+        at: context.clock.now(),
+        reason: reason.to_owned(),
+    };
+    super::write_everywhere(context, backup, "pins", &pin, |_| Ok(()), report).await
 }
 
 /// Removes the pin of a backup. Returns its id.
@@ -41,8 +33,7 @@ pub async fn unpin(context: &Context, backup: &str, report: &Reporter) -> Result
             let catalog = Catalog::read(context, &context.client).await;
             let (_, entry) = catalog.find(backup, false)?;
             let id = entry.manifest.id.clone();
-            let is_pinned =
-                |entry: &crate::repository::Entry| entry.manifest.id == id && entry.pin.is_some();
+            let is_pinned = |entry: &Entry| entry.manifest.id == id && entry.pin.is_some();
             if !catalog.entries().any(is_pinned) {
                 return Err(Error::Refused(format!("{id} is not pinned")));
             }

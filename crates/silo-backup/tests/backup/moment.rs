@@ -73,17 +73,7 @@ async fn value_that_moves_between_collections_during_a_backup_is_counted_once() 
     moving.abort();
     assert!(during > 20, "{during} transactions during the backup");
     assert_eq!(made["consistency"], "snapshot", "{made}");
-    let owner = stage.uri_file(&stage.mongo.uri());
-    stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &owner,
-            "--database",
-            "back",
-        ])
-        .await;
+    stage.restore("back").await;
     assert_eq!(total(&stage.client.database("back")).await, TOTAL);
 }
 

@@ -155,16 +155,7 @@ async fn a_swap_replaces_the_database_and_unswap_undoes_it() {
         .await
         .unwrap();
     let owner = stage.uri_file(&stage.mongo.uri());
-    stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &owner,
-            "--database",
-            "back",
-        ])
-        .await;
+    stage.restore("back").await;
     let swap = swap(&owner);
     stage.run(&swap).await.ends_with(EXIT_REFUSED);
     stage
@@ -308,16 +299,7 @@ async fn accounts_deleted_since_the_backup_can_be_erased() {
     .await;
 
     let owner = stage.uri_file(&stage.mongo.uri());
-    let listed = stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &owner,
-            "--database",
-            "with",
-        ])
-        .await;
+    let listed = stage.restore("with").await;
     assert_eq!(
         (
             &listed["erasures"]["tombstones"],
@@ -378,16 +360,7 @@ async fn a_swap_moves_stored_javascript_and_keeps_extra_collections() {
         .await
         .unwrap();
     let owner = stage.uri_file(&stage.mongo.uri());
-    stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &owner,
-            "--database",
-            "back",
-        ])
-        .await;
+    stage.restore("back").await;
     assert_eq!(script("back").await, BEFORE);
     let swapped = stage.json(&confirmed(&swap(&owner))).await;
     let kept = swapped["kept"].as_str().unwrap().to_owned();

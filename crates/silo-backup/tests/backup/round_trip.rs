@@ -13,6 +13,9 @@ async fn a_backup_is_made_verified_drilled_listed_and_restored() {
         (&verdict["id"], &verdict["verdict"], &verdict["documents"]),
         (&id.clone().into(), &"good".into(), &1550.into())
     );
+    // The first drill is due, not overdue.
+    let status = stage.json(&["status"]).await;
+    assert_eq!(status["drillOverdue"], false, "{status}");
     let drilled = stage.json(&["drill"]).await;
     assert_eq!(
         (&drilled["good"], &drilled["documents"]),
@@ -27,17 +30,7 @@ async fn a_backup_is_made_verified_drilled_listed_and_restored() {
         (&id.clone().into(), &"verified".into(), &true.into())
     );
 
-    let owner = stage.uri_file(&stage.mongo.uri());
-    let restored = stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &owner,
-            "--database",
-            "back",
-        ])
-        .await;
+    let restored = stage.restore("back").await;
     assert_eq!(restored["documents"], 1550, "{restored}");
     let back = stage.client.database("back");
     assert_eq!(

@@ -75,16 +75,8 @@ async fn collections_that_change_during_the_dump_are_named() {
     let stage = stage().await;
     stage.fill("zeta", 5).await;
     stage.fill("zulu", 5).await;
-    // Holds the run where it reads `moods`; `zeta` and `zulu` come later.
-    let block =
-        doc! { "blockConnection": true, "blockTimeMS": 3_000, "namespace": "aesthetic.moods" };
-    stage
-        .mongo
-        .fail_commands(&["find"], 1, block)
-        .await
-        .unwrap();
-    let run = stage.spawn(&["run", "--json", "--quiet"]);
-    reads_moods(&stage).await;
+    // `zeta` and `zulu` come later.
+    let run = run_that_reads_moods(&stage).await;
     stage.fill("created", 1).await;
     let database = stage.database();
     database
@@ -116,22 +108,8 @@ async fn collections_that_change_during_the_dump_are_named() {
     stage.json(&["verify", made["id"].as_str().unwrap()]).await;
 }
 
-/// Waits until the server is asked for `moods`.
-async fn reads_moods(stage: &Stage) {
-    let reading = silo_testkit::wait::wait_for(crate::stage::TEST_TIMEOUT, || async {
-        let admin = stage.client.database("admin");
-        let looked = doc! { "currentOp": 1, "command.find": "moods" };
-        let found = admin.run_command(looked).await.ok()?;
-        (!found.get_array("inprog").ok()?.is_empty()).then_some(())
-    });
-    reading.await.unwrap();
-}
-
-/// A real election while the database is read: reads go on, writes are refused for a second.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_election_during_a_run_makes_a_good_backup_or_none() {
-    let stage = stage().await;
-    // Holds the run where it reads, until the primary has stepped down.
+/// A run that reads `moods`, and is held there for three seconds.
+async fn run_that_reads_moods(stage: &Stage) -> tokio::process::Child {
     let block =
         doc! { "blockConnection": true, "blockTimeMS": 3_000, "namespace": "aesthetic.moods" };
     stage
@@ -140,7 +118,21 @@ async fn an_election_during_a_run_makes_a_good_backup_or_none() {
         .await
         .unwrap();
     let run = stage.spawn(&["run", "--json", "--quiet"]);
-    reads_moods(&stage).await;
+    let reading = silo_testkit::wait::wait_for(crate::stage::TEST_TIMEOUT, || async {
+        let admin = stage.client.database("admin");
+        let looked = doc! { "currentOp": 1, "command.find": "moods" };
+        let found = admin.run_command(looked).await.ok()?;
+        (!found.get_array("inprog").ok()?.is_empty()).then_some(())
+    });
+    reading.await.unwrap();
+    run
+}
+
+/// A real election while the database is read: reads go on, writes are refused for a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_election_during_a_run_makes_a_good_backup_or_none() {
+    let stage = stage().await;
+    let run = run_that_reads_moods(&stage).await;
     stage.mongo.step_down().await.unwrap();
     let ended = crate::stage::ended(run).await;
     let published = stage.manifests().await;

@@ -185,6 +185,20 @@ impl Stage {
         made["id"].as_str().unwrap().to_owned()
     }
 
+    /// Restores the newest backup into `database` of the same server, which must succeed.
+    pub(crate) async fn restore(&self, database: &str) -> Value {
+        let to = self.uri_file(&self.mongo.uri());
+        self.json(&[
+            "restore",
+            "latest",
+            "--to-file",
+            &to,
+            "--database",
+            database,
+        ])
+        .await
+    }
+
     /// Keys in the bucket.
     pub(crate) async fn keys(&self) -> Vec<String> {
         let page = self.spaces.page(BUCKET, None).await.unwrap();

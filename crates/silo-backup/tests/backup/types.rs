@@ -196,18 +196,7 @@ async fn every_type_name_collection_and_index_comes_back_byte_for_byte() {
         "{made}"
     );
     stage.json(&["verify"]).await;
-    let to = stage.mongo.uri();
-    let file = stage.uri_file(&to);
-    stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &file,
-            "--database",
-            "back",
-        ])
-        .await;
+    stage.restore("back").await;
     assert_same(&stage, "back").await;
 
     let Some(mongorestore) = stock_tool("mongorestore") else {
@@ -224,7 +213,7 @@ async fn every_type_name_collection_and_index_comes_back_byte_for_byte() {
     )
     .unwrap();
     let restored = std::process::Command::new(mongorestore)
-        .arg(format!("--uri={to}"))
+        .arg(format!("--uri={}", stage.mongo.uri()))
         .arg(format!("--archive={}", archive.display()))
         .args([
             "--gzip",

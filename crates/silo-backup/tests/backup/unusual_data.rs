@@ -24,14 +24,6 @@ async fn create(stage: &Stage, command: Document) {
     stage.database().run_command(command).await.unwrap();
 }
 
-/// Restores the newest backup to `back`.
-async fn restore(stage: &Stage) -> serde_json::Value {
-    let to = stage.uri_file(&stage.mongo.uri());
-    stage
-        .json(&["restore", "latest", "--to-file", &to, "--database", "back"])
-        .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_string_that_is_not_utf_8_is_kept_and_noted() {
     let stage = Stage::with_demo_data().await;
@@ -44,7 +36,7 @@ async fn a_string_that_is_not_utf_8_is_kept_and_noted() {
         "{made}"
     );
     stage.json(&["drill"]).await;
-    let restored = restore(&stage).await;
+    let restored = stage.restore("back").await;
     assert_eq!(restored["outcome"]["differences"], serde_json::json!([]));
 }
 
@@ -116,7 +108,7 @@ async fn what_a_server_would_change_is_restored_unchanged() {
     assert_eq!(made["consistency"], "snapshot", "{made}");
     let drilled = stage.json(&["drill"]).await;
     assert_eq!(drilled["good"], true, "{drilled}");
-    let restored = restore(&stage).await;
+    let restored = stage.restore("back").await;
     assert_eq!(
         restored["outcome"],
         serde_json::json!({ "differences": [], "incomplete": [] }),
@@ -226,16 +218,7 @@ async fn one_collection_can_be_restored_and_an_empty_database_of_the_same_name()
         .await
         .ends_with(EXIT_USAGE);
     stage.database().drop().await.unwrap();
-    let restored = stage
-        .json(&[
-            "restore",
-            "latest",
-            "--to-file",
-            &to,
-            "--database",
-            DATABASE,
-        ])
-        .await;
+    let restored = stage.restore(DATABASE).await;
     assert_eq!(
         restored["outcome"]["differences"],
         serde_json::json!([]),

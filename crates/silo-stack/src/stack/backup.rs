@@ -53,7 +53,7 @@ impl Stack {
             drill["good"].as_bool().filter(|good| *good)
         });
         made.await
-            .context("there is no backup that was restored within two minutes")?;
+            .context("there is no backup that was restored within two minutes; the log of silo-backup above has the reason")?;
         say::done("the first backup is made and was restored to see");
         Ok(bind)
     }
