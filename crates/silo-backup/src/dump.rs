@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::fingerprint::Fingerprint;
@@ -173,17 +174,19 @@ fn announce(database: &str, collection: &Collection) -> Namespace {
 
 /// Documents of each collection, and documents per batch.
 async fn sizes(database: &Database, collections: &[Collection]) -> Vec<(u64, u32)> {
-    let mut sizes = Vec::with_capacity(collections.len());
-    for collection in collections {
-        sizes.push(match collection.kind {
+    let sizes = collections.iter().map(async |collection| {
+        match collection.kind {
             Kind::View => (0, 1),
             // Without the privilege for collStats, about a megabyte of small documents.
             _ => collections::size(database, &collection.data_name(), BATCH_BYTES)
                 .await
                 .unwrap_or((0, 250)),
-        });
-    }
-    sizes
+        }
+    });
+    stream::iter(sizes)
+        .buffered(collections::AT_ONCE)
+        .collect()
+        .await
 }
 
 /// Reads every collection in the snapshot, and sends its documents to the writer. Returns the collections that could not be read because they were

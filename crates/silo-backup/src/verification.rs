@@ -135,12 +135,12 @@ fn is_local(error: &io::Error) -> bool {
 }
 
 fn summarise(
-    archive: impl io::Read,
+    archive: impl io::Read + Send,
     ids_folder: Option<PathBuf>,
     report: Reporter,
 ) -> Result<ArchiveSummary, reader::Error> {
     let mut summary = SummaryBuilder::new(ids_folder.map(DocumentIds::new), report);
-    let read = reader::read(archive, &mut summary)?;
+    let read = decoding::read_ahead(archive, |archive| reader::read(archive, &mut summary))?;
     Ok(summary.summary(&read)?)
 }
 

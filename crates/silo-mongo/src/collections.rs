@@ -1,6 +1,6 @@
 //! Structure of a database: collections, views and time series with their options and indexes.
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{ClientSession, Database};
 
@@ -9,6 +9,8 @@ use crate::field;
 
 /// Most documents in a batch.
 const MAX_BATCH: u32 = 50_000;
+/// Commands about collections that run at once: as many as a client has connections.
+pub const AT_ONCE: usize = 4;
 
 /// Kind of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,18 +83,27 @@ impl Collection {
 /// # Errors
 /// The error of the command.
 pub async fn list(database: &Database) -> Result<Vec<Collection>, DatabaseError> {
-    let mut found = Vec::new();
-    for mut collection in list_without_indexes(database).await? {
-        if collection.kind != Kind::View {
-            match indexes(database, &collection.name).await {
-                Ok(indexes) => collection.indexes = indexes,
-                Err(DatabaseError::NotThere) => continue,
-                Err(error) => return Err(error),
-            }
+    let collections = list_without_indexes(database).await?;
+    let complete = collections
+        .into_iter()
+        .map(|collection| with_indexes(database, collection));
+    let complete = stream::iter(complete).buffered(AT_ONCE);
+    complete.try_filter_map(future::ok).try_collect().await
+}
+
+/// Reads the indexes of a collection; `None` if it was dropped.
+async fn with_indexes(
+    database: &Database,
+    mut collection: Collection,
+) -> Result<Option<Collection>, DatabaseError> {
+    if collection.kind != Kind::View {
+        match indexes(database, &collection.name).await {
+            Ok(indexes) => collection.indexes = indexes,
+            Err(DatabaseError::NotThere) => return Ok(None),
+            Err(error) => return Err(error),
         }
-        found.push(collection);
     }
-    Ok(found)
+    Ok(Some(collection))
 }
 
 /// Like [`list`], without indexes: one command.
@@ -189,7 +200,6 @@ pub async fn read_all<E: From<DatabaseError>>(
     session: Option<&mut ClientSession>,
     mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
 ) -> Result<(), E> {
-    use futures_util::StreamExt;
     let collection = database.collection::<Document>(name);
     let find = || {
         collection

@@ -78,7 +78,7 @@ impl DatabaseError {
             Self::NotSupported => "this server does not offer it",
             Self::NotThere => "it does not exist any more, or is a view",
             Self::SnapshotGone => {
-                "the server no longer keeps the moment that was being read (minSnapshotHistoryWindowInSeconds)"
+                "the server no longer keeps the moment that was being read: the run took longer than minSnapshotHistoryWindowInSeconds, or the collection was replaced"
             }
             Self::DuplicateKey => "two documents have the same key in a unique index",
             Self::NotIsolated => "the server did not isolate the snapshot from later writes",

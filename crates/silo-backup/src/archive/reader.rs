@@ -11,6 +11,9 @@ use silo_mongo::mongodb::bson::{Document, RawDocument};
 use super::structure::invalid_strings;
 use super::{LARGEST, MAGIC, Namespace, Prelude, TERMINATOR, VERSION};
 
+/// Size in bytes of a document whose memory is given back once it was visited.
+pub const LARGE: usize = 1024 * 1024;
+
 /// Error of reading an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,6 +29,10 @@ pub enum Error {
 pub trait Visitor {
     /// The namespaces, before any document.
     fn prelude(&mut self, prelude: &Prelude) -> Result<(), Error>;
+    /// A document of more than [`LARGE`] bytes comes next. It is read when this returns.
+    fn before_large(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
     /// A document of the namespace at this place of the prelude.
     fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), Error>;
     /// A namespace has ended, and its checksum was right.
@@ -100,9 +107,17 @@ pub fn read(input: impl Read, visitor: &mut impl Visitor) -> Result<ReadArchive,
             visitor.end(place)?;
             continue;
         }
-        while let Some(document) = input.document()? {
+        while let Some(length) = input.length()? {
+            let large = size_of(length) > LARGE;
+            if large {
+                visitor.before_large()?;
+            }
+            let document = input.rest(length)?;
             state.crc.write(document.as_bytes());
             visitor.document(place, document)?;
+            if large {
+                input.buffer = Vec::new();
+            }
         }
     }
     let open = seen.iter().position(|state| !state.ended);
@@ -167,6 +182,12 @@ impl<R: Read> Input<R> {
 
     /// The next document of a block; `None` at its end.
     fn document(&mut self) -> Result<Option<&RawDocument>, Error> {
+        let length = self.length()?;
+        length.map(|length| self.rest(length)).transpose()
+    }
+
+    /// The length field of the next document of a block; `None` at its end.
+    fn length(&mut self) -> Result<Option<[u8; 4]>, Error> {
         let mut length = [0; 4];
         if !self.fill(&mut length)? {
             return corrupt(format!(
@@ -174,10 +195,7 @@ impl<R: Read> Input<R> {
                 self.at
             ));
         }
-        if length == TERMINATOR {
-            return Ok(None);
-        }
-        self.rest(length).map(Some)
+        Ok((length != TERMINATOR).then_some(length))
     }
 
     fn owned(&mut self, what: &str) -> Result<Document, Error> {
@@ -191,7 +209,7 @@ impl<R: Read> Input<R> {
     /// The rest of a document whose length was read.
     fn rest(&mut self, length: [u8; 4]) -> Result<&RawDocument, Error> {
         let begins = self.at - 4;
-        let size = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let size = size_of(length);
         if !(5..=LARGEST).contains(&size) {
             return corrupt(format!("a document of {size} bytes at byte {begins}"));
         }
@@ -231,6 +249,10 @@ impl<R: Read> Input<R> {
     fn bad(&self, what: &str) -> Error {
         Error::Corrupt(format!("{what} cannot be read, before byte {}", self.at))
     }
+}
+
+fn size_of(length: [u8; 4]) -> usize {
+    usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX)
 }
 
 fn corrupt<T>(reason: impl Into<String>) -> Result<T, Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bson::{RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf};
+use bson::{RawArray, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
@@ -30,7 +30,7 @@ impl Batch {
         if has_empty_timestamp(document) {
             self.empty_timestamps.push(document.to_owned());
         } else {
-            self.documents.push(document.to_owned());
+            self.documents.push(document);
         }
     }
 
@@ -67,12 +67,7 @@ pub(super) async fn insert(
         empty_timestamps,
     } = batch;
     if count > u64::try_from(empty_timestamps.len()).unwrap_or_default() {
-        let mut command = RawDocumentBuf::new();
-        command.append(bson::cstr!("insert"), name);
-        command.append(bson::cstr!("ordered"), true);
-        command.append(bson::cstr!("bypassDocumentValidation"), bypass_validation);
-        command.append(bson::cstr!("documents"), documents);
-        run(database, command).await?;
+        insert_unchanged(database, name, &documents, bypass_validation).await?;
     }
     for document in &empty_timestamps {
         // A pipeline stores its result as it is.
@@ -92,12 +87,23 @@ pub(super) async fn insert(
     Ok(())
 }
 
-async fn run(database: &Database, mut command: RawDocumentBuf) -> Result<(), DatabaseError> {
+async fn insert_unchanged(
+    database: &Database,
+    name: &str,
+    documents: &RawArray,
+    bypass_validation: bool,
+) -> Result<(), DatabaseError> {
     let mut attempt = 1;
     loop {
-        let answer = database.run_raw_command(command.clone()).await;
-        let error = match answer {
-            Ok(answer) => match check(&answer, attempt > 1) {
+        let repeated = attempt > 1;
+        let mut command = RawDocumentBuf::new();
+        command.append(bson::cstr!("insert"), name);
+        // Goes on after a duplicate of the first attempt.
+        command.append(bson::cstr!("ordered"), !repeated);
+        command.append(bson::cstr!("bypassDocumentValidation"), bypass_validation);
+        command.append(bson::cstr!("documents"), documents);
+        let error = match database.run_raw_command(command).await {
+            Ok(answer) => match check(&answer, repeated) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
@@ -109,20 +115,7 @@ async fn run(database: &Database, mut command: RawDocumentBuf) -> Result<(), Dat
         attempt += 1;
         log::warn!(code = error.code(), attempt; "an insert was interrupted; repeating it");
         tokio::time::sleep(PAUSE).await;
-        command = unordered(&command);
     }
-}
-
-/// The same command, which goes on after a duplicate.
-fn unordered(command: &RawDocumentBuf) -> RawDocumentBuf {
-    let mut unordered = RawDocumentBuf::new();
-    for (name, value) in command.iter().flatten() {
-        match name.as_str() {
-            "ordered" => unordered.append(name, false),
-            _ => unordered.append(name, value),
-        }
-    }
-    unordered
 }
 
 /// Error of an answer, if any. Of a repeated insert, duplicates are those of the first attempt.

@@ -4,7 +4,7 @@ use bson::RawDocument;
 use silo_core::secret::Secret;
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::Database;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::created::CreatedCollections;
 use super::insert::Batch;
@@ -20,14 +20,17 @@ use crate::repository::manifest::Manifest;
 /// Most documents of an insert.
 const BATCH: u64 = 10_000;
 /// Bytes of an insert; one larger document is an insert of its own.
-const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_BYTES: usize = reader::LARGE;
 /// Concurrent inserts: each waits until the server has written its batch to the journal.
 const CONCURRENT_INSERTS: usize = 4;
 
 /// Message from the archive's reader.
 enum Step {
     Collections(Vec<Collection>),
-    Documents(usize, Batch, usize),
+    Documents(usize, Batch),
+    /// A large document comes next: it is inserted alone, because it is in memory four times until the server has it. Answered when all inserts are
+    /// complete.
+    Wait(oneshot::Sender<()>),
 }
 
 /// Creates the collections and inserts the documents.
@@ -51,16 +54,14 @@ pub(super) async fn load(
             let identity = identity.as_ref().filter(|_| archive.recipient.is_some());
             let plain = decoding::open(&mut incoming, archive.compression, identity)
                 .map_err(reader::Error::from);
+            let mut loader = Loader {
+                out,
+                place: 0,
+                batch: Batch::default(),
+                bytes: 0,
+            };
             plain.and_then(|plain| {
-                reader::read(
-                    plain,
-                    &mut Loader {
-                        out,
-                        place: 0,
-                        batch: Batch::default(),
-                        bytes: 0,
-                    },
-                )
+                decoding::read_ahead(plain, |plain| reader::read(plain, &mut loader))
             })
         };
         match (read, incoming.broke.take()) {
@@ -83,20 +84,25 @@ pub(super) async fn load(
                 });
                 created.create(database, wanted).await?;
             }
-            Step::Documents(place, batch, bytes) => {
+            Step::Documents(place, batch) => {
                 let collection: &Collection = &collections[place];
                 if !selection.includes(&collection.name) {
                     continue;
                 }
                 report.at(&collection.name);
-                // A capped collection keeps the order of its documents. Large batches are inserted alone, because each is in memory several times.
-                let alone = collection.is_capped() || bytes > 2 * BATCH_BYTES;
-                let others = if alone { 0 } else { CONCURRENT_INSERTS - 1 };
+                // A capped collection keeps the order of its documents.
+                let others = if collection.is_capped() {
+                    0
+                } else {
+                    CONCURRENT_INSERTS - 1
+                };
                 report.add(created.inserts.wait_until_at_most(others).await?);
                 created.inserts.begin(database, collection, batch);
-                if bytes > 2 * BATCH_BYTES {
-                    report.add(created.inserts.wait_until_at_most(0).await?);
-                }
+            }
+            Step::Wait(done) => {
+                report.add(created.inserts.wait_until_at_most(0).await?);
+                // A reader that has stopped reports its own error.
+                let _ = done.send(());
             }
         }
     }
@@ -118,22 +124,23 @@ struct Loader {
 
 impl Loader {
     fn send(&mut self, step: Step) -> Result<(), reader::Error> {
-        let sent = self.out.blocking_send(step);
-        sent.map_err(|_gone| {
-            reader::Error::Read(std::io::Error::other(
-                "the receiver of the documents has stopped",
-            ))
-        })
+        self.out.blocking_send(step).map_err(|_gone| stopped())
     }
 
     fn flush(&mut self) -> Result<(), reader::Error> {
         if self.batch.count() == 0 {
             return Ok(());
         }
-        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes = 0;
         let batch = std::mem::take(&mut self.batch);
-        self.send(Step::Documents(self.place, batch, bytes))
+        self.send(Step::Documents(self.place, batch))
     }
+}
+
+fn stopped() -> reader::Error {
+    reader::Error::Read(std::io::Error::other(
+        "the receiver of the documents has stopped",
+    ))
 }
 
 impl Visitor for Loader {
@@ -146,6 +153,13 @@ impl Visitor for Loader {
             reader::Error::Corrupt("the metadata of a collection is invalid".into())
         })?;
         self.send(Step::Collections(collections))
+    }
+
+    fn before_large(&mut self) -> Result<(), reader::Error> {
+        self.flush()?;
+        let (done, inserted) = oneshot::channel();
+        self.send(Step::Wait(done))?;
+        inserted.blocking_recv().map_err(|_gone| stopped())
     }
 
     fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), reader::Error> {

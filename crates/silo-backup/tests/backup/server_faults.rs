@@ -108,6 +108,31 @@ async fn collections_that_change_during_the_dump_are_named() {
     stage.json(&["verify", made["id"].as_str().unwrap()]).await;
 }
 
+/// A collection that is dropped and created again, as `$out` does, cannot be read in the snapshot: the run fails and names it, and the next is complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_is_replaced_during_the_dump_fails_the_run() {
+    let stage = stage().await;
+    stage.fill("zeta", 5).await;
+    let run = run_that_reads_moods(&stage).await;
+    let zeta = stage.database().collection::<Document>("zeta");
+    zeta.drop().await.unwrap();
+    stage.fill("zeta", 3).await;
+    let failed = crate::stage::ended(run).await;
+    let failed = failed.ends_with(1).value();
+    assert_eq!(failed["error"]["code"], "snapshot_gone", "{failed}");
+    let text = failed["error"].to_string();
+    assert!(
+        text.contains("reading zeta") && text.contains("was replaced"),
+        "{failed}"
+    );
+    assert_eq!(stage.manifests().await, Vec::<String>::new());
+    let made = stage.json(&["run"]).await;
+    assert_eq!(
+        (&made["good"], &made["documents"]),
+        (&true.into(), &12_303.into())
+    );
+}
+
 /// A run that reads `moods`, and is held there for three seconds.
 async fn run_that_reads_moods(stage: &Stage) -> tokio::process::Child {
     let block =
