@@ -1,7 +1,6 @@
 //! Command line: results on standard output, progress and messages on standard error, and an exit code by kind of error.
 
 mod commands;
-mod print;
 mod restore;
 mod selftest;
 mod show;
@@ -11,6 +10,7 @@ mod target;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use silo_cli::print::{self, Printer};
 use silo_core::logging;
 use silo_core::process::ServerConfig;
 use silo_core::settings::SettingsReader;
@@ -18,15 +18,14 @@ use silo_web::healthcheck;
 use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::print::Printer;
 use self::restore::Restore;
 use self::swap::{Swap, Unswap};
 use crate::audit::{self, AuditEntry};
 use crate::context::Context;
 use crate::error::{EXIT_USAGE, Error, exit_codes};
-use crate::progress::Reporter;
 use crate::settings::Settings;
 use crate::verification::drill::Choice;
+use silo_cli::progress::Reporter;
 
 /// Backups of a MongoDB database that are proven to restore.
 #[derive(Parser)]
@@ -167,6 +166,7 @@ pub fn main() -> ExitCode {
     let process = &settings.process;
     logging::start(process.log_format, filter(&arguments, process));
     let out = Printer {
+        program: crate::settings::NAME,
         json: arguments.json,
     };
     let done = actix_web::rt::System::new().block_on(async {
@@ -176,7 +176,7 @@ pub fn main() -> ExitCode {
             Command::Serve => serve(context).await,
             command => {
                 let report = Reporter::default();
-                let bar = print::follow(&report, arguments.quiet);
+                let bar = print::follow(&report, crate::settings::NAME, arguments.quiet);
                 let changes = command.changes();
                 let done = command.run(&context, &out, &report).await;
                 bar.end().await;
@@ -190,7 +190,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            out.error(&error);
+            out.error(error.code(), &error.to_string());
             ExitCode::from(error.exit())
         }
     }

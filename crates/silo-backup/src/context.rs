@@ -17,10 +17,10 @@ use crate::alerts::{Alerts, Receivers};
 use crate::clock::Clock;
 use crate::dump::DumpRequest;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::Repository;
 use crate::run::lease::Lease;
 use crate::settings::{Destination, Settings};
+use silo_cli::progress::Reporter;
 
 /// Time limit for an interrupted action to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(6);

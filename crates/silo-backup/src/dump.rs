@@ -6,6 +6,7 @@ mod unsupported;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -22,11 +23,12 @@ use crate::archive::encoding::{Chunk, Finished, Sink};
 use crate::archive::writer::Writer;
 use crate::archive::{Namespace, Prelude, metadata};
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::{ClusterTime, CollectionFacts, Consistency};
 use crate::run::lease::SILO;
+use silo_cli::progress::Reporter;
 
 use changes::changes;
+use request::slow_read;
 pub use request::{DumpOutcome, DumpRequest, identify};
 use unsupported::refuse_viewless_time_series;
 
@@ -63,6 +65,7 @@ pub async fn run(
 ) -> Result<DumpOutcome, Error> {
     let database = order.client.database(&order.database);
     let (mut snapshot, as_of, collections) = begin(order, &database).await?;
+    let began = Instant::now();
     refuse_viewless_time_series(server_version, &collections)?;
     let capped = collections
         .iter()
@@ -103,6 +106,7 @@ pub async fn run(
                 .end()
                 .await
                 .map_err(Error::database("checking the isolation of the snapshot"))?;
+            let slow = slow_read(&order.client, began.elapsed()).await;
             let changed = changes(&database, &collections, missing).await?;
             // Only now is the archive complete.
             let stored = tokio::task::spawn_blocking(move || finished.end())
@@ -120,6 +124,7 @@ pub async fn run(
                 cluster_time: cluster_time.map(cluster_time_of),
                 not_in_snapshot,
                 changed,
+                slow,
                 stored,
                 written,
             })

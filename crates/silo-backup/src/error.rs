@@ -4,22 +4,10 @@ use std::io;
 
 use silo_core::settings::EXIT_CONFIG;
 
-/// Exit code: the command failed; or `run` made a good backup with problems; or `status` found one.
-pub const EXIT_FAILED: u8 = 1;
-/// Exit code: the stored data differs from what was written.
-pub const EXIT_CORRUPT: u8 = 2;
-/// Exit code: no verdict, because the storage did not answer reliably.
-pub const EXIT_INCONCLUSIVE: u8 = 3;
-/// Exit code: a backup was made and is kept, and is not counted as good.
-pub const EXIT_HELD: u8 = 4;
-/// Exit code: another run has the lease.
-pub const EXIT_BUSY: u8 = 5;
-/// Exit code: refused, because it could harm what must not be harmed.
-pub const EXIT_REFUSED: u8 = 6;
-/// Exit code: restored, but not identical to the backup.
-pub const EXIT_DIFFERENT: u8 = 7;
-/// Exit code: the command line cannot be understood (`EX_USAGE` of sysexits.h).
-pub const EXIT_USAGE: u8 = 64;
+pub use silo_cli::exit::{
+    EXIT_BUSY, EXIT_CORRUPT, EXIT_DIFFERENT, EXIT_FAILED, EXIT_HELD, EXIT_INCONCLUSIVE,
+    EXIT_REFUSED, EXIT_USAGE,
+};
 
 /// Error of silo-backup. The texts contain no secrets and no documents.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -126,6 +114,15 @@ impl From<silo_mongo::error::DatabaseError> for Error {
         Self::Database {
             action: "asking the database".into(),
             error,
+        }
+    }
+}
+
+impl From<silo_mongo::error::ActionError> for Error {
+    fn from(failed: silo_mongo::error::ActionError) -> Self {
+        Self::Database {
+            action: failed.action,
+            error: failed.error,
         }
     }
 }

@@ -29,7 +29,6 @@ pub mod clock;
 pub mod context;
 pub mod error;
 pub mod metrics;
-pub mod progress;
 pub mod settings;
 pub mod state;
 

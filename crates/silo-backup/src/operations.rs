@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::Manifest;
+use silo_cli::progress::Reporter;
 
 /// Writes a file about a backup into a folder of every destination that has it, unless `check` refuses. Returns its id.
 async fn write_everywhere(

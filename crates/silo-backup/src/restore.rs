@@ -6,8 +6,6 @@
 mod compare;
 mod created;
 pub mod erasure;
-mod indexes;
-mod insert;
 mod load;
 pub mod preflight;
 mod selection;
@@ -16,9 +14,10 @@ pub mod swap;
 use serde::Serialize;
 use silo_core::secret::Secret;
 use silo_mongo::collections::{Collection, Kind};
-use silo_mongo::error::DatabaseError;
+use silo_mongo::error::{ActionError, DatabaseError};
 use silo_mongo::mongodb::bson::doc;
 use silo_mongo::mongodb::{Client, Database};
+use silo_mongo::write;
 use tokio_util::sync::CancellationToken;
 
 pub use compare::{Comparison, compare_all};
@@ -28,9 +27,9 @@ use load::load;
 pub use selection::Selection;
 
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::Repository;
 use crate::repository::manifest::{CollectionFacts, Manifest};
+use silo_cli::progress::Reporter;
 
 /// A server that is written to.
 #[derive(Clone)]
@@ -59,12 +58,11 @@ impl RestoreOutcome {
     }
 
     /// Adds a failed step. Two documents with the same key in a unique index are a fault of the backup, everything else one of the server.
-    fn failed(&mut self, step: &str, error: DatabaseError) {
-        let text = format!("{step}: {}", error.detail());
-        if error == DatabaseError::DuplicateKey {
-            self.differences.push(text);
+    fn failed(&mut self, step: &ActionError) {
+        if step.error == DatabaseError::DuplicateKey {
+            self.differences.push(step.to_string());
         } else {
-            self.incomplete.push(text);
+            self.incomplete.push(step.to_string());
         }
     }
 }
@@ -142,7 +140,7 @@ async fn finish(
     // The comparison keeps this process busy, the index builds the server.
     let (compared, built) = tokio::join!(
         compare(wanted, database, report),
-        indexes::build(database, collections, false)
+        write::build_indexes(database, collections, false)
     );
     let mut incomplete = Vec::new();
     match compared {
@@ -150,10 +148,10 @@ async fn finish(
         Err(error) => incomplete.push(format!("documents were not compared completely: {error}")),
     }
     report.begin("indexing", None, "documents");
-    let expiring = indexes::build(database, collections, true).await;
+    let expiring = write::build_indexes(database, collections, true).await;
     let restored = created.set_expiry(database).await;
-    for (step, error) in built.into_iter().chain(expiring).chain(restored) {
-        outcome.failed(&step, error);
+    for failed in built.into_iter().chain(expiring).chain(restored) {
+        outcome.failed(&failed);
     }
     for view in collections
         .iter()

@@ -20,10 +20,10 @@ use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::dump::identify;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::{Consistency, SourceIdentity, new_id};
 use crate::repository::{Identity, Owner};
 use crate::verification::expectations::evaluate;
+use silo_cli::progress::Reporter;
 
 use attempts::{AttemptEnd, Kind, LastAttempt};
 use lease::Lease;
@@ -201,7 +201,12 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Run
         duration_ms: whole_millis(began.elapsed()),
         destinations,
         problems,
-        notes: manifest.notes().into_iter().chain(warnings).collect(),
+        notes: manifest
+            .notes()
+            .into_iter()
+            .chain(dump.outcome.slow)
+            .chain(warnings)
+            .collect(),
     };
     info!(id = outcome.id.as_str(), documents = outcome.documents, bytes = outcome.stored_bytes, duration_ms = outcome.duration_ms, good = outcome.good; "a backup was made");
     Ok(outcome)

@@ -21,9 +21,9 @@ use crate::archive::reader;
 use crate::archive::summary::{ArchiveSummary, SummaryBuilder, differences};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::{ArchiveFacts, CollectionFacts, Consistency, Manifest};
 use crate::repository::{Check, Repository};
+use silo_cli::progress::Reporter;
 
 use duplicate_ids::DocumentIds;
 pub use survey::{Survey, survey};

@@ -1,7 +1,10 @@
 //! Structure of a database: collections, views and time series with their options and indexes.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::Hint;
 use mongodb::{ClientSession, Database};
 
 use crate::error::DatabaseError;
@@ -11,6 +14,8 @@ use crate::field;
 const MAX_BATCH: u32 = 50_000;
 /// Commands about collections that run at once: as many as a client has connections.
 pub const AT_ONCE: usize = 4;
+/// Time limit of reading a collection. Without one, `defaultMaxTimeMS` of a server since 8.0 would apply, which is meant for queries of an application.
+const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);
 
 /// Kind of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +193,38 @@ pub async fn size(
     Ok((count, batch.clamp(1, MAX_BATCH)))
 }
 
+/// Reads the documents of a collection in the order of their `_id`s, after one of any type; in batches of at most `batch` documents. The bound is one of
+/// the index, which orders all types; `$gt` finds values of the same type only.
+///
+/// # Errors
+/// The error of the command, or the error of `each`, which stops the reading.
+pub async fn read_by_id<E: From<DatabaseError>>(
+    database: &Database,
+    name: &str,
+    after: Option<Bson>,
+    batch: u32,
+    mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
+) -> Result<(), E> {
+    let collection = database.collection::<Document>(name);
+    let by_id = doc! { "_id": 1 };
+    let find = collection
+        .find(doc! {})
+        .sort(by_id.clone())
+        .hint(Hint::Keys(by_id))
+        .batch_size(batch)
+        .max_time(LONGEST_READ);
+    let find = match after {
+        Some(id) => find.min(doc! { "_id": id }),
+        None => find,
+    };
+    let error = |error| E::from(DatabaseError::from(&error));
+    let mut batches = find.batch().await.map_err(error)?;
+    while let Some(batch) = batches.next().await {
+        each(batch.map_err(error)?).await?;
+    }
+    Ok(())
+}
+
 /// Reads all documents of a collection in natural order, in batches of at most `batch` documents; through a session if there is one. The server also
 /// ends a batch at 16 MiB.
 ///
@@ -206,6 +243,7 @@ pub async fn read_all<E: From<DatabaseError>>(
             .find(doc! {})
             .batch_size(batch)
             .no_cursor_timeout(false)
+            .max_time(LONGEST_READ)
     };
     let error = |error| E::from(DatabaseError::from(&error));
     if let Some(session) = session {

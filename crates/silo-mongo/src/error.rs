@@ -31,6 +31,27 @@ pub enum DatabaseError {
     Unreadable,
 }
 
+/// Error of a database, with the action that failed, such as "reading users".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {error}", error = .error.detail())]
+pub struct ActionError {
+    /// Attempted action.
+    pub action: String,
+    /// Error of the database.
+    pub error: DatabaseError,
+}
+
+impl ActionError {
+    /// For `map_err`: the error with the action that failed.
+    pub fn of<E: Into<DatabaseError>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let action = action.into();
+        move |error| Self {
+            action,
+            error: error.into(),
+        }
+    }
+}
+
 impl DatabaseError {
     /// A stable name, in snake case.
     #[must_use]

@@ -1,6 +1,6 @@
 //! Real servers for Silo's tests and local stack, and their demo data. Never shipped.
 //!
-//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `process` ends them with the test, `proxy` and `wire` inject faults in between, and
+//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `process` ends them with the test, `program` runs the built binaries, `proxy` and `wire` inject faults in between, and
 //! `demo` generates documents shaped like aesthetic.computer's. Only what cannot run here is simulated: `ac` for aesthetic.computer's own services,
 //! with `certificates` for their TLS, and `listing` for a bucket of millions of objects.
 
@@ -16,6 +16,8 @@ pub mod listing;
 pub mod mongo;
 #[cfg(feature = "servers")]
 pub mod process;
+#[cfg(feature = "servers")]
+pub mod program;
 #[cfg(feature = "servers")]
 pub mod proxy;
 #[cfg(feature = "servers")]

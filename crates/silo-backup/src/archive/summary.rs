@@ -4,12 +4,13 @@ use bson::RawDocument;
 use serde_json::Value;
 use silo_mongo::collections::Collection;
 use silo_mongo::fingerprint::Fingerprint;
+use silo_mongo::structure::{self, Structure};
 
 use crate::archive::reader::{Error, ReadArchive, Visitor};
 use crate::archive::{Prelude, metadata};
-use crate::progress::Reporter;
 use crate::repository::manifest::CollectionFacts;
 use crate::verification::duplicate_ids::DocumentIds;
+use silo_cli::progress::Reporter;
 
 /// Archive visitor that summarises each collection.
 pub struct SummaryBuilder {
@@ -158,42 +159,19 @@ pub fn differences(wanted: &[CollectionFacts], found: &[CollectionFacts]) -> Vec
 /// Differences in kind, options and indexes (in any order).
 #[must_use]
 pub fn structure(want: &CollectionFacts, have: &CollectionFacts) -> Vec<String> {
-    let name = &want.name;
-    let mut differences = Vec::new();
-    if have.kind != want.kind {
-        differences.push(format!(
-            "{name} is a {} and should be a {}",
-            have.kind, want.kind
-        ));
-    }
-    if text(&have.options) != text(&want.options) {
-        differences.push(format!("the options of {name} are not what they were"));
-    }
-    let of = |facts: &CollectionFacts| {
-        let mut indexes: Vec<(String, String)> = facts
+    let of = |facts: &CollectionFacts| Structure {
+        kind: facts.kind.clone(),
+        options: text(&facts.options),
+        indexes: facts
             .indexes
             .iter()
-            .map(|index| (index["name"].to_string(), comparable(index)))
-            .collect();
-        indexes.sort();
-        indexes
+            .map(|index| {
+                let name = index["name"].as_str().unwrap_or_default();
+                (name.to_owned(), comparable(index))
+            })
+            .collect(),
     };
-    let (wanted, had) = (of(want), of(have));
-    for (index, specification) in &wanted {
-        match had.iter().find(|(other, _)| other == index) {
-            None => differences.push(format!("{name} has no index {index}")),
-            Some((_, other)) if other != specification => {
-                differences.push(format!("index {index} of {name} is not what it was"))
-            }
-            Some(_) => {}
-        }
-    }
-    let more = had
-        .iter()
-        .filter(|(index, _)| wanted.iter().all(|(other, _)| other != index));
-    differences
-        .extend(more.map(|(index, _)| format!("{name} has an index {index} that it had not")));
-    differences
+    structure::differences(&want.name, &of(want), &of(have))
 }
 
 /// An index as text, without its internal version `v`, which a newer server replaces.

@@ -2,18 +2,18 @@
 
 use std::process::ExitCode;
 
-use super::print::Printer;
 use super::show;
 use crate::audit;
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::{EXIT_CORRUPT, EXIT_HELD, Error};
 use crate::operations::{accept, acknowledge, adopt, init, pin};
-use crate::progress::Reporter;
 use crate::retention::prune;
 use crate::verification;
 use crate::verification::drill::{self, Choice};
 use crate::{run, status};
+use silo_cli::print::Printer;
+use silo_cli::progress::Reporter;
 
 /// `run`: exit code 0 for a good backup without problems, 1 with problems, 4 if it is held.
 pub(super) async fn run(

@@ -6,19 +6,19 @@ use std::time::Instant;
 use clap::Args;
 use silo_core::units::whole_millis;
 
-use super::print::Printer;
 use super::show;
 use super::target::{TargetArgs, open};
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::{EXIT_DIFFERENT, Error};
-use crate::progress::Reporter;
 use crate::repository::Entry;
 use crate::repository::manifest::Manifest;
 use crate::restore::erasure::{self, Erasures};
 use crate::restore::{self, Selection, Target, preflight};
 use crate::run::source_memory::SourceMemory;
 use crate::verification;
+use silo_cli::print::Printer;
+use silo_cli::progress::Reporter;
 
 #[derive(Args)]
 pub(super) struct Restore {

@@ -6,15 +6,15 @@ use std::time::Instant;
 use serde::Serialize;
 use silo_core::units::whole_millis;
 
-use super::print::Printer;
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::retention::prune;
 use crate::run;
 use crate::verification;
 use crate::verification::drill::{self, Choice};
+use silo_cli::print::Printer;
+use silo_cli::progress::Reporter;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

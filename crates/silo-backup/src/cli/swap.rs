@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::print::Printer;
 use super::target::{TargetArgs, confirmed};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::restore::swap;
+use silo_cli::print::Printer;
+use silo_cli::progress::Reporter;
 
 #[derive(Args)]
 pub(super) struct Swap {

@@ -1,10 +1,10 @@
 //! Arguments that name a server or a destination, and confirmation by name.
 
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
+use silo_cli::secret_file;
 use silo_core::secret::Secret;
 use silo_mongo::commands::Commands;
 use silo_mongo::connect::{Patience, connect_with};
@@ -32,26 +32,7 @@ impl TargetArgs {
         let Some(file) = &self.to_file else {
             return Ok(context.settings.mongo.clone());
         };
-        let unreadable = |error: std::io::Error| {
-            Error::Refused(format!("{} cannot be read: {error}", file.display()))
-        };
-        if file.as_os_str() == "-" {
-            let text = std::io::read_to_string(std::io::stdin()).map_err(unreadable)?;
-            return Ok(Secret::new(text.trim()));
-        }
-        let mode = std::fs::metadata(file)
-            .map_err(unreadable)?
-            .permissions()
-            .mode();
-        // Docker mounts secrets readable by everybody in the container, which has no other users.
-        if mode & 0o077 != 0 && !file.starts_with("/run/secrets") {
-            return Err(Error::Refused(format!(
-                "other users can read {}, which has a password: chmod 600 it",
-                file.display()
-            )));
-        }
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        Ok(Secret::new(text.trim()))
+        secret_file::read(file).map_err(Error::Refused)
     }
 
     /// Client of the server.

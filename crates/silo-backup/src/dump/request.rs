@@ -1,5 +1,7 @@
 //! Request for a dump of the database, its result, and the identity of the database.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use silo_mongo::field;
 use silo_mongo::mongodb::{Client, bson::doc};
@@ -7,10 +9,13 @@ use silo_mongo::mongodb::{Client, bson::doc};
 use crate::archive::encoding::{ArchiveEncoding, Stored};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::{
     ChangedDuringRead, ClusterTime, CollectionFacts, Consistency, Server,
 };
+use silo_cli::progress::Reporter;
+
+/// Server parameter: how long a snapshot is kept, in seconds.
+const WINDOW: &str = "minSnapshotHistoryWindowInSeconds";
 
 /// Request to dump the database.
 #[derive(Clone)]
@@ -42,10 +47,28 @@ pub struct DumpOutcome {
     pub not_in_snapshot: Vec<String>,
     /// Collections that were created, dropped or renamed during the dump.
     pub changed: ChangedDuringRead,
+    /// Advice when reading took more than half of the time for which the server keeps a snapshot.
+    pub slow: Option<String>,
     /// Size and checksum of the stored bytes.
     pub stored: Stored,
     /// Collections of the archive, with counts and digests computed while writing it.
     pub written: Vec<CollectionFacts>,
+}
+
+/// Advice when reading took more than half of the time for which the server keeps a snapshot: a little more data, and no backup can be made. Needs the
+/// privilege `getParameter`; without it, there is no advice.
+pub(super) async fn slow_read(client: &Client, reading: Duration) -> Option<String> {
+    let admin = client.database("admin");
+    let parameter = doc! { "getParameter": 1, WINDOW: 1 };
+    let parameter = admin.run_command(parameter).await.ok()?;
+    let window = Duration::from_secs(field::count(&parameter, WINDOW)?);
+    (reading > window / 2).then(|| {
+        format!(
+            "reading took {} of the {} s for which the server keeps a snapshot; raise {WINDOW}, or find out what is slow",
+            reading.as_secs(),
+            window.as_secs()
+        )
+    })
 }
 
 /// Version and replica set of the server, without host names.

@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::Acceptance;
 use crate::repository::manifest::{Manifest, State};
+use silo_cli::progress::Reporter;
 
 /// Accepts a held backup in all destinations that have it, so that it counts as good. Returns its id.
 ///

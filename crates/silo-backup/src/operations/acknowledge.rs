@@ -3,8 +3,8 @@
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::run::published_index::PublishedIndex;
+use silo_cli::progress::Reporter;
 
 /// Acknowledges that a backup is missing or damaged: it is no longer reported as a problem. Returns the problems that were acknowledged.
 ///

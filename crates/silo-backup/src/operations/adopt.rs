@@ -6,7 +6,6 @@ use crate::archive::encoding::Compression;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::{
     ArchiveFacts, ChangedDuringRead, Consistency, FORMAT, Manifest, Previous, Server,
     SourceIdentity, State, Tool, Verification, is_id, not_included, sha256, time_of_id,
@@ -16,6 +15,7 @@ use crate::run::lease::Lease;
 use crate::run::published_index::PublishedIndex;
 use crate::run::source_memory::SourceMemory;
 use crate::verification::{Survey, survey};
+use silo_cli::progress::Reporter;
 
 /// Result of an adoption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

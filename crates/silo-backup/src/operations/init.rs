@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::{Identity, Owner};
 use crate::run::published_index::PublishedIndex;
 use crate::run::source_memory::{Ownership, SourceMemory};
+use silo_cli::progress::Reporter;
 
 /// Result for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

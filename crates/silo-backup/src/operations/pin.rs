@@ -3,8 +3,8 @@
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::{Entry, Pin};
+use silo_cli::progress::Reporter;
 
 /// Pins a backup in all destinations that have it. Returns its id.
 ///

@@ -10,8 +10,8 @@ use crate::archive::metadata;
 use crate::archive::summary;
 use crate::dump::BATCH_BYTES;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::{CollectionFacts, Manifest};
+use silo_cli::progress::Reporter;
 
 /// Result of comparing documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

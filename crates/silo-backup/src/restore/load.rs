@@ -4,25 +4,18 @@ use bson::RawDocument;
 use silo_core::secret::Secret;
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::mongodb::Database;
+use silo_mongo::write::{Batch, CONCURRENT_INSERTS};
 use tokio::sync::{mpsc, oneshot};
 
 use super::created::CreatedCollections;
-use super::insert::Batch;
 use super::selection::Selection;
 use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::Repository;
 use crate::repository::manifest::Manifest;
-
-/// Most documents of an insert.
-const BATCH: u64 = 10_000;
-/// Bytes of an insert; one larger document is an insert of its own.
-const BATCH_BYTES: usize = reader::LARGE;
-/// Concurrent inserts: each waits until the server has written its batch to the journal.
-const CONCURRENT_INSERTS: usize = 4;
+use silo_cli::progress::Reporter;
 
 /// Message from the archive's reader.
 enum Step {
@@ -58,7 +51,6 @@ pub(super) async fn load(
                 out,
                 place: 0,
                 batch: Batch::default(),
-                bytes: 0,
             };
             plain.and_then(|plain| {
                 decoding::read_ahead(plain, |plain| reader::read(plain, &mut loader))
@@ -119,7 +111,6 @@ struct Loader {
     out: mpsc::Sender<Step>,
     place: usize,
     batch: Batch,
-    bytes: usize,
 }
 
 impl Loader {
@@ -131,7 +122,6 @@ impl Loader {
         if self.batch.count() == 0 {
             return Ok(());
         }
-        self.bytes = 0;
         let batch = std::mem::take(&mut self.batch);
         self.send(Step::Documents(self.place, batch))
     }
@@ -167,13 +157,11 @@ impl Visitor for Loader {
             self.flush()?;
             self.place = place;
         }
-        let bytes = document.as_bytes().len();
-        if self.bytes + bytes > BATCH_BYTES {
+        if !self.batch.fits(document) {
             self.flush()?;
         }
-        self.bytes += bytes;
         self.batch.add(document);
-        if self.batch.count() >= BATCH || self.bytes >= BATCH_BYTES {
+        if self.batch.is_full() {
             self.flush()
         } else {
             Ok(())

@@ -226,14 +226,18 @@ fn grants(privilege: &Document, database: &str, action: &str) -> bool {
 /// # Errors
 /// The reason why there is not enough room.
 pub async fn free_disk(database: &Database, bytes: u64) -> Result<String, String> {
-    let space = match free_bytes(database).await {
+    let free = match free_bytes(database).await {
         Some(free) => Some(free),
         // Of a database that does not exist, a server reports no disk.
         None => free_bytes(&database.client().database("admin")).await,
     };
+    enough(free, bytes)
+}
+
+fn enough(free: Option<u64>, bytes: u64) -> Result<String, String> {
     let needed = bytes + bytes / 4 + SPARE_BYTES;
     let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
-    match space {
+    match free {
         None => Ok("free disk of the server: not known".into()),
         Some(free) if free < needed => Err(format!(
             "the server has {} MiB of free disk; {} MiB are needed",
@@ -253,4 +257,22 @@ async fn free_bytes(database: &Database) -> Option<u64> {
     let stats = database.run_command(doc! { "dbStats": 1 }).await.ok()?;
     let total = field::count(&stats, "fsTotalSize").filter(|total| *total > 0)?;
     Some(total.saturating_sub(field::count(&stats, "fsUsedSize")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_needs_a_quarter_more_than_the_data_and_a_reserve() {
+        let data = 400 * 1024 * 1024;
+        let needed = 500 * 1024 * 1024 + SPARE_BYTES;
+        assert!(enough(Some(needed), data).is_ok());
+        let refused = enough(Some(needed - 1024 * 1024), data).unwrap_err();
+        assert!(refused.contains("MiB are needed"), "{refused}");
+        assert_eq!(
+            enough(None, data).unwrap(),
+            "free disk of the server: not known"
+        );
+    }
 }

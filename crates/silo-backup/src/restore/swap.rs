@@ -16,8 +16,8 @@ mod moves;
 use moves::{free_disk, movable, move_all};
 
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::run::lease::SILO;
+use silo_cli::progress::Reporter;
 
 /// Collection of swaps, in the database `silo`.
 const COLLECTION: &str = "swaps";

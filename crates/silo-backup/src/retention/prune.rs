@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::orphans::GRACE;
 use crate::repository::{RepositoryContents, Tombstone};
 use crate::retention::{Backup, Clock, Decision, plan};
 use crate::run::lease::Lease;
+use silo_cli::progress::Reporter;
 
 /// Decisions of retention for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

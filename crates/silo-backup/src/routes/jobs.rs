@@ -16,9 +16,9 @@ use silo_web::snapshot::Freshness;
 use silo_web::stream::Event;
 use tokio::sync::watch;
 
-use crate::progress::Progress;
 use crate::schedule::job_runner::{Job, JobRunner, JobState};
 use crate::state::State;
+use silo_cli::progress::Progress;
 
 /// Shortest interval between progress events.
 const MIN_EVENT_INTERVAL: Duration = Duration::from_millis(200);

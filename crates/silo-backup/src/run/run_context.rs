@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::SourceIdentity;
 use crate::repository::{Repository, RepositoryContents};
 use crate::run::lease::Lease;
 use crate::run::outcome::DestinationOutcome;
 use crate::run::published_index::PublishedBackup;
+use silo_cli::progress::Reporter;
 
 /// A run in progress.
 pub(super) struct RunContext<'a> {

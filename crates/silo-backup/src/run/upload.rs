@@ -1,7 +1,13 @@
 //! Dump of the database, written to all destinations at once.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::archive::encoding::Chunk;
 use crate::archive::summary::ArchiveSummary;
@@ -12,6 +18,9 @@ use crate::verification::{as_written, verify_while_writing};
 
 /// Chunks buffered between the engine and the destinations.
 const BUFFERED: usize = 4;
+
+/// Time that a destination may keep another one waiting. The server keeps a snapshot for a limited time, so a slow copy must not cost the backup.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// A dump that at least one destination has stored.
 pub(super) struct Dump {
@@ -48,8 +57,10 @@ pub(super) async fn dump(
     let request = run.context.dump_request(run.report);
     let version = &run.source.server.version;
     let outcome = dump::run(&request, version, out, tee).await;
-    drop(sharing.await);
-    let (outcome, stored_in) = end_uploads(outcome, uploads, failed).await?;
+    let stalled = sharing
+        .await
+        .map_err(|_panic| Error::Engine("sharing the archive was interrupted".into()))?;
+    let (outcome, stored_in) = end_uploads(outcome, uploads, &stalled, failed).await?;
     let summary = match verifying {
         None => ArchiveSummary {
             collections: outcome.written.clone(),
@@ -94,13 +105,22 @@ fn start_uploads(
 async fn end_uploads(
     outcome: Result<DumpOutcome, Error>,
     uploads: Vec<Upload>,
+    stalled: &[usize],
     failed: &mut Vec<Failed>,
 ) -> Result<(DumpOutcome, Vec<OpenDestination>), Error> {
     let (mut stored_in, mut last) = (Vec::new(), None);
-    for (destination, upload) in uploads {
+    for (place, (destination, upload)) in uploads.into_iter().enumerate() {
         let stored = upload
             .await
             .map_err(|_panic| Error::Engine("an upload was interrupted".into()))?;
+        if stalled.contains(&place) {
+            let reason = format!(
+                "it accepted no data for {} s while another destination did",
+                STALLED_AFTER.as_secs()
+            );
+            failed.push((destination.repository.name, Error::Engine(reason)));
+            continue;
+        }
         match (&outcome, stored) {
             (Ok(outcome), Ok(bytes)) if bytes == outcome.stored.bytes => {
                 stored_in.push(destination);
@@ -132,18 +152,85 @@ async fn end_uploads(
     }
 }
 
-/// Sends every chunk to every destination. A failed destination is dropped; without any left, reading stops.
-async fn fan_out(mut chunks: mpsc::Receiver<Chunk>, mut receivers: Vec<mpsc::Sender<Chunk>>) {
-    while let Some(chunk) = chunks.recv().await {
-        let mut left = Vec::with_capacity(receivers.len());
-        for receiver in receivers {
-            if receiver.send(chunk.clone()).await.is_ok() {
-                left.push(receiver);
+/// Sends every chunk to every destination. A failed destination is dropped, and so is one that keeps another waiting for too long; without any left,
+/// reading stops. Returns the places of those that were dropped because they were too slow.
+async fn fan_out(
+    mut chunks: mpsc::Receiver<Chunk>,
+    receivers: Vec<mpsc::Sender<Chunk>>,
+) -> Vec<usize> {
+    let mut receivers: BTreeMap<usize, mpsc::Sender<Chunk>> =
+        receivers.into_iter().enumerate().collect();
+    let mut stalled = Vec::new();
+    while let Some(chunk) = chunks.recv().await
+        && !receivers.is_empty()
+    {
+        let sends = receivers.iter().map(async |(place, receiver)| {
+            let sent = receiver.send(chunk.clone()).await;
+            (*place, sent.is_ok())
+        });
+        let mut sends: FuturesUnordered<_> = sends.collect();
+        let mut waiting: BTreeSet<usize> = receivers.keys().copied().collect();
+        let (mut gone, mut deadline) = (Vec::new(), None);
+        loop {
+            let next = match deadline {
+                None => sends.next().await,
+                Some(deadline) => timeout_at(deadline, sends.next()).await.unwrap_or(None),
+            };
+            let Some((place, sent)) = next else { break };
+            waiting.remove(&place);
+            if sent {
+                deadline.get_or_insert_with(|| Instant::now() + STALLED_AFTER);
+            } else {
+                gone.push(place);
             }
         }
-        receivers = left;
-        if receivers.is_empty() {
-            return;
+        drop(sends);
+        stalled.extend(&waiting);
+        receivers.retain(|place, _| !gone.contains(place) && !waiting.contains(place));
+    }
+    stalled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    /// Sends `count` chunks to a destination that takes all of them, and to one that takes `taken`. Returns the chunks that the first one got.
+    async fn send(count: usize, taken: usize) -> (usize, Vec<usize>) {
+        let (out, chunks) = mpsc::channel(1);
+        let (quick, mut quickly) = mpsc::channel(1);
+        let (slow, mut slowly) = mpsc::channel(1);
+        let sharing = tokio::spawn(fan_out(chunks, vec![slow, quick]));
+        let taking = tokio::spawn(async move {
+            for _ in 0..taken {
+                slowly.recv().await;
+            }
+            // Kept: a destination that hangs is not one that has failed.
+            std::future::pending::<()>().await;
+            drop(slowly);
+        });
+        let counting = tokio::spawn(async move {
+            let mut got = 0;
+            while quickly.recv().await.is_some() {
+                got += 1;
+            }
+            got
+        });
+        for _ in 0..count {
+            out.send(Chunk::Data(Bytes::from_static(b"chunk")))
+                .await
+                .unwrap();
         }
+        drop(out);
+        let (stalled, got) = (sharing.await.unwrap(), counting.await.unwrap());
+        taking.abort();
+        (got, stalled)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_destination_that_hangs_does_not_stop_the_other() {
+        assert_eq!(send(20, 5).await, (20, vec![0]));
+        assert_eq!(send(20, 20).await, (20, vec![]));
     }
 }

@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use crate::audit::{self, AuditEntry};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::{Progress, Reporter};
 use crate::retention::prune;
 use crate::run;
 use crate::run::outcome::{Failure, RunOutcome};
 use crate::verification::drill::{self, Choice, DrillOutcome};
 use crate::verification::recheck;
+use silo_cli::progress::{Progress, Reporter};
 
 /// Name of the scheduler as the one who starts a job.
 pub const SCHEDULE: &str = "schedule";

@@ -15,7 +15,6 @@ use crate::alerts::Event;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::manifest::Manifest;
 use crate::repository::{Drill, Entry};
 use crate::restore::{self, Selection, Target};
@@ -23,6 +22,7 @@ use crate::run::attempts::{AttemptEnd, Kind};
 use crate::verification;
 use crate::verification::mongorestore;
 use crate::verification::scratch::{clear, mark, open, prepare};
+use silo_cli::progress::Reporter;
 
 /// Backup to drill.
 #[derive(Clone, Debug, PartialEq, Eq)]

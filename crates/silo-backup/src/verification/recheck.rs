@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::Entry;
 use crate::verification::verify_and_record;
+use silo_cli::progress::Reporter;
 
 /// Nights within which every archive is read again.
 const NIGHTS: usize = 28;

@@ -11,8 +11,8 @@ use crate::archive::encoding::Compression;
 use crate::archive::reader;
 use crate::archive::summary::ArchiveSummary;
 use crate::error::Error;
-use crate::progress::Reporter;
 use crate::repository::Repository;
+use silo_cli::progress::Reporter;
 
 /// Contents and checksum of an archive whose manifest is missing.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
-use crate::stage::{Stage, TEST_TIMEOUT, ended};
+use crate::stage::{Stage, ended};
 
 /// Both start while nothing holds the lease. The storage delays uploads until both have requested the lease, so that neither can finish before the
 /// other starts.
@@ -39,7 +39,8 @@ async fn exactly_one_of_two_concurrent_runs_publishes() {
     };
     is_open.store(true, Ordering::SeqCst);
     assert_eq!(loser.1.unwrap().code(), Some(i32::from(EXIT_BUSY)));
-    let winner = tokio::time::timeout(TEST_TIMEOUT, runs[1 - loser.0].wait()).await;
+    let winner =
+        tokio::time::timeout(silo_testkit::program::TIME_LIMIT, runs[1 - loser.0].wait()).await;
     assert_eq!(winner.unwrap().unwrap().code(), Some(0));
     assert_eq!(stage.manifests().await.len(), 1);
 }

@@ -278,9 +278,9 @@ async fn a_run_that_publishes_nowhere_has_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn destinations_are_drilled_and_read_again_in_turn() {
     use silo_backup::context::Context;
-    use silo_backup::progress::Reporter;
     use silo_backup::verification::drill::{self, Choice};
     use silo_backup::verification::recheck;
+    use silo_cli::progress::Reporter;
     let (stage, other) = with_copy().await;
     let (first, second) = (stage.backup().await, stage.backup().await);
     let settings = silo_core::settings::SettingsReader::from_map(&stage.environment);

@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED, EXIT_USAGE};
 use silo_backup::repository::manifest::sha256;
 use silo_mongo::mongodb::bson::{DateTime, Document, doc};
+use silo_testkit::mongo::Setup;
+use silo_testkit::program::TIME_LIMIT;
+use silo_testkit::wait::wait_for;
 use silo_testkit::wire::Wire;
 
-use crate::stage::{DATABASE, Stage};
+use crate::stage::{DATABASE, Stage, ended};
 
 async fn count(stage: &Stage, database: &str, name: &str) -> u64 {
     stage
@@ -179,6 +182,38 @@ async fn a_swap_replaces_the_database_and_unswap_undoes_it() {
         .run(&confirmed(&unswap(&owner)))
         .await
         .ends_with(EXIT_REFUSED);
+}
+
+/// A service that was not stopped writes into a collection that was moved away: its documents are kept beside the old ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_during_a_swap_is_kept() {
+    let stage = Stage::with(Setup::default().fail_points()).await;
+    stage.fill("moods", 3).await;
+    stage.backup().await;
+    stage.restore("back").await;
+    let slow = doc! { "blockConnection": true, "blockTimeMS": 1_000, "appName": "silo-backup" };
+    let mongo = &stage.mongo;
+    mongo
+        .fail_commands(&["renameCollection"], 100, slow)
+        .await
+        .unwrap();
+    let owner = stage.uri_file(&mongo.uri());
+    let swapping = stage.spawn(&[&confirmed(&swap(&owner))[..], &["--json", "--quiet"]].concat());
+    let moved_away = wait_for(TIME_LIMIT, || async {
+        let names = stage.database().list_collection_names().await.ok()?;
+        names.is_empty().then_some(())
+    });
+    moved_away.await.unwrap();
+    stage.fill("moods", 1).await;
+    let swapped = ended(swapping).await.good();
+    let kept = swapped["kept"].as_str().unwrap();
+    assert_eq!(count(&stage, DATABASE, "moods").await, 3);
+    assert_eq!(count(&stage, kept, "moods").await, 3);
+    assert_eq!(
+        count(&stage, kept, "moods_written_during_swap_1").await,
+        1,
+        "{swapped}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,6 +108,21 @@ async fn collections_that_change_during_the_dump_are_named() {
     stage.json(&["verify", made["id"].as_str().unwrap()]).await;
 }
 
+/// Reading for more than half of the time that the server keeps a snapshot: the backup is good, and the operator is warned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_read_is_reported_before_it_becomes_too_slow() {
+    let stage = stage().await;
+    let admin = stage.client.database("admin");
+    for (seconds, warned) in [(300, false), (5, true)] {
+        let window = doc! { "setParameter": 1, "minSnapshotHistoryWindowInSeconds": seconds };
+        admin.run_command(window).await.unwrap();
+        let run = run_that_reads_moods(&stage).await;
+        let made = crate::stage::ended(run).await.good();
+        let notes = made["notes"].to_string();
+        assert_eq!(notes.contains("of the 5 s"), warned, "{made}");
+    }
+}
+
 /// A collection that is dropped and created again, as `$out` does, cannot be read in the snapshot: the run fails and names it, and the next is complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_is_replaced_during_the_dump_fails_the_run() {
@@ -143,7 +158,7 @@ async fn run_that_reads_moods(stage: &Stage) -> tokio::process::Child {
         .await
         .unwrap();
     let run = stage.spawn(&["run", "--json", "--quiet"]);
-    let reading = silo_testkit::wait::wait_for(crate::stage::TEST_TIMEOUT, || async {
+    let reading = silo_testkit::wait::wait_for(silo_testkit::program::TIME_LIMIT, || async {
         let admin = stage.client.database("admin");
         let looked = doc! { "currentOp": 1, "command.find": "moods" };
         let found = admin.run_command(looked).await.ok()?;

@@ -1,8 +1,7 @@
 //! A database, a bucket, and the built binary that backs one up into the other.
 
 use std::collections::BTreeMap;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -16,6 +15,8 @@ use silo_mongo::mongodb::{Client, Database};
 use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::mongo::{MongoServer, Setup};
+use silo_testkit::program::write_private;
+pub(crate) use silo_testkit::program::{Ended, ended};
 use silo_testkit::s3::{Account, Storage};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -23,10 +24,6 @@ use tokio::process::{Child, Command};
 pub(crate) const DATABASE: &str = "aesthetic";
 pub(crate) const BUCKET: &str = "backups";
 pub(crate) const PREFIX: &str = "backups/mongo/";
-/// Only a hanging program exceeds this time limit. A run whose storage fails makes six attempts for each file that it cleans up, and many runs share
-/// the machine here: that can take more than a minute.
-pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(180);
-
 pub(crate) struct Stage {
     pub(crate) mongo: MongoServer,
     pub(crate) s3: Storage,
@@ -34,14 +31,6 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) folder: TempDir,
-}
-
-/// Result of a command.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
 }
 
 impl Stage {
@@ -127,19 +116,11 @@ impl Stage {
 
     /// A file with a connection string, for `--to-file`.
     pub(crate) fn uri_file(&self, uri: &str) -> String {
-        use std::os::unix::fs::OpenOptionsExt;
         let path = self
             .folder
             .path()
             .join(format!("uri-{:x}", rand::random::<u64>()));
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .unwrap();
-        std::io::Write::write_all(&mut file, uri.as_bytes()).unwrap();
+        write_private(&path, uri).unwrap();
         path.display().to_string()
     }
 
@@ -244,33 +225,4 @@ pub(crate) fn spaces(account: &Account, url: &str) -> Spaces {
         ..Limits::default()
     };
     Spaces::new(&endpoint, limits).unwrap()
-}
-
-pub(crate) async fn ended(child: Child) -> Ended {
-    let output: Output = tokio::time::timeout(TEST_TIMEOUT, child.wait_with_output())
-        .await
-        .expect("it hangs")
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended {
-        code: output.status.code(),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-    }
-}
-
-impl Ended {
-    pub(crate) fn good(&self) -> Value {
-        assert_eq!(self.code, Some(0), "{self:#?}");
-        self.value()
-    }
-
-    pub(crate) fn value(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
-    }
-
-    pub(crate) fn ends_with(&self, code: u8) -> &Self {
-        assert_eq!(self.code, Some(i32::from(code)), "{self:#?}");
-        self
-    }
 }

@@ -1,15 +1,21 @@
-//! A run killed at any point publishes nothing, and the next run removes its leftovers.
+//! A run killed at any point publishes nothing and is reported, and the next run removes its leftovers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use silo_backup::error::EXIT_BUSY;
 use silo_backup::repository::Repository;
+use silo_mongo::mongodb::bson::{Document, doc};
+use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::wire::Wire;
 
 use crate::stage::{BUCKET, PREFIX, Stage, ended};
 use crate::{AT_ONCE, ONE_AFTER_THE_OTHER};
+
+/// Exit code of a run that found another one: the killed one, until its lease has expired.
+const BUSY: i32 = EXIT_BUSY as i32;
 
 /// Process to kill.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +30,7 @@ struct Wired {
     stage: Stage,
     database: Wire,
     storage: Wire,
+    webhook: Simulator,
 }
 
 impl Wired {
@@ -46,10 +53,13 @@ impl Wired {
             .unwrap();
         let storage = Wire::start(address).await.unwrap();
         stage.set("SPACES_ENDPOINT", format!("http://{}", storage.address()));
+        let webhook = Simulator::start(Role::Http).await.unwrap();
+        stage.set("BACKUP_WEBHOOK_URL", webhook.url());
         Self {
             stage,
             database,
             storage,
+            webhook,
         }
     }
 
@@ -72,6 +82,7 @@ impl Wired {
             at(database)
         });
         let before = self.stage.manifests().await;
+        let alerts = self.webhook.received().len();
         let mut child = self.stage.spawn(&["run", "--json", "--quiet"]);
         if victim == Victim::Us {
             tokio::select! {
@@ -82,6 +93,13 @@ impl Wired {
         let ended = ended(child).await;
         self.database.restore();
         self.storage.restore();
+        // A killed process reports nothing; the run after it does.
+        if victim != Victim::Us && !matches!(ended.code, Some(0 | BUSY)) {
+            assert!(
+                self.webhook.received().len() > alerts,
+                "{victim:?} at {point} sent no alert: {ended:#?}"
+            );
+        }
         let new: Vec<String> = self
             .stage
             .manifests()
@@ -107,11 +125,29 @@ impl Wired {
         }
     }
 
+    /// `true` if the last run did not record its end.
+    async fn unfinished(&self) -> bool {
+        let silo = self.stage.client.database("silo");
+        let attempts = silo.collection::<Document>("backup_attempts");
+        let last = attempts.find_one(doc! { "_id": "run" }).await.unwrap();
+        last.is_some_and(|last| {
+            last.get_str("outcome")
+                .is_ok_and(|outcome| outcome == "unfinished")
+        })
+    }
+
     /// A run that nothing breaks; how many bytes go over the wires.
+    ///
+    /// It reports the run before it, if that did not end.
     async fn whole(&self) -> (u64, u64) {
+        let unfinished = self.unfinished().await;
+        let alerts = self.webhook.received().len();
         self.database.restore();
         self.storage.restore();
         self.stage.backup().await;
+        let alerts = self.webhook.received().split_off(alerts);
+        let killed = alerts.iter().any(|alert| alert.body.contains("killed"));
+        assert_eq!(killed, unfinished, "{alerts:?}");
         (self.database.bytes(), self.storage.bytes())
     }
 }

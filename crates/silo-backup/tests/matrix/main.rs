@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "a test ends where something is not as it must be"
 )]
 #![expect(dead_code, reason = "the stage has more than these two need")]

@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "a test ends where something is not as it must be"
 )]
 #![expect(dead_code, reason = "the stage has more than this needs")]
@@ -25,7 +24,6 @@ use silo_backup::clock::Clock;
 use silo_backup::context::Context;
 use silo_backup::error::Error;
 use silo_backup::operations::{accept, acknowledge};
-use silo_backup::progress::Reporter;
 use silo_backup::retention::{self, Backup, Policy, prune};
 use silo_backup::run;
 use silo_backup::schedule::watchdog::{Facts, Watchdog};
@@ -33,6 +31,7 @@ use silo_backup::settings::Settings;
 use silo_backup::status;
 use silo_backup::verification::drill::{self, Choice};
 use silo_backup::verification::{recheck, verify};
+use silo_cli::progress::Reporter;
 use silo_core::settings::SettingsReader;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::ac::{Role, Simulator};

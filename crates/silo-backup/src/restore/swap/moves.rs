@@ -7,7 +7,7 @@ use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::{Bson, doc};
 
 use crate::error::Error;
-use crate::progress::Reporter;
+use silo_cli::progress::Reporter;
 
 /// Error code of a name that exists.
 const NAMESPACE_EXISTS: i32 = 48;

@@ -8,18 +8,19 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::error::Error;
 use crate::progress::Reporter;
 
 /// Output of results.
-pub(super) struct Printer {
+pub struct Printer {
+    /// Name of the program, for messages.
+    pub program: &'static str,
     /// `true` to print JSON.
     pub json: bool,
 }
 
 impl Printer {
     /// Prints a result.
-    pub(super) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+    pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         let text = if self.json {
             serde_json::to_string(value).unwrap_or_default()
         } else {
@@ -29,22 +30,22 @@ impl Printer {
         drop(writeln!(std::io::stdout(), "{text}"));
     }
 
-    /// Prints an error instead of a result.
-    pub(super) fn error(&self, error: &Error) {
+    /// Prints an error instead of a result: its stable code and its text.
+    pub fn error(&self, code: &str, detail: &str) {
         if self.json {
-            let text = serde_json::json!({ "error": { "code": error.code(), "detail": error.to_string() } });
+            let text = serde_json::json!({ "error": { "code": code, "detail": detail } });
             drop(writeln!(std::io::stdout(), "{text}"));
         }
-        drop(writeln!(std::io::stderr(), "silo-backup: {error}"));
+        drop(writeln!(std::io::stderr(), "{}: {detail}", self.program));
     }
 }
 
 /// Progress bar.
-pub(super) struct Bar(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+pub struct Bar(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 impl Bar {
     /// Takes it away.
-    pub(super) async fn end(self) {
+    pub async fn end(self) {
         if let Some((end, drawing)) = self.0 {
             drop(end);
             drop(drawing.await);
@@ -53,13 +54,16 @@ impl Bar {
 }
 
 /// Shows how far it is: a bar at a terminal, else a line for each phase.
-pub(super) fn follow(report: &Reporter, quiet: bool) -> Bar {
+///
+/// # Panics
+/// Outside of a runtime of tokio.
+pub fn follow(report: &Reporter, program: &'static str, quiet: bool) -> Bar {
     if quiet {
         return Bar(None);
     }
     let (end, mut ended) = oneshot::channel();
     let (report, terminal) = (report.clone(), std::io::stderr().is_terminal());
-    let drawing = actix_web::rt::spawn(async move {
+    let drawing = tokio::spawn(async move {
         let bar = if terminal {
             ProgressBar::new_spinner()
         } else {
@@ -88,7 +92,7 @@ pub(super) fn follow(report: &Reporter, quiet: bool) -> Bar {
                     let of = progress
                         .total
                         .map_or_else(String::new, |total| format!(" {total} {}", progress.unit));
-                    drop(writeln!(std::io::stderr(), "silo-backup: {last}{of}"));
+                    drop(writeln!(std::io::stderr(), "{program}: {last}{of}"));
                 }
             }
             if let Some(total) = progress.total {

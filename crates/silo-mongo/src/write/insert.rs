@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use bson::{RawArray, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf};
-use silo_mongo::error::DatabaseError;
-use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::{Bson, Document, doc};
+use mongodb::Database;
+use mongodb::bson::{
+    self, Bson, Document, RawArray, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, doc,
+};
+use tokio::task::JoinSet;
 
+use crate::collections::Collection;
+use crate::error::{ActionError, DatabaseError};
+
+/// Bytes of a batch; one larger document is a batch of its own.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Most documents of a batch.
+const BATCH_DOCUMENTS: u64 = 10_000;
 /// Attempts to insert a batch while the server has no primary.
 const ATTEMPTS: u32 = 3;
 /// Pause between attempts: an election takes a few seconds.
@@ -14,19 +22,75 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Error code of a duplicate key.
 const DUPLICATE_KEY: i32 = 11_000;
 
+/// Concurrent inserts, each in a task of its own, so that they continue while the next batch is read.
+#[derive(Default)]
+pub struct Inserts(JoinSet<Result<u64, ActionError>>);
+
+impl Inserts {
+    /// Starts an insert into the collection that stores the documents of `collection`.
+    pub fn begin(&mut self, database: &Database, collection: &Collection, batch: Batch) {
+        self.start(database, collection, batch, false);
+    }
+
+    /// Like [`Inserts::begin`], for documents of which some may have been inserted before: those are left as they are.
+    pub fn begin_again(&mut self, database: &Database, collection: &Collection, batch: Batch) {
+        self.start(database, collection, batch, true);
+    }
+
+    fn start(&mut self, database: &Database, collection: &Collection, batch: Batch, again: bool) {
+        let (database, name) = (database.clone(), collection.data_name());
+        // Documents may be older than the validator.
+        let bypass = collection.options.contains_key("validator");
+        self.0.spawn(async move {
+            let count = batch.count();
+            let inserted = insert(&database, &name, batch, bypass, again).await;
+            inserted
+                .map(|()| count)
+                .map_err(ActionError::of(format!("inserting into {name}")))
+        });
+    }
+
+    /// Waits until at most `most` inserts are running. Returns the number of documents inserted meanwhile.
+    ///
+    /// # Errors
+    /// The error of an insert.
+    pub async fn wait_until_at_most(&mut self, most: usize) -> Result<u64, ActionError> {
+        let mut documents = 0;
+        while self.0.len() > most
+            && let Some(inserted) = self.0.join_next().await
+        {
+            // A task that panicked has inserted nothing that is known.
+            documents += inserted.unwrap_or_else(|_panic| {
+                Err(ActionError {
+                    action: "inserting".into(),
+                    error: DatabaseError::Unreadable,
+                })
+            })?;
+        }
+        Ok(documents)
+    }
+
+    /// Waits for all inserts, and ignores their results.
+    pub async fn finish(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
 /// Documents to insert.
 #[derive(Default)]
-pub(super) struct Batch {
+pub struct Batch {
     documents: RawArrayBuf,
     count: u64,
+    bytes: usize,
     /// Documents with an empty timestamp in a top-level field, which an insert would replace by the current time.
     empty_timestamps: Vec<RawDocumentBuf>,
 }
 
 impl Batch {
     /// Adds a document.
-    pub(super) fn add(&mut self, document: &RawDocument) {
+    pub fn add(&mut self, document: &RawDocument) {
         self.count += 1;
+        self.bytes += document.as_bytes().len();
         if has_empty_timestamp(document) {
             self.empty_timestamps.push(document.to_owned());
         } else {
@@ -34,8 +98,21 @@ impl Batch {
         }
     }
 
+    /// `true` if the document fits beside the others. An empty batch has room for any document.
+    #[must_use]
+    pub fn fits(&self, document: &RawDocument) -> bool {
+        self.count == 0 || self.bytes + document.as_bytes().len() <= BATCH_BYTES
+    }
+
+    /// `true` if it should be inserted before another document is added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.count >= BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES
+    }
+
     /// Number of documents.
-    pub(super) fn count(&self) -> u64 {
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.count
     }
 }
@@ -55,19 +132,21 @@ fn has_empty_timestamp(document: &RawDocument) -> bool {
 
 /// Inserts a batch in order. An insert that was interrupted by an election is repeated; documents of its first attempt are recognised by their `_id`, and
 /// compared later like all others.
-pub(super) async fn insert(
+async fn insert(
     database: &Database,
     name: &str,
     batch: Batch,
     bypass_validation: bool,
+    again: bool,
 ) -> Result<(), DatabaseError> {
     let Batch {
         documents,
         count,
         empty_timestamps,
+        ..
     } = batch;
     if count > u64::try_from(empty_timestamps.len()).unwrap_or_default() {
-        insert_unchanged(database, name, &documents, bypass_validation).await?;
+        insert_unchanged(database, name, &documents, bypass_validation, again).await?;
     }
     for document in &empty_timestamps {
         // A pipeline stores its result as it is.
@@ -92,10 +171,11 @@ async fn insert_unchanged(
     name: &str,
     documents: &RawArray,
     bypass_validation: bool,
+    again: bool,
 ) -> Result<(), DatabaseError> {
     let mut attempt = 1;
     loop {
-        let repeated = attempt > 1;
+        let repeated = again || attempt > 1;
         let mut command = RawDocumentBuf::new();
         command.append(bson::cstr!("insert"), name);
         // Goes on after a duplicate of the first attempt.

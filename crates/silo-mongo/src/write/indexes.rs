@@ -1,20 +1,21 @@
-//! Index builds of a restore.
+//! Building indexes.
 
 use futures_util::{StreamExt, stream};
-use silo_mongo::collections::Collection;
-use silo_mongo::error::DatabaseError;
-use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::{Document, doc};
+use mongodb::Database;
+use mongodb::bson::{Document, doc};
+
+use crate::collections::Collection;
+use crate::error::ActionError;
 
 /// Collections whose indexes are built at once: most of a build's time is waiting for the server's journal.
 const CONCURRENT_BUILDS: usize = 4;
 
 /// Builds the indexes that let documents expire, or those that do not. Returns the failed steps.
-pub(super) async fn build(
+pub async fn build(
     database: &Database,
     collections: &[Collection],
     expiring: bool,
-) -> Vec<(String, DatabaseError)> {
+) -> Vec<ActionError> {
     let builds = collections
         .iter()
         .map(|collection| build_of(database, collection, expiring));
@@ -31,7 +32,7 @@ async fn build_of(
     database: &Database,
     collection: &Collection,
     expiring: bool,
-) -> Vec<(String, DatabaseError)> {
+) -> Vec<ActionError> {
     let mut failed = Vec::new();
     let wanted = |index: &&Document| {
         let own = index.get_str("name").ok() == Some("_id_") || index.contains_key("clustered");
@@ -45,10 +46,10 @@ async fn build_of(
     for index in &indexes {
         let name = index.get_str("name").unwrap_or_default();
         if let Err(error) = create(database, collection, std::slice::from_ref(index)).await {
-            failed.push((
-                format!("building index {name} of {}", collection.name),
+            failed.push(ActionError {
+                action: format!("building index {name} of {}", collection.name),
                 error,
-            ));
+            });
         }
     }
     failed
@@ -68,7 +69,7 @@ async fn create(
     database: &Database,
     collection: &Collection,
     indexes: &[Document],
-) -> Result<(), DatabaseError> {
+) -> Result<(), crate::error::DatabaseError> {
     let mut command = doc! { "createIndexes": &collection.name, "indexes": indexes };
     // Options of a newer server, which this one does not know.
     command.insert("ignoreUnknownIndexOptions", true);

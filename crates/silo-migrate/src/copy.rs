@@ -1,0 +1,297 @@
+//! Copy of a database over the network, at a limited rate, which goes on where it was stopped; and after it the changes of the source.
+//!
+//! What is written is recorded in the database `silo` of the target. A collection that is not of this copy is never written to or dropped.
+
+mod changes;
+mod documents;
+mod follow;
+mod state;
+mod throttle;
+
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+use silo_cli::progress::Reporter;
+use silo_mongo::collections::{self, Collection, Kind};
+use silo_mongo::error::ActionError;
+use silo_mongo::field;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::write;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+
+pub use follow::{Followed, follow};
+use state::{CollectionState, CopyState, Phase};
+use throttle::Throttle;
+
+/// Option that lets documents expire: of clustered and time-series collections. It is set when everything was copied.
+const EXPIRY: &str = "expireAfterSeconds";
+
+/// What to copy, and how fast.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Collections; empty for all.
+    pub only: Vec<String>,
+    /// Collections that are left out.
+    pub skip: Vec<String>,
+    /// Most requests per second to the source.
+    pub rate: NonZeroU32,
+}
+
+impl Request {
+    /// `true` if the collection is copied.
+    #[must_use]
+    pub fn includes(&self, name: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|other| other == name);
+        (self.only.is_empty() || named(&self.only)) && !named(&self.skip)
+    }
+}
+
+/// A collection of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copied {
+    /// Name.
+    pub name: String,
+    /// Number of documents copied now; of a collection that an earlier copy has completed, 0.
+    pub documents: u64,
+    /// `true` if an earlier copy has completed it.
+    pub before: bool,
+}
+
+/// Copies all collections, with options, indexes and views.
+///
+/// # Errors
+/// The first error. Repeated, the copy goes on where it was.
+pub async fn copy(
+    source: &Database,
+    target: &Database,
+    request: &Request,
+    progress: &Reporter,
+    stop: &CancellationToken,
+) -> Result<Vec<Copied>, Error> {
+    let collections = wanted(source, request).await?;
+    // Changes are followed from here on, so that none is lost that happens during the copy.
+    if CopyState::read(target).await?.is_none() {
+        CopyState::begin(target, cluster_time(source).await?).await?;
+    }
+    progress.begin("copying", total(source, &collections).await, "documents");
+    let throttle = Throttle::new(request.rate);
+    let mut copied = Vec::new();
+    for collection in collections.iter().filter(|it| it.kind != Kind::View) {
+        progress.at(&collection.name);
+        copied.push(one(source, target, collection, &throttle, progress, stop).await?);
+    }
+    for view in collections.iter().filter(|it| it.kind == Kind::View) {
+        copied.push(copy_view(target, view).await?);
+    }
+    Ok(copied)
+}
+
+/// What would be copied.
+///
+/// # Errors
+/// When the source cannot be listed, or the target has a collection that is not of this copy.
+pub async fn plan(
+    source: &Database,
+    target: &Database,
+    request: &Request,
+) -> Result<Vec<Copied>, Error> {
+    let mut planned = Vec::new();
+    for collection in wanted(source, request).await? {
+        let state = CollectionState::read(target, &collection.name).await?;
+        if state.is_none() {
+            refuse_existing(target, &collection.name).await?;
+        }
+        let size = collections::size(source, &collection.data_name(), 1).await;
+        planned.push(Copied {
+            name: collection.name,
+            documents: size.map_or(0, |(documents, _)| documents),
+            before: state.is_some_and(|state| state.phase == Phase::Complete),
+        });
+    }
+    Ok(planned)
+}
+
+async fn wanted(source: &Database, request: &Request) -> Result<Vec<Collection>, Error> {
+    let all = collections::list(source).await;
+    let mut all = all.map_err(ActionError::of(format!("listing {}", source.name())))?;
+    all.retain(|collection| request.includes(&collection.name));
+    Ok(all)
+}
+
+async fn total(source: &Database, collections: &[Collection]) -> Option<u64> {
+    let mut total = 0;
+    for collection in collections.iter().filter(|it| it.kind != Kind::View) {
+        total += collections::size(source, &collection.data_name(), 1)
+            .await
+            .ok()?
+            .0;
+    }
+    Some(total)
+}
+
+/// The source's cluster time.
+async fn cluster_time(source: &Database) -> Result<silo_mongo::mongodb::bson::Timestamp, Error> {
+    let action = || ActionError::of("reading the cluster time of the source");
+    let hello = source
+        .client()
+        .database("admin")
+        .run_command(doc! { "hello": 1 })
+        .await;
+    let hello = hello.map_err(action())?;
+    match field::at(&hello, "operationTime").and_then(|time| time.as_timestamp()) {
+        Some(time) => Ok(time),
+        None => Err(Error::Refused(
+            "the source is not a replica set, so that its changes cannot be followed".into(),
+        )),
+    }
+}
+
+/// Copies a collection.
+async fn one(
+    source: &Database,
+    target: &Database,
+    collection: &Collection,
+    throttle: &Throttle,
+    progress: &Reporter,
+    stop: &CancellationToken,
+) -> Result<Copied, Error> {
+    let name = &collection.name;
+    let mut state = CollectionState::read(target, name).await?;
+    if state
+        .as_ref()
+        .is_some_and(|state| state.phase == Phase::Complete)
+    {
+        return Ok(Copied {
+            name: name.clone(),
+            documents: 0,
+            before: true,
+        });
+    }
+    // The order of a capped collection is that of its inserts, and a time series is read as measurements: both are copied at once or again.
+    let resumable = collection.kind == Kind::Collection && !collection.is_capped();
+    if state.is_some() && !resumable {
+        let dropped = target.run_command(doc! { "drop": name }).await;
+        if dropped.is_err() {
+            // It was not created yet.
+            refuse_existing(target, name).await?;
+        }
+        state = None;
+    }
+    let again = state.is_some();
+    let started = match state {
+        Some(state) => state,
+        None => {
+            refuse_existing(target, name).await?;
+            let state = CollectionState::default();
+            state.write(target, name).await?;
+            state
+        }
+    };
+    create(target, collection).await?;
+    let documents = documents::Documents {
+        source,
+        target,
+        collection,
+        throttle,
+        progress,
+        stop,
+    };
+    let documents = documents.copy(started, resumable, again).await?;
+    finish(target, collection).await?;
+    CollectionState {
+        phase: Phase::Complete,
+        last: None,
+    }
+    .write(target, name)
+    .await?;
+    Ok(Copied {
+        name: name.clone(),
+        documents,
+        before: false,
+    })
+}
+
+/// Creates a collection without its expiry, unless a copy that was stopped has.
+async fn create(target: &Database, collection: &Collection) -> Result<(), Error> {
+    if exists(target, &collection.name).await? {
+        return Ok(());
+    }
+    let mut options = collection.options.clone();
+    options.remove(EXPIRY);
+    Ok(write::create(target, collection, options).await?)
+}
+
+/// Builds the indexes, and sets what lets documents expire.
+async fn finish(target: &Database, collection: &Collection) -> Result<(), Error> {
+    let all = std::slice::from_ref(collection);
+    for expiring in [false, true] {
+        let failed = write::build_indexes(target, all, expiring).await;
+        if let Some(failed) = failed.into_iter().next() {
+            return Err(failed.into());
+        }
+    }
+    if let Some(expiry) = collection.options.get(EXPIRY) {
+        let set = target
+            .run_command(doc! { "collMod": &collection.name, EXPIRY: expiry })
+            .await;
+        set.map_err(ActionError::of(format!(
+            "setting the expiry of {}",
+            collection.name
+        )))?;
+    }
+    Ok(())
+}
+
+async fn copy_view(target: &Database, view: &Collection) -> Result<Copied, Error> {
+    let state = CollectionState::read(target, &view.name).await?;
+    let before = state
+        .as_ref()
+        .is_some_and(|state| state.phase == Phase::Complete);
+    if !before {
+        if state.is_none() {
+            refuse_existing(target, &view.name).await?;
+        }
+        CollectionState::default().write(target, &view.name).await?;
+        if !exists(target, &view.name).await? {
+            write::create(target, view, view.options.clone()).await?;
+        }
+        CollectionState {
+            phase: Phase::Complete,
+            last: None,
+        }
+        .write(target, &view.name)
+        .await?;
+    }
+    Ok(Copied {
+        name: view.name.clone(),
+        documents: 0,
+        before,
+    })
+}
+
+async fn exists(database: &Database, name: &str) -> Result<bool, Error> {
+    let names = database
+        .list_collection_names()
+        .filter(doc! { "name": name });
+    let names = names.await.map_err(ActionError::of("listing the target"))?;
+    Ok(!names.is_empty())
+}
+
+async fn refuse_existing(target: &Database, name: &str) -> Result<(), Error> {
+    if exists(target, name).await? {
+        return Err(Error::Refused(format!(
+            "{name} exists in {} of the target and is not of this copy; nothing was changed in it",
+            target.name()
+        )));
+    }
+    Ok(())
+}
+
+/// Collection of the target's database `silo`.
+fn of_silo(target: &Database, name: &str) -> silo_mongo::mongodb::Collection<Document> {
+    target.client().database("silo").collection(name)
+}

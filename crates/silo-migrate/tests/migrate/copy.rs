@@ -1,0 +1,209 @@
+//! `silo-migrate copy`.
+
+use silo_cli::exit::EXIT_REFUSED;
+use silo_mongo::mongodb::bson::{DateTime, Document, RawDocumentBuf, doc};
+use silo_testkit::wait::wait_for;
+
+use crate::compare::ids;
+use crate::stage::{DATABASE, Side, Stage, TIME_LIMIT, ended};
+
+/// Arguments of `copy`, quick enough for a test.
+fn copy<'a>(stage: &'a Stage, more: &[&'a str]) -> Vec<&'a str> {
+    [
+        &["copy", &stage.a.file, &stage.b.file, "--rate", "1000"][..],
+        more,
+    ]
+    .concat()
+}
+
+/// Collections of all kinds, with options and indexes.
+async fn fill(side: &Side) {
+    let database = side.database();
+    let documents: Vec<Document> = ids()
+        .into_iter()
+        .map(|id| doc! { "_id": id, "x": 1 })
+        .collect();
+    side.collection("mixed")
+        .insert_many(documents)
+        .await
+        .unwrap();
+    let moods = (0..3000)
+        .map(|at| doc! { "_id": at, "mood": "x".repeat(300), "when": DateTime::from_millis(at) });
+    side.collection("moods").insert_many(moods).await.unwrap();
+    // B05: a string that is not valid UTF-8.
+    let invalid =
+        b"\x17\x00\x00\x00\x10_id\x00\x01\x00\x00\x00\x02s\x00\x02\x00\x00\x00\xe9\x00\x00"
+            .to_vec();
+    let invalid = RawDocumentBuf::from_bytes(invalid).unwrap();
+    database
+        .collection::<RawDocumentBuf>("invalid")
+        .insert_one(invalid)
+        .await
+        .unwrap();
+    for command in [
+        doc! { "create": "capped", "capped": true, "size": 100_000 },
+        doc! { "create": "german", "collation": { "locale": "de" }, "validator": { "x": { "$gt": 0 } } },
+        doc! { "create": "glad", "viewOn": "moods", "pipeline": [{ "$match": { "_id": { "$lt": 10 } } }] },
+        doc! { "create": "ts", "timeseries": { "timeField": "t", "metaField": "m" }, "expireAfterSeconds": 1_000_000_000_i64 },
+        doc! { "createIndexes": "moods", "indexes": [
+            { "key": { "mood": 1, "when": -1 }, "name": "mood_when" },
+            { "key": { "when": 1 }, "name": "ttl", "expireAfterSeconds": 2_000_000_000_i64 },
+            { "key": { "_id": "hashed" }, "name": "hashed" },
+        ] },
+    ] {
+        database.run_command(command).await.unwrap();
+    }
+    side.collection("capped")
+        .insert_many((0..20).map(|at| doc! { "_id": 20 - at }))
+        .await
+        .unwrap();
+    side.collection("german")
+        .insert_many(["ä", "a", "z"].map(|id| doc! { "_id": id, "x": 1 }))
+        .await
+        .unwrap();
+    let now = DateTime::now();
+    side.collection("ts")
+        .insert_many((0..30).map(|at| doc! { "t": now, "m": at % 3, "v": at }))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_copied_and_followed() {
+    let stage = Stage::new().await;
+    fill(&stage.a).await;
+    let planned = stage.run(&copy(&stage, &["--dry-run"])).await.good();
+    assert_eq!(
+        planned["collections"].as_array().unwrap().len(),
+        7,
+        "{planned}"
+    );
+    assert_eq!(stage.b.names().await, Vec::<String>::new());
+    stage.run(&copy(&stage, &[])).await.good();
+    let equal = stage.compare().await.good();
+    assert_eq!(equal["equal"], true);
+
+    let following = stage.spawn(&copy(&stage, &["--follow"]));
+    let (moods, mixed) = (stage.a.collection("moods"), stage.a.collection("mixed"));
+    moods
+        .update_many(
+            doc! { "_id": { "$lt": 100 } },
+            doc! { "$set": { "mood": "calm" } },
+        )
+        .await
+        .unwrap();
+    moods
+        .delete_many(doc! { "_id": { "$gte": 2900 } })
+        .await
+        .unwrap();
+    moods
+        .insert_many((5000..5100).map(|at| doc! { "_id": at }))
+        .await
+        .unwrap();
+    mixed
+        .delete_one(doc! { "_id": { "$eq": null } })
+        .await
+        .unwrap();
+    mixed
+        .replace_one(
+            doc! { "_id": { "$eq": f64::NAN } },
+            doc! { "replaced": true },
+        )
+        .await
+        .unwrap();
+    stage
+        .a
+        .collection("new")
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .unwrap();
+    stage.a.collection("german").drop().await.unwrap();
+    let caught_up = wait_for(TIME_LIMIT, || async {
+        let compared = stage.compare().await;
+        (compared.code == Some(0)).then_some(())
+    });
+    caught_up.await.unwrap();
+    let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let followed = ended(following).await.good();
+    assert!(
+        followed["followed"]["changes"].as_u64() >= Some(300),
+        "{followed}"
+    );
+    // Stopped and started again: nothing is lost.
+    moods
+        .insert_one(doc! { "_id": "while it was stopped" })
+        .await
+        .unwrap();
+    let again = stage
+        .run(&copy(&stage, &["--follow", "--until-caught-up"]))
+        .await
+        .good();
+    assert_eq!(again["followed"]["lagSeconds"], 0, "{again}");
+    stage.compare().await.ends_with(0);
+    stage
+        .a
+        .database()
+        .run_command(doc! { "create": "other" })
+        .await
+        .unwrap();
+    let rename =
+        doc! { "renameCollection": format!("{DATABASE}.new"), "to": format!("{DATABASE}.newer") };
+    stage
+        .a
+        .client
+        .database("admin")
+        .run_command(rename)
+        .await
+        .unwrap();
+    let refused = stage
+        .run(&copy(&stage, &["--follow", "--until-caught-up"]))
+        .await;
+    assert!(
+        refused
+            .ends_with(EXIT_REFUSED)
+            .stdout
+            .contains("rename new"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_never_touches_what_it_did_not_write() {
+    let stage = Stage::new().await;
+    stage
+        .a
+        .collection("moods")
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .unwrap();
+    stage
+        .b
+        .collection("moods")
+        .insert_one(doc! { "_id": "theirs" })
+        .await
+        .unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = stage.run(&copy(&stage, more)).await;
+        assert!(
+            refused
+                .ends_with(EXIT_REFUSED)
+                .stdout
+                .contains("moods exists in aesthetic"),
+            "{refused:?}"
+        );
+    }
+    let documents: Vec<Document> = {
+        use futures_util::TryStreamExt;
+        stage
+            .b
+            .collection("moods")
+            .find(doc! {})
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap()
+    };
+    assert_eq!(documents, [doc! { "_id": "theirs" }]);
+}

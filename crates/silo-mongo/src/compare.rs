@@ -1,0 +1,337 @@
+//! Comparison of two databases: which documents are missing, extra or different, and which options and indexes.
+//!
+//! One pass per side, in any order: each document's digest is added to one of [`BUCKETS`] sums, which its `_id` selects. Equal sums mean equal documents,
+//! in the memory of the sums. Of buckets that differ, a second pass collects `_id`s and digests, and each difference is read again on both sides: what is
+//! equal by then has changed during the comparison. Needs `find`, `listCollections` and `listIndexes` only. The order of `_id`s is not needed, so that
+//! any type of `_id` and any collation can be compared.
+
+mod classify;
+mod digests;
+mod id;
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use mongodb::Database;
+use mongodb::bson::{Document, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, cstr};
+use serde::Serialize;
+
+use crate::collections::{self, Collection, Kind};
+use crate::error::{ActionError, DatabaseError};
+use crate::structure::{self, Structure};
+
+pub use classify::Class;
+use digests::{Located, Sums};
+use id::Id;
+
+/// Sums of a collection.
+const BUCKETS: usize = 4096;
+/// Most documents of which `_id` and digest are in memory at once, per side.
+const MOST_LOCATED: u64 = 150_000;
+/// `_id`s that are read at once.
+const LOOKUPS: usize = 100;
+/// Bytes of a batch.
+const BATCH_BYTES: u64 = 1024 * 1024;
+
+/// Most differences of a collection that are listed.
+pub const DEFAULT_LIMIT: usize = 1000;
+
+/// A document that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentDifference {
+    /// `_id` as canonical Extended JSON.
+    pub id: String,
+    /// Kind of the difference.
+    pub class: Class,
+    /// Path of the first field that differs; `null` for a missing or extra document.
+    pub field: Option<String>,
+}
+
+/// Comparison of a collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectionComparison {
+    /// Name.
+    pub name: String,
+    /// Documents of the source; `null` of a view, and if it does not exist.
+    pub source_documents: Option<u64>,
+    /// Documents of the target; `null` of a view, and if it does not exist.
+    pub target_documents: Option<u64>,
+    /// Number of documents that differ.
+    pub different_documents: u64,
+    /// The first of them.
+    pub differences: Vec<DocumentDifference>,
+    /// Differences of kind, options and indexes.
+    pub structure: Vec<String>,
+    /// Documents that changed while they were compared, and are equal now.
+    pub changed_meanwhile: u64,
+    /// `true` if the source had another number of documents at the end.
+    pub source_changed: bool,
+}
+
+impl CollectionComparison {
+    /// `true` if nothing differs.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.different_documents == 0 && self.structure.is_empty()
+    }
+}
+
+/// Comparison of two databases.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// `true` if nothing differs.
+    pub equal: bool,
+    /// `true` if the source changed during the comparison, so that it should be repeated when nothing is written.
+    pub source_changed: bool,
+    /// The collections, by name.
+    pub collections: Vec<CollectionComparison>,
+}
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Collections; empty for all.
+    pub only: Vec<String>,
+    /// Collections that are left out.
+    pub except: Vec<String>,
+    /// Most differences of a collection that are listed.
+    pub limit: usize,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            only: Vec::new(),
+            except: Vec::new(),
+            limit: DEFAULT_LIMIT,
+        }
+    }
+}
+
+impl Request {
+    fn includes(&self, name: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|other| other == name);
+        (self.only.is_empty() || named(&self.only)) && !named(&self.except)
+    }
+}
+
+/// Compares two databases. `progress` is called with the name of a collection, and the number of documents read since the last call.
+///
+/// # Errors
+/// The error of a command, on either side.
+pub async fn compare(
+    source: &Database,
+    target: &Database,
+    request: &Request,
+    progress: &impl Fn(&str, u64),
+) -> Result<Comparison, ActionError> {
+    let mut pairs: BTreeMap<String, [Option<Collection>; 2]> = BTreeMap::new();
+    for (place, side) in [source, target].into_iter().enumerate() {
+        let all = collections::list(side).await;
+        let all = all.map_err(ActionError::of(format!("listing {}", side.name())))?;
+        for collection in all {
+            if request.includes(&collection.name) {
+                let pair = pairs.entry(collection.name.clone()).or_default();
+                pair[place] = Some(collection);
+            }
+        }
+    }
+    let mut comparison = Comparison::default();
+    for (name, [in_source, in_target]) in pairs {
+        let compared = match (in_source, in_target) {
+            (Some(one), Some(other)) => {
+                let structure =
+                    structure::differences(&name, &Structure::from(&one), &Structure::from(&other));
+                let mut compared = match one.kind {
+                    Kind::View => CollectionComparison::default(),
+                    _ => documents([source, target], &one, request.limit, progress).await?,
+                };
+                compared.structure = structure;
+                compared
+            }
+            (Some(_), None) => of_structure(format!("{name} is missing")),
+            _ => of_structure(format!("{name} should not be there")),
+        };
+        comparison.source_changed |= compared.source_changed || compared.changed_meanwhile > 0;
+        comparison
+            .collections
+            .push(CollectionComparison { name, ..compared });
+    }
+    let equal = |compared: &CollectionComparison| compared.is_equal();
+    comparison.equal = comparison.collections.iter().all(equal);
+    Ok(comparison)
+}
+
+fn of_structure(difference: String) -> CollectionComparison {
+    CollectionComparison {
+        structure: vec![difference],
+        ..CollectionComparison::default()
+    }
+}
+
+/// Compares the documents of a collection.
+async fn documents(
+    sides: [&Database; 2],
+    collection: &Collection,
+    limit: usize,
+    progress: &impl Fn(&str, u64),
+) -> Result<CollectionComparison, ActionError> {
+    let name = collection.name.as_str();
+    let (mut one, mut other) = (Sums::new(BUCKETS), Sums::new(BUCKETS));
+    tokio::try_join!(
+        read(sides[0], collection, progress, |document| one.add(document)),
+        read(sides[1], collection, progress, |document| other
+            .add(document)),
+    )?;
+    let mut compared = CollectionComparison {
+        source_documents: Some(one.documents()),
+        target_documents: Some(other.documents()),
+        ..CollectionComparison::default()
+    };
+    for group in one.differing(&other, MOST_LOCATED) {
+        let (mut here, mut there) = (Located::new(&group), Located::new(&group));
+        tokio::try_join!(
+            read(sides[0], collection, progress, |document| here
+                .add(document)),
+            read(sides[1], collection, progress, |document| there
+                .add(document)),
+        )?;
+        let different = here.differences(there);
+        compared.different_documents += u64::try_from(different.len()).unwrap_or(u64::MAX);
+        let room = limit.saturating_sub(compared.differences.len());
+        for ids in different[..different.len().min(room)].chunks(LOOKUPS) {
+            let looked = look(sides, name, ids).await?;
+            compared.changed_meanwhile += looked.equal;
+            compared.different_documents -= looked.equal;
+            compared.differences.extend(looked.differences);
+        }
+    }
+    let count = sides[0]
+        .collection::<Document>(name)
+        .estimated_document_count()
+        .await;
+    compared.source_changed =
+        count.map_err(ActionError::of(format!("counting {name}")))? != one.documents();
+    Ok(compared)
+}
+
+/// Reads all documents of a collection in their natural order.
+async fn read(
+    side: &Database,
+    collection: &Collection,
+    progress: &impl Fn(&str, u64),
+    mut each: impl FnMut(&RawDocument),
+) -> Result<(), ActionError> {
+    let name = collection.name.as_str();
+    let action = || ActionError::of(format!("reading {name} of {}", side.name()));
+    // A server returns measurements with their fields in any order.
+    let unordered = collection.kind == Kind::TimeSeries;
+    // Without the privilege for collStats, about a megabyte of small documents.
+    let size = collections::size(side, name, BATCH_BYTES).await;
+    let (_, batch) = size.unwrap_or((0, 250));
+    let read = collections::read_all::<DatabaseError>(side, name, batch, None, async |batch| {
+        let mut count = 0;
+        let documents = batch
+            .doc_slices()
+            .map_err(|error| DatabaseError::from(&error))?;
+        for document in documents {
+            let Ok(RawBsonRef::Document(document)) = document else {
+                return Err(DatabaseError::Unreadable);
+            };
+            match unordered.then(|| sorted(document)).flatten() {
+                Some(sorted) => each(&sorted),
+                None => each(document),
+            }
+            count += 1;
+        }
+        progress(name, count);
+        Ok(())
+    });
+    read.await.map_err(action())
+}
+
+/// The document with its fields sorted by name; `None` if it has a string that is not valid UTF-8.
+fn sorted(document: &RawDocument) -> Option<RawDocumentBuf> {
+    let fields: Option<BTreeMap<_, _>> = document.iter().map(Result::ok).collect();
+    Some(fields?.into_iter().collect())
+}
+
+/// What was found when differences were read again.
+#[derive(Default)]
+struct Looked {
+    differences: Vec<DocumentDifference>,
+    equal: u64,
+}
+
+/// Reads documents again on both sides, by the pairs of their `_id`s.
+async fn look(
+    sides: [&Database; 2],
+    name: &str,
+    pairs: &[id::Pair],
+) -> Result<Looked, ActionError> {
+    let ids = |side: usize| {
+        // Both `_id`s of a pair that differ in type only.
+        let of_side = pairs.iter().filter_map(move |pair| pair[side].clone());
+        of_side.collect::<Vec<_>>()
+    };
+    let mut found: [BTreeMap<Id, RawDocumentBuf>; 2] = Default::default();
+    let wanted: Vec<_> = ids(0).into_iter().chain(ids(1)).collect();
+    for (side, found) in sides.iter().zip(&mut found) {
+        *found = by_id(side, name, &wanted)
+            .await
+            .map_err(ActionError::of(format!(
+                "reading documents of {name} of {} again",
+                side.name()
+            )))?;
+    }
+    let mut looked = Looked::default();
+    for pair in pairs {
+        let document = |side: usize| {
+            let id = pair[side].as_ref().or(pair[1 - side].as_ref())?;
+            found[side].get(id)
+        };
+        match (document(0), document(1)) {
+            (Some(one), Some(other)) if one.as_bytes() == other.as_bytes() => looked.equal += 1,
+            (None, None) => looked.equal += 1,
+            (one, other) => {
+                let (class, field) = classify::classify(one.map(|it| &**it), other.map(|it| &**it));
+                let id = pair[0].as_ref().or(pair[1].as_ref());
+                looked.differences.push(DocumentDifference {
+                    id: id.map_or_else(String::new, Id::text),
+                    class,
+                    field,
+                });
+            }
+        }
+    }
+    Ok(looked)
+}
+
+/// Documents by the bytes of their `_id`.
+async fn by_id(
+    side: &Database,
+    name: &str,
+    ids: &[Id],
+) -> Result<BTreeMap<Id, RawDocumentBuf>, DatabaseError> {
+    let mut values = RawArrayBuf::new();
+    for id in ids {
+        id.append_to(&mut values);
+    }
+    let mut list = RawDocumentBuf::new();
+    list.append(cstr!("$in"), values);
+    let mut filter = RawDocumentBuf::new();
+    filter.append(cstr!("_id"), list);
+    let mut command = RawDocumentBuf::new();
+    command.append(cstr!("find"), name);
+    command.append(cstr!("filter"), filter);
+    let cursor = side.run_raw_cursor_command(command).await;
+    let mut documents = cursor?.with_type::<RawDocumentBuf>();
+    let mut found = BTreeMap::new();
+    while let Some(document) = documents.try_next().await? {
+        found.insert(Id::of(&document), document);
+    }
+    Ok(found)
+}
