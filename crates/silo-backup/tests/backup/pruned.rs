@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use silo_backup::repository::manifest::{Manifest, sha256};
 use silo_backup::run::published_index::PublishedIndex;
 
-use crate::stage::{PREFIX, Stage};
+use crate::stage::{BUCKET, PREFIX, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_backup_can_be_pruned_and_restored_without_touching_others() {
@@ -51,6 +51,13 @@ async fn an_expired_backup_can_be_pruned_and_restored_without_touching_others() 
         before,
         "saying what would go deletes nothing"
     );
+    // While a published backup is missing, nothing is deleted.
+    let missing = format!("{PREFIX}manifests/{}.json", made[9]);
+    let file = stage.read(&missing).await;
+    stage.spaces.delete(BUCKET, &missing).await.unwrap();
+    stage.run(&["prune"]).await;
+    assert_eq!(stage.manifests().await.len(), 16);
+    stage.write(&missing, file).await;
     stage.json(&["prune"]).await;
     let left = stage.manifests().await;
     assert_eq!(left.len(), 7, "the newest seven that count: {left:?}");
