@@ -2,6 +2,7 @@
 
 mod compare;
 mod copy;
+mod cutover;
 mod import;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Copy(copy::Copy),
     /// Compare two databases: documents, options and indexes
     Compare(compare::Compare),
+    /// Replace the old connection string in .env files, list them, check them, or undo
+    Cutover(cutover::Cutover),
 }
 
 /// What every command needs.
@@ -83,6 +86,7 @@ async fn run(context: &Context, command: Command, quiet: bool) -> Result<ExitCod
         Command::Import(import) => import.run(context).await,
         Command::Copy(copy) => copy.run(context).await,
         Command::Compare(compare) => compare.run(context).await,
+        Command::Cutover(cutover) => cutover.run(context).await,
     };
     bar.end().await;
     done

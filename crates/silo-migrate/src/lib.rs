@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod copy;
+pub mod cutover;
 pub mod error;
 pub mod import;
 pub mod json;

@@ -44,13 +44,48 @@ pub async fn privileges(client: &Client, database: &str) -> Result<Privileges, D
     Ok(from_status(&status, database))
 }
 
-fn from_status(status: &Document, database: &str) -> Privileges {
-    let list = |path| {
-        field::at(status, path)
-            .and_then(Bson::as_array)
-            .cloned()
-            .unwrap_or_default()
+/// Actions that the account may not run on all collections of `database`. A server that requires no authentication allows everything.
+///
+/// # Errors
+/// The error of the command.
+pub async fn missing(
+    client: &Client,
+    database: &str,
+    wanted: &[&'static str],
+) -> Result<Vec<&'static str>, DatabaseError> {
+    let status = client
+        .database("admin")
+        .run_command(doc! { "connectionStatus": 1, "showPrivileges": true })
+        .await?;
+    if list(&status, "authInfo.authenticatedUsers").is_empty() {
+        return Ok(Vec::new());
+    }
+    let privileges = list(&status, "authInfo.authenticatedUserPrivileges");
+    let allows = |privilege: &Document, action: &str| {
+        let collection = field::text(privilege, "resource.collection").is_none_or(str::is_empty);
+        let actions = privilege.get_array("actions").into_iter().flatten();
+        collection
+            && covers(privilege, database)
+            && actions.filter_map(Bson::as_str).any(|it| it == action)
     };
+    let allowed = |action: &str| {
+        let mut documents = privileges.iter().filter_map(Bson::as_document);
+        documents.any(|privilege| allows(privilege, action))
+    };
+    Ok(wanted
+        .iter()
+        .copied()
+        .filter(|action| !allowed(action))
+        .collect())
+}
+
+fn list(status: &Document, path: &str) -> Vec<Bson> {
+    let list = field::at(status, path).and_then(Bson::as_array);
+    list.cloned().unwrap_or_default()
+}
+
+fn from_status(status: &Document, database: &str) -> Privileges {
+    let list = |path| list(status, path);
     if list("authInfo.authenticatedUsers").is_empty() {
         return Privileges::Unauthenticated;
     }

@@ -7,6 +7,7 @@
 
 mod compare;
 mod copy;
+mod cutover;
 mod export;
 mod import;
 mod killed;
