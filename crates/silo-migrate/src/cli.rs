@@ -44,7 +44,7 @@ enum Command {
     Cutover(cutover::Cutover),
 }
 
-/// What every command needs.
+/// Output, progress and stop signal of a command.
 struct Context {
     out: Printer,
     progress: Reporter,

@@ -1,6 +1,6 @@
 //! Copy of a database over the network, at a limited rate, which goes on where it was stopped; and after it the changes of the source.
 //!
-//! What is written is recorded in the database `silo` of the target. A collection that is not of this copy is never written to or dropped.
+//! Written collections are recorded in the database `silo` of the target. A collection that is not of this copy is never written to or dropped.
 
 mod changes;
 mod documents;
@@ -29,7 +29,7 @@ use throttle::Throttle;
 /// Option that lets documents expire: of clustered and time-series collections. It is set when everything was copied.
 const EXPIRY: &str = "expireAfterSeconds";
 
-/// What to copy, and how fast.
+/// Request for a copy.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Collections; empty for all.
@@ -90,7 +90,7 @@ pub async fn copy(
     Ok(copied)
 }
 
-/// What would be copied.
+/// Plan of a copy, for a dry run.
 ///
 /// # Errors
 /// When the source cannot be listed, or the target has a collection that is not of this copy.

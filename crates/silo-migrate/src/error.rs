@@ -18,10 +18,10 @@ pub enum Error {
     /// A file cannot be read as what it is: with file, line and column.
     #[error("{0}")]
     Input(String),
-    /// It could harm what must not be harmed, or needs a decision first.
+    /// Refused: harmful, or a decision is needed first.
     #[error("{0}")]
     Refused(String),
-    /// What was written is not what it should be.
+    /// The written data is not as it should be.
     #[error("{0}")]
     Different(String),
     /// The arguments make no sense together.

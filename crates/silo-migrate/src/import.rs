@@ -27,7 +27,7 @@ pub use load::staging_name;
 use manifest::Entry;
 pub use skip::DISPOSABLE;
 
-/// What to import.
+/// Request for an import.
 pub struct Request {
     /// Folder of the backup.
     pub folder: PathBuf,

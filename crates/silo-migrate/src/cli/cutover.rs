@@ -25,7 +25,7 @@ use crate::error::Error;
 const OLD_HOST: &str = "aesthetic.qencn.mongodb.net";
 /// Time limit for connecting with one string.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// What a service of AC does with its database.
+/// Actions that a service of AC needs on its database.
 const NEEDED: [&str; 5] = ["find", "insert", "update", "remove", "createIndex"];
 
 /// Arguments of `cutover`. Without an option it lists the connection strings in the files, without passwords.

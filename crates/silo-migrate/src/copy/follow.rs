@@ -20,7 +20,7 @@ const BATCH: usize = 500;
 /// Most bytes of them.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// What was followed.
+/// Result of following.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Followed {

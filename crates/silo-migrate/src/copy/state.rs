@@ -14,7 +14,7 @@ const COLLECTION: &str = "copies";
 pub(super) struct CopyState {
     /// Cluster time of the source before anything was copied.
     pub(super) started: Timestamp,
-    /// Where the change stream goes on; `None` before the first change was applied.
+    /// Place at which the change stream goes on; `None` before the first change was applied.
     pub(super) resume: Option<Bson>,
 }
 

@@ -23,7 +23,7 @@ pub struct Assignment {
     pub name: String,
     /// Value, without quotes and escapes.
     pub value: String,
-    /// Its quotes.
+    /// Quotes of the value.
     pub quotes: Quotes,
     /// `true` for a line that is commented out.
     pub commented: bool,

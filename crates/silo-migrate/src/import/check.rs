@@ -19,7 +19,7 @@ use crate::json::types::FieldTypes;
 /// Documents after which progress is reported.
 const REPORT_EVERY: u64 = 500;
 
-/// What is known about a file.
+/// Report about a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileReport {
@@ -76,7 +76,7 @@ pub fn check(
         && expected != documents
     {
         return Err(Error::Different(format!(
-            "{} has {documents} documents, and the manifest says {expected}",
+            "{} has {documents} documents, and by the manifest {expected}",
             entry.file.display()
         )));
     }

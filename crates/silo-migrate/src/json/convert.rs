@@ -29,9 +29,9 @@ pub struct Converter<'a> {
     /// Dialect; `None` while it is being detected.
     dialect: Option<Dialect>,
     types: &'a FieldTypes,
-    /// What dialects the file may have.
+    /// Markers of the file's dialect.
     pub markers: Markers,
-    /// What is in the fields without a declared type.
+    /// Kinds of values in the fields without a declared type.
     pub fields: Fields,
     path: String,
     depth: u32,

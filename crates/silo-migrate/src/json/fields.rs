@@ -1,4 +1,4 @@
-//! What was seen in the fields of a file, to find types that its dialect has lost.
+//! Kinds of values in the fields of a file, to find types that its dialect has lost.
 
 use std::collections::HashMap;
 use std::fmt::Write;

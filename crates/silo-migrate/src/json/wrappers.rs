@@ -20,7 +20,7 @@ pub(super) type Entries = Vec<(String, RawBson)>;
 /// Value of a wrapper, and the marker of the dialects that have it.
 type Wrapped = (RawBson, Option<Marker>);
 
-/// Result of a conversion; the error says what the wrapper must have.
+/// Result of a conversion; the error names the contents that the wrapper must have.
 type Result<T> = std::result::Result<T, String>;
 
 /// `true` if a document that begins with this field may be a wrapper.
@@ -138,7 +138,7 @@ pub(super) fn convert(entries: &Entries, dialect: Option<Dialect>) -> Result<Opt
     }
 }
 
-/// What a wrapper must have.
+/// Contents that a wrapper must have.
 fn expected(name: &str) -> &'static str {
     match name {
         "$oid" => "must have 24 hexadecimal digits, and no other field beside it",

@@ -14,7 +14,7 @@ use silo_mongo::mongodb::bson::{Bson, Document, doc};
 pub(crate) enum Form {
     Canonical,
     Relaxed,
-    /// What `JSON.stringify` writes of documents of the Node driver.
+    /// As `JSON.stringify` writes documents of the Node driver.
     Plain,
 }
 

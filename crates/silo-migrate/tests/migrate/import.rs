@@ -147,7 +147,7 @@ async fn a_damaged_file_is_refused_with_its_place_before_anything_is_written() {
         refused
             .ends_with(EXIT_DIFFERENT)
             .stdout
-            .contains("b.json has 3 documents, and the manifest says 4"),
+            .contains("b.json has 3 documents, and by the manifest 4"),
         "{refused:?}"
     );
     assert_eq!(stage.b.names().await, Vec::<String>::new());

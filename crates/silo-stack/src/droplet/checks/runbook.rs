@@ -141,6 +141,33 @@ const COMMANDS: &[(&str, Tried)] = &[
             "Identity::generate",
         ),
     ),
+    (
+        "silo-migrate copy atlas silo --follow",
+        By("crates/silo-migrate/tests/migrate/copy.rs", "--follow"),
+    ),
+    (
+        "silo-migrate import mongodb-backup --to-file silo --dry-run",
+        By("crates/silo-migrate/tests/migrate/import.rs", "--dry-run"),
+    ),
+    (
+        "silo-migrate compare atlas silo",
+        By("crates/silo-migrate/tests/migrate/stage.rs", "\"compare\""),
+    ),
+    (
+        "silo-migrate cutover FOLDER...",
+        By(
+            "crates/silo-migrate/tests/migrate/cutover.rs",
+            "\"cutover\"",
+        ),
+    ),
+    (
+        "silo-migrate cutover FOLDER... --check",
+        By("crates/silo-migrate/tests/migrate/cutover.rs", "--check"),
+    ),
+    (
+        "silo-migrate cutover FOLDER... --undo",
+        By("crates/silo-migrate/tests/migrate/cutover.rs", "--undo"),
+    ),
     ("ops/secrets HOST", By(OPS, "ops/secrets")),
     ("ops/secrets HOST SERVICE", By(OPS, "ops/secrets")),
     ("ops/deploy", By(DEPLOY, "ops/deploy")),
@@ -150,13 +177,14 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
 ];
 /// Programs that a command may begin with.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "docker ",
     "ops/deploy",
     "ops/firewall",
     "ops/provision",
     "ops/secrets",
     "silo-backup ",
+    "silo-migrate ",
     "curl ",
     "openssl ",
     "df ",
