@@ -1,6 +1,6 @@
 //! Comparison of two databases: which documents are missing, extra or different, and which options and indexes.
 //!
-//! One pass per side, in any order: each document's digest is added to one of [`BUCKETS`] sums, which its `_id` selects. Equal sums mean equal documents,
+//! One pass per side, in any order: each document's digest is added to one of 4,096 sums, which its `_id` selects. Equal sums mean equal documents,
 //! in the memory of the sums. Of buckets that differ, a second pass collects `_id`s and digests, and each difference is read again on both sides: what is
 //! equal by then has changed during the comparison. Needs `find`, `listCollections` and `listIndexes` only. The order of `_id`s is not needed, so that
 //! any type of `_id` and any collation can be compared.

@@ -2,7 +2,7 @@
 //!
 //! [`connect`] opens the client with all limits set, [`error`] maps the driver's errors, [`field`] reads values from BSON without casting,
 //! [`catalogue`] describes AC's collections, [`privileges`] reads those of the account, and [`versions`] lists known faults of mongod. For copies of
-//! a database, [`collections`] reads collections and indexes, [`snapshot`] is a consistent view, [`write`] writes them unchanged,
+//! a database, [`collections`] reads collections and indexes, [`snapshot`] is a consistent view, [`mod@write`] writes them unchanged,
 //! and [`fingerprint`] compares two copies.
 
 pub mod catalogue;
