@@ -4,6 +4,8 @@ mod compare;
 mod copy;
 mod cutover;
 mod import;
+mod sqlite;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,12 @@ enum Command {
     Compare(compare::Compare),
     /// Replace the old connection string in .env files, list them, check them, or undo
     Cutover(cutover::Cutover),
+    /// Export the database into an SQLite file
+    ExportSqlite(sqlite::ExportSqlite),
+    /// Wait until every expected client is connected to Silo, and none to the old cluster
+    VerifyCutover(verify::VerifyCutover),
+    /// Check what must be true before the old cluster is given up
+    DecommissionCheck(verify::DecommissionCheck),
 }
 
 /// Output, progress and stop signal of a command.
@@ -87,6 +95,9 @@ async fn run(context: &Context, command: Command, quiet: bool) -> Result<ExitCod
         Command::Copy(copy) => copy.run(context).await,
         Command::Compare(compare) => compare.run(context).await,
         Command::Cutover(cutover) => cutover.run(context).await,
+        Command::ExportSqlite(export) => export.run(context).await,
+        Command::VerifyCutover(verify) => verify.run(context).await,
+        Command::DecommissionCheck(check) => check.run(context).await,
     };
     bar.end().await;
     done

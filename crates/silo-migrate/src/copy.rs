@@ -8,6 +8,7 @@ mod follow;
 mod state;
 mod throttle;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use serde::Serialize;
@@ -16,13 +17,13 @@ use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::ActionError;
 use silo_mongo::field;
 use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
 use silo_mongo::write;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 
-pub use follow::{Followed, follow};
+pub use follow::{Followed, follow, written_since};
 use state::{CollectionState, CopyState, Phase};
 use throttle::Throttle;
 
@@ -38,9 +39,16 @@ pub struct Request {
     pub skip: Vec<String>,
     /// Most requests per second to the source.
     pub rate: NonZeroU32,
+    /// `true` if the changes are followed afterwards.
+    pub follow: bool,
 }
 
 impl Request {
+    /// The selection as text.
+    fn describe(&self) -> String {
+        format!("only {:?}, without {:?}", self.only, self.skip)
+    }
+
     /// `true` if the collection is copied.
     #[must_use]
     pub fn includes(&self, name: &str) -> bool {
@@ -72,22 +80,53 @@ pub async fn copy(
     progress: &Reporter,
     stop: &CancellationToken,
 ) -> Result<Vec<Copied>, Error> {
+    begin(source, target, request).await?;
     let collections = wanted(source, request).await?;
-    // Changes are followed from here on, so that none is lost that happens during the copy.
-    if CopyState::read(target).await?.is_none() {
-        CopyState::begin(target, cluster_time(source).await?).await?;
-    }
     progress.begin("copying", total(source, &collections).await, "documents");
     let throttle = Throttle::new(request.rate);
     let mut copied = Vec::new();
     for collection in collections.iter().filter(|it| it.kind != Kind::View) {
         progress.at(&collection.name);
-        copied.push(one(source, target, collection, &throttle, progress, stop).await?);
+        copied.push(
+            one(
+                source, target, collection, request, &throttle, progress, stop,
+            )
+            .await?,
+        );
     }
     for view in collections.iter().filter(|it| it.kind == Kind::View) {
         copied.push(copy_view(target, view).await?);
     }
     Ok(copied)
+}
+
+/// Records the source, the selection and the cluster time from which changes are followed, so that none is lost that happens during the copy.
+async fn begin(source: &Database, target: &Database, request: &Request) -> Result<(), Error> {
+    let (name, started) = identity(source).await?;
+    let selection = request.describe();
+    match CopyState::read(target).await? {
+        Some(state) if any_left(target).await? => state.check(&name, &selection),
+        _ => {
+            let state = CopyState {
+                source: name,
+                selection,
+                started,
+                resume: None,
+            };
+            state.begin(target).await
+        }
+    }
+}
+
+/// `true` if a collection of an earlier copy is there.
+async fn any_left(target: &Database) -> Result<bool, Error> {
+    let names = target.list_collection_names().await;
+    for name in names.map_err(ActionError::of("listing the target"))? {
+        if CollectionState::read(target, &name).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Plan of a copy, for a dry run.
@@ -133,21 +172,29 @@ async fn total(source: &Database, collections: &[Collection]) -> Option<u64> {
     Some(total)
 }
 
-/// The source's cluster time.
-async fn cluster_time(source: &Database) -> Result<silo_mongo::mongodb::bson::Timestamp, Error> {
-    let action = || ActionError::of("reading the cluster time of the source");
+/// Replica set and database of the source, and its cluster time.
+async fn identity(source: &Database) -> Result<(String, Timestamp), Error> {
     let hello = source
         .client()
         .database("admin")
         .run_command(doc! { "hello": 1 })
         .await;
-    let hello = hello.map_err(action())?;
-    match field::at(&hello, "operationTime").and_then(|time| time.as_timestamp()) {
-        Some(time) => Ok(time),
-        None => Err(Error::Refused(
+    let hello = hello.map_err(ActionError::of("reading the cluster time of the source"))?;
+    let time = field::at(&hello, "operationTime").and_then(|time| time.as_timestamp());
+    let set = field::text(&hello, "setName");
+    let (Some(time), Some(set)) = (time, set) else {
+        return Err(Error::Refused(
             "the source is not a replica set, so that its changes cannot be followed".into(),
-        )),
-    }
+        ));
+    };
+    // The set's hosts tell sets of the same name apart.
+    let hosts = hello
+        .get_array("hosts")
+        .into_iter()
+        .flatten()
+        .filter_map(|host| host.as_str());
+    let hosts: BTreeSet<&str> = hosts.collect();
+    Ok((format!("{set} {hosts:?} {}", source.name()), time))
 }
 
 /// Copies a collection.
@@ -155,12 +202,13 @@ async fn one(
     source: &Database,
     target: &Database,
     collection: &Collection,
+    request: &Request,
     throttle: &Throttle,
     progress: &Reporter,
     stop: &CancellationToken,
 ) -> Result<Copied, Error> {
     let name = &collection.name;
-    let mut state = CollectionState::read(target, name).await?;
+    let state = CollectionState::read(target, name).await?;
     if state
         .as_ref()
         .is_some_and(|state| state.phase == Phase::Complete)
@@ -173,25 +221,18 @@ async fn one(
     }
     // The order of a capped collection is that of its inserts, and a time series is read as measurements: both are copied at once or again.
     let resumable = collection.kind == Kind::Collection && !collection.is_capped();
+    let again = state.is_some() && resumable;
     if state.is_some() && !resumable {
         let dropped = target.run_command(doc! { "drop": name }).await;
-        if dropped.is_err() {
-            // It was not created yet.
-            refuse_existing(target, name).await?;
-        }
-        state = None;
+        dropped.map_err(ActionError::of(format!(
+            "dropping {name}, which was not copied completely"
+        )))?;
     }
-    let again = state.is_some();
-    let started = match state {
+    let started = match state.filter(|_| resumable) {
         Some(state) => state,
-        None => {
-            refuse_existing(target, name).await?;
-            let state = CollectionState::default();
-            state.write(target, name).await?;
-            state
-        }
+        None => created(target, collection).await?,
     };
-    create(target, collection).await?;
+    let uuid = started.uuid.clone();
     let documents = documents::Documents {
         source,
         target,
@@ -201,10 +242,11 @@ async fn one(
         stop,
     };
     let documents = documents.copy(started, resumable, again).await?;
-    finish(target, collection).await?;
+    finish(target, collection, request.follow).await?;
     CollectionState {
         phase: Phase::Complete,
         last: None,
+        uuid,
     }
     .write(target, name)
     .await?;
@@ -215,19 +257,36 @@ async fn one(
     })
 }
 
-/// Creates a collection without its expiry, unless a copy that was stopped has.
-async fn create(target: &Database, collection: &Collection) -> Result<(), Error> {
-    if exists(target, &collection.name).await? {
-        return Ok(());
-    }
+/// Creates a collection without its expiry, and records that it is of this copy.
+async fn created(target: &Database, collection: &Collection) -> Result<CollectionState, Error> {
+    let name = &collection.name;
+    refuse_existing(target, name).await?;
     let mut options = collection.options.clone();
     options.remove(EXPIRY);
-    Ok(write::create(target, collection, options).await?)
+    write::create(target, collection, options).await?;
+    let there = collections::list_without_indexes(target).await;
+    let there = there.map_err(ActionError::of("listing the target"))?;
+    let uuid = there
+        .into_iter()
+        .find(|it| it.name == *name)
+        .and_then(|it| it.uuid);
+    let state = CollectionState {
+        uuid,
+        ..CollectionState::default()
+    };
+    state.write(target, name).await?;
+    Ok(state)
 }
 
-/// Builds the indexes, and sets what lets documents expire.
-async fn finish(target: &Database, collection: &Collection) -> Result<(), Error> {
-    let all = std::slice::from_ref(collection);
+/// Builds the indexes, and sets what lets documents expire. With `follow`, unique indexes are built when all changes are applied: documents that were
+/// read at different times may have the same key.
+async fn finish(target: &Database, collection: &Collection, follow: bool) -> Result<(), Error> {
+    let mut now = collection.clone();
+    if follow {
+        now.indexes
+            .retain(|index| field::flag(index, "unique") != Some(true));
+    }
+    let all = std::slice::from_ref(&now);
     for expiring in [false, true] {
         let failed = write::build_indexes(target, all, expiring).await;
         if let Some(failed) = failed.into_iter().next() {
@@ -248,20 +307,13 @@ async fn finish(target: &Database, collection: &Collection) -> Result<(), Error>
 
 async fn copy_view(target: &Database, view: &Collection) -> Result<Copied, Error> {
     let state = CollectionState::read(target, &view.name).await?;
-    let before = state
-        .as_ref()
-        .is_some_and(|state| state.phase == Phase::Complete);
+    let before = state.is_some_and(|state| state.phase == Phase::Complete);
     if !before {
-        if state.is_none() {
-            refuse_existing(target, &view.name).await?;
-        }
-        CollectionState::default().write(target, &view.name).await?;
-        if !exists(target, &view.name).await? {
-            write::create(target, view, view.options.clone()).await?;
-        }
+        refuse_existing(target, &view.name).await?;
+        write::create(target, view, view.options.clone()).await?;
         CollectionState {
             phase: Phase::Complete,
-            last: None,
+            ..CollectionState::default()
         }
         .write(target, &view.name)
         .await?;

@@ -47,9 +47,21 @@ pub fn list(files: &[PathBuf], old_host: &str) -> Result<Vec<Found>, Error> {
     let mut all = Vec::new();
     for file in files {
         let text = fs::read(file).map_err(Error::file(file))?;
+        let mut known = Vec::new();
         for assignment in parse(file, &text)? {
+            known.push(assignment.line);
             all.extend(found(file, &assignment, old_host));
         }
+        let other = mentioned(&text, old_host, &known);
+        all.extend(other.into_iter().map(|line| Found {
+            file: file.clone(),
+            line,
+            name: "(not an assignment)".into(),
+            hosts: old_host.to_owned(),
+            user: None,
+            old: true,
+            commented: false,
+        }));
     }
     Ok(all)
 }
@@ -77,41 +89,82 @@ fn parse(file: &Path, text: &[u8]) -> Result<Vec<Assignment>, Error> {
 }
 
 fn found(file: &Path, assignment: &Assignment, old_host: &str) -> Option<Found> {
-    let rest = ["mongodb://", "mongodb+srv://"]
+    let schemes = ["mongodb://", "mongodb+srv://"];
+    let rest = schemes
         .iter()
         .find_map(|scheme| assignment.value.strip_prefix(scheme))?;
-    let server = rest.split(['/', '?']).next().unwrap_or_default();
-    // A password may have an @ that should have been escaped.
+    let (server, after) = match rest.find(['/', '?']) {
+        Some(end) => rest.split_at(end),
+        None => (rest, ""),
+    };
     let (account, hosts) = match server.rsplit_once('@') {
         Some((account, hosts)) => (Some(account), hosts),
         None => (None, server),
     };
-    let user = account.map(|account| account.split(':').next().unwrap_or_default().to_owned());
-    let host = |host: &str| {
-        host.split(':')
-            .next()
-            .unwrap_or_default()
-            .eq_ignore_ascii_case(old_host)
-    };
-    let below = |host: &str| {
-        let name = host
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        // A seed list has the members of the cluster: NAME-shard-00-00.DOMAIN.
-        let (cluster, domain) = old_host.split_once('.').unwrap_or((old_host, ""));
-        !domain.is_empty() && name.ends_with(&format!(".{domain}")) && name.starts_with(cluster)
+    // A password with letters that should have been escaped must not be taken for a host.
+    let readable = !after.contains('@') && hosts.split(',').all(is_host);
+    let user = account
+        .filter(|_| readable)
+        .map(|account| account.split(':').next().unwrap_or_default().to_owned());
+    let old = if readable {
+        hosts.split(',').any(|host| is_of(host, old_host))
+    } else {
+        mentions(&assignment.value, old_host)
     };
     Some(Found {
         file: file.to_owned(),
         line: assignment.line,
         name: assignment.name.clone(),
-        hosts: hosts.to_owned(),
+        hosts: if readable {
+            hosts.to_owned()
+        } else {
+            "(unreadable: letters of the password are not escaped)".into()
+        },
         user,
-        old: hosts.split(',').any(|it| host(it) || below(it)),
+        old,
         commented: assignment.commented,
     })
+}
+
+/// `true` for a name or address with an optional port.
+fn is_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let letter = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    !name.is_empty() && name.chars().all(letter) && port.parse::<u16>().is_ok()
+}
+
+/// `true` for the old cluster, or for one of its members in a seed list: `CLUSTER-shard-00-00.DOMAIN`.
+fn is_of(host: &str, old_host: &str) -> bool {
+    let name = host
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let old_host = old_host.to_ascii_lowercase();
+    let member = old_host.split_once('.').is_some_and(|(cluster, domain)| {
+        name.starts_with(&format!("{cluster}-shard-")) && name.ends_with(&format!(".{domain}"))
+    });
+    name == old_host || member
+}
+
+/// `true` if the text has the name of the old cluster.
+fn mentions(text: &str, old_host: &str) -> bool {
+    text.to_ascii_lowercase()
+        .contains(&old_host.to_ascii_lowercase())
+}
+
+/// Lines that have the name of the old cluster and are not commented out, without those of these assignments.
+fn mentioned(text: &[u8], old_host: &str, known: &[usize]) -> Vec<usize> {
+    let text = String::from_utf8_lossy(text);
+    let lines = (1..).zip(text.lines());
+    lines
+        .filter(|(number, line)| {
+            mentions(line, old_host)
+                && !line.trim_start().starts_with('#')
+                && !known.contains(number)
+        })
+        .map(|(number, _)| number)
+        .collect()
 }
 
 /// A file whose old connection strings are replaced.
@@ -136,15 +189,21 @@ pub fn plan(files: &[PathBuf], old_host: &str, new: &Secret) -> Result<Vec<Chang
             .iter()
             .filter(|it| !it.commented && found(file, it, old_host).is_some_and(|found| found.old))
             .collect();
-        if old.is_empty() {
-            continue;
-        }
         let refuse = |problem: String| {
             Error::Refused(format!(
                 "{}: {problem}; nothing was changed",
                 file.display()
             ))
         };
+        let lines: Vec<usize> = old.iter().map(|it| it.line).collect();
+        if let Some(line) = mentioned(&before, old_host, &lines).first() {
+            return Err(refuse(format!(
+                "line {line} has the name of the old cluster and is not a connection string that can be replaced"
+            )));
+        }
+        if old.is_empty() {
+            continue;
+        }
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         for assignment in assignments.iter().filter(|it| !it.commented) {
             *names.entry(&assignment.name).or_default() += 1;
@@ -165,7 +224,7 @@ pub fn plan(files: &[PathBuf], old_host: &str, new: &Secret) -> Result<Vec<Chang
             file: file.clone(),
             before,
             after,
-            lines: old.iter().map(|it| it.line).collect(),
+            lines,
         });
     }
     Ok(changes)

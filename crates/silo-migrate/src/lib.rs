@@ -8,6 +8,8 @@ pub mod error;
 pub mod import;
 pub mod json;
 pub mod server;
+pub mod sqlite;
+pub mod verify;
 
 /// Name of the program.
 pub const NAME: &str = "silo-migrate";

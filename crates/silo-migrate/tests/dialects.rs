@@ -196,6 +196,47 @@ fn plain_json_needs_types() {
     );
 }
 
+/// Types are for what a dialect has lost.
+#[test]
+fn declared_types_leave_what_a_dialect_keeps() {
+    let types = "[things]\n_id = [\"objectid\", \"string\"]\nwhen = [\"date\", \"string\"]\nhits = \"long\"\n";
+    let canonical = br#"{"_id":"65f0c0ffee65f0c0ffee65f0","when":"2026-02-10T12:00:00.000Z","hits":{"$numberInt":"5"}}"#;
+    let (dialect, documents) = read(canonical, types);
+    assert_eq!(dialect, Ok(Dialect::Canonical));
+    let document = Document::try_from(documents.unwrap().remove(0)).unwrap();
+    assert_eq!(
+        document,
+        doc! { "_id": "65f0c0ffee65f0c0ffee65f0", "when": "2026-02-10T12:00:00.000Z", "hits": 5 }
+    );
+    let relaxed = br#"{"_id":{"$oid":"65f0c0ffee65f0c0ffee65f0"},"when":"2026-02-10T12:00:00.000Z","hits":5}"#;
+    let (dialect, documents) = read(relaxed, types);
+    assert_eq!(dialect, Ok(Dialect::Relaxed));
+    let document = Document::try_from(documents.unwrap().remove(0)).unwrap();
+    assert_eq!(
+        (
+            document.get_str("when").unwrap(),
+            document.get_i64("hits").unwrap()
+        ),
+        ("2026-02-10T12:00:00.000Z", 5)
+    );
+    // JSON.stringify writes neither capitals in ids nor other spellings of dates.
+    let plain = br#"{"_id":"65F0C0FFEE65F0C0FFEE65F0","when":"2026-02-10T12:00:00Z","hits":5}"#;
+    let document = Document::try_from(read(plain, types).1.unwrap().remove(0)).unwrap();
+    assert_eq!(
+        (
+            document.get_str("_id").unwrap(),
+            document.get_str("when").unwrap()
+        ),
+        ("65F0C0FFEE65F0C0FFEE65F0", "2026-02-10T12:00:00Z")
+    );
+    let query = br#"{"_id":{"$numberInt":"1"},"q":{"$regex":"^a","$options":"i"}}"#;
+    let document = Document::try_from(read(query, types).1.unwrap().remove(0)).unwrap();
+    assert_eq!(
+        document.get_document("q").unwrap(),
+        &doc! { "$regex": "^a", "$options": "i" }
+    );
+}
+
 /// B14: dates at the edges, and odd spellings.
 #[test]
 fn dates_are_exact_or_refused() {

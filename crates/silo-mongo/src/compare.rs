@@ -28,8 +28,6 @@ use id::Id;
 const BUCKETS: usize = 4096;
 /// Most documents of which `_id` and digest are in memory at once, per side.
 const MOST_LOCATED: u64 = 150_000;
-/// `_id`s that are read at once.
-const LOOKUPS: usize = 100;
 /// Bytes of a batch.
 const BATCH_BYTES: u64 = 1024 * 1024;
 
@@ -60,6 +58,8 @@ pub struct CollectionComparison {
     pub target_documents: Option<u64>,
     /// Number of documents that differ.
     pub different_documents: u64,
+    /// Number of them that the target does not have.
+    pub missing_documents: u64,
     /// The first of them.
     pub differences: Vec<DocumentDifference>,
     /// Differences of kind, options and indexes.
@@ -112,6 +112,12 @@ impl Default for Request {
 }
 
 impl Request {
+    /// A named collection that neither side has.
+    fn unknown<T>(&self, pairs: &BTreeMap<String, T>) -> Option<&str> {
+        let unknown = self.only.iter().find(|name| !pairs.contains_key(*name));
+        unknown.map(String::as_str)
+    }
+
     fn includes(&self, name: &str) -> bool {
         let named = |names: &[String]| names.iter().any(|other| other == name);
         (self.only.is_empty() || named(&self.only)) && !named(&self.except)
@@ -139,6 +145,12 @@ pub async fn compare(
             }
         }
     }
+    if let Some(unknown) = request.unknown(&pairs) {
+        return Err(ActionError {
+            action: format!("comparing {unknown}"),
+            error: DatabaseError::NotThere,
+        });
+    }
     let mut comparison = Comparison::default();
     for (name, [in_source, in_target]) in pairs {
         let compared = match (in_source, in_target) {
@@ -152,7 +164,13 @@ pub async fn compare(
                 compared.structure = structure;
                 compared
             }
-            (Some(_), None) => of_structure(format!("{name} is missing")),
+            (Some(_), None) => {
+                let mut missing = of_structure(format!("{name} is missing"));
+                let there = source.collection::<Document>(&name);
+                let count = there.estimated_document_count().await;
+                missing.missing_documents = count.unwrap_or(1).max(1);
+                missing
+            }
             _ => of_structure(format!("{name} should not be there")),
         };
         comparison.source_changed |= compared.source_changed || compared.changed_meanwhile > 0;
@@ -201,12 +219,26 @@ async fn documents(
         )?;
         let different = here.differences(there);
         compared.different_documents += u64::try_from(different.len()).unwrap_or(u64::MAX);
-        let room = limit.saturating_sub(compared.differences.len());
-        for ids in different[..different.len().min(room)].chunks(LOOKUPS) {
-            let looked = look(sides, name, ids).await?;
-            compared.changed_meanwhile += looked.equal;
-            compared.different_documents -= looked.equal;
-            compared.differences.extend(looked.differences);
+        let missing = different.iter().filter(|pair| pair[1].is_none()).count();
+        compared.missing_documents += u64::try_from(missing).unwrap_or(u64::MAX);
+        for pair in different {
+            if compared.differences.len() == limit {
+                break;
+            }
+            // A time series has no unique `_id`, and its measurements cannot be looked up.
+            let found = if collection.kind == Kind::TimeSeries {
+                None
+            } else {
+                look(sides, name, &pair).await?
+            };
+            match found {
+                Some([one, other]) if one == other => {
+                    compared.changed_meanwhile += 1;
+                    compared.different_documents -= 1;
+                    compared.missing_documents -= u64::from(pair[1].is_none());
+                }
+                found => compared.differences.push(difference(&pair, found.as_ref())),
+            }
         }
     }
     let count = sides[0]
@@ -259,66 +291,52 @@ fn sorted(document: &RawDocument) -> Option<RawDocumentBuf> {
     Some(fields?.into_iter().collect())
 }
 
-/// What was found when differences were read again.
-#[derive(Default)]
-struct Looked {
-    differences: Vec<DocumentDifference>,
-    equal: u64,
-}
-
-/// Reads documents again on both sides, by the pairs of their `_id`s.
+/// Reads a document again on both sides; `None` if its `_id` cannot be looked up.
 async fn look(
     sides: [&Database; 2],
     name: &str,
-    pairs: &[id::Pair],
-) -> Result<Looked, ActionError> {
-    let ids = |side: usize| {
-        // Both `_id`s of a pair that differ in type only.
-        let of_side = pairs.iter().filter_map(move |pair| pair[side].clone());
-        of_side.collect::<Vec<_>>()
-    };
-    let mut found: [BTreeMap<Id, RawDocumentBuf>; 2] = Default::default();
-    let wanted: Vec<_> = ids(0).into_iter().chain(ids(1)).collect();
-    for (side, found) in sides.iter().zip(&mut found) {
-        *found = by_id(side, name, &wanted)
-            .await
-            .map_err(ActionError::of(format!(
-                "reading documents of {name} of {} again",
-                side.name()
-            )))?;
-    }
-    let mut looked = Looked::default();
-    for pair in pairs {
-        let document = |side: usize| {
-            let id = pair[side].as_ref().or(pair[1 - side].as_ref())?;
-            found[side].get(id)
-        };
-        match (document(0), document(1)) {
-            (Some(one), Some(other)) if one.as_bytes() == other.as_bytes() => looked.equal += 1,
-            (None, None) => looked.equal += 1,
-            (one, other) => {
-                let (class, field) = classify::classify(one.map(|it| &**it), other.map(|it| &**it));
-                let id = pair[0].as_ref().or(pair[1].as_ref());
-                looked.differences.push(DocumentDifference {
-                    id: id.map_or_else(String::new, Id::text),
-                    class,
-                    field,
-                });
-            }
+    pair: &id::Pair,
+) -> Result<Option<[Option<RawDocumentBuf>; 2]>, ActionError> {
+    let mut found = [None, None];
+    for (place, side) in sides.iter().enumerate() {
+        let id = pair[place].as_ref().or(pair[1 - place].as_ref());
+        let Some(id) = id else { return Ok(None) };
+        let read = by_id(side, name, id).await;
+        let action = || format!("reading documents of {name} of {} again", side.name());
+        match read.map_err(ActionError::of(action()))? {
+            None => return Ok(None),
+            Some(document) => found[place] = document,
         }
     }
-    Ok(looked)
+    Ok(Some(found))
 }
 
-/// Documents by the bytes of their `_id`.
+fn difference(pair: &id::Pair, found: Option<&[Option<RawDocumentBuf>; 2]>) -> DocumentDifference {
+    let (class, field) = match found {
+        Some([one, other]) => classify::classify(one.as_deref(), other.as_deref()),
+        None => match pair {
+            [Some(_), None] => (Class::Missing, None),
+            [None, _] => (Class::Extra, None),
+            [Some(_), Some(_)] => (Class::Content, None),
+        },
+    };
+    let id = pair[0].as_ref().or(pair[1].as_ref());
+    DocumentDifference {
+        id: id.map_or_else(String::new, Id::text),
+        class,
+        field,
+    }
+}
+
+/// The document with this `_id`, if there is one; `None` if the `_id` cannot be looked up.
 async fn by_id(
     side: &Database,
     name: &str,
-    ids: &[Id],
-) -> Result<BTreeMap<Id, RawDocumentBuf>, DatabaseError> {
+    id: &Id,
+) -> Result<Option<Option<RawDocumentBuf>>, DatabaseError> {
     let mut values = RawArrayBuf::new();
-    for id in ids {
-        id.append_to(&mut values);
+    if !id.append_to(&mut values) {
+        return Ok(None);
     }
     let mut list = RawDocumentBuf::new();
     list.append(cstr!("$in"), values);
@@ -329,9 +347,11 @@ async fn by_id(
     command.append(cstr!("filter"), filter);
     let cursor = side.run_raw_cursor_command(command).await;
     let mut documents = cursor?.with_type::<RawDocumentBuf>();
-    let mut found = BTreeMap::new();
+    // A collation, or a number of another type, may find others too.
     while let Some(document) = documents.try_next().await? {
-        found.insert(Id::of(&document), document);
+        if Id::of(&document) == *id {
+            return Ok(Some(Some(document)));
+        }
     }
-    Ok(found)
+    Ok(Some(None))
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod database;
 mod measure;
+mod migrate;
 mod services;
 mod storage;
 
@@ -40,6 +41,8 @@ enum Only {
     Services,
     /// silo-backup, beside gzip and rclone
     Backup,
+    /// silo-migrate, beside mongoimport
+    Migrate,
 }
 
 impl Bench {
@@ -56,6 +59,9 @@ impl Bench {
         }
         if self.only.is_none_or(|only| only == Only::Backup) {
             backup::run(self.scale, self.megabytes).await?;
+        }
+        if self.only.is_none_or(|only| only == Only::Migrate) {
+            migrate::run(self.scale).await?;
         }
         Ok(())
     }

@@ -7,13 +7,14 @@ use anyhow::{Context, Result, bail};
 use silo_testkit::say;
 use silo_testkit::tools::workspace;
 
-/// The services, each a package and a binary of this name.
-const SERVICES: &[&str] = &[
+/// The services and tools, each a package and a binary of this name.
+const PROGRAMS: &[&str] = &[
     "silo-gate",
     "silo-db-api",
     "silo-storage-api",
     "silo-services-probe",
     "silo-backup",
+    "silo-migrate",
 ];
 
 /// Compiles the services and returns the folder of the binaries. Without `release` the whole workspace is compiled, as `cargo xtask` and the tests
@@ -23,7 +24,7 @@ pub fn build(release: bool) -> Result<PathBuf> {
     cargo.args(["build", "--locked"]).current_dir(workspace());
     if release {
         say::step("building the optimised services (the first time takes some minutes)");
-        let packages = SERVICES.iter().flat_map(|name| ["--package", name]);
+        let packages = PROGRAMS.iter().flat_map(|name| ["--package", name]);
         cargo.arg("--release").args(packages);
     } else {
         cargo.args(["--quiet", "--workspace", "--bins"]);

@@ -9,4 +9,4 @@ pub mod e2e;
 pub mod up;
 
 mod browser;
-mod build;
+pub mod build;

@@ -53,6 +53,7 @@ impl Copy {
             only: self.only,
             skip: self.skip,
             rate: self.rate,
+            follow: self.follow,
         };
         let (progress, stop) = (&context.progress, &context.stop);
         let mut outcome = Outcome {

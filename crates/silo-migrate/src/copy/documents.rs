@@ -64,8 +64,12 @@ impl Documents<'_> {
         let size = collections::size(self.source, name, BATCH_BYTES).await;
         let (_, batch) = size.unwrap_or((0, 500));
         let (mut documents, mut batches, mut last) = (0, 0, None);
+        let uuid = state.uuid.clone();
         let mut inserts = Inserts::default();
         let each = async |batch: RawBatch| {
+            documents += batch
+                .doc_slices()
+                .map_or(0, |documents| documents.into_iter().count());
             if self.stop.is_cancelled() {
                 return Err(Failed::from(Wrapped(Error::Interrupted)));
             }
@@ -75,17 +79,15 @@ impl Documents<'_> {
                 .or(last.take());
             batches += 1;
             if batches % RECORD_EVERY == 0 && resumable {
-                documents += self.wait(&mut inserts, 0).await?;
+                self.wait(&mut inserts, 0).await?;
                 let phase = Phase::Copying;
                 let place = CollectionState {
                     phase,
                     last: last.clone(),
+                    uuid: uuid.clone(),
                 };
                 place.write(self.target, name).await.map_err(Wrapped)?;
             }
-            // Capped collections keep their order.
-            let others = if self.collection.is_capped() { 0 } else { 1 };
-            documents += self.wait(&mut inserts, others).await?;
             // The next batch is requested when this returns.
             self.throttle.pass().await;
             Ok(())
@@ -98,8 +100,8 @@ impl Documents<'_> {
         };
         match read {
             Ok(()) => {
-                documents += inserts.wait_until_at_most(0).await?;
-                Ok(documents)
+                self.progress.add(inserts.wait_until_at_most(0).await?);
+                Ok(u64::try_from(documents).unwrap_or(u64::MAX))
             }
             Err(failed) => {
                 // An insert that goes on would not be recorded.
@@ -137,15 +139,15 @@ impl Documents<'_> {
             let Ok(RawBsonRef::Document(document)) = document else {
                 return Err(DatabaseError::Unreadable.into());
             };
+            if !batch.fits(document) {
+                self.insert(inserts, &to, std::mem::take(&mut batch), again)
+                    .await?;
+            }
             batch.add(document);
             last = Some(document);
         }
         if batch.count() > 0 {
-            if again {
-                inserts.begin_again(self.target, &to, batch);
-            } else {
-                inserts.begin(self.target, &to, batch);
-            }
+            self.insert(inserts, &to, batch, again).await?;
         }
         Ok(last.and_then(|document| {
             let id = document.get("_id").ok().flatten()?;
@@ -153,9 +155,27 @@ impl Documents<'_> {
         }))
     }
 
-    async fn wait(&self, inserts: &mut Inserts, most: usize) -> Result<u64, Failed> {
+    /// Starts an insert. Capped collections keep their order.
+    async fn insert(
+        &self,
+        inserts: &mut Inserts,
+        to: &Collection,
+        batch: Batch,
+        again: bool,
+    ) -> Result<(), Failed> {
+        let others = if self.collection.is_capped() { 0 } else { 1 };
+        self.wait(inserts, others).await?;
+        if again {
+            inserts.begin_again(self.target, to, batch);
+        } else {
+            inserts.begin(self.target, to, batch);
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, inserts: &mut Inserts, most: usize) -> Result<(), Failed> {
         let inserted = inserts.wait_until_at_most(most).await.map_err(Wrapped)?;
         self.progress.add(inserted);
-        Ok(inserted)
+        Ok(())
     }
 }

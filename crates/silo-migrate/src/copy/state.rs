@@ -1,5 +1,6 @@
 //! State of a copy, in the database `silo` of the target.
 
+use silo_mongo::collections;
 use silo_mongo::error::ActionError;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, Document, Timestamp, doc};
@@ -12,9 +13,13 @@ const COLLECTION: &str = "copies";
 
 /// State of the whole copy.
 pub(super) struct CopyState {
+    /// Replica set and database of the source.
+    pub(super) source: String,
+    /// Collections that are copied, as text.
+    pub(super) selection: String,
     /// Cluster time of the source before anything was copied.
     pub(super) started: Timestamp,
-    /// Place at which the change stream goes on; `None` before the first change was applied.
+    /// Where the change stream goes on; `None` before the first change was applied.
     pub(super) resume: Option<Bson>,
 }
 
@@ -24,20 +29,40 @@ impl CopyState {
         let found = find(target, target.name().to_owned()).await?;
         Ok(found.and_then(|state| {
             Some(Self {
+                source: state.get_str("source").ok()?.to_owned(),
+                selection: state.get_str("selection").ok()?.to_owned(),
                 started: state.get_timestamp("started").ok()?,
-                resume: state.get("resume").cloned(),
+                resume: state
+                    .get("resume")
+                    .filter(|resume| **resume != Bson::Null)
+                    .cloned(),
             })
         }))
     }
 
+    /// Checks that this is the copy of the same source and the same collections.
+    ///
+    /// # Errors
+    /// The difference.
+    pub(super) fn check(&self, source: &str, selection: &str) -> Result<(), Error> {
+        let differs = |what: &str, before: &str, now: &str| {
+            Err(Error::Refused(format!(
+                "the target has a copy of another {what} ({before}, and now {now}); nothing was changed"
+            )))
+        };
+        if self.source != source {
+            return differs("source", &self.source, source);
+        }
+        if self.selection != selection {
+            return differs("selection of collections", &self.selection, selection);
+        }
+        Ok(())
+    }
+
     /// Records the begin of a copy.
-    pub(super) async fn begin(target: &Database, started: Timestamp) -> Result<(), Error> {
-        update(
-            target,
-            target.name().to_owned(),
-            doc! { "started": started },
-        )
-        .await
+    pub(super) async fn begin(&self, target: &Database) -> Result<(), Error> {
+        let set = doc! { "source": &self.source, "selection": &self.selection, "started": self.started, "resume": null };
+        update(target, target.name().to_owned(), set).await
     }
 
     /// Records where the change stream goes on.
@@ -62,19 +87,36 @@ pub(super) struct CollectionState {
     pub(super) phase: Phase,
     /// The last `_id` up to which all documents are there.
     pub(super) last: Option<Bson>,
+    /// UUID of the collection that was created in the target; `None` of a view, and before it was created.
+    pub(super) uuid: Option<String>,
 }
 
 impl CollectionState {
-    /// Reads the state; `None` if the collection is not of this copy.
+    /// Reads the state; `None` if the collection is not of this copy, or is not there any more.
     pub(super) async fn read(target: &Database, name: &str) -> Result<Option<Self>, Error> {
-        let found = find(target, id(target, name)).await?;
-        Ok(found.map(|state| Self {
+        let Some(state) = find(target, id(target, name)).await? else {
+            return Ok(None);
+        };
+        let state = Self {
             phase: match state.get_str("phase") {
                 Ok("complete") => Phase::Complete,
                 _ => Phase::Copying,
             },
-            last: state.get("last").cloned(),
-        }))
+            // `null` may be an `_id`.
+            last: state
+                .get("last")
+                .filter(|_| state.get_bool("hasLast").unwrap_or(false))
+                .cloned(),
+            uuid: state.get_str("uuid").ok().map(str::to_owned),
+        };
+        let there = collections::list_without_indexes(target).await;
+        let there = there.map_err(ActionError::of("listing the target"))?;
+        let there = there.into_iter().find(|collection| collection.name == name);
+        Ok(match there {
+            Some(there) if there.uuid == state.uuid => Some(state),
+            // Another collection than the one that this copy has created, or none.
+            _ => None,
+        })
     }
 
     /// Records the state.
@@ -83,10 +125,7 @@ impl CollectionState {
             Phase::Copying => "copying",
             Phase::Complete => "complete",
         };
-        let mut set = doc! { "phase": phase };
-        if let Some(last) = &self.last {
-            set.insert("last", last.clone());
-        }
+        let set = doc! { "phase": phase, "last": self.last.clone(), "hasLast": self.last.is_some(), "uuid": self.uuid.clone() };
         update(target, id(target, name), set).await
     }
 }

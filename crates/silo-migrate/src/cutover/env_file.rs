@@ -126,7 +126,15 @@ fn assignment(
             (file[at..to].to_vec(), to)
         }
         Quotes::Single | Quotes::Double => match quoted(&file[..limit], at) {
-            Some(quoted) => quoted,
+            Some((value, to)) => {
+                let rest = &file[to..];
+                let rest = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                let rest = rest.trim_ascii();
+                if !rest.is_empty() && !rest.starts_with(b"#") && !commented {
+                    return Err(format!("line {line}: {name} goes on after its quotes"));
+                }
+                (value, to)
+            }
             None if commented => return Ok(None),
             None => return Err(format!("line {line}: the quotes of {name} are not closed")),
         },
@@ -226,6 +234,13 @@ mod tests {
                 .unwrap_err()
                 .contains("line 1: the quotes of A are not closed")
         );
+        for text in ["A='p'\\''w'", "A=\"x\"$B", "A='x' y"] {
+            let error = assignments(text.as_bytes()).unwrap_err();
+            assert!(
+                error.contains("goes on after its quotes"),
+                "{text}: {error}"
+            );
+        }
         assert!(assignments(b"A=`x`").unwrap_err().contains("backticks"));
         assert_eq!(read("# it's a note: A='x\n"), []);
     }

@@ -72,6 +72,9 @@ pub fn check(
         Some(dialect) => dialect,
         None => converter.markers.dialect().map_err(in_file)?,
     };
+    if let Some(problem) = converter.misfits.in_dialect(dialect) {
+        return Err(in_file(problem.to_owned()));
+    }
     if let Some(expected) = entry.documents
         && expected != documents
     {

@@ -1,5 +1,6 @@
 //! Second reading of a file: its documents are inserted into a collection that has another name until it is complete.
 
+use sha2::{Digest, Sha256};
 use silo_cli::progress::Reporter;
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::error::{ActionError, DatabaseError};
@@ -42,10 +43,9 @@ impl Load<'_> {
     pub(super) async fn run(&self) -> Result<bool, Error> {
         let (name, staging) = (&self.entry.name, self.collection());
         self.progress.at(name);
+        let identity = self.identity();
         let state = State::read(self.database, name).await?;
-        let same = state
-            .as_ref()
-            .is_some_and(|state| state.sha256 == self.report.sha256);
+        let same = state.as_ref().is_some_and(|state| state.sha256 == identity);
         let complete = same
             && state
                 .as_ref()
@@ -72,13 +72,27 @@ impl Load<'_> {
             }
             (false, false) => {}
         }
-        State::write(self.database, name, &self.report.sha256, Phase::Loading).await?;
+        State::write(self.database, name, &identity, Phase::Loading).await?;
         write::create(self.database, &staging, staging.options.clone()).await?;
         self.insert(&staging).await?;
         self.check(&staging).await?;
-        State::write(self.database, name, &self.report.sha256, Phase::Complete).await?;
+        State::write(self.database, name, &identity, Phase::Complete).await?;
         self.publish(&staging).await?;
         Ok(true)
+    }
+
+    /// SHA-256 of everything that the result depends on: the file, its dialect, the types of its fields, indexes and options.
+    fn identity(&self) -> String {
+        let Entry {
+            indexes, options, ..
+        } = self.entry;
+        let all = format!(
+            "{} {:?} {} {indexes:?} {options:?}",
+            self.report.sha256,
+            self.report.dialect,
+            self.types.describe()
+        );
+        format!("{:x}", Sha256::digest(all))
     }
 
     /// The collection as it is until it is complete.
@@ -142,9 +156,17 @@ impl Load<'_> {
         });
         let mut inserts = Inserts::default();
         while let Some(batch) = batches.recv().await {
-            self.progress
-                .add(inserts.wait_until_at_most(CONCURRENT_INSERTS - 1).await?);
+            let others = if batch.is_large() {
+                0
+            } else {
+                CONCURRENT_INSERTS - 1
+            };
+            self.progress.add(inserts.wait_until_at_most(others).await?);
+            let large = batch.is_large();
             inserts.begin(self.database, staging, batch);
+            if large {
+                self.progress.add(inserts.wait_until_at_most(0).await?);
+            }
         }
         self.progress.add(inserts.wait_until_at_most(0).await?);
         let sha256 = reading

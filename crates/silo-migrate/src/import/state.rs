@@ -23,7 +23,7 @@ pub(super) enum Phase {
 
 /// State of the import of a collection.
 pub(super) struct State {
-    /// SHA-256 of the file.
+    /// SHA-256 of the file and of everything else that the result depends on.
     pub(super) sha256: String,
     pub(super) phase: Phase,
 }

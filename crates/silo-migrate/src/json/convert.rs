@@ -24,6 +24,26 @@ const LARGEST: usize = 16 * 1024 * 1024;
 /// Fields of a document up to which a repeated name is searched one by one.
 const FEW: usize = 16;
 
+/// First values that do not fit their declared types, with their lines.
+#[derive(Clone, Debug, Default)]
+pub struct Misfits {
+    text: Option<String>,
+    number: Option<String>,
+}
+
+impl Misfits {
+    /// Problem in a file of this dialect, if there is one.
+    #[must_use]
+    pub fn in_dialect(&self, dialect: Dialect) -> Option<&str> {
+        let found = match dialect {
+            Dialect::Canonical => None,
+            Dialect::Relaxed | Dialect::Legacy => self.number.as_ref(),
+            Dialect::Plain => self.text.as_ref().or(self.number.as_ref()),
+        };
+        found.map(String::as_str)
+    }
+}
+
 /// Conversion of the documents of a file.
 pub struct Converter<'a> {
     /// Dialect; `None` while it is being detected.
@@ -33,6 +53,8 @@ pub struct Converter<'a> {
     pub markers: Markers,
     /// Kinds of values in the fields without a declared type.
     pub fields: Fields,
+    /// First values that do not fit their declared types.
+    pub misfits: Misfits,
     path: String,
     depth: u32,
     /// Line of the document.
@@ -50,6 +72,7 @@ impl<'a> Converter<'a> {
             types,
             markers: Markers::default(),
             fields: Fields::default(),
+            misfits: Misfits::default(),
             path: String::new(),
             depth: 0,
             line: 0,
@@ -92,16 +115,42 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// A value of a field with declared types.
-    fn declared(&self, value: Scalar<'_>) -> Option<Result<RawBson, String>> {
+    /// A value of a field with declared types, which apply to what the dialect has lost: everything in plain JSON, numbers in the others, nothing in
+    /// canonical. While the dialect is not known, a value that does not fit is noted, and the declared type is not applied.
+    fn declared(&mut self, value: Scalar<'_>) -> Option<Result<RawBson, String>> {
         if self.wrappers > 0 || self.types.is_empty() {
             return None;
         }
+        let text = matches!(value, Scalar::Text(_));
+        match self.dialect {
+            Some(Dialect::Canonical) => return None,
+            Some(Dialect::Relaxed | Dialect::Legacy) if text => return None,
+            _ => {}
+        }
         let converted = self.types.convert(&self.path, value)?;
-        Some(converted.map_err(|types| format!("{}: the value is not of type {types}", self.path)))
+        let converted =
+            converted.map_err(|types| format!("{}: the value is not of type {types}", self.path));
+        if self.dialect.is_some() {
+            return Some(converted);
+        }
+        if let Err(problem) = &converted {
+            let misfit = if text {
+                &mut self.misfits.text
+            } else {
+                &mut self.misfits.number
+            };
+            misfit.get_or_insert_with(|| format!("line {}: {problem}", self.line));
+        }
+        // Declared, so that there is nothing to note.
+        Some(Ok(match value {
+            Scalar::Text(text) => RawBson::String(text.to_owned()),
+            Scalar::Float(number) => RawBson::Double(number),
+            Scalar::Integer(_) | Scalar::LowHigh(_) => RawBson::Null,
+        }))
     }
 
     fn integer(&mut self, number: i128) -> Result<RawBson, String> {
+        self.mark(Marker::PlainNumber);
         if let Some(declared) = self.declared(Scalar::Integer(number)) {
             return declared;
         }
@@ -109,7 +158,6 @@ impl<'a> Converter<'a> {
             Some(_) => Seen::Integer,
             None => Seen::InexactInteger,
         });
-        self.mark(Marker::PlainNumber);
         if let Ok(number) = i32::try_from(number) {
             return Ok(RawBson::Int32(number));
         }
@@ -127,10 +175,10 @@ impl<'a> Converter<'a> {
     }
 
     fn float(&mut self, number: f64) -> Result<RawBson, String> {
+        self.mark(Marker::PlainNumber);
         if let Some(declared) = self.declared(Scalar::Float(number)) {
             return declared;
         }
-        self.mark(Marker::PlainNumber);
         Ok(RawBson::Double(number))
     }
 

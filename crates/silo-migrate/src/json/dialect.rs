@@ -34,19 +34,21 @@ impl Dialect {
 pub enum Marker {
     /// A type wrapper of both versions, such as `$oid`.
     Wrapper,
-    /// A wrapper of a number: `$numberInt`, `$numberDouble`, `$numberLong`.
+    /// A wrapper of a number that only version 2 has: `$numberInt`, `$numberDouble`.
     Number,
     /// A wrapper that only version 2 has, such as `$regularExpression`.
     Version2,
-    /// A wrapper that only version 1 has, such as `$regex` with `$options`.
+    /// A wrapper that only version 1 has, such as a `$date` with a bare number.
     Version1,
+    /// `$regex` with `$options`: a regular expression in version 1, a stored query in version 2.
+    Regex,
     /// A number without a wrapper.
     PlainNumber,
 }
 
 /// Lines of the first marker of each kind.
 #[derive(Clone, Debug, Default)]
-pub struct Markers([Option<u64>; 5]);
+pub struct Markers([Option<u64>; 6]);
 
 impl Markers {
     /// Notes a marker.
@@ -64,23 +66,21 @@ impl Markers {
     /// When the file has markers of both versions.
     pub fn dialect(&self) -> Result<Dialect, String> {
         let numbers = self.line(Marker::Number);
-        Ok(
-            match (self.line(Marker::Version1), self.line(Marker::Version2)) {
-                (Some(one), Some(two)) => {
-                    return Err(format!(
-                        "line {one} has a type of legacy Extended JSON, and line {two} one of version 2: which is it? (--dialect)"
-                    ));
-                }
-                (Some(_), None) => Dialect::Legacy,
-                _ if numbers.is_some() && self.line(Marker::PlainNumber).is_none() => {
-                    Dialect::Canonical
-                }
-                (None, None) if numbers.is_none() && self.line(Marker::Wrapper).is_none() => {
-                    Dialect::Plain
-                }
-                _ => Dialect::Relaxed,
-            },
-        )
+        let second = self.line(Marker::Version2).or(numbers);
+        Ok(match (self.line(Marker::Version1), second) {
+            (Some(one), Some(two)) => {
+                return Err(format!(
+                    "line {one} has a type of legacy Extended JSON, and line {two} one of version 2: which is it? (--dialect)"
+                ));
+            }
+            (Some(_), None) => Dialect::Legacy,
+            (None, None) if self.line(Marker::Regex).is_some() => Dialect::Legacy,
+            _ if numbers.is_some() && self.line(Marker::PlainNumber).is_none() => {
+                Dialect::Canonical
+            }
+            (None, None) if self.line(Marker::Wrapper).is_none() => Dialect::Plain,
+            _ => Dialect::Relaxed,
+        })
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_markers_tell_the_dialect() {
-        use Marker::{Number, PlainNumber, Version1, Version2, Wrapper};
+        use Marker::{Number, PlainNumber, Regex, Version1, Version2, Wrapper};
         assert_eq!(dialect(&[]), Ok(Dialect::Plain));
         assert_eq!(dialect(&[PlainNumber]), Ok(Dialect::Plain));
         assert_eq!(dialect(&[Wrapper]), Ok(Dialect::Relaxed));
@@ -106,7 +106,10 @@ mod tests {
         assert_eq!(dialect(&[Version2, PlainNumber]), Ok(Dialect::Relaxed));
         assert_eq!(dialect(&[Number, Wrapper]), Ok(Dialect::Canonical));
         assert_eq!(dialect(&[Number, PlainNumber]), Ok(Dialect::Relaxed));
-        assert_eq!(dialect(&[Number, Version1]), Ok(Dialect::Legacy));
+        assert_eq!(dialect(&[Regex, Wrapper]), Ok(Dialect::Legacy));
+        assert_eq!(dialect(&[Regex, Number]), Ok(Dialect::Canonical));
+        assert_eq!(dialect(&[Regex, Version2]), Ok(Dialect::Relaxed));
+        assert!(dialect(&[Number, Version1]).is_err());
         let both = dialect(&[Version1, Version2]).unwrap_err();
         assert!(both.starts_with("line 1 has a type of legacy"), "{both}");
     }

@@ -252,6 +252,10 @@ impl<R: Read> Documents<R> {
     fn read_more(&mut self) -> Result<bool, ReadError> {
         self.buffer.drain(..self.at);
         self.at = 0;
+        // Memory of a large document that was passed.
+        if self.buffer.len() < PIECE && self.buffer.capacity() > 8 * PIECE {
+            self.buffer.shrink_to(2 * PIECE);
+        }
         let before = self.buffer.len();
         self.buffer.resize(before + PIECE, 0);
         loop {

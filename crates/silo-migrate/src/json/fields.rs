@@ -79,7 +79,8 @@ impl Fields {
     /// Fields whose type must be declared before anything is written: ids, dates and large numbers of plain JSON.
     #[must_use]
     pub fn ambiguous(&self, dialect: Dialect) -> Vec<String> {
-        if dialect != Dialect::Plain {
+        // A document that looks like a wrapper must not hide that a file is plain JSON.
+        if dialect == Dialect::Canonical {
             return Vec::new();
         }
         let mut found = Vec::new();
@@ -97,7 +98,7 @@ impl Fields {
                 ));
             }
             let inexact = field.count(Seen::InexactInteger);
-            if inexact > 0 {
+            if inexact > 0 && dialect == Dialect::Plain {
                 found.push(format!(
                     "{path}: {inexact} whole numbers that no double holds exactly: long or double?"
                 ));
@@ -107,6 +108,9 @@ impl Fields {
                     "{path}: {longs} documents with low, high and unsigned: long or document?"
                 ));
             }
+        }
+        if self.truncated {
+            found.push(format!("more than {MOST_PATHS} names of fields, so that not all of them are known: declare types, or --dialect"));
         }
         found
     }

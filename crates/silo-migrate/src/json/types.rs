@@ -20,7 +20,7 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, DateTime, Decimal128, RawBson};
 use serde::{Deserialize, Serialize};
 
-use super::date::millis_of_iso;
+use super::date::{is_of_stringify, millis_of_iso};
 
 /// Table for all collections.
 const ALL: &str = "*";
@@ -176,6 +176,13 @@ impl FieldTypes {
         self.exact.is_empty() && self.patterns.is_empty()
     }
 
+    /// The types as text, the same for the same types.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let sorted: BTreeMap<&String, &Vec<FieldType>> = self.exact.iter().collect();
+        format!("{sorted:?} {:?}", self.patterns)
+    }
+
     /// Types of a field; none if it has no declared type.
     #[must_use]
     pub fn of(&self, path: &str) -> &[FieldType] {
@@ -198,7 +205,8 @@ impl FieldTypes {
         found.map_or(&[], |(_, types)| types)
     }
 
-    /// The value as its declared type; `None` if no type is declared for such values.
+    /// The value as its declared type; `None` if no type is declared for such values. Text that may also be a string becomes an id or a date only if
+    /// `JSON.stringify` writes those so.
     ///
     /// # Errors
     /// Names of the types, none of which fits.
@@ -210,7 +218,17 @@ impl FieldTypes {
             .peekable();
         types.peek()?;
         let names: Vec<&str> = types.clone().map(|of| of.name()).collect();
-        let converted = types.find_map(|of| of.convert(value));
+        let string = names.contains(&FieldType::String.name());
+        let as_stringified = |of: &&FieldType| match (of, value) {
+            (FieldType::Date, Scalar::Text(text)) if string => is_of_stringify(text),
+            (FieldType::ObjectId, Scalar::Text(text)) if string => {
+                !text.contains(|letter: char| letter.is_ascii_uppercase())
+            }
+            _ => true,
+        };
+        let converted = types
+            .filter(as_stringified)
+            .find_map(|of| of.convert(value));
         Some(converted.ok_or_else(|| names.join(" or ")))
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn may_begin_with(name: &str) -> bool {
 
 /// Converts a wrapper; `None` if it is a document that only looks like one.
 pub(super) fn convert(entries: &Entries, dialect: Option<Dialect>) -> Result<Option<Wrapped>> {
-    use Marker::{Number, Version1, Version2, Wrapper};
+    use Marker::{Number, Regex as OldRegex, Version1, Version2, Wrapper};
     let (name, value, second) = match entries.as_slice() {
         [(name, value)] => (name.as_str(), value, None),
         [(name, value), (second, more)] => (name.as_str(), value, Some((second.as_str(), more))),
@@ -70,7 +70,7 @@ pub(super) fn convert(entries: &Entries, dialect: Option<Dialect>) -> Result<Opt
         }
         ("$numberLong", Some(text), None) => {
             let number = text.parse().ok();
-            number.map(|number| (RawBson::Int64(number), Some(Number)))
+            number.map(|number| (RawBson::Int64(number), Some(Wrapper)))
         }
         ("$numberLong", None, None) => {
             whole(value).map(|number| (RawBson::Int64(number), Some(Version1)))
@@ -114,7 +114,7 @@ pub(super) fn convert(entries: &Entries, dialect: Option<Dialect>) -> Result<Opt
         ("$regex", Some(pattern), Some(("$options", RawBson::String(options))))
             if dialect.is_none_or(|dialect| dialect == Dialect::Legacy) =>
         {
-            regex(pattern, options).map(|regex| (regex, Some(Version1)))
+            regex(pattern, options).map(|regex| (regex, Some(OldRegex)))
         }
         ("$dbPointer", None, None) => pointer(value).map(|pointer| (pointer, Some(Version2))),
         ("$date", _, None) => date(value),

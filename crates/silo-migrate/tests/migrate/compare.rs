@@ -9,7 +9,9 @@ use silo_cli::exit::EXIT_DIFFERENT;
 use silo_mongo::mongodb::IndexModel;
 use silo_mongo::mongodb::bson::oid::ObjectId;
 use silo_mongo::mongodb::bson::spec::BinarySubtype;
-use silo_mongo::mongodb::bson::{Binary, Bson, DateTime, Decimal128, Document, Timestamp, doc};
+use silo_mongo::mongodb::bson::{
+    Binary, Bson, DateTime, Decimal128, Document, RawArrayBuf, RawDocumentBuf, Timestamp, cstr, doc,
+};
 
 use crate::stage::Stage;
 
@@ -184,6 +186,33 @@ async fn every_type_of_id_is_compared() {
     let nan = missing(r#"{"$numberDouble":"NaN"}"#);
     let document = missing(r#"{"b":{"$numberInt":"2"},"a":{"$numberInt":"1"}}"#);
     assert_eq!(found, [nan, document]);
+}
+
+/// B05: an `_id` that is not valid UTF-8 cannot be looked up, and a document that is missing is one nevertheless.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_with_invalid_ids_are_compared() {
+    let stage = Stage::new().await;
+    let invalid = b"\x10\x00\x00\x00\x02_id\x00\x02\x00\x00\x00\xe9\x00\x00".to_vec();
+    let invalid = RawDocumentBuf::from_bytes(invalid).unwrap();
+    for side in [&stage.a, &stage.b] {
+        side.collection("odd")
+            .insert_one(doc! { "_id": 1 })
+            .await
+            .unwrap();
+    }
+    let mut command = RawDocumentBuf::new();
+    command.append(cstr!("insert"), "odd");
+    command.append(cstr!("documents"), RawArrayBuf::from_iter([invalid]));
+    stage.a.database().run_raw_command(command).await.unwrap();
+    let compared = stage.compare().await.ends_with(EXIT_DIFFERENT).value();
+    assert_eq!(
+        differences(&compared, "odd"),
+        [("bytes 0202000000e900".to_owned(), "missing".to_owned())]
+    );
+    stage
+        .run(&["compare", &stage.a.file, &stage.b.file, "--only", "typo"])
+        .await
+        .ends_with(1);
 }
 
 /// B12, B02 and what a server adds.

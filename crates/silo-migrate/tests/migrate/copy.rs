@@ -117,7 +117,6 @@ async fn everything_is_copied_and_followed() {
         .insert_one(doc! { "_id": 1 })
         .await
         .unwrap();
-    stage.a.collection("german").drop().await.unwrap();
     let caught_up = wait_for(TIME_LIMIT, || async {
         let compared = stage.compare().await;
         (compared.code == Some(0)).then_some(())
@@ -206,4 +205,107 @@ async fn a_copy_never_touches_what_it_did_not_write() {
             .unwrap()
     };
     assert_eq!(documents, [doc! { "_id": "theirs" }]);
+}
+
+/// A state of an earlier copy does not count for what is gone, and a copy of another source is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_into_a_dropped_database_begins_again() {
+    let stage = Stage::new().await;
+    stage
+        .a
+        .collection("moods")
+        .insert_many((0..10).map(|at| doc! { "_id": at }))
+        .await
+        .unwrap();
+    stage.run(&copy(&stage, &[])).await.good();
+    stage.b.database().drop().await.unwrap();
+    stage.run(&copy(&stage, &[])).await.good();
+    assert_eq!(stage.b.count("moods").await, 10);
+    stage.b.collection("moods").drop().await.unwrap();
+    stage
+        .b
+        .collection("moods")
+        .insert_one(doc! { "_id": "theirs" })
+        .await
+        .unwrap();
+    stage.run(&copy(&stage, &[])).await.ends_with(EXIT_REFUSED);
+    stage.b.database().drop().await.unwrap();
+    stage.run(&copy(&stage, &[])).await.good();
+    let other = stage
+        .run(&[
+            "copy",
+            &stage.a.file,
+            &stage.b.file,
+            "--source-database",
+            "other",
+        ])
+        .await;
+    assert!(
+        other
+            .ends_with(EXIT_REFUSED)
+            .stdout
+            .contains("another source"),
+        "{other:?}"
+    );
+    let skipped = stage.run(&copy(&stage, &["--skip", "moods"])).await;
+    assert!(
+        skipped
+            .ends_with(EXIT_REFUSED)
+            .stdout
+            .contains("another selection"),
+        "{skipped:?}"
+    );
+}
+
+/// A key that moves from one document to another while they are copied, and names of fields that only a pipeline can write.
+#[tokio::test(flavor = "multi_thread")]
+async fn unique_indexes_and_odd_documents_are_followed() {
+    let stage = Stage::new().await;
+    let handles = stage.a.collection("@handles");
+    let index = doc! { "createIndexes": "@handles", "indexes": [{ "key": { "handle": 1 }, "name": "handle", "unique": true }] };
+    stage.a.database().run_command(index).await.unwrap();
+    handles
+        .insert_many((0..20).map(|at| doc! { "_id": at, "handle": format!("h{at}") }))
+        .await
+        .unwrap();
+    let following = stage.spawn(&copy(&stage, &["--follow"]));
+    for round in 0..20 {
+        handles
+            .update_one(
+                doc! { "_id": 1 },
+                doc! { "$set": { "handle": format!("free{round}") } },
+            )
+            .await
+            .unwrap();
+        handles
+            .update_one(doc! { "_id": 9 }, doc! { "$set": { "handle": "h1" } })
+            .await
+            .unwrap();
+        handles
+            .update_one(doc! { "_id": 9 }, doc! { "$set": { "handle": "h9" } })
+            .await
+            .unwrap();
+        handles
+            .update_one(doc! { "_id": 1 }, doc! { "$set": { "handle": "h1" } })
+            .await
+            .unwrap();
+    }
+    let odd = doc! { "_id": 3, "": null, "a.b": 1, "$x": 2, "never": silo_mongo::mongodb::bson::Timestamp { time: 0, increment: 0 } };
+    let pipeline = vec![doc! { "$replaceWith": { "$literal": odd } }];
+    stage
+        .a
+        .collection("odd")
+        .update_one(doc! { "_id": 3 }, pipeline)
+        .upsert(true)
+        .await
+        .unwrap();
+    let caught_up = wait_for(TIME_LIMIT, || async {
+        let compared = stage.compare().await;
+        (compared.code == Some(0)).then_some(())
+    });
+    caught_up.await.unwrap();
+    let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let followed = ended(following).await.good();
+    assert_eq!(followed["followed"]["uniqueIndexes"], true, "{followed}");
 }

@@ -228,6 +228,44 @@ async fn what_cannot_be_changed_safely_is_refused_by_name() {
         );
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
+    for (name, text) in [
+        ("yaml", format!("M: {OLD}\n")),
+        ("hyphen", format!("M-URI={OLD}\n")),
+        ("host", "DB_HOST=aesthetic.qencn.mongodb.net\n".to_owned()),
+    ] {
+        let file = write(&folder, &format!("{name}/.env"), &text, 0o600);
+        let refused = cutover(&[&file, "--to-file", &new, "--apply"]).await;
+        assert!(
+            refused
+                .ends_with(EXIT_REFUSED)
+                .stdout
+                .contains("line 1 has the name of the old cluster"),
+            "{refused:?}"
+        );
+    }
+    // Another cluster of the same account, and passwords that are not escaped.
+    let other = "M=mongodb+srv://ac:p@aesthetic-staging.qencn.mongodb.net/x\n";
+    let file = write(&folder, "other/.env", other, 0o600);
+    assert_eq!(
+        cutover(&[&file, "--to-file", &new, "--apply"]).await.good()["changed"],
+        serde_json::json!([])
+    );
+    for uri in [
+        "mongodb://ac:Secr3t/x@aesthetic.qencn.mongodb.net/db",
+        "mongodb://ac:Secr3t?x@h.example/db",
+        "mongodb://ac:p@Secr3t/w@h.example/db",
+    ] {
+        let file = write(&folder, "secret/.env", &format!("M={uri}\n"), 0o600);
+        let listed = cutover(&[&file]).await;
+        assert!(
+            listed.good()["found"][0]["hosts"]
+                .as_str()
+                .unwrap()
+                .starts_with("(unreadable"),
+            "{listed:?}"
+        );
+        assert!(!listed.stdout.contains("Secr3t"), "{listed:?}");
+    }
     let file = write(&folder, "linked/.env", &format!("M={OLD}\n"), 0o600);
     fs::hard_link(&file, folder.path().join("second")).unwrap();
     let refused = cutover(&[&file, "--to-file", &new, "--apply"]).await;

@@ -11,4 +11,5 @@ mod cutover;
 mod export;
 mod import;
 mod killed;
+mod sqlite;
 mod stage;

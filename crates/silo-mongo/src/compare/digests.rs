@@ -115,28 +115,42 @@ impl<'a> Located<'a> {
             .min()
         {
             let (one, two) = (split(&mut here, hash), split(&mut there, hash));
-            // Documents with the same `_id`, and then those whose `_id` is the same number of another type.
-            let same = |entry: &&Entry, of: &[Entry]| of.iter().any(|it| it.id == entry.id);
-            for entry in one.iter().filter(|entry| same(entry, two)) {
-                if two
-                    .iter()
-                    .all(|it| it.id != entry.id || it.digest != entry.digest)
-                {
-                    pairs.push([Some(entry.id.clone()), Some(entry.id.clone())]);
-                }
-            }
-            let mut missing = one.iter().filter(|entry| !same(entry, two));
-            let mut extra = two.iter().filter(|entry| !same(entry, one));
-            loop {
-                let pair = [missing.next(), extra.next()].map(|it| it.map(|it| it.id.clone()));
-                if pair == [None, None] {
-                    break;
-                }
-                pairs.push(pair);
-            }
+            pair_up(one, two, &mut pairs);
         }
         pairs
     }
+}
+
+/// Pairs of documents with the same hash that differ: each of one side is equal to at most one of the other.
+fn pair_up(one: &[Entry], two: &[Entry], pairs: &mut Vec<Pair>) {
+    let mut here: Vec<&Entry> = one.iter().collect();
+    let mut there: Vec<&Entry> = two.iter().collect();
+    let mut match_up = |same: &dyn Fn(&Entry, &Entry) -> bool, pairs: Option<&mut Vec<Pair>>| {
+        let mut matched = Vec::new();
+        here.retain(|entry| {
+            let Some(at) = there.iter().position(|other| same(entry, other)) else {
+                return true;
+            };
+            matched.push([
+                Some(entry.id.clone()),
+                Some(there.swap_remove(at).id.clone()),
+            ]);
+            false
+        });
+        if let Some(pairs) = pairs {
+            pairs.extend(matched);
+        }
+    };
+    match_up(&|one, other| one == other, None);
+    // The same `_id` with other contents; then the same number of another type.
+    match_up(&|one, other| one.id == other.id, Some(&mut *pairs));
+    match_up(&|_, _| true, Some(&mut *pairs));
+    pairs.extend(here.into_iter().map(|entry| [Some(entry.id.clone()), None]));
+    pairs.extend(
+        there
+            .into_iter()
+            .map(|entry| [None, Some(entry.id.clone())]),
+    );
 }
 
 /// Splits off the entries with this hash, which come first if there are any.
@@ -198,6 +212,10 @@ mod tests {
             |number: i32| Some(format!(r#"{{"$numberInt":"{number}"}}"#)),
             Some("\"extra\"".to_owned()),
         );
+        // A time series can have a document twice.
+        let twice = [one[0].clone(), one[0].clone()];
+        let (_, found) = compared(&twice[..1], &twice, 1000);
+        assert_eq!(found, [[None, int(0)]]);
         let expected = vec![
             [None, text],
             [int(17), None],

@@ -43,13 +43,15 @@ impl Id {
         )
     }
 
-    /// Appends the value to an array. One that is no valid text cannot be appended, and is left out.
-    pub(super) fn append_to(&self, array: &mut RawArrayBuf) {
+    /// Appends the value to an array; `false` if it is no valid text and cannot be looked up.
+    pub(super) fn append_to(&self, array: &mut RawArrayBuf) -> bool {
         if let Some(document) = self.document()
             && let Ok(Some(value)) = document.get("_id")
         {
             array.push(value);
+            return true;
         }
+        false
     }
 
     /// A document with this `_id` and nothing else.

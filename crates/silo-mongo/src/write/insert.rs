@@ -8,7 +8,7 @@ use mongodb::bson::{
 };
 use tokio::task::JoinSet;
 
-use crate::collections::Collection;
+use crate::collections::{Collection, Kind};
 use crate::error::{ActionError, DatabaseError};
 
 /// Bytes of a batch; one larger document is a batch of its own.
@@ -39,11 +39,20 @@ impl Inserts {
 
     fn start(&mut self, database: &Database, collection: &Collection, batch: Batch, again: bool) {
         let (database, name) = (database.clone(), collection.data_name());
+        // Measurements have no unique `_id`: repeated, they would be there twice.
+        let attempts = if collection.options.contains_key("timeseries")
+            && collection.kind == Kind::Collection
+        {
+            1
+        } else {
+            ATTEMPTS
+        };
         // Documents may be older than the validator.
         let bypass = collection.options.contains_key("validator");
         self.0.spawn(async move {
             let count = batch.count();
-            let inserted = insert(&database, &name, batch, bypass, again).await;
+            let repeats = Repeats { again, attempts };
+            let inserted = insert(&database, &name, batch, bypass, repeats).await;
             inserted
                 .map(|()| count)
                 .map_err(ActionError::of(format!("inserting into {name}")))
@@ -74,6 +83,15 @@ impl Inserts {
     pub async fn finish(&mut self) {
         while self.0.join_next().await.is_some() {}
     }
+}
+
+/// Repetitions of an insert.
+#[derive(Clone, Copy)]
+struct Repeats {
+    /// `true` if some of the documents may have been inserted before.
+    again: bool,
+    /// Most attempts.
+    attempts: u32,
 }
 
 /// Documents to insert.
@@ -110,6 +128,12 @@ impl Batch {
         self.count >= BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES
     }
 
+    /// `true` if it has so many bytes that it should be inserted alone, because it is in memory several times until the server has it.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.bytes > 2 * BATCH_BYTES
+    }
+
     /// Number of documents.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -137,7 +161,7 @@ async fn insert(
     name: &str,
     batch: Batch,
     bypass_validation: bool,
-    again: bool,
+    repeats: Repeats,
 ) -> Result<(), DatabaseError> {
     let Batch {
         documents,
@@ -146,7 +170,7 @@ async fn insert(
         ..
     } = batch;
     if count > u64::try_from(empty_timestamps.len()).unwrap_or_default() {
-        insert_unchanged(database, name, &documents, bypass_validation, again).await?;
+        insert_unchanged(database, name, &documents, bypass_validation, repeats).await?;
     }
     for document in &empty_timestamps {
         // A pipeline stores its result as it is.
@@ -171,11 +195,11 @@ async fn insert_unchanged(
     name: &str,
     documents: &RawArray,
     bypass_validation: bool,
-    again: bool,
+    repeats: Repeats,
 ) -> Result<(), DatabaseError> {
     let mut attempt = 1;
     loop {
-        let repeated = again || attempt > 1;
+        let repeated = repeats.again || attempt > 1;
         let mut command = RawDocumentBuf::new();
         command.append(bson::cstr!("insert"), name);
         // Goes on after a duplicate of the first attempt.
@@ -189,7 +213,7 @@ async fn insert_unchanged(
             },
             Err(error) => DatabaseError::from(&error),
         };
-        if attempt == ATTEMPTS || !error.is_transient() {
+        if attempt == repeats.attempts || !error.is_transient() {
             return Err(error);
         }
         attempt += 1;
@@ -198,17 +222,23 @@ async fn insert_unchanged(
     }
 }
 
-/// Error of an answer, if any. Of a repeated insert, duplicates are those of the first attempt.
+/// Error of an answer, if any. Of a repeated insert, documents whose `_id` exists are those of the first attempt.
 fn check(answer: &Document, repeated: bool) -> Result<(), DatabaseError> {
-    let errors = answer
-        .get_array("writeErrors")
-        .map_or(&[][..], Vec::as_slice);
-    let mut codes = errors
-        .iter()
-        .filter_map(|error| error.as_document()?.get_i32("code").ok());
-    let first = codes.find(|code| !(repeated && *code == DUPLICATE_KEY));
-    match first {
-        Some(code) => Err(DatabaseError::from_server_code(code)),
+    let of_concern = answer.get_document("writeConcernError").ok();
+    let of_writes = answer.get_array("writeErrors").into_iter().flatten();
+    let mut errors = of_writes.filter_map(Bson::as_document).chain(of_concern);
+    let failed = errors.find(|error| !(repeated && is_same_id(error)));
+    match failed.map(|error| error.get_i32("code")) {
+        Some(code) => Err(DatabaseError::from_server_code(code.unwrap_or_default())),
         None => Ok(()),
     }
+}
+
+/// `true` if a document has the `_id` of another; not for a duplicate in another unique index.
+fn is_same_id(error: &Document) -> bool {
+    let keys = error.get_document("keyPattern");
+    error
+        .get_i32("code")
+        .is_ok_and(|code| code == DUPLICATE_KEY)
+        && keys.is_ok_and(|keys| keys.len() == 1 && keys.contains_key("_id"))
 }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -19,9 +19,9 @@ use silo_testkit::s3::Storage;
 use silo_testkit::say;
 use silo_testkit::tools::{Tool, stock_tool};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use super::measure::{mib, row, spent};
+use super::measure::{Cost, ratios, row, show, watch};
 use crate::build::build;
 use crate::stack::DATABASE;
 
@@ -30,14 +30,6 @@ const TIMES: usize = 3;
 const BUCKET: &str = "backups";
 /// Size of one document of the large set, in bytes.
 const LARGE_DOCUMENT: usize = 4096;
-
-/// Cost of one run.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    wall: Duration,
-    cpu: Duration,
-    peak_kib: u64,
-}
 
 /// A database, a bucket, and the optimised binary.
 struct Bench {
@@ -339,62 +331,4 @@ impl Bench {
         }
         Ok(cost)
     }
-}
-
-/// Prints how much of the peer's time and CPU Silo takes.
-fn ratios(name: &str, silo: &Cost, peer: &Cost) {
-    let ratio = |a: Duration, b: Duration| format!("{:.2}", a.as_secs_f64() / b.as_secs_f64());
-    row(
-        name,
-        &[ratio(silo.wall, peer.wall), ratio(silo.cpu, peer.cpu)],
-    );
-}
-
-/// Polls processes until all have ended, and sums their cost.
-async fn watch(children: &mut [&mut Child], began: Instant) -> Result<Cost> {
-    let ids: Vec<u32> = children.iter().filter_map(|child| child.id()).collect();
-    let mut last = vec![(Duration::ZERO, 0); ids.len()];
-    loop {
-        for (at, id) in ids.iter().enumerate() {
-            if let Some((cpu, peak)) = spent(*id) {
-                last[at] = (cpu, peak);
-            }
-        }
-        // A zombie process reports no memory.
-        if ids.iter().all(|id| spent(*id).is_none()) {
-            let cpu = last.iter().map(|(cpu, _)| *cpu).sum();
-            return Ok(Cost {
-                wall: began.elapsed(),
-                cpu,
-                peak_kib: last.iter().map(|(_, peak)| peak).sum(),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// The medians, as a row.
-fn show(name: &str, costs: Vec<Cost>) -> Cost {
-    let median = |mut values: Vec<Duration>| {
-        values.sort();
-        values[values.len() / 2]
-    };
-    let cost = Cost {
-        wall: median(costs.iter().map(|cost| cost.wall).collect()),
-        cpu: median(costs.iter().map(|cost| cost.cpu).collect()),
-        peak_kib: costs
-            .iter()
-            .map(|cost| cost.peak_kib)
-            .max()
-            .unwrap_or_default(),
-    };
-    row(
-        name,
-        &[
-            format!("{:.2}", cost.wall.as_secs_f64()),
-            format!("{:.2}", cost.cpu.as_secs_f64()),
-            mib(cost.peak_kib),
-        ],
-    );
-    cost
 }

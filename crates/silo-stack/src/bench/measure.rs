@@ -1,8 +1,9 @@
 //! Measuring processes, and printing tables.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::process::Child;
 
 /// MiB of KiB, with one decimal place.
 pub(super) fn mib(kib: u64) -> String {
@@ -42,4 +43,73 @@ pub(super) fn spent(id: u32) -> Option<(Duration, u64)> {
         Duration::from_millis(ticks * 10),
         peak.trim().strip_suffix(" kB")?.trim().parse().ok()?,
     ))
+}
+
+/// Cost of one run.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cost {
+    /// Time from start to end.
+    pub(super) wall: Duration,
+    /// CPU time of all processes.
+    pub(super) cpu: Duration,
+    /// Largest resident memory.
+    pub(super) peak_kib: u64,
+}
+
+/// Prints how much of the peer's time and CPU Silo takes.
+pub(super) fn ratios(name: &str, silo: &Cost, peer: &Cost) {
+    let ratio = |a: Duration, b: Duration| format!("{:.2}", a.as_secs_f64() / b.as_secs_f64());
+    row(
+        name,
+        &[ratio(silo.wall, peer.wall), ratio(silo.cpu, peer.cpu)],
+    );
+}
+
+/// Polls processes until all have ended, and sums their cost.
+pub(super) async fn watch(children: &mut [&mut Child], began: Instant) -> Result<Cost> {
+    let ids: Vec<u32> = children.iter().filter_map(|child| child.id()).collect();
+    let mut last = vec![(Duration::ZERO, 0); ids.len()];
+    loop {
+        for (at, id) in ids.iter().enumerate() {
+            if let Some((cpu, peak)) = spent(*id) {
+                last[at] = (cpu, peak);
+            }
+        }
+        // A zombie process reports no memory.
+        if ids.iter().all(|id| spent(*id).is_none()) {
+            let cpu = last.iter().map(|(cpu, _)| *cpu).sum();
+            return Ok(Cost {
+                wall: began.elapsed(),
+                cpu,
+                peak_kib: last.iter().map(|(_, peak)| peak).sum(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The medians, as a row.
+pub(super) fn show(name: &str, costs: Vec<Cost>) -> Cost {
+    let median = |mut values: Vec<Duration>| {
+        values.sort();
+        values[values.len() / 2]
+    };
+    let cost = Cost {
+        wall: median(costs.iter().map(|cost| cost.wall).collect()),
+        cpu: median(costs.iter().map(|cost| cost.cpu).collect()),
+        peak_kib: costs
+            .iter()
+            .map(|cost| cost.peak_kib)
+            .max()
+            .unwrap_or_default(),
+    };
+    row(
+        name,
+        &[
+            format!("{:.2}", cost.wall.as_secs_f64()),
+            format!("{:.2}", cost.cpu.as_secs_f64()),
+            mib(cost.peak_kib),
+        ],
+    );
+    cost
 }

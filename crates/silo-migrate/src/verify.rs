@@ -1,0 +1,181 @@
+//! Checks after the cut-over: every expected client is connected to Silo and none is left on the old cluster; and what must be true before the old cluster
+//! is given up.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use silo_mongo::error::DatabaseError;
+use silo_mongo::field;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::doc;
+
+use crate::NAME;
+use crate::error::Error;
+
+/// Time limit of a request to Silo's services.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// State of a cut-over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CutoverState {
+    /// Expected clients that are not connected to Silo.
+    pub missing: Vec<String>,
+    /// Names of clients that are connected to the old cluster.
+    pub left_behind: Vec<String>,
+    /// Reason why the clients of the old cluster are not known; `null` if they are, or if no old cluster is given.
+    pub unknown: Option<String>,
+}
+
+impl CutoverState {
+    /// `true` when every expected client is connected to Silo, and none to the old cluster.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.missing.is_empty() && self.left_behind.is_empty() && self.unknown.is_none()
+    }
+}
+
+/// Reads the state once. `api` is the address of silo-db-api.
+///
+/// # Errors
+/// When silo-db-api does not answer, or expects no clients: then nothing would ever be missing.
+pub async fn state(api: &str, old: Option<&Database>) -> Result<CutoverState, Error> {
+    let answer = get(api, "/api/db/clients").await?;
+    let expected = answer["data"]["expected"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    if expected.is_empty() {
+        return Err(Error::Refused(
+            "silo-db-api expects no clients: name AC's services in silo.toml ([[clients]]) first"
+                .into(),
+        ));
+    }
+    let missing = expected
+        .iter()
+        .filter(|client| client["state"] != "seen")
+        .map(|client| client["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let (mut left_behind, mut unknown) = (Vec::new(), None);
+    if let Some(old) = old {
+        match clients(old).await {
+            Ok(clients) => left_behind = clients.into_iter().collect(),
+            Err(error) => {
+                unknown = Some(format!(
+                    "the clients of the old cluster cannot be listed: {}",
+                    error.detail()
+                ))
+            }
+        }
+    }
+    Ok(CutoverState {
+        missing,
+        left_behind,
+        unknown,
+    })
+}
+
+/// Names of the clients of a server, without this program and the server's own.
+async fn clients(old: &Database) -> Result<BTreeSet<String>, DatabaseError> {
+    let pipeline = [doc! { "$currentOp": { "allUsers": true, "idleConnections": true } }];
+    let mut operations = old.client().database("admin").aggregate(pipeline).await?;
+    let mut names = BTreeSet::new();
+    while let Some(operation) = operations.try_next().await? {
+        // Operations without a client are the server's own.
+        if field::text(&operation, "client").is_none() {
+            continue;
+        }
+        let name = field::text(&operation, "appName").unwrap_or("(no appName)");
+        if name != NAME {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// A condition for giving up the old cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Condition.
+    pub name: &'static str,
+    /// `true` if it holds.
+    pub holds: bool,
+    /// Observation.
+    pub detail: String,
+}
+
+/// Checks silo-backup: the newest backup is drilled, and so many nights in a row have a good backup.
+///
+/// # Errors
+/// When silo-backup does not answer.
+pub async fn backups(api: &str, nights: u32, now: Timestamp) -> Result<Vec<Condition>, Error> {
+    let status = get(api, "/api/backup/status").await?;
+    let data = &status["data"];
+    let drilled =
+        data["lastDrill"]["good"] == true && data["lastDrill"]["id"] == data["lastGood"]["id"];
+    let drill = Condition {
+        name: "the last good backup was drilled",
+        holds: drilled,
+        detail: match data["lastGood"]["id"].as_str() {
+            Some(id) => format!(
+                "last good backup {id}, last drill {}",
+                data["lastDrill"]["id"]
+            ),
+            None => "there is no good backup".into(),
+        },
+    };
+    let list = get(api, "/api/backup/backups").await?;
+    let days: BTreeSet<Date> = list["data"]
+        .as_array()
+        .or_else(|| list["data"]["backups"].as_array())
+        .into_iter()
+        .flatten()
+        .filter(|backup| backup["good"] == true)
+        .filter_map(|backup| backup["asOf"].as_str()?.parse::<Timestamp>().ok())
+        .map(day)
+        .collect();
+    let good = (0..nights)
+        .take_while(|back| {
+            days.contains(&day(now - SignedDuration::from_hours(24 * i64::from(*back))))
+        })
+        .count();
+    let good = u32::try_from(good).unwrap_or(u32::MAX);
+    Ok(vec![
+        drill,
+        Condition {
+            name: "every night has a good backup",
+            holds: good >= nights,
+            detail: format!("{good} of {nights} nights up to today"),
+        },
+    ])
+}
+
+fn day(time: Timestamp) -> Date {
+    time.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+async fn get(api: &str, path: &str) -> Result<Value, Error> {
+    let url = format!("{}{path}", api.trim_end_matches('/'));
+    let failed = |error: reqwest::Error| Error::Refused(format!("{url}: {}", error.without_url()));
+    let client = reqwest::Client::builder()
+        .timeout(TIME_LIMIT)
+        .build()
+        .map_err(failed)?;
+    let failed = |error: reqwest::Error| Error::Refused(format!("{url}: {}", error.without_url()));
+    let answer = client
+        .get(&url)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status);
+    answer
+        .map_err(failed)?
+        .json()
+        .await
+        .map_err(|error| Error::Refused(format!("{url}: {}", error.without_url())))
+}

@@ -1,0 +1,217 @@
+//! The whole migration, as in the runbook's "Leave Atlas": two servers, the real services, and three `.env` files.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use jiff::Timestamp;
+use mongodb::bson::{Document, doc};
+use mongodb::options::ClientOptions;
+use mongodb::{Client, Database};
+use silo_testkit::demo::Demo;
+use silo_testkit::mongo::{MongoServer, Setup};
+use silo_testkit::program::{Ended, TIME_LIMIT, ended, write_private};
+use silo_testkit::service::Service;
+use silo_testkit::wait::wait_for;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+const DATABASE: &str = "aesthetic";
+/// Names that AC's services connect with.
+const SERVICES: [&str; 3] = ["oven", "session", "lith"];
+
+struct Migration {
+    programs: PathBuf,
+    old: MongoServer,
+    silo: MongoServer,
+    folder: TempDir,
+}
+
+impl Migration {
+    async fn start() -> Self {
+        let programs = silo_stack::build::build(false).unwrap();
+        let (old, silo) = (
+            Setup::default().start().await.unwrap(),
+            Setup::default().accounts(DATABASE).start().await.unwrap(),
+        );
+        let migration = Self {
+            programs,
+            old,
+            silo,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        migration.write("atlas", &with_database(&migration.old.uri()));
+        migration.write("silo", &with_database(&migration.silo.uri()));
+        migration
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        write_private(&self.folder.path().join(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new(self.programs.join("silo-migrate"))
+            .args(arguments)
+            .args(["--json", "--quiet"])
+            .env_clear()
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        ended(self.spawn(arguments)).await
+    }
+
+    /// The real silo-db-api, which expects AC's services.
+    async fn db_api(&self) -> Service {
+        let clients =
+            SERVICES.map(|name| format!("[[clients]]\nname = \"{name}\"\napp_name = \"{name}\"\n"));
+        self.write("silo.toml", &clients.join("\n"));
+        let mut command = Command::new(self.programs.join("silo-db-api"));
+        command
+            .env_clear()
+            .env("MONGODB_CONNECTION_STRING", self.silo.reader_uri())
+            .env("MONGODB_NAME", DATABASE)
+            .env("SILO_CONFIG", self.path("silo.toml"));
+        Service::start("silo-db-api", command).await
+    }
+}
+
+/// A connection string with the database.
+fn with_database(uri: &str) -> String {
+    uri.replacen("/?", &format!("/{DATABASE}?"), 1)
+}
+
+/// A client of a service, with the connection string of its `.env` file.
+async fn connect(env: &str, name: &str) -> Client {
+    let text = fs::read_to_string(env).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("MONGODB_CONNECTION_STRING="))
+        .unwrap();
+    let uri = line.split_once('=').unwrap().1.trim_matches(['"', '\'']);
+    let mut options = ClientOptions::parse(uri).await.unwrap();
+    options.app_name = Some(name.to_owned());
+    let client = Client::with_options(options).unwrap();
+    moods(&client).find_one(doc! {}).await.unwrap();
+    client
+}
+
+fn moods(client: &Client) -> mongodb::Collection<Document> {
+    client.database(DATABASE).collection("moods")
+}
+
+async fn database(server: &MongoServer) -> Database {
+    server.client().await.unwrap().database(DATABASE)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_migration_leaves_the_old_cluster_and_can_go_back() {
+    let migration = Migration::start().await;
+    let old = database(&migration.old).await;
+    Demo::new(1, 0.01, Timestamp::now())
+        .load(&old, |_, _, _| {})
+        .await
+        .unwrap();
+
+    // Copy while the old cluster changes.
+    let (atlas, silo) = (migration.path("atlas"), migration.path("silo"));
+    let following = migration.spawn(&["copy", &atlas, &silo, "--rate", "1000", "--follow"]);
+    for at in 0..50 {
+        let mood = doc! { "_id": format!("during-{at}"), "mood": "moving" };
+        old.collection("moods").insert_one(mood).await.unwrap();
+    }
+    let equal = wait_for(TIME_LIMIT, || async {
+        let compared = migration.run(&["compare", &atlas, &silo]).await;
+        (compared.code == Some(0)).then_some(())
+    });
+    equal.await.unwrap();
+
+    // Cut over.
+    let envs = SERVICES.map(|name| {
+        let folder = migration.folder.path().join("services").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join(".env");
+        let uri = with_database(&migration.old.uri());
+        fs::write(
+            &file,
+            format!("NAME={name}\nMONGODB_CONNECTION_STRING=\"{uri}\"\n"),
+        )
+        .unwrap();
+        file.display().to_string()
+    });
+    let before = envs.clone().map(|env| fs::read(env).unwrap());
+    let services = migration.path("services");
+    migration.write("client", &with_database(&migration.silo.client_uri()));
+    let client = migration.path("client");
+    let address = migration.old.address();
+    let (host, port) = address.split_once(':').unwrap();
+    assert!(!port.is_empty());
+    let lists = migration
+        .run(&["cutover", &services, "--old-host", host])
+        .await
+        .good();
+    assert_eq!(lists["found"].as_array().unwrap().len(), 3, "{lists}");
+    let api = migration.db_api().await;
+    let verify = [
+        "verify-cutover",
+        "--db-api",
+        &api.address,
+        "--old",
+        &atlas,
+        "--wait",
+        "0",
+    ];
+    let early = migration.run(&verify).await;
+    let early = early.ends_with(silo_cli::exit::EXIT_DIFFERENT).value();
+    assert_eq!(early["missing"].as_array().unwrap().len(), 3, "{early}");
+    migration
+        .run(&[
+            "cutover",
+            &services,
+            "--old-host",
+            host,
+            "--to-file",
+            &client,
+            "--apply",
+        ])
+        .await
+        .good();
+
+    let mut connected = Vec::new();
+    for (env, name) in envs.iter().zip(SERVICES) {
+        connected.push(connect(env, name).await);
+    }
+    let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    ended(following).await.good();
+    let verify = ["verify-cutover", "--db-api", &api.address, "--wait", "60"];
+    migration.run(&verify).await.good();
+    // Every service works on Silo.
+    for (client, name) in connected.iter().zip(SERVICES) {
+        moods(client)
+            .insert_one(doc! { "_id": format!("from {name}") })
+            .await
+            .unwrap();
+    }
+
+    // Back to the last byte.
+    migration
+        .run(&["cutover", &services, "--undo"])
+        .await
+        .good();
+    assert_eq!(envs.map(|env| fs::read(env).unwrap()), before);
+}
