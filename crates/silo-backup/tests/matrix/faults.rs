@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::proxy::{Fault, Proxy};
 
 use crate::stage::{Ended, Stage};
@@ -13,6 +14,7 @@ struct Broken {
     stage: Stage,
     proxy: Proxy,
     plan: Arc<Mutex<Plan>>,
+    webhook: Simulator,
 }
 
 /// The fault at one request, or from one request on.
@@ -49,7 +51,14 @@ impl Broken {
         });
         let proxy = proxy.await.unwrap();
         stage.set("SPACES_ENDPOINT", proxy.url());
-        Self { stage, proxy, plan }
+        let webhook = Simulator::start(Role::Http).await.unwrap();
+        stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+        Self {
+            stage,
+            proxy,
+            plan,
+            webhook,
+        }
     }
 
     async fn run(&self, arguments: &[&str], plan: Plan) -> Ended {
@@ -62,13 +71,16 @@ impl Broken {
         ended
     }
 
-    /// One run with one fault: its report is true.
+    /// One run with one fault: its report is true, and a failure sends an alert.
     async fn run_with_fault(&self, name: &str, plan: Plan) {
         let before = self.stage.manifests().await;
+        let alerts = self.webhook.received().len();
         let (at, repeats) = (plan.at, plan.repeats);
         let ended = self.run(&["run"], plan).await;
         let new = self.stage.manifests().await.len() - before.len();
         let context = format!("{name} at request {at}: {ended:#?}");
+        let alerted = self.webhook.received().len() > alerts;
+        assert!(alerted || ended.code == Some(0), "no alert: {context}");
         match ended.code {
             Some(0) => {
                 assert_eq!(new, 1, "{context}");

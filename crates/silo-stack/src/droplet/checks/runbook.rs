@@ -168,6 +168,17 @@ const COMMANDS: &[(&str, Tried)] = &[
         "silo-migrate cutover FOLDER... --undo",
         By("crates/silo-migrate/tests/migrate/cutover.rs", "--undo"),
     ),
+    (
+        "silo-migrate verify-cutover --old atlas",
+        By("crates/silo-stack/tests/migration.rs", "verify-cutover"),
+    ),
+    (
+        "silo-migrate export-sqlite ac.sqlite --from-file silo",
+        By(
+            "crates/silo-migrate/tests/migrate/sqlite.rs",
+            "export-sqlite",
+        ),
+    ),
     ("ops/secrets HOST", By(OPS, "ops/secrets")),
     ("ops/secrets HOST SERVICE", By(OPS, "ops/secrets")),
     ("ops/deploy", By(DEPLOY, "ops/deploy")),
