@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 
 pub use follow::{Followed, follow, written_since};
-use state::{CollectionState, CopyState, Phase};
+use state::{CollectionState, CopyState, Phase, created_as};
 use throttle::Throttle;
 
 /// Option that lets documents expire: of clustered and time-series collections. It is set when everything was copied.
@@ -213,6 +213,10 @@ async fn one(
         .as_ref()
         .is_some_and(|state| state.phase == Phase::Complete)
     {
+        if !request.follow {
+            // Unique indexes that a copy with `follow` has left for later.
+            finish(target, collection, false).await?;
+        }
         return Ok(Copied {
             name: name.clone(),
             documents: 0,
@@ -263,15 +267,11 @@ async fn created(target: &Database, collection: &Collection) -> Result<Collectio
     refuse_existing(target, name).await?;
     let mut options = collection.options.clone();
     options.remove(EXPIRY);
+    // Recorded before and after, so that a copy that is stopped in between knows its collection.
+    CollectionState::default().write(target, name).await?;
     write::create(target, collection, options).await?;
-    let there = collections::list_without_indexes(target).await;
-    let there = there.map_err(ActionError::of("listing the target"))?;
-    let uuid = there
-        .into_iter()
-        .find(|it| it.name == *name)
-        .and_then(|it| it.uuid);
     let state = CollectionState {
-        uuid,
+        uuid: created_as(target, name).await?.flatten(),
         ..CollectionState::default()
     };
     state.write(target, name).await?;
@@ -307,10 +307,13 @@ async fn finish(target: &Database, collection: &Collection, follow: bool) -> Res
 
 async fn copy_view(target: &Database, view: &Collection) -> Result<Copied, Error> {
     let state = CollectionState::read(target, &view.name).await?;
-    let before = state.is_some_and(|state| state.phase == Phase::Complete);
+    let before = state
+        .as_ref()
+        .is_some_and(|state| state.phase == Phase::Complete);
     if !before {
-        refuse_existing(target, &view.name).await?;
-        write::create(target, view, view.options.clone()).await?;
+        if state.is_none() {
+            created(target, view).await?;
+        }
         CollectionState {
             phase: Phase::Complete,
             ..CollectionState::default()
@@ -325,16 +328,8 @@ async fn copy_view(target: &Database, view: &Collection) -> Result<Copied, Error
     })
 }
 
-async fn exists(database: &Database, name: &str) -> Result<bool, Error> {
-    let names = database
-        .list_collection_names()
-        .filter(doc! { "name": name });
-    let names = names.await.map_err(ActionError::of("listing the target"))?;
-    Ok(!names.is_empty())
-}
-
 async fn refuse_existing(target: &Database, name: &str) -> Result<(), Error> {
-    if exists(target, name).await? {
+    if created_as(target, name).await?.is_some() {
         return Err(Error::Refused(format!(
             "{name} exists in {} of the target and is not of this copy; nothing was changed in it",
             target.name()

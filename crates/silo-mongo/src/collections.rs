@@ -116,10 +116,24 @@ async fn with_indexes(
 /// # Errors
 /// The error of the command.
 pub async fn list_without_indexes(database: &Database) -> Result<Vec<Collection>, DatabaseError> {
+    list_command(database, doc! { "listCollections": 1 }).await
+}
+
+/// The collection of this name, without its indexes; `None` if there is none.
+///
+/// # Errors
+/// The error of the command.
+pub async fn find(database: &Database, name: &str) -> Result<Option<Collection>, DatabaseError> {
+    let command = doc! { "listCollections": 1, "filter": { "name": name } };
+    Ok(list_command(database, command).await?.pop())
+}
+
+async fn list_command(
+    database: &Database,
+    command: Document,
+) -> Result<Vec<Collection>, DatabaseError> {
     let mut found = Vec::new();
-    let mut cursor = database
-        .run_cursor_command(doc! { "listCollections": 1 })
-        .await?;
+    let mut cursor = database.run_cursor_command(command).await?;
     while let Some(entry) = cursor.try_next().await? {
         let name = field::text(&entry, "name").ok_or(DatabaseError::Unreadable)?;
         if name.starts_with("system.") && name != "system.js" {

@@ -12,8 +12,8 @@ pub(super) enum Change {
     Delete(RawDocumentBuf),
     /// The collection was dropped.
     Drop,
-    /// Something that cannot be followed, by name.
-    Other(String),
+    /// Something that cannot be followed, by name; with the new name of a renamed collection.
+    Other(String, Option<String>),
     /// Nothing to do: an update of a document that is deleted by now.
     None,
 }
@@ -29,6 +29,15 @@ pub(super) struct Event {
 }
 
 impl Event {
+    /// `true` if one of these collections is concerned; an event without a collection concerns all.
+    pub(super) fn concerns(&self, includes: impl Fn(&str) -> bool) -> bool {
+        let to = match &self.change {
+            Change::Other(_, to) => to.as_deref(),
+            _ => None,
+        };
+        self.collection.is_empty() || includes(&self.collection) || to.is_some_and(includes)
+    }
+
     /// Reads an event of a change stream. Documents are not decoded, so that none is refused or changed.
     pub(super) fn read(event: &RawDocument) -> Result<Self, DatabaseError> {
         let text = |document: &RawDocument, name: &str| match document.get(name) {
@@ -49,7 +58,7 @@ impl Event {
             }
             "delete" => Change::Delete(part("documentKey").ok_or(DatabaseError::Unreadable)?),
             "drop" => Change::Drop,
-            _ => Change::Other(kind),
+            _ => Change::Other(kind, part("to").and_then(|to| text(&to, "coll"))),
         };
         let time = match event.get("clusterTime") {
             Ok(Some(RawBsonRef::Timestamp(time))) => Some(time),
@@ -103,8 +112,8 @@ mod tests {
                 Change::Drop,
             ),
             (
-                rawdoc! { "operationType": "rename", "ns": ns.clone(), "clusterTime": time },
-                Change::Other("rename".into()),
+                rawdoc! { "operationType": "rename", "ns": ns.clone(), "to": { "db": "aesthetic", "coll": "newer" }, "clusterTime": time },
+                Change::Other("rename".into(), Some("newer".into())),
             ),
         ] {
             let read = Event::read(&event).unwrap();

@@ -73,8 +73,7 @@ pub async fn follow(
             if let Some(time) = event.time {
                 followed.lag_seconds = (Timestamp::now().as_second() - i64::from(time.time)).max(0);
             }
-            // A rename may lead to a collection that is copied.
-            if request.includes(&event.collection) || matches!(event.change, Change::Other(_)) {
+            if event.concerns(|name| request.includes(name)) {
                 pending.add(event);
             }
         }
@@ -210,7 +209,7 @@ impl Pending {
                         "the source has dropped {name}; drop it in the target too if that was meant, and start again"
                     )));
                 }
-                Change::Other(kind) => {
+                Change::Other(kind, _) => {
                     return Err(Error::Refused(format!(
                         "the source had a change that cannot be followed: {kind} {name}; copy again into an empty database"
                     )));

@@ -109,14 +109,16 @@ impl CollectionState {
                 .cloned(),
             uuid: state.get_str("uuid").ok().map(str::to_owned),
         };
-        let there = collections::list_without_indexes(target).await;
-        let there = there.map_err(ActionError::of("listing the target"))?;
-        let there = there.into_iter().find(|collection| collection.name == name);
-        Ok(match there {
-            Some(there) if there.uuid == state.uuid => Some(state),
+        let state = match created_as(target, name).await? {
+            Some(uuid) if uuid == state.uuid => Some(state),
+            // Stopped between creating the collection and recording its UUID: an empty one is the one that was created.
+            Some(uuid) if state.uuid.is_none() && is_empty(target, name).await? => {
+                Some(Self { uuid, ..state })
+            }
             // Another collection than the one that this copy has created, or none.
             _ => None,
-        })
+        };
+        Ok(state)
     }
 
     /// Records the state.
@@ -128,6 +130,23 @@ impl CollectionState {
         let set = doc! { "phase": phase, "last": self.last.clone(), "hasLast": self.last.is_some(), "uuid": self.uuid.clone() };
         update(target, id(target, name), set).await
     }
+}
+
+/// UUID of a collection of the target, which a view has not; `None` if there is none of this name.
+pub(super) async fn created_as(
+    target: &Database,
+    name: &str,
+) -> Result<Option<Option<String>>, Error> {
+    let there = collections::find(target, name).await;
+    let there = there.map_err(ActionError::of("listing the target"))?;
+    Ok(there.map(|collection| collection.uuid))
+}
+
+async fn is_empty(target: &Database, name: &str) -> Result<bool, Error> {
+    let first = target.collection::<Document>(name).find_one(doc! {}).await;
+    Ok(first
+        .map_err(ActionError::of(format!("reading {name} of the target")))?
+        .is_none())
 }
 
 fn id(target: &Database, name: &str) -> String {

@@ -107,14 +107,9 @@ impl Load<'_> {
     }
 
     async fn exists(&self, name: &str) -> Result<bool, Error> {
-        let names = self
-            .database
-            .list_collection_names()
-            .filter(doc! { "name": name });
-        let names = names
-            .await
-            .map_err(ActionError::of("listing the collections"))?;
-        Ok(!names.is_empty())
+        let found = collections::find(self.database, name).await;
+        let found = found.map_err(ActionError::of("listing the collections"))?;
+        Ok(found.is_some())
     }
 
     async fn drop_staging(&self, name: &str) -> Result<(), Error> {

@@ -309,3 +309,44 @@ async fn unique_indexes_and_odd_documents_are_followed() {
     let followed = ended(following).await.good();
     assert_eq!(followed["followed"]["uniqueIndexes"], true, "{followed}");
 }
+
+/// A copy that was stopped between creating a collection and recording its UUID goes on; a collection with documents is never taken for that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_was_just_created_is_of_the_copy() {
+    let stage = Stage::new().await;
+    stage
+        .a
+        .collection("moods")
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .unwrap();
+    let view = doc! { "create": "glad", "viewOn": "moods", "pipeline": [] };
+    stage.a.database().run_command(view.clone()).await.unwrap();
+    for (theirs, code) in [(false, 0), (true, EXIT_REFUSED)] {
+        stage.b.database().drop().await.unwrap();
+        let states = stage
+            .b
+            .client
+            .database("silo")
+            .collection::<Document>("copies");
+        states.delete_many(doc! {}).await.unwrap();
+        for name in ["moods", "glad"] {
+            let id = format!("{DATABASE}.{name}");
+            let state = doc! { "_id": id, "phase": "copying", "last": null, "hasLast": false, "uuid": null };
+            states.insert_one(state).await.unwrap();
+        }
+        stage.b.database().create_collection("moods").await.unwrap();
+        stage.b.database().run_command(view.clone()).await.unwrap();
+        if theirs {
+            stage
+                .b
+                .collection("moods")
+                .insert_one(doc! { "_id": "theirs" })
+                .await
+                .unwrap();
+        }
+        stage.run(&copy(&stage, &[])).await.ends_with(code);
+        let compared = stage.compare().await;
+        assert_eq!(compared.code == Some(0), !theirs, "{compared:?}");
+    }
+}
