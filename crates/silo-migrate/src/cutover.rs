@@ -49,14 +49,16 @@ pub fn list(files: &[PathBuf], old_host: &str) -> Result<Vec<Found>, Error> {
         let text = fs::read(file).map_err(Error::file(file))?;
         let mut known = Vec::new();
         for assignment in parse(file, &text)? {
-            known.push(assignment.line);
-            all.extend(found(file, &assignment, old_host));
+            if let Some(found) = found(file, &assignment, old_host) {
+                known.push(assignment.line);
+                all.push(found);
+            }
         }
         let other = mentioned(&text, old_host, &known);
         all.extend(other.into_iter().map(|line| Found {
             file: file.clone(),
             line,
-            name: "(not an assignment)".into(),
+            name: "(not a connection string)".into(),
             hosts: old_host.to_owned(),
             user: None,
             old: true,
@@ -257,11 +259,11 @@ impl Change {
     }
 }
 
-/// Restores each file from its newest copy. Returns the files.
+/// Restores each file from its newest copy; with `dry`, only finds out which. Returns the files.
 ///
 /// # Errors
 /// When a file was changed since the cut-over, or cannot be written.
-pub fn undo(files: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+pub fn undo(files: &[PathBuf], dry: bool) -> Result<Vec<PathBuf>, Error> {
     let mut copies = Vec::new();
     for file in files {
         let Some(copy) = newest_copy(file)? else {
@@ -280,9 +282,11 @@ pub fn undo(files: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     }
     let mut restored = Vec::new();
     for (file, copy) in copies {
-        let before = fs::read(&copy).map_err(Error::file(&copy))?;
-        files::write_like(file, &before, file)?;
-        fs::remove_file(&copy).map_err(Error::file(&copy))?;
+        if !dry {
+            let before = fs::read(&copy).map_err(Error::file(&copy))?;
+            files::write_like(file, &before, file)?;
+            fs::remove_file(&copy).map_err(Error::file(&copy))?;
+        }
         restored.push(file.clone());
     }
     Ok(restored)

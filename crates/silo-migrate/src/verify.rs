@@ -28,56 +28,48 @@ pub struct CutoverState {
     pub missing: Vec<String>,
     /// Names of clients that are connected to the old cluster.
     pub left_behind: Vec<String>,
-    /// Reason why the clients of the old cluster are not known; `null` if they are, or if no old cluster is given.
-    pub unknown: Option<String>,
+    /// Reasons why this is not known: silo-db-api does not answer or has an old measurement, or the clients of the old cluster cannot be listed.
+    pub unknown: Vec<String>,
 }
 
 impl CutoverState {
     /// `true` when every expected client is connected to Silo, and none to the old cluster.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.missing.is_empty() && self.left_behind.is_empty() && self.unknown.is_none()
+        self.missing.is_empty() && self.left_behind.is_empty() && self.unknown.is_empty()
     }
 }
 
 /// Reads the state once. `api` is the address of silo-db-api.
 ///
 /// # Errors
-/// When silo-db-api does not answer, or expects no clients: then nothing would ever be missing.
+/// When silo-db-api expects no clients: then nothing would ever be missing.
 pub async fn state(api: &str, old: Option<&Database>) -> Result<CutoverState, Error> {
-    let answer = get(api, "/api/db/clients").await?;
-    let expected = answer["data"]["expected"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    if expected.is_empty() {
-        return Err(Error::Refused(
-            "silo-db-api expects no clients: name AC's services in silo.toml ([[clients]]) first"
-                .into(),
-        ));
+    let mut state = CutoverState::default();
+    match measured(api, "/api/db/clients").await {
+        Ok(data) => {
+            let expected = data["expected"].as_array().cloned().unwrap_or_default();
+            if expected.is_empty() {
+                return Err(Error::Refused(
+                    "silo-db-api expects no clients: name AC's services in silo.toml ([[clients]]) first".into(),
+                ));
+            }
+            let missing = expected.iter().filter(|client| client["state"] != "seen");
+            let name = |client: &Value| client["name"].as_str().unwrap_or_default().to_owned();
+            state.missing = missing.map(name).collect();
+        }
+        Err(reason) => state.unknown.push(reason),
     }
-    let missing = expected
-        .iter()
-        .filter(|client| client["state"] != "seen")
-        .map(|client| client["name"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    let (mut left_behind, mut unknown) = (Vec::new(), None);
     if let Some(old) = old {
         match clients(old).await {
-            Ok(clients) => left_behind = clients.into_iter().collect(),
-            Err(error) => {
-                unknown = Some(format!(
-                    "the clients of the old cluster cannot be listed: {}",
-                    error.detail()
-                ))
-            }
+            Ok(clients) => state.left_behind = clients.into_iter().collect(),
+            Err(error) => state.unknown.push(format!(
+                "the clients of the old cluster cannot be listed: {}",
+                error.detail()
+            )),
         }
     }
-    Ok(CutoverState {
-        missing,
-        left_behind,
-        unknown,
-    })
+    Ok(state)
 }
 
 /// Names of the clients of a server, without this program and the server's own.
@@ -113,10 +105,10 @@ pub struct Condition {
 /// Checks silo-backup: the newest backup is drilled, and so many nights in a row have a good backup.
 ///
 /// # Errors
-/// When silo-backup does not answer.
+/// When silo-backup does not answer, or its answer is old.
 pub async fn backups(api: &str, nights: u32, now: Timestamp) -> Result<Vec<Condition>, Error> {
-    let status = get(api, "/api/backup/status").await?;
-    let data = &status["data"];
+    let data = measured(api, "/api/backup/status").await;
+    let data = data.map_err(Error::Refused)?;
     let drilled =
         data["lastDrill"]["good"] == true && data["lastDrill"]["id"] == data["lastGood"]["id"];
     let drill = Condition {
@@ -130,10 +122,10 @@ pub async fn backups(api: &str, nights: u32, now: Timestamp) -> Result<Vec<Condi
             None => "there is no good backup".into(),
         },
     };
-    let list = get(api, "/api/backup/backups").await?;
-    let days: BTreeSet<Date> = list["data"]
+    let list = measured(api, "/api/backup/backups?limit=500").await;
+    let list = list.map_err(Error::Refused)?;
+    let days: BTreeSet<Date> = list["backups"]
         .as_array()
-        .or_else(|| list["data"]["backups"].as_array())
         .into_iter()
         .flatten()
         .filter(|backup| backup["good"] == true)
@@ -160,22 +152,28 @@ fn day(time: Timestamp) -> Date {
     time.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-async fn get(api: &str, path: &str) -> Result<Value, Error> {
+/// Data of an answer of one of Silo's services; the reason if there is none, or if it is not of now.
+async fn measured(api: &str, path: &str) -> Result<Value, String> {
     let url = format!("{}{path}", api.trim_end_matches('/'));
-    let failed = |error: reqwest::Error| Error::Refused(format!("{url}: {}", error.without_url()));
-    let client = reqwest::Client::builder()
-        .timeout(TIME_LIMIT)
-        .build()
-        .map_err(failed)?;
-    let failed = |error: reqwest::Error| Error::Refused(format!("{url}: {}", error.without_url()));
-    let answer = client
-        .get(&url)
+    let answer = get(&url).await;
+    let mut answer = answer.map_err(|error| format!("{url}: {}", error.without_url()))?;
+    match answer["meta"]["state"].as_str() {
+        Some("fresh") => Ok(answer["data"].take()),
+        other => Err(format!(
+            "{url}: the measurement is {} (of {})",
+            other.unwrap_or("unknown"),
+            answer["meta"]["asOf"].as_str().unwrap_or("an unknown time")
+        )),
+    }
+}
+
+async fn get(url: &str) -> reqwest::Result<Value> {
+    let client = reqwest::Client::builder().timeout(TIME_LIMIT).build()?;
+    client
+        .get(url)
         .send()
-        .await
-        .and_then(reqwest::Response::error_for_status);
-    answer
-        .map_err(failed)?
+        .await?
+        .error_for_status()?
         .json()
         .await
-        .map_err(|error| Error::Refused(format!("{url}: {}", error.without_url())))
 }

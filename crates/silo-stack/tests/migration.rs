@@ -13,10 +13,14 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
+use silo_core::secret::Secret;
+use silo_spaces::Spaces;
+use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{MongoServer, Setup};
 use silo_testkit::program::{Ended, TIME_LIMIT, ended, write_private};
-use silo_testkit::service::Service;
+use silo_testkit::s3::Storage;
+use silo_testkit::service::{Reply, Service};
 use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -87,6 +91,40 @@ impl Migration {
             .env("MONGODB_NAME", DATABASE)
             .env("SILO_CONFIG", self.path("silo.toml"));
         Service::start("silo-db-api", command).await
+    }
+}
+
+impl Migration {
+    /// The real silo-backup with a backup that was drilled.
+    async fn backup(&self) -> (Storage, Service) {
+        let s3 = Storage::new().await.unwrap();
+        let endpoint = Endpoint {
+            url: s3.url(),
+            region: "us-east-1".into(),
+            key: Secret::new(&s3.account.key),
+            secret: Secret::new(&s3.account.secret),
+            addressing: Addressing::Path,
+        };
+        let spaces = Spaces::new(&endpoint, Limits::default()).unwrap();
+        spaces.create_bucket("backups").await.unwrap();
+        let mut command = Command::new(self.programs.join("silo-backup"));
+        command
+            .env_clear()
+            .env("MONGODB_CONNECTION_STRING", self.silo.backup_uri())
+            .env("DRILL_CONNECTION_STRING", self.silo.drill_uri())
+            .env("MONGODB_NAME", DATABASE)
+            .env("SPACES_ENDPOINT", s3.url())
+            .env("SPACES_KEY", &s3.account.key)
+            .env("SPACES_SECRET", &s3.account.secret)
+            .env("BACKUP_BUCKET", "backups")
+            .env("BACKUP_EXPECTED", "none")
+            .env("BACKUP_FOLDER", self.folder.path());
+        let service = Service::start("silo-backup", command).await;
+        let drilled = |reply: &Reply| reply.json_or_null()["data"]["lastDrill"]["good"] == true;
+        service
+            .until(TIME_LIMIT, "/api/backup/status", drilled)
+            .await;
+        (s3, service)
     }
 }
 
@@ -206,6 +244,49 @@ async fn the_whole_migration_leaves_the_old_cluster_and_can_go_back() {
             .insert_one(doc! { "_id": format!("from {name}") })
             .await
             .unwrap();
+    }
+
+    // The old cluster can be given up when nobody is connected to it any more.
+    let (_storage, backup) = migration.backup().await;
+    let check = [
+        "decommission-check",
+        &atlas,
+        &silo,
+        "--db-api",
+        &api.address,
+        "--backup-api",
+        &backup.address,
+        "--nights",
+        "1",
+    ];
+    let early = migration.run(&check).await;
+    let early = early.ends_with(silo_cli::exit::EXIT_DIFFERENT).value();
+    assert_eq!(early["conditions"][0]["holds"], false, "{early}");
+    old.client().clone().shutdown().await;
+    let done = wait_for(TIME_LIMIT, || async {
+        let checked = migration.run(&check).await;
+        (checked.code == Some(0)).then_some(checked.value())
+    });
+    let done = done.await.unwrap();
+    assert_eq!(done["conditions"].as_array().unwrap().len(), 5, "{done}");
+    let two = [&check[..check.len() - 1], &["2"]].concat();
+    migration
+        .run(&two)
+        .await
+        .ends_with(silo_cli::exit::EXIT_DIFFERENT);
+    let late = database(&migration.old).await;
+    late.collection("moods")
+        .insert_one(doc! { "_id": "too late" })
+        .await
+        .unwrap();
+    late.client().clone().shutdown().await;
+    let written = migration
+        .run(&check)
+        .await
+        .ends_with(silo_cli::exit::EXIT_DIFFERENT)
+        .value();
+    for (place, holds) in [(1, true), (2, true), (3, false), (4, false)] {
+        assert_eq!(written["conditions"][place]["holds"], holds, "{written}");
     }
 
     // Back to the last byte.

@@ -49,8 +49,8 @@ pub(super) struct Cutover {
     /// Connect with every connection string, and list those that do not work
     #[arg(long)]
     check: bool,
-    /// With --apply: only list which lines would change
-    #[arg(long, requires = "apply")]
+    /// With --apply or --undo: only list what would change
+    #[arg(long, conflicts_with = "check")]
     dry_run: bool,
 }
 
@@ -58,13 +58,18 @@ impl Cutover {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode, Error> {
         let files = cutover::find(&self.paths)?;
         if self.undo {
-            let restored = cutover::undo(&files)?;
+            let what = if self.dry_run {
+                "would be restored"
+            } else {
+                "is restored"
+            };
+            let restored = cutover::undo(&files, self.dry_run)?;
             context.out.result(&json!({ "restored": restored }), || {
                 match restored.as_slice() {
                     [] => "no file has a copy of before the cut-over".into(),
                     some => some
                         .iter()
-                        .map(|file| format!("{} is restored", file.display()))
+                        .map(|file| format!("{} {what}", file.display()))
                         .collect::<Vec<_>>()
                         .join("\n"),
                 }
@@ -90,11 +95,18 @@ impl Cutover {
         })?;
         let mut changed = Vec::new();
         for change in &changes {
-            let copy = if self.dry_run {
-                None
+            let applied = if self.dry_run {
+                Ok(None)
             } else {
-                Some(change.apply(Timestamp::now())?)
+                change.apply(Timestamp::now()).map(Some)
             };
+            let copy = applied.map_err(|error| {
+                Error::Refused(format!(
+                    "{error}; {} of {} files were changed, and --undo restores them",
+                    changed.len(),
+                    changes.len()
+                ))
+            })?;
             changed.push(json!({ "file": change.file(), "lines": change.lines, "copy": copy }));
         }
         context.out.result(&json!({ "changed": changed }), || {

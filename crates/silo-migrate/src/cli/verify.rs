@@ -73,7 +73,7 @@ fn text(state: &CutoverState) -> String {
     for name in &state.left_behind {
         lines.push(format!("{name} is connected to the old cluster"));
     }
-    lines.extend(state.unknown.clone());
+    lines.extend(state.unknown.iter().cloned());
     lines.join("\n")
 }
 

@@ -180,6 +180,9 @@ async fn old_strings_are_replaced_and_restored_to_the_last_byte() {
         session
     );
     fs::write(services.join("oven/.env"), &oven).unwrap();
+    let applied = contents(&services);
+    cutover(&[&path, "--undo", "--dry-run"]).await.good();
+    assert_eq!(contents(&services), applied, "a dry run writes nothing");
     let restored = cutover(&[&path, "--undo"]).await.good();
     assert_eq!(
         restored["restored"].as_array().unwrap().len(),
@@ -234,6 +237,8 @@ async fn what_cannot_be_changed_safely_is_refused_by_name() {
         ("host", "DB_HOST=aesthetic.qencn.mongodb.net\n".to_owned()),
     ] {
         let file = write(&folder, &format!("{name}/.env"), &text, 0o600);
+        let listed = cutover(&[&file]).await.good();
+        assert_eq!(listed["found"][0]["old"], true, "{listed}");
         let refused = cutover(&[&file, "--to-file", &new, "--apply"]).await;
         assert!(
             refused
