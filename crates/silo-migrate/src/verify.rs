@@ -20,6 +20,9 @@ use crate::error::Error;
 /// Time limit of a request to Silo's services.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
+/// Beginning of the driver name with which members of a replica set connect to each other and to themselves.
+const INTERNAL: &str = "NetworkInterfaceTL";
+
 /// State of a cut-over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,12 +82,21 @@ async fn clients(old: &Database) -> Result<BTreeSet<String>, DatabaseError> {
     let mut names = BTreeSet::new();
     while let Some(operation) = operations.try_next().await? {
         // Operations without a client are the server's own.
-        if field::text(&operation, "client").is_none() {
+        let Some(client) = field::text(&operation, "client") else {
+            continue;
+        };
+        let name = field::text(&operation, "appName").filter(|name| !name.is_empty());
+        let driver = field::text(&operation, "clientMetadata.driver.name").unwrap_or("no driver");
+        if driver.starts_with(INTERNAL) {
             continue;
         }
-        let name = field::text(&operation, "appName").unwrap_or("(no appName)");
-        if name != NAME {
-            names.insert(name.to_owned());
+        let address = client
+            .rsplit_once(':')
+            .map_or(client, |(address, _)| address);
+        match name {
+            Some(NAME) => {}
+            Some(name) => drop(names.insert(name.to_owned())),
+            None => drop(names.insert(format!("a client without appName ({driver}, {address})"))),
         }
     }
     Ok(names)
