@@ -15,16 +15,17 @@ const ACCOUNTS = {
 };
 
 export function mount(body) {
-  const sources = { health: source('/api/db/health'), clients: source('/api/db/clients'), access: source('/api/db/access') };
+  const sources = { health: source('/api/db/health'), clients: source('/api/db/clients'), access: source('/api/db/access'), comparison: source('/api/db/compare') };
   const boxes = h('div', { class: 'boxes' });
   const activity = h('div', { class: 'chart' });
   const connections = h('div', { class: 'clients' });
   const use = h('div', { class: 'use' });
   const warnings = h('div', {});
-  fill(body, boxes, warnings, activity, connections, use);
+  const migration = h('div', { class: 'migration' });
+  fill(body, boxes, warnings, activity, connections, migration, use);
   const last = {};
   const changed = (name, view) => view.data && (last[name] !== view.data || last[`${name} state`] !== view.state) && Object.assign(last, { [name]: view.data, [`${name} state`]: view.state });
-  const update = ({ health, clients, access }) => {
+  const update = ({ health, clients, access, comparison }) => {
     if (changed('health', health)) {
       fill(boxes, figures(health.data, health.state));
       fill(warnings, versionWarnings(health.data));
@@ -33,6 +34,7 @@ export function mount(body) {
       if (open) activity.querySelector('details').open = true;
     }
     if (changed('clients', clients)) fill(connections, connected(clients.data));
+    if (changed('comparison', comparison)) fill(migration, compared(comparison.data));
     if (changed('access', access)) fill(use, accessed(access.data));
   };
   return { sources, update };
@@ -80,6 +82,38 @@ function connected({ clients, expected }) {
     { title: 'active', number: true, cell: (client) => count(client.active) },
   ], clients));
   return [h('h3', {}, 'Connected clients'), wanted, list];
+}
+
+/** Comparison with the old cluster, during a migration only. */
+function compared({ configured, running, last }) {
+  if (!configured) return [];
+  const now = running && h('p', { class: 'facts' }, '◍ comparing since ', ago(running.startedAt), `: ${countText(running.documents)} documents read`, running.collection && `, now ${running.collection}`);
+  return [
+    h('h3', {}, 'Comparison with the old cluster'),
+    last ? comparisonResult(last) : h('p', { class: 'facts' }, '○ not compared yet'),
+    now,
+    last && h('div', { class: 'wide' }, table('comparison with the old cluster', [
+      { title: 'collection', cell: (row) => row.name },
+      { title: 'old cluster', number: true, cell: (row) => count(row.sourceDocuments) },
+      { title: 'silo', number: true, cell: (row) => count(row.targetDocuments) },
+      { title: 'different', number: true, cell: (row) => count(row.differentDocuments) },
+      { title: 'result', cell: comparedCollection },
+    ], [...last.collections].sort((a, b) => a.equal - b.equal))),
+  ];
+}
+
+function comparisonResult({ equal, sourceChanged, collections, startedAt, durationMs }) {
+  const different = collections.filter((row) => !row.equal).length;
+  const result = equal ? '● equal' : `▲ ${countText(different)} of ${countText(collections.length)} collections differ`;
+  return h('p', { class: 'facts', 'data-state': equal ? 'fresh' : 'error' }, result, ', compared ', ago(startedAt), ` in ${ageText(Math.max(1, durationMs / 1000))}`,
+    sourceChanged && '; the old cluster changed meanwhile');
+}
+
+function comparedCollection({ equal, structure, differences, missingDocuments }) {
+  if (equal) return '● equal';
+  const first = differences[0];
+  const document = first && `${first.id}: ${first.class.replaceAll('_', ' ')}${first.field ? ` in ${first.field}` : ''}`;
+  return `▲ ${[...structure, missingDocuments > 0 && `${countText(missingDocuments)} missing`, document].filter(Boolean).join('; ')}`;
 }
 
 function accessed({ since, reads, writes, shareOfReads, collections, unusedIndexes, transactions, changeStreams, gridFs }) {

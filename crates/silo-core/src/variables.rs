@@ -52,6 +52,10 @@ variables! {
     MONGODB_CONNECTION_STRING: "mongodb.connection_string";
     /// Name of AC's database.
     MONGODB_NAME: "mongodb.name" = "aesthetic";
+    /// Connection string of the old cluster during a migration, with which the database is compared; without it nothing is compared.
+    OLD_CONNECTION_STRING: "migration.old_connection_string";
+    /// Pause between two comparisons with the old cluster, in minutes. Each reads all documents of both.
+    COMPARE_MINUTES: "migration.compare_minutes" = "360";
     /// Refresh interval of collections, users, clients and access, in seconds; keeps and AT-protocol keys are refreshed five times less often.
     REFRESH_SECONDS: "refresh.seconds" = "60";
     /// URL of object storage, as `https://host`.

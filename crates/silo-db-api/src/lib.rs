@@ -10,6 +10,7 @@ pub mod access;
 pub mod atproto;
 pub mod clients;
 pub mod collections;
+pub mod compare;
 pub mod details;
 pub mod keeps;
 pub mod server;
@@ -24,15 +25,17 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::web::Data;
+use silo_core::secret::Secret;
+use silo_core::variables::{MONGODB_CONNECTION_STRING, OLD_CONNECTION_STRING, Variable};
 use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
+use silo_mongo::connect::{ConnectError, Patience, connect, connect_with};
 use silo_web::openapi::Description;
 use silo_web::server::{Running, serve};
 use silo_web::service::Service;
 use utoipa::OpenApi;
 
 use crate::gateway::Gateway;
-use crate::settings::Settings;
+use crate::settings::{OldCluster, Settings};
 use crate::state::State;
 
 /// The name of this service: its process, its log lines, its connections to mongod.
@@ -48,10 +51,12 @@ pub async fn start(
     commands: &Commands,
 ) -> std::io::Result<Running> {
     let client = connect(&settings.mongo, NAME, Arc::new(commands.clone())).await;
-    let client = client
-        .map_err(|error| std::io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))?;
+    let client = client.map_err(unusable(MONGODB_CONNECTION_STRING))?;
     let state = State::new(Gateway::new(client, &settings.database), settings);
     state.start(settings);
+    if let Some(old) = &settings.old {
+        compare_with(old, settings, &state).await?;
+    }
     let ready = state.clone();
     let service = Service::new(NAME, settings.process.build.clone())
         .measures(state.sources())
@@ -68,4 +73,31 @@ pub async fn start(
         config.app_data(Data::new(description.clone()));
         routes::routes(config, state.clone());
     })
+}
+
+/// Starts comparing the database with that of the old cluster, which has the same name if its connection string has none.
+async fn compare_with(old: &OldCluster, settings: &Settings, state: &State) -> std::io::Result<()> {
+    let open = async |uri: &Secret, of: Variable| {
+        let client = connect_with(uri, NAME, Arc::default(), Patience::LongRunning).await;
+        client.map_err(unusable(of))
+    };
+    let source = open(&old.uri, OLD_CONNECTION_STRING).await?;
+    let source = source
+        .default_database()
+        .unwrap_or_else(|| source.database(&settings.database));
+    let target = open(&settings.mongo, MONGODB_CONNECTION_STRING).await?;
+    let target = target.database(&settings.database);
+    let (comparison, interval) = (state.comparison.clone(), old.interval);
+    // Of its own, because it computes for minutes.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("comparison".into())
+        .spawn(move || runtime.block_on(comparison.keep_comparing(source, target, interval)))?;
+    Ok(())
+}
+
+fn unusable(of: Variable) -> impl FnOnce(ConnectError) -> std::io::Error {
+    move |error| std::io::Error::other(format!("{of} {error}"))
 }

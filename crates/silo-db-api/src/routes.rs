@@ -4,6 +4,7 @@ pub mod access;
 pub mod atproto;
 pub mod clients;
 pub mod collections;
+pub mod compare;
 pub mod health;
 pub mod keeps;
 pub mod openapi;
@@ -31,6 +32,7 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
         .service(get("/api/db/tapes", tapes::list_tape_owners))
         .service(get("/api/db/clients", clients::list_clients))
         .service(get("/api/db/access", access::get_access))
+        .service(get("/api/db/compare", compare::get_comparison))
         .service(get("/api/db/atproto", atproto::get_atproto))
         .service(get("/api/kidlisp/stats", keeps::get_kidlisp_stats))
         .service(get("/api/db/openapi.json", openapi::get_openapi));

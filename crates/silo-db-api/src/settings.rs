@@ -5,7 +5,10 @@ use std::time::Duration;
 use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
 use silo_core::settings::{SettingsError, SettingsReader};
-use silo_core::variables::{MONGODB_CONNECTION_STRING, MONGODB_NAME, REFRESH_SECONDS};
+use silo_core::variables::{
+    COMPARE_MINUTES, MONGODB_CONNECTION_STRING, MONGODB_NAME, OLD_CONNECTION_STRING,
+    REFRESH_SECONDS, Variable,
+};
 use silo_mongo::catalogue::{Catalogue, Entry};
 use silo_web::snapshot::RefreshPolicy;
 
@@ -26,6 +29,17 @@ pub struct Settings {
     pub clients: Vec<ExpectedClient>,
     /// Refresh interval of each subject.
     pub policies: RefreshPolicies,
+    /// The old cluster, during a migration.
+    pub old: Option<OldCluster>,
+}
+
+/// The cluster whose database is compared with Silo's.
+#[derive(Clone, Debug)]
+pub struct OldCluster {
+    /// Connection string.
+    pub uri: Secret,
+    /// Pause between two comparisons.
+    pub interval: Duration,
 }
 
 /// Refresh interval of each subject.
@@ -39,6 +53,8 @@ pub struct RefreshPolicies {
     pub slow: RefreshPolicy,
     /// The details of one collection, when asked for.
     pub details: RefreshPolicy,
+    /// State of the comparison with the old cluster, which needs no query.
+    pub comparison: RefreshPolicy,
 }
 
 impl RefreshPolicies {
@@ -55,6 +71,7 @@ impl RefreshPolicies {
             minute: policy(refresh, 30),
             slow: policy(refresh * 5, 30),
             details: policy(refresh * 5, 10),
+            comparison: policy(Duration::from_secs(15), 1),
         }
     }
 }
@@ -75,30 +92,42 @@ impl Settings {
         };
         let settings = Self {
             process: ServerConfig::read(&mut from, 7101),
-            mongo: mongo(&mut from),
+            mongo: connection_string(&mut from, MONGODB_CONNECTION_STRING, true),
             database: database(&mut from),
             catalogue: catalogue.unwrap_or_else(Catalogue::empty),
             clients: from.list("clients"),
             policies: RefreshPolicies::every(Duration::from_secs(
                 from.number(REFRESH_SECONDS, 1..=3600),
             )),
+            old: old_cluster(&mut from),
         };
         from.finish()?;
         Ok(settings)
     }
 }
 
-fn mongo(from: &mut SettingsReader) -> Secret {
-    let uri = from.secret(MONGODB_CONNECTION_STRING);
+fn connection_string(from: &mut SettingsReader, variable: Variable, required: bool) -> Secret {
+    let uri = if required {
+        from.secret(variable)
+    } else {
+        Secret::new(from.optional_text(variable).unwrap_or_default())
+    };
     let scheme = |uri: &str| {
         uri.is_empty() || uri.starts_with("mongodb://") || uri.starts_with("mongodb+srv://")
     };
     if !scheme(uri.expose()) {
         from.problem(format!(
-            "{MONGODB_CONNECTION_STRING}: must begin with mongodb:// or mongodb+srv://"
+            "{variable}: must begin with mongodb:// or mongodb+srv://"
         ));
     }
     uri
+}
+
+fn old_cluster(from: &mut SettingsReader) -> Option<OldCluster> {
+    let uri = connection_string(from, OLD_CONNECTION_STRING, false);
+    let minutes: u64 = from.number(COMPARE_MINUTES, 1..=10_080);
+    let interval = Duration::from_secs(minutes * 60);
+    (!uri.expose().is_empty()).then_some(OldCluster { uri, interval })
 }
 
 fn database(from: &mut SettingsReader) -> String {

@@ -9,6 +9,7 @@ use crate::access::Access;
 use crate::atproto::Atproto;
 use crate::clients::Clients;
 use crate::collections::Collections;
+use crate::compare::{Compared, Comparison};
 use crate::details::DetailsCache;
 use crate::gateway::Gateway;
 use crate::keeps::Keeps;
@@ -39,6 +40,10 @@ pub struct State {
     pub keeps: Arc<Snapshot<Keeps>>,
     /// Owners of tapes.
     pub tapes: Arc<Snapshot<Tapes>>,
+    /// State of the comparison with the old cluster.
+    pub compared: Arc<Snapshot<Compared>>,
+    /// The comparison itself.
+    pub comparison: Comparison,
     gateway: Gateway,
 }
 
@@ -62,6 +67,8 @@ impl State {
             atproto: subject("atproto", policies.slow),
             keeps: subject("keeps", policies.slow),
             tapes: subject("tapes", policies.minute),
+            compared: subject("comparison", policies.comparison),
+            comparison: Comparison::default(),
             gateway,
         }
     }
@@ -95,6 +102,10 @@ impl State {
             let gateway = gateway.clone();
             move || tapes::measure(gateway.clone())
         });
+        keep_measuring(&self.compared, {
+            let comparison = self.comparison.clone();
+            move || std::future::ready(Ok(comparison.measure()))
+        });
         keep_measuring(&self.keeps, {
             let gateway = gateway.clone();
             move || keeps::measure(gateway.clone(), Arc::clone(&users))
@@ -113,6 +124,7 @@ impl State {
             self.atproto.clone(),
             self.keeps.clone(),
             self.tapes.clone(),
+            self.compared.clone(),
         ]
     }
 }

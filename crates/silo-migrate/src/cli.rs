@@ -38,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Import a JSON backup: a folder with _manifest.json and one file per collection
     Import(import::Import),
+    /// Record the cluster time of the source before it is exported as JSON, so that copy --follow goes on after the import
+    Begin(copy::Begin),
     /// Copy a database over the network, and follow its changes
     Copy(copy::Copy),
     /// Compare two databases: documents, options and indexes
@@ -92,6 +94,7 @@ async fn run(context: &Context, command: Command, quiet: bool) -> Result<ExitCod
     let bar = print::follow(&context.progress, NAME, quiet);
     let done = match command {
         Command::Import(import) => import.run(context).await,
+        Command::Begin(begin) => begin.run(context).await,
         Command::Copy(copy) => copy.run(context).await,
         Command::Compare(compare) => compare.run(context).await,
         Command::Cutover(cutover) => cutover.run(context).await,

@@ -26,6 +26,7 @@ use load::Load;
 pub use load::staging_name;
 use manifest::Entry;
 pub use skip::DISPOSABLE;
+pub(crate) use state::is_complete;
 
 /// Request for an import.
 pub struct Request {
@@ -168,6 +169,13 @@ impl Plan {
         stop: &CancellationToken,
     ) -> Result<Imported, Error> {
         self.decided()?;
+        let mut names = self.entries.iter().map(|entry| &entry.name);
+        if let Some(long) = names.find(|name| !load::fits(database, name)) {
+            return Err(Error::Refused(format!(
+                "{long} is too long a name to be imported as {} first; shorten it in the manifest, nothing was written",
+                staging_name(long)
+            )));
+        }
         if let Some(folder) = &self.request.archive {
             skip::archive(&self.skipped, folder)?;
         }

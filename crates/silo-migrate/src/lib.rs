@@ -7,6 +7,7 @@ pub mod cutover;
 pub mod error;
 pub mod import;
 pub mod json;
+pub mod selection;
 pub mod server;
 pub mod sqlite;
 pub mod verify;

@@ -14,7 +14,6 @@ use silo_mongo::field;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::doc;
 
-use crate::NAME;
 use crate::error::Error;
 
 /// Time limit of a request to Silo's services.
@@ -22,6 +21,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Beginning of the driver name with which members of a replica set connect to each other and to themselves.
 const INTERNAL: &str = "NetworkInterfaceTL";
+
+/// Beginnings of the names of Atlas's own clients, followed by their version.
+const AGENTS: [&str; 3] = [
+    "MongoDB Automation Agent",
+    "MongoDB Monitoring Module",
+    "MongoDB Backup Module",
+];
 
 /// State of a cut-over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -94,7 +100,9 @@ async fn clients(old: &Database) -> Result<BTreeSet<String>, DatabaseError> {
             .rsplit_once(':')
             .map_or(client, |(address, _)| address);
         match name {
-            Some(NAME) => {}
+            // This program, and silo-db-api's comparison.
+            Some(name) if name.starts_with("silo-") => {}
+            Some(name) if AGENTS.iter().any(|agent| name.starts_with(agent)) => {}
             Some(name) => drop(names.insert(name.to_owned())),
             None => drop(names.insert(format!("a client without appName ({driver}, {address})"))),
         }

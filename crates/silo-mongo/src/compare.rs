@@ -26,8 +26,8 @@ use id::Id;
 
 /// Sums of a collection.
 const BUCKETS: usize = 4096;
-/// Most documents of which `_id` and digest are in memory at once, per side.
-const MOST_LOCATED: u64 = 150_000;
+/// Most documents of which `_id` and digest are in memory at once, per side: about 4 MB.
+const MOST_LOCATED: u64 = 50_000;
 /// Bytes of a batch.
 const BATCH_BYTES: u64 = 1024 * 1024;
 
@@ -66,7 +66,7 @@ pub struct CollectionComparison {
     pub structure: Vec<String>,
     /// Documents that changed while they were compared, and are equal now.
     pub changed_meanwhile: u64,
-    /// `true` if the source had another number of documents at the end.
+    /// `true` if the source was seen to change meanwhile: it had other documents in a second pass, or another number of them at the end.
     pub source_changed: bool,
 }
 
@@ -99,6 +99,8 @@ pub struct Request {
     pub except: Vec<String>,
     /// Most differences of a collection that are listed.
     pub limit: usize,
+    /// `true` reads one side after the other, which takes half of the memory and twice the time.
+    pub in_turn: bool,
 }
 
 impl Default for Request {
@@ -107,6 +109,7 @@ impl Default for Request {
             only: Vec::new(),
             except: Vec::new(),
             limit: DEFAULT_LIMIT,
+            in_turn: false,
         }
     }
 }
@@ -159,7 +162,7 @@ pub async fn compare(
                     structure::differences(&name, &Structure::from(&one), &Structure::from(&other));
                 let mut compared = match one.kind {
                     Kind::View => CollectionComparison::default(),
-                    _ => documents([source, target], &one, request.limit, progress).await?,
+                    _ => documents([source, target], &one, request, progress).await?,
                 };
                 compared.structure = structure;
                 compared
@@ -194,16 +197,19 @@ fn of_structure(difference: String) -> CollectionComparison {
 async fn documents(
     sides: [&Database; 2],
     collection: &Collection,
-    limit: usize,
+    request: &Request,
     progress: &impl Fn(&str, u64),
 ) -> Result<CollectionComparison, ActionError> {
     let name = collection.name.as_str();
     let (mut one, mut other) = (Sums::new(BUCKETS), Sums::new(BUCKETS));
-    tokio::try_join!(
+    both(
         read(sides[0], collection, progress, |document| one.add(document)),
-        read(sides[1], collection, progress, |document| other
-            .add(document)),
-    )?;
+        read(sides[1], collection, progress, |document| {
+            other.add(document);
+        }),
+        request.in_turn,
+    )
+    .await?;
     let mut compared = CollectionComparison {
         source_documents: Some(one.documents()),
         target_documents: Some(other.documents()),
@@ -211,18 +217,23 @@ async fn documents(
     };
     for group in one.differing(&other, MOST_LOCATED) {
         let (mut here, mut there) = (Located::new(&group), Located::new(&group));
-        tokio::try_join!(
-            read(sides[0], collection, progress, |document| here
-                .add(document)),
-            read(sides[1], collection, progress, |document| there
-                .add(document)),
-        )?;
+        both(
+            read(sides[0], collection, progress, |document| {
+                here.add(document);
+            }),
+            read(sides[1], collection, progress, |document| {
+                there.add(document);
+            }),
+            request.in_turn,
+        )
+        .await?;
+        compared.source_changed |= here.has_changed_since(&one);
         let different = here.differences(there);
         compared.different_documents += u64::try_from(different.len()).unwrap_or(u64::MAX);
         let missing = different.iter().filter(|pair| pair[1].is_none()).count();
         compared.missing_documents += u64::try_from(missing).unwrap_or(u64::MAX);
         for pair in different {
-            if compared.differences.len() == limit {
+            if compared.differences.len() == request.limit {
                 break;
             }
             // A time series has no unique `_id`, and its measurements cannot be looked up.
@@ -245,9 +256,23 @@ async fn documents(
         .collection::<Document>(name)
         .estimated_document_count()
         .await;
-    compared.source_changed =
-        count.map_err(ActionError::of(format!("counting {name}")))? != one.documents();
+    let count = count.map_err(ActionError::of(format!("counting {name}")))?;
+    compared.source_changed |= count != one.documents();
     Ok(compared)
+}
+
+/// Waits for the readers of both sides, at once or one after the other.
+async fn both(
+    one: impl Future<Output = Result<(), ActionError>>,
+    other: impl Future<Output = Result<(), ActionError>>,
+    in_turn: bool,
+) -> Result<(), ActionError> {
+    if in_turn {
+        one.await?;
+        other.await
+    } else {
+        tokio::try_join!(one, other).map(|_both| ())
+    }
 }
 
 /// Reads all documents of a collection in their natural order.

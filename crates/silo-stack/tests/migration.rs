@@ -6,7 +6,7 @@
 )]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use silo_spaces::Spaces;
 use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{MongoServer, Setup};
+use silo_testkit::node::{self, Form, NodeService};
 use silo_testkit::program::{Ended, TIME_LIMIT, ended, write_private};
 use silo_testkit::s3::Storage;
 use silo_testkit::service::{Reply, Service};
@@ -155,6 +156,24 @@ fn moods(client: &Client) -> mongodb::Collection<Document> {
     client.database(DATABASE).collection("moods")
 }
 
+/// Inserts, changes and deletes.
+async fn change(old: &Database, when: &str) {
+    let moods = old.collection::<Document>("moods");
+    for at in 0..50 {
+        let mood = doc! { "_id": format!("{at} {when}"), "mood": "moving" };
+        moods.insert_one(mood).await.unwrap();
+    }
+    let changed = doc! { "$set": { "mood": when } };
+    moods.update_one(doc! {}, changed).await.unwrap();
+    let users = old.collection::<Document>("users");
+    let changed = doc! { "$set": { "seen": when } };
+    users.update_many(doc! {}, changed).await.unwrap();
+    moods
+        .delete_one(doc! { "_id": { "$type": "objectId" } })
+        .await
+        .unwrap();
+}
+
 async fn database(server: &MongoServer) -> Database {
     server.client().await.unwrap().database(DATABASE)
 }
@@ -168,13 +187,23 @@ async fn the_whole_migration_leaves_the_old_cluster_and_can_go_back() {
         .await
         .unwrap();
 
-    // Copy while the old cluster changes.
+    // Export as JSON and import while the old cluster changes, and follow it afterwards.
     let (atlas, silo) = (migration.path("atlas"), migration.path("silo"));
+    migration.run(&["begin", &atlas, &silo]).await.good();
+    migration
+        .run(&["begin", &atlas, &silo])
+        .await
+        .ends_with(silo_cli::exit::EXIT_REFUSED);
+    let backup = migration.folder.path().join("backup");
+    let uri = migration.old.uri();
+    let exported = node::export(&uri, DATABASE, &backup, Form::Canonical);
+    let (exported, ()) = tokio::join!(exported, change(&old, "during the export"));
+    exported.unwrap();
+    let importing = migration.spawn(&["import", &migration.path("backup"), "--to-file", &silo]);
+    change(&old, "during the import").await;
+    ended(importing).await.good();
     let following = migration.spawn(&["copy", &atlas, &silo, "--rate", "1000", "--follow"]);
-    for at in 0..50 {
-        let mood = doc! { "_id": format!("during-{at}"), "mood": "moving" };
-        old.collection("moods").insert_one(mood).await.unwrap();
-    }
+    change(&old, "while it is followed").await;
     let equal = wait_for(TIME_LIMIT, || async {
         let compared = migration.run(&["compare", &atlas, &silo]).await;
         (compared.code == Some(0)).then_some(())
@@ -232,10 +261,13 @@ async fn the_whole_migration_leaves_the_old_cluster_and_can_go_back() {
         .await
         .good();
 
+    // The last one is written in JavaScript, as all of AC's are.
     let mut connected = Vec::new();
-    for (env, name) in envs.iter().zip(SERVICES) {
+    for (env, name) in envs.iter().zip(&SERVICES[..2]) {
         connected.push(connect(env, name).await);
     }
+    let lith = NodeService::start(Path::new(&envs[2]), SERVICES[2], DATABASE, "moods").unwrap();
+    let lith = lith.insert("from the npm driver").await;
     let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     ended(following).await.good();
@@ -248,6 +280,8 @@ async fn the_whole_migration_leaves_the_old_cluster_and_can_go_back() {
             .await
             .unwrap();
     }
+    let lith = lith.insert("from lith").await;
+    drop(lith);
 
     // The old cluster can be given up when nobody is connected to it any more.
     let (_storage, backup) = migration.backup().await;

@@ -1,6 +1,6 @@
 //! Real servers for Silo's tests and local stack, and their demo data. Never shipped.
 //!
-//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `process` ends them with the test, `program` runs the built binaries, `proxy` and `wire` inject faults in between, and
+//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `process` ends them with the test, `program` runs the built binaries, `node` AC's kind of scripts, `proxy` and `wire` inject faults in between, and
 //! `demo` generates documents shaped like aesthetic.computer's. Only what cannot run here is simulated: `ac` for aesthetic.computer's own services,
 //! with `certificates` for their TLS, and `listing` for a bucket of millions of objects.
 
@@ -14,6 +14,8 @@ pub mod demo;
 pub mod listing;
 #[cfg(feature = "servers")]
 pub mod mongo;
+#[cfg(feature = "servers")]
+pub mod node;
 #[cfg(feature = "servers")]
 pub mod process;
 #[cfg(feature = "servers")]

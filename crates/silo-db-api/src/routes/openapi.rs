@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{access, atproto, clients, collections, health, keeps, tapes, users};
+use super::{access, atproto, clients, collections, compare, health, keeps, tapes, users};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{access, atproto, clients, collections, health, keeps, tapes, users};
         tapes::list_tape_owners,
         clients::list_clients,
         access::get_access,
+        compare::get_comparison,
         atproto::get_atproto,
         keeps::get_kidlisp_stats,
         get_openapi,

@@ -9,6 +9,7 @@ use silo_mongo::compare::{self, Comparison, DEFAULT_LIMIT, Request};
 
 use super::Context;
 use crate::error::Error;
+use crate::selection::Selection;
 use crate::server::PairArgs;
 
 /// Arguments of `compare`.
@@ -16,12 +17,8 @@ use crate::server::PairArgs;
 pub(super) struct Compare {
     #[command(flatten)]
     pair: PairArgs,
-    /// Only this collection (can be repeated)
-    #[arg(long, value_name = "COLLECTION")]
-    only: Vec<String>,
-    /// Leave out this collection (can be repeated)
-    #[arg(long, value_name = "COLLECTION")]
-    skip: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Most differences of a collection that are listed
     #[arg(long, default_value_t = DEFAULT_LIMIT)]
     limit: usize,
@@ -31,9 +28,10 @@ impl Compare {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode, Error> {
         let (source, target) = self.pair.open().await?;
         let request = Request {
-            only: self.only,
-            except: self.skip,
+            only: self.selection.only,
+            except: self.selection.skip,
             limit: self.limit,
+            in_turn: false,
         };
         context.progress.begin("comparing", None, "documents");
         let progress = |name: &str, documents: u64| {

@@ -1,4 +1,4 @@
-//! `silo-migrate copy`.
+//! `silo-migrate copy` and `silo-migrate begin`.
 
 use std::fmt::Write;
 use std::num::NonZeroU32;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::copy::{self, Copied, Followed, Request};
 use crate::error::Error;
+use crate::selection::Selection;
 use crate::server::PairArgs;
 
 /// Arguments of `copy`.
@@ -17,12 +18,8 @@ use crate::server::PairArgs;
 pub(super) struct Copy {
     #[command(flatten)]
     pair: PairArgs,
-    /// Only this collection (can be repeated)
-    #[arg(long, value_name = "COLLECTION")]
-    only: Vec<String>,
-    /// Leave out this collection (can be repeated)
-    #[arg(long, value_name = "COLLECTION")]
-    skip: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Most requests per second to the source: a free tier of Atlas allows 100
     #[arg(long, default_value = "80")]
     rate: NonZeroU32,
@@ -35,6 +32,29 @@ pub(super) struct Copy {
     /// Only list what would be copied
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Arguments of `begin`.
+#[derive(Args)]
+pub(super) struct Begin {
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Begin {
+    pub(super) async fn run(self, context: &Context) -> Result<ExitCode, Error> {
+        let (source, target) = self.pair.open().await?;
+        let begun = copy::begin_for_import(&source, &target, &self.selection).await?;
+        context.out.result(&begun, || {
+            format!(
+                "Recorded: the changes of {} since {}. Export it as JSON now, import it, then run copy --follow",
+                begun.source, begun.since
+            )
+        });
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Result of `copy`.
@@ -50,8 +70,7 @@ impl Copy {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode, Error> {
         let (source, target) = self.pair.open().await?;
         let request = Request {
-            only: self.only,
-            skip: self.skip,
+            selection: self.selection,
             rate: self.rate,
             follow: self.follow,
         };

@@ -1,16 +1,13 @@
 //! Documents of a collection, in the order of their `_id`s.
 
-use silo_cli::progress::Reporter;
 use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::{ActionError, DatabaseError};
-use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Bson, RawBsonRef};
 use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::write::{Batch, Inserts};
-use tokio_util::sync::CancellationToken;
 
+use super::collection::Copier;
 use super::state::{CollectionState, Phase};
-use super::throttle::Throttle;
 use crate::error::Error;
 
 /// Bytes of a batch: one request to the source.
@@ -20,12 +17,8 @@ const RECORD_EVERY: u32 = 8;
 
 /// A collection whose documents are copied.
 pub(super) struct Documents<'a> {
-    pub(super) source: &'a Database,
-    pub(super) target: &'a Database,
+    pub(super) copier: &'a Copier<'a>,
     pub(super) collection: &'a Collection,
-    pub(super) throttle: &'a Throttle,
-    pub(super) progress: &'a Reporter,
-    pub(super) stop: &'a CancellationToken,
 }
 
 /// Error while documents are read or written.
@@ -61,7 +54,7 @@ impl Documents<'_> {
     ) -> Result<u64, Error> {
         let name = &self.collection.name;
         // Without the privilege for collStats, a number of small documents.
-        let size = collections::size(self.source, name, BATCH_BYTES).await;
+        let size = collections::size(self.copier.source, name, BATCH_BYTES).await;
         let (_, batch) = size.unwrap_or((0, 500));
         let (mut documents, mut batches, mut last) = (0, 0, None);
         let uuid = state.uuid.clone();
@@ -70,7 +63,7 @@ impl Documents<'_> {
             documents += batch
                 .doc_slices()
                 .map_or(0, |documents| documents.into_iter().count());
-            if self.stop.is_cancelled() {
+            if self.copier.stop.is_cancelled() {
                 return Err(Failed::from(Wrapped(Error::Interrupted)));
             }
             last = self
@@ -86,21 +79,26 @@ impl Documents<'_> {
                     last: last.clone(),
                     uuid: uuid.clone(),
                 };
-                place.write(self.target, name).await.map_err(Wrapped)?;
+                place
+                    .write(self.copier.target, name)
+                    .await
+                    .map_err(Wrapped)?;
             }
             // The next batch is requested when this returns.
-            self.throttle.pass().await;
+            self.copier.throttle.pass().await;
             Ok(())
         };
-        self.throttle.pass().await;
+        self.copier.throttle.pass().await;
         let read = if resumable {
-            collections::read_by_id(self.source, name, state.last, batch, each).await
+            collections::read_by_id(self.copier.source, name, state.last, batch, each).await
         } else {
-            collections::read_all(self.source, name, batch, None, each).await
+            collections::read_all(self.copier.source, name, batch, None, each).await
         };
         match read {
             Ok(()) => {
-                self.progress.add(inserts.wait_until_at_most(0).await?);
+                self.copier
+                    .progress
+                    .add(inserts.wait_until_at_most(0).await?);
                 Ok(u64::try_from(documents).unwrap_or(u64::MAX))
             }
             Err(failed) => {
@@ -166,16 +164,16 @@ impl Documents<'_> {
         let others = if self.collection.is_capped() { 0 } else { 1 };
         self.wait(inserts, others).await?;
         if again {
-            inserts.begin_again(self.target, to, batch);
+            inserts.begin_again(self.copier.target, to, batch);
         } else {
-            inserts.begin(self.target, to, batch);
+            inserts.begin(self.copier.target, to, batch);
         }
         Ok(())
     }
 
     async fn wait(&self, inserts: &mut Inserts, most: usize) -> Result<(), Failed> {
         let inserted = inserts.wait_until_at_most(most).await.map_err(Wrapped)?;
-        self.progress.add(inserted);
+        self.copier.progress.add(inserted);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use silo_mongo::write;
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Change, Event, token};
-use super::state::{CollectionState, CopyState, Phase};
+use super::state::{CollectionState, CopyState};
 use super::{Request, created, finish, identity, wanted};
 use crate::error::Error;
 
@@ -52,7 +52,7 @@ pub async fn follow(
     let Some(state) = CopyState::read(target).await? else {
         return Err(Error::Refused("nothing was copied yet".into()));
     };
-    state.check(&identity(source).await?.0, &request.describe())?;
+    state.check(&identity(source).await?.0, &request.selection.describe())?;
     progress.begin("following", None, "changes");
     let action = "following the changes of the source";
     let mut stream = changes_since(source, state).await?;
@@ -73,7 +73,7 @@ pub async fn follow(
             if let Some(time) = event.time {
                 followed.lag_seconds = (Timestamp::now().as_second() - i64::from(time.time)).max(0);
             }
-            if event.concerns(|name| request.includes(name)) {
+            if event.concerns(|name| request.selection.includes(name)) {
                 pending.add(event);
             }
         }
@@ -240,12 +240,9 @@ async fn prepare(source: &Database, target: &Database, name: &str) -> Result<(),
     });
     let state = created(target, &collection).await?;
     finish(target, &collection, true).await?;
-    CollectionState {
-        phase: Phase::Complete,
-        ..state
-    }
-    .write(target, name)
-    .await
+    CollectionState::complete(state.uuid)
+        .write(target, name)
+        .await
 }
 
 /// Builds the unique indexes; `false` if documents have the same key, which the next changes may end.

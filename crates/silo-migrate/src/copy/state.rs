@@ -21,6 +21,8 @@ pub(super) struct CopyState {
     pub(super) started: Timestamp,
     /// Where the change stream goes on; `None` before the first change was applied.
     pub(super) resume: Option<Bson>,
+    /// `true` if it was begun before an export whose import it follows: collections that an import has completed are of this copy.
+    pub(super) for_import: bool,
 }
 
 impl CopyState {
@@ -36,6 +38,7 @@ impl CopyState {
                     .get("resume")
                     .filter(|resume| **resume != Bson::Null)
                     .cloned(),
+                for_import: state.get_bool("forImport").unwrap_or(false),
             })
         }))
     }
@@ -61,7 +64,7 @@ impl CopyState {
 
     /// Records the begin of a copy.
     pub(super) async fn begin(&self, target: &Database) -> Result<(), Error> {
-        let set = doc! { "source": &self.source, "selection": &self.selection, "started": self.started, "resume": null };
+        let set = doc! { "source": &self.source, "selection": &self.selection, "started": self.started, "resume": null, "forImport": self.for_import };
         update(target, target.name().to_owned(), set).await
     }
 
@@ -92,6 +95,15 @@ pub(super) struct CollectionState {
 }
 
 impl CollectionState {
+    /// A collection that is complete, with the UUID of that of the target.
+    pub(super) fn complete(uuid: Option<String>) -> Self {
+        Self {
+            phase: Phase::Complete,
+            last: None,
+            uuid,
+        }
+    }
+
     /// Reads the state; `None` if the collection is not of this copy, or is not there any more.
     pub(super) async fn read(target: &Database, name: &str) -> Result<Option<Self>, Error> {
         let Some(state) = find(target, id(target, name)).await? else {

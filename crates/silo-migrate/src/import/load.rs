@@ -22,6 +22,14 @@ use crate::json::types::FieldTypes;
 /// Ending of the name that a collection has until it is complete.
 const ENDING: &str = ".importing";
 
+/// Most bytes of the name of a database, a dot and the name of a collection (<https://www.mongodb.com/docs/manual/reference/limits/>).
+const LONGEST_NAME: usize = 255;
+
+/// `true` if the collection can have its name of the time until it is complete.
+pub(super) fn fits(database: &Database, name: &str) -> bool {
+    database.name().len() + 1 + staging_name(name).len() <= LONGEST_NAME
+}
+
 /// Name of a collection until it is complete.
 #[must_use]
 pub fn staging_name(name: &str) -> String {

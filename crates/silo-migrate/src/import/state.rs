@@ -70,6 +70,12 @@ impl State {
     }
 }
 
+/// `true` if an import has completed the collection.
+pub(crate) async fn is_complete(database: &Database, name: &str) -> Result<bool, Error> {
+    let state = State::read(database, name).await?;
+    Ok(state.is_some_and(|state| state.phase == Phase::Complete))
+}
+
 fn states(database: &Database) -> Collection<Document> {
     database.client().database(SILO).collection(COLLECTION)
 }

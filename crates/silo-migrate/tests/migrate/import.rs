@@ -10,7 +10,8 @@ use silo_cli::exit::{EXIT_CORRUPT, EXIT_DIFFERENT, EXIT_REFUSED, EXIT_USAGE};
 use silo_mongo::mongodb::bson::{Document, doc, oid::ObjectId};
 use silo_testkit::demo::Demo;
 
-use crate::export::{Form, export};
+use silo_testkit::node::Form;
+
 use crate::stage::{Stage, lines};
 
 fn moods(count: i32) -> String {
@@ -28,9 +29,7 @@ async fn the_demo_comes_back_equal_from_canonical_and_relaxed_json() {
         ("canonical", Form::Canonical, "canonical"),
         ("relaxed", Form::Relaxed, "relaxed"),
     ] {
-        let folder = stage.folder.path().join(name);
-        export(&stage.a.database(), &folder, form).await;
-        let folder = folder.display().to_string();
+        let folder = stage.export(name, form).await;
         let checked = stage.import(&folder, &["--dry-run"]).await.good();
         assert_eq!(
             stage.b.names().await,
@@ -48,7 +47,7 @@ async fn the_demo_comes_back_equal_from_canonical_and_relaxed_json() {
             );
         }
         let compared = stage.compare().await;
-        if form as u8 == Form::Canonical as u8 {
+        if form == Form::Canonical {
             assert_eq!(compared.good()["equal"], true);
         } else {
             // Numbers of relaxed JSON have lost their type, and nothing else has.
@@ -74,9 +73,7 @@ async fn the_demo_comes_back_from_json_stringify_with_acs_types() {
         .load(&stage.a.database(), |_, _, _| {})
         .await
         .unwrap();
-    let folder = stage.folder.path().join("plain");
-    export(&stage.a.database(), &folder, Form::Plain).await;
-    let folder = folder.display().to_string();
+    let folder = stage.export("plain", Form::Plain).await;
     stage.import(&folder, &[]).await.good();
     let compared = stage.compare().await.value();
     for collection in compared["collections"].as_array().unwrap() {

@@ -8,7 +8,6 @@
 mod compare;
 mod copy;
 mod cutover;
-mod export;
 mod import;
 mod killed;
 mod sqlite;

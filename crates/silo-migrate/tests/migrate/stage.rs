@@ -7,6 +7,7 @@ use serde_json::Value;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 use silo_mongo::mongodb::{Client, Collection, Database};
 use silo_testkit::mongo::{MongoServer, Setup};
+use silo_testkit::node::{self, Form};
 use silo_testkit::program::write_private;
 pub(crate) use silo_testkit::program::{Ended, TIME_LIMIT, ended};
 use tempfile::TempDir;
@@ -113,6 +114,14 @@ impl Stage {
     pub(crate) async fn import(&self, folder: &str, more: &[&str]) -> Ended {
         self.run(&[&["import", folder, "--to-file", &self.b.file], more].concat())
             .await
+    }
+
+    /// Exports `a` as JSON; returns the folder.
+    pub(crate) async fn export(&self, name: &str, form: Form) -> String {
+        let folder = self.folder.path().join(name);
+        let exported = node::export(&self.a.mongo.uri(), DATABASE, &folder, form).await;
+        exported.unwrap();
+        folder.display().to_string()
     }
 
     /// Writes a backup of these collections, as lines; returns its folder.

@@ -19,6 +19,13 @@ struct Sum {
     digests: u128,
 }
 
+impl Sum {
+    fn add(&mut self, digest: u128) {
+        self.documents += 1;
+        self.digests = self.digests.wrapping_add(digest);
+    }
+}
+
 /// Sums of a collection.
 pub(super) struct Sums(Vec<Sum>);
 
@@ -31,9 +38,7 @@ impl Sums {
     /// Adds a document.
     pub(super) fn add(&mut self, document: &RawDocument) {
         let bucket = bucket(hash(document), self.0.len());
-        let sum = &mut self.0[bucket];
-        sum.documents += 1;
-        sum.digests = sum.digests.wrapping_add(digest(document));
+        self.0[bucket].add(digest(document));
     }
 
     /// Number of documents.
@@ -78,6 +83,7 @@ struct Entry {
 /// Documents of some buckets.
 pub(super) struct Located<'a> {
     wanted: &'a [bool],
+    sums: Sums,
     entries: Vec<Entry>,
 }
 
@@ -86,6 +92,7 @@ impl<'a> Located<'a> {
     pub(super) fn new(wanted: &'a [bool]) -> Self {
         Self {
             wanted,
+            sums: Sums::new(wanted.len()),
             entries: Vec::new(),
         }
     }
@@ -93,13 +100,22 @@ impl<'a> Located<'a> {
     /// Adds a document, if it is in one of the buckets.
     pub(super) fn add(&mut self, document: &RawDocument) {
         let hash = hash(document);
-        if self.wanted[bucket(hash, self.wanted.len())] {
+        let bucket = bucket(hash, self.wanted.len());
+        if self.wanted[bucket] {
+            let digest = digest(document);
+            self.sums.0[bucket].add(digest);
             self.entries.push(Entry {
                 hash,
                 id: Id::of(document),
-                digest: digest(document),
+                digest,
             });
         }
+    }
+
+    /// `true` if these buckets were other ones in an earlier pass.
+    pub(super) fn has_changed_since(&self, earlier: &Sums) -> bool {
+        let mut buckets = self.wanted.iter().zip(self.sums.0.iter().zip(&earlier.0));
+        buckets.any(|(wanted, (now, before))| *wanted && now != before)
     }
 
     /// `_id`s of the documents that differ.
@@ -194,6 +210,21 @@ mod tests {
         }
         found.sort();
         (groups.len(), found)
+    }
+
+    #[test]
+    fn a_change_between_two_passes_is_noticed() {
+        let mut documents: Vec<_> = (0..100).map(|at| rawdoc! { "_id": at, "x": 1 }).collect();
+        let mut before = Sums::new(8);
+        documents.iter().for_each(|document| before.add(document));
+        let changed = |documents: &[RawDocumentBuf]| {
+            let mut located = Located::new(&[true; 8]);
+            documents.iter().for_each(|document| located.add(document));
+            located.has_changed_since(&before)
+        };
+        assert!(!changed(&documents));
+        documents[7] = rawdoc! { "_id": 7, "x": 2 };
+        assert!(changed(&documents));
     }
 
     #[test]

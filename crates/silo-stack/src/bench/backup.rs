@@ -136,6 +136,7 @@ impl Bench {
     async fn measure_run(&self, name: &str, compression: &str) -> Result<(Cost, Value)> {
         let (mut runs, mut made) = (Vec::new(), Value::Null);
         for _ in 0..TIMES {
+            self.empty().await?;
             let (cost, result) = self
                 .run_silo_backup_with(&["run"], &[("BACKUP_COMPRESSION", compression)])
                 .await?;
@@ -186,6 +187,21 @@ impl Bench {
         let peer = show(&format!("mongorestore from a local file, {name}"), peers);
         ratios("restore: silo / mongorestore", &silo, &peer);
         Ok(())
+    }
+
+    /// Deletes what earlier runs have stored, and silo-backup's memory of it: the storage is in memory.
+    async fn empty(&self) -> Result<()> {
+        let spaces = self.spaces()?;
+        loop {
+            let page = spaces.page(BUCKET, None).await?;
+            for object in page.objects() {
+                spaces.delete(BUCKET, object.key).await?;
+            }
+            if page.objects().len() == 0 {
+                break;
+            }
+        }
+        self.forget("silo").await
     }
 
     async fn forget(&self, database: &str) -> Result<()> {

@@ -222,6 +222,10 @@ memstore device bytes = {STORE_BYTES}
 rgw frontends = beast endpoint={rgw}
 rgw dns name = localhost
 rgw relaxed s3 bucket names = true
+# Deleted objects free their memory at once, and not two hours later.
+rgw gc obj min wait = 1
+rgw gc processor max time = 2
+rgw gc processor period = 2
 "
         );
         let file = folder.join("ceph.conf");
