@@ -2,6 +2,7 @@
 //!
 //! Written collections are recorded in the database `silo` of the target. A collection that is not of this copy is never written to or dropped.
 
+mod apply;
 mod changes;
 mod collection;
 mod documents;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::selection::Selection;
 
-use collection::{Copier, created, finish, known, refuse_existing};
+use collection::{Copier, known, refuse_existing};
 pub use follow::{Followed, follow, written_since};
 use state::{CollectionState, CopyState, Phase};
 use throttle::Throttle;

@@ -77,7 +77,7 @@ pub struct PairArgs {
     #[arg(long)]
     source_database: Option<String>,
     /// Name of the target's database. Default: that of its connection string
-    #[arg(long)]
+    #[arg(long, env = "MONGODB_NAME")]
     target_database: Option<String>,
 }
 

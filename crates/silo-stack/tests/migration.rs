@@ -20,7 +20,7 @@ use silo_spaces::endpoint::{Addressing, Endpoint, Limits};
 use silo_testkit::demo::Demo;
 use silo_testkit::mongo::{MongoServer, Setup};
 use silo_testkit::node::{self, Form, NodeService};
-use silo_testkit::program::{Ended, TIME_LIMIT, ended, write_private};
+use silo_testkit::program::{Ended, TIME_LIMIT, ended, terminated, write_private};
 use silo_testkit::s3::Storage;
 use silo_testkit::service::{Reply, Service};
 use silo_testkit::wait::wait_for;
@@ -268,9 +268,7 @@ async fn the_whole_migration_leaves_the_old_cluster_and_can_go_back() {
     }
     let lith = NodeService::start(Path::new(&envs[2]), SERVICES[2], DATABASE, "moods").unwrap();
     let lith = lith.insert("from the npm driver").await;
-    let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    ended(following).await.good();
+    terminated(following).await.good();
     let verify = ["verify-cutover", "--db-api", &api.address, "--wait", "60"];
     migration.run(&verify).await.good();
     // Every service works on Silo.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Child;
 
@@ -40,6 +41,17 @@ pub async fn ended(child: Child) -> Ended {
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
     }
+}
+
+/// Ends a command with SIGTERM, and waits for it.
+///
+/// # Panics
+/// When it has ended before, or does not end within [`TIME_LIMIT`].
+pub async fn terminated(child: Child) -> Ended {
+    let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let sent = id.map(|id| kill_process(id, Signal::TERM));
+    assert_eq!(sent, Some(Ok(())), "it has ended before");
+    ended(child).await
 }
 
 impl Ended {

@@ -15,6 +15,7 @@ mod atproto;
 mod bad_input;
 mod clients;
 mod collections;
+mod compare;
 mod health;
 mod keeps;
 mod lists;

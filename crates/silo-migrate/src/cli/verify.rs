@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Args)]
 pub(super) struct VerifyCutover {
     /// Address of silo-db-api
-    #[arg(long, default_value = "http://127.0.0.1:7101")]
+    #[arg(long, env = "DB_API_URL", default_value = "http://127.0.0.1:7101")]
     db_api: String,
     /// File with the connection string of the old cluster, readable only by you
     #[arg(long, value_name = "FILE")]
@@ -85,13 +85,13 @@ pub(super) struct DecommissionCheck {
     /// File with the connection string of Silo, readable only by you
     silo: PathBuf,
     /// Name of the database on both. Default: that of each connection string
-    #[arg(long)]
+    #[arg(long, env = "MONGODB_NAME")]
     database: Option<String>,
     /// Address of silo-db-api
-    #[arg(long, default_value = "http://127.0.0.1:7101")]
+    #[arg(long, env = "DB_API_URL", default_value = "http://127.0.0.1:7101")]
     db_api: String,
     /// Address of silo-backup
-    #[arg(long, default_value = "http://127.0.0.1:7104")]
+    #[arg(long, env = "BACKUP_API_URL", default_value = "http://127.0.0.1:7104")]
     backup_api: String,
     /// Nights that must have a good backup
     #[arg(long, default_value_t = 7)]

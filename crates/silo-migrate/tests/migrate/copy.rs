@@ -2,10 +2,9 @@
 
 use silo_cli::exit::EXIT_REFUSED;
 use silo_mongo::mongodb::bson::{DateTime, Document, RawDocumentBuf, doc};
-use silo_testkit::wait::wait_for;
 
 use crate::compare::ids;
-use crate::stage::{DATABASE, Side, Stage, TIME_LIMIT, ended};
+use crate::stage::{DATABASE, Side, Stage, terminated};
 
 /// Arguments of `copy`, quick enough for a test.
 fn copy<'a>(stage: &'a Stage, more: &[&'a str]) -> Vec<&'a str> {
@@ -117,14 +116,8 @@ async fn everything_is_copied_and_followed() {
         .insert_one(doc! { "_id": 1 })
         .await
         .unwrap();
-    let caught_up = wait_for(TIME_LIMIT, || async {
-        let compared = stage.compare().await;
-        (compared.code == Some(0)).then_some(())
-    });
-    caught_up.await.unwrap();
-    let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let followed = ended(following).await.good();
+    stage.until_equal().await;
+    let followed = terminated(following).await.good();
     assert!(
         followed["followed"]["changes"].as_u64() >= Some(300),
         "{followed}"
@@ -299,14 +292,8 @@ async fn unique_indexes_and_odd_documents_are_followed() {
         .upsert(true)
         .await
         .unwrap();
-    let caught_up = wait_for(TIME_LIMIT, || async {
-        let compared = stage.compare().await;
-        (compared.code == Some(0)).then_some(())
-    });
-    caught_up.await.unwrap();
-    let pid = rustix::process::Pid::from_raw(following.id().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let followed = ended(following).await.good();
+    stage.until_equal().await;
+    let followed = terminated(following).await.good();
     assert_eq!(followed["followed"]["uniqueIndexes"], true, "{followed}");
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use silo_cli::exit::{EXIT_CORRUPT, EXIT_DIFFERENT, EXIT_REFUSED};
-use silo_testkit::mongo::Setup;
+use silo_testkit::mongo::MongoServer;
 use silo_testkit::program::{Ended, ended, write_private};
 use tempfile::TempDir;
 
@@ -53,11 +53,7 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>, u32)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_strings_are_replaced_and_restored_to_the_last_byte() {
-    let mongo = Setup::default()
-        .accounts("aesthetic")
-        .start()
-        .await
-        .unwrap();
+    let mongo = MongoServer::start_with_accounts("aesthetic").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (services, secrets) = (folder.path().join("services"), tempfile::tempdir().unwrap());
     write(
@@ -194,11 +190,7 @@ async fn old_strings_are_replaced_and_restored_to_the_last_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_changed_safely_is_refused_by_name() {
-    let mongo = Setup::default()
-        .accounts("aesthetic")
-        .start()
-        .await
-        .unwrap();
+    let mongo = MongoServer::start_with_accounts("aesthetic").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new");
     write_private(&new, &mongo.client_uri().replace("/?", "/aesthetic?")).unwrap();

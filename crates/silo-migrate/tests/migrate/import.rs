@@ -215,46 +215,29 @@ async fn an_import_never_touches_what_it_did_not_write() {
         "backup",
         &[("moods", 5, &moods(5)), ("users", 2, &moods(2))],
     );
-    stage
-        .b
-        .collection("users")
-        .insert_one(doc! { "_id": "theirs" })
-        .await
-        .unwrap();
-    let refused = stage.import(&folder, &[]).await;
-    assert!(
-        refused
-            .ends_with(EXIT_REFUSED)
-            .stdout
-            .contains("users exists in aesthetic"),
-        "{refused:?}"
-    );
-    assert_eq!(
-        (stage.b.count("users").await, stage.b.count("moods").await),
-        (1, 5)
-    );
-    stage.b.collection("users").drop().await.unwrap();
-    stage
-        .b
-        .collection("users.importing")
-        .insert_one(doc! { "_id": "theirs" })
-        .await
-        .unwrap();
-    let refused = stage.import(&folder, &[]).await;
-    assert!(
-        refused
-            .ends_with(EXIT_REFUSED)
-            .stdout
-            .contains("users.importing exists"),
-        "{refused:?}"
-    );
-    stage.b.collection("users.importing").drop().await.unwrap();
+    for (theirs, problem) in [
+        ("users", "users exists in aesthetic"),
+        ("users.importing", "users.importing exists"),
+    ] {
+        stage.b.insert(theirs, [doc! { "_id": "theirs" }]).await;
+        let refused = stage.import(&folder, &[]).await;
+        let refused = refused.ends_with(EXIT_REFUSED);
+        assert!(refused.stdout.contains(problem), "{refused:?}");
+        assert_eq!(stage.b.count(theirs).await, 1);
+        stage.b.collection(theirs).drop().await.unwrap();
+    }
+    assert_eq!(stage.b.count("moods").await, 5);
     let imported = stage.import(&folder, &[]).await.good();
     assert_eq!(
         imported["completeBefore"],
         serde_json::json!(["moods"]),
         "{imported}"
     );
+    let long = "x".repeat(240);
+    let long = stage.backup("long", &[(&long, 1, "{\"_id\":1}\n")]);
+    let refused = stage.import(&long, &[]).await;
+    let refused = refused.ends_with(EXIT_REFUSED);
+    assert!(refused.stdout.contains("too long a name"), "{refused:?}");
     // A changed file is not the one that was imported.
     fs::write(
         Path::new(&folder).join("users.json"),

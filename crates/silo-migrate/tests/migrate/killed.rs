@@ -81,12 +81,7 @@ async fn an_import_killed_at_50_points_ends_equal() {
         .collect();
     let folder = stage.backup("backup", &backup);
     for (name, count) in COLLECTIONS {
-        stage
-            .a
-            .collection(name)
-            .insert_many(documents(name, count))
-            .await
-            .unwrap();
+        stage.a.insert(name, documents(name, count)).await;
     }
     let (wire, file) = wired(&stage).await;
     killed_at_every_point(&stage, &["import", &folder, "--to-file", &file], &wire).await;
@@ -96,21 +91,11 @@ async fn an_import_killed_at_50_points_ends_equal() {
 async fn a_copy_killed_at_50_points_ends_equal() {
     let stage = Stage::new().await;
     for (name, count) in COLLECTIONS {
-        stage
-            .a
-            .collection(name)
-            .insert_many(documents(name, count))
-            .await
-            .unwrap();
+        stage.a.insert(name, documents(name, count)).await;
     }
     let capped = doc! { "create": "capped", "capped": true, "size": 1_000_000 };
     stage.a.database().run_command(capped).await.unwrap();
-    stage
-        .a
-        .collection("capped")
-        .insert_many(documents("capped", 100))
-        .await
-        .unwrap();
+    stage.a.insert("capped", documents("capped", 100)).await;
     let (wire, file) = wired(&stage).await;
     let command = ["copy", &stage.a.file, &file, "--rate", "1000"];
     killed_at_every_point(&stage, &command, &wire).await;

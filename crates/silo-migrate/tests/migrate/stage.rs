@@ -8,8 +8,10 @@ use silo_mongo::mongodb::bson::{Bson, Document, doc};
 use silo_mongo::mongodb::{Client, Collection, Database};
 use silo_testkit::mongo::{MongoServer, Setup};
 use silo_testkit::node::{self, Form};
+use silo_testkit::program::TIME_LIMIT;
 use silo_testkit::program::write_private;
-pub(crate) use silo_testkit::program::{Ended, TIME_LIMIT, ended};
+pub(crate) use silo_testkit::program::{Ended, ended, terminated};
+use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -41,6 +43,11 @@ impl Side {
 
     pub(crate) fn collection(&self, name: &str) -> Collection<Document> {
         self.database().collection(name)
+    }
+
+    pub(crate) async fn insert(&self, name: &str, documents: impl IntoIterator<Item = Document>) {
+        let inserted = self.collection(name).insert_many(documents).await;
+        inserted.unwrap();
     }
 
     pub(crate) async fn count(&self, name: &str) -> u64 {
@@ -108,6 +115,15 @@ impl Stage {
     /// Compares both databases.
     pub(crate) async fn compare(&self) -> Ended {
         self.run(&["compare", &self.a.file, &self.b.file]).await
+    }
+
+    /// Waits until both databases are equal, which a follower of `a` makes them.
+    pub(crate) async fn until_equal(&self) {
+        let equal = wait_for(TIME_LIMIT, || async {
+            let compared = self.compare().await;
+            (compared.code == Some(0)).then_some(())
+        });
+        equal.await.unwrap();
     }
 
     /// Imports a folder into `b`.

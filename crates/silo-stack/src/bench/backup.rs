@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use mongodb::bson::{Document, doc};
 use serde_json::Value;
 use silo_core::secret::Secret;
 use silo_spaces::Spaces;
@@ -28,8 +27,8 @@ use crate::stack::DATABASE;
 /// Number of runs; the median is reported.
 const TIMES: usize = 3;
 const BUCKET: &str = "backups";
-/// Size of one document of the large set, in bytes.
-const LARGE_DOCUMENT: usize = 4096;
+/// Size of the demo data at scale 1, in MB.
+const DEMO_MEGABYTES: f64 = 124.0;
 
 /// A database, a bucket, and the optimised binary.
 struct Bench {
@@ -43,22 +42,23 @@ struct Bench {
 pub(super) async fn run(scale: f64, megabytes: usize) -> Result<()> {
     let program = build(true)?.join("silo-backup");
     row("", &["wall s", "CPU s", "peak MiB"]);
-    let bench = Bench::start(&program).await?;
-    let demo = Demo::new(1, scale, Timestamp::now());
-    demo.load(
-        &bench.mongo.client().await?.database(DATABASE),
-        |_, _, _| {},
-    )
-    .await?;
-    bench.measure("the demo set").await?;
-    drop(bench);
+    measure(&program, scale, "the demo set").await?;
     if megabytes > 0 {
-        let bench = Bench::start(&program).await?;
-        say::step(&format!("loading {megabytes} MB"));
-        bench.load(megabytes).await?;
-        bench.measure(&format!("{megabytes} MB")).await?;
+        #[expect(clippy::cast_precision_loss, reason = "for a scale only")]
+        let scale = megabytes as f64 / DEMO_MEGABYTES;
+        measure(&program, scale, &format!("{megabytes} MB")).await?;
     }
     Ok(())
+}
+
+/// Measures with so much demo data.
+async fn measure(program: &Path, scale: f64, name: &str) -> Result<()> {
+    let bench = Bench::start(program).await?;
+    let database = bench.mongo.client().await?.database(DATABASE);
+    say::step(&format!("loading {name}"));
+    let demo = Demo::new(1, scale, Timestamp::now());
+    demo.load(&database, |_, _, _| {}).await?;
+    bench.measure(name).await
 }
 
 impl Bench {
@@ -85,28 +85,6 @@ impl Bench {
             addressing: Addressing::Path,
         };
         Ok(Spaces::new(&endpoint, Limits::default())?)
-    }
-
-    /// Documents that compress about as AC's do.
-    async fn load(&self, megabytes: usize) -> Result<()> {
-        let large = self
-            .mongo
-            .client()
-            .await?
-            .database(DATABASE)
-            .collection::<Document>("large");
-        let batch = 1_000_000 / LARGE_DOCUMENT;
-        for at in 0..megabytes {
-            let documents = (0..batch).map(|number| {
-                let seed = (at * batch + number).wrapping_mul(2_654_435_761);
-                let text: String = (0..LARGE_DOCUMENT / 8)
-                    .map(|word| format!("{:07x} ", seed.wrapping_mul(word + 1) % 0xfff_ffff))
-                    .collect();
-                doc! { "at": i64::try_from(at).unwrap_or(0), "text": text }
-            });
-            large.insert_many(documents).ordered(false).await?;
-        }
-        Ok(())
     }
 
     async fn measure(&self, name: &str) -> Result<()> {

@@ -122,6 +122,7 @@ impl<'a> Droplet<'a> {
         // Sequentially: in parallel, the classic builder would build the shared stages once per image.
         command
             .env("COMPOSE_PARALLEL_LIMIT", "1")
+            .env("COMPOSE_PROFILES", "demo,migrate")
             .args(["build", "--quiet"]);
         self.output_of(command, &["build"]).await?;
         say::done("images are built");

@@ -146,11 +146,27 @@ const COMMANDS: &[(&str, Tried)] = &[
         By("crates/silo-migrate/tests/migrate/copy.rs", "--follow"),
     ),
     (
+        "silo-migrate begin atlas silo",
+        By("crates/silo-stack/tests/migration.rs", "\"begin\""),
+    ),
+    (
         "silo-migrate import mongodb-backup --to-file silo --dry-run",
-        By("crates/silo-migrate/tests/migrate/import.rs", "--dry-run"),
+        As(
+            "mkdir --parents backup && echo '{\"_id\":{\"$oid\":\"65f0c0ffee65f0c0ffee65f0\"}}' > backup/moods.json && silo-migrate import backup --no-manifest --to-file /run/secrets/mongo_restore --dry-run",
+        ),
     ),
     (
         "silo-migrate compare atlas silo",
+        As(
+            "silo-migrate compare /run/secrets/mongo_restore /run/secrets/mongo_restore --source-database aesthetic",
+        ),
+    ),
+    (
+        "silo-migrate copy silo atlas-new --target-database aesthetic_back",
+        By("crates/silo-migrate/tests/migrate/copy.rs", "\"copy\""),
+    ),
+    (
+        "silo-migrate compare silo atlas-new --target-database aesthetic_back",
         By("crates/silo-migrate/tests/migrate/stage.rs", "\"compare\""),
     ),
     (
@@ -159,6 +175,10 @@ const COMMANDS: &[(&str, Tried)] = &[
             "crates/silo-migrate/tests/migrate/cutover.rs",
             "\"cutover\"",
         ),
+    ),
+    (
+        "silo-migrate cutover FOLDER... --to-file silo-client --apply",
+        By("crates/silo-migrate/tests/migrate/cutover.rs", "--apply"),
     ),
     (
         "silo-migrate cutover FOLDER... --check",
@@ -173,10 +193,13 @@ const COMMANDS: &[(&str, Tried)] = &[
         By("crates/silo-stack/tests/migration.rs", "verify-cutover"),
     ),
     (
+        "silo-migrate decommission-check atlas silo",
+        By("crates/silo-stack/tests/migration.rs", "decommission-check"),
+    ),
+    (
         "silo-migrate export-sqlite ac.sqlite --from-file silo",
-        By(
-            "crates/silo-migrate/tests/migrate/sqlite.rs",
-            "export-sqlite",
+        As(
+            "silo-migrate export-sqlite ac.sqlite --from-file /run/secrets/mongo_restore && test -s ac.sqlite",
         ),
     ),
     ("ops/secrets HOST", By(OPS, "ops/secrets")),
@@ -213,6 +236,9 @@ docker() {
     shift
     case $1 in exec | run) local verb=$1; shift; set -- "$verb" -T "$@" ;; esac
     (cd "$PLACE" && $COMPOSE "$@")
+}
+silo-migrate() {
+    docker compose run --rm --user "$(id -u)" --volume "$HERE:/work" --volume "$PLACE/ops/demo/secrets/mongo_restore:/run/secrets/mongo_restore:ro" silo-migrate "$@"
 }
 silo-backup() { docker compose run --rm --volume "$PLACE/ops/demo/secrets/mongo_restore:/run/secrets/mongo_restore:ro" silo-backup "$@"; }
 "#;
@@ -259,6 +285,7 @@ async fn run(droplet: &Droplet<'_>, script: &str) -> Result<()> {
         )
         .envs(CLASSIC)
         .env("PLACE", droplet.place())
+        .env("HERE", droplet.folder.path())
         .env("COMPOSE", droplet.engine.compose_words().join(" "))
         .current_dir(droplet.folder.path())
         .output()
