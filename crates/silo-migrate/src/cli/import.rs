@@ -20,7 +20,7 @@ pub(super) struct Import {
     folder: PathBuf,
     #[command(flatten)]
     target: TargetArgs,
-    /// TOML file with the BSON types of fields; default: AC's
+    /// TOML file with the BSON types of fields, in addition to AC's
     #[arg(long, value_name = "FILE")]
     types: Option<PathBuf>,
     /// Print a types file for the fields whose type is not known, for review, and write nothing
@@ -48,17 +48,17 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode, Error> {
-        let types = match &self.types {
-            None => Types::of_ac(),
-            Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(Error::file(file))?;
-                Types::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
-            }
-        };
+        let mut types = Types::of_ac().map_err(Error::Input)?;
+        if let Some(file) = &self.types {
+            let text = std::fs::read_to_string(file).map_err(Error::file(file))?;
+            let more = Types::parse(&text);
+            types = types
+                .with(more.map_err(|error| Error::Input(format!("{}: {error}", file.display())))?);
+        }
         let request = Request {
             folder: self.folder,
             manifest: !self.no_manifest,
-            types: types.map_err(Error::Input)?,
+            types,
             dialect: self.dialect,
             only: self.only,
             skip: self.skip,

@@ -264,6 +264,15 @@ impl Types {
         Self::parse(AC)
     }
 
+    /// These types and others, which replace those of the same field in the same table.
+    #[must_use]
+    pub fn with(mut self, others: Self) -> Self {
+        for (name, fields) in others.0 {
+            self.0.entry(name).or_default().extend(fields);
+        }
+        self
+    }
+
     /// Types of the fields of a collection.
     #[must_use]
     pub fn of(&self, collection: &str) -> FieldTypes {
@@ -357,5 +366,10 @@ mod tests {
         assert_eq!(ac.of("moods").of("_id"), either);
         assert_eq!(ac.of("users").of("_id"), [FieldType::String]);
         assert_eq!(ac.of("users").of("when"), ac.of("moods").of("when"));
+        let more = Types::parse("[moods]\n_id = \"string\"\nx = \"long\"\n").unwrap();
+        let more = ac.with(more).of("moods");
+        assert_eq!(more.of("_id"), [FieldType::String]);
+        assert_eq!(more.of("x"), [FieldType::Long]);
+        assert!(!more.of("when").is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! `silo-migrate import`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -7,12 +8,15 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::Value;
 use silo_cli::exit::{EXIT_CORRUPT, EXIT_DIFFERENT, EXIT_REFUSED, EXIT_USAGE};
-use silo_mongo::mongodb::bson::{Document, doc, oid::ObjectId};
+use silo_mongo::mongodb::bson::{Bson, Document, doc, oid::ObjectId};
 use silo_testkit::demo::Demo;
+use silo_testkit::say;
+use silo_testkit::tools::stock_tool;
+use tokio::process::Command;
 
 use silo_testkit::node::Form;
 
-use crate::stage::{Stage, lines};
+use crate::stage::{DATABASE, Stage, lines};
 
 fn moods(count: i32) -> String {
     lines((0..count).map(|at| doc! { "_id": at, "mood": format!("mood {at}"), "when": silo_mongo::mongodb::bson::DateTime::from_millis(at.into()) }))
@@ -107,6 +111,98 @@ async fn the_demo_comes_back_from_json_stringify_with_acs_types() {
     assert!(find("users").await.get_str("_id").is_ok());
 }
 
+/// A document with every BSON type, as MongoDB's own programs write it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_comes_back_from_what_the_npm_driver_and_mongoexport_write() {
+    let stage = Stage::new().await;
+    let text: Value = serde_json::from_str(include_str!("../every_type.json")).unwrap();
+    let document = Bson::try_from(text).unwrap();
+    let mut document = document.as_document().unwrap().clone();
+    stage.a.insert("things", [document.clone()]).await;
+    let canonical = stage.export("late", Form::Canonical).await;
+    // JavaScript has no dates after the year 275760.
+    let refused = stage.import(&canonical, &[]).await;
+    let refused = refused.ends_with(EXIT_CORRUPT);
+    assert!(refused.stdout.contains("line 2, column"), "{refused:?}");
+    document.remove("late");
+    stage.a.collection("things").drop().await.unwrap();
+    stage.a.insert("things", [document]).await;
+    let changed = async || {
+        let (a, b) = (stage.a.one("things").await, stage.b.one("things").await);
+        // NaN is not equal to itself.
+        let text = |value: Option<&Bson>| value.cloned().map(Bson::into_canonical_extjson);
+        let differ = a
+            .iter()
+            .filter(|(name, value)| text(b.get(name)) != text(Some(value)));
+        let names: Vec<String> = differ.map(|(name, _)| name.clone()).collect();
+        stage.b.collection("things").drop().await.unwrap();
+        names.join(" ")
+    };
+    let lossy = |imported: &Value| -> Vec<String> {
+        let lossy = imported["files"][0]["lossy"].as_array().unwrap();
+        let field = |line: &Value| line.as_str().unwrap().split(':').next().unwrap().to_owned();
+        lossy.iter().map(field).collect()
+    };
+    // The driver itself replaces `undefined` by `null`, and a DBPointer by a DBRef.
+    let folder = stage.export("canonical", Form::Canonical).await;
+    let imported = stage.import(&folder, &[]).await.good();
+    assert_eq!(lossy(&imported), Vec::<String>::new());
+    assert_eq!(changed().await, "undefined pointer");
+    let folder = stage.export("relaxed", Form::Relaxed).await;
+    let imported = stage.import(&folder, &[]).await.good();
+    let listed = lossy(&imported);
+    let lost = ["whole", "minus", "long"];
+    assert!(
+        lost.iter().all(|name| listed.contains(&(*name).to_owned())),
+        "{listed:?}"
+    );
+    assert_eq!(changed().await, "whole minus undefined pointer long");
+
+    for form in ["canonical", "relaxed"] {
+        let Some(mongoexport) = stock_tool("mongoexport") else {
+            say::skipped("documents written by mongoexport", "it is not installed");
+            break;
+        };
+        let folder = stage.folder.path().join(format!("mongoexport-{form}"));
+        fs::create_dir(&folder).unwrap();
+        let exported = Command::new(mongoexport)
+            .arg(format!("--host={}", stage.a.mongo.address()))
+            .args(["--db", DATABASE, "--collection", "things"])
+            .args(["--jsonFormat", form, "--out"])
+            .arg(folder.join("things.json"))
+            .output();
+        let exported = exported.await.unwrap();
+        assert!(exported.status.success(), "{exported:?}");
+        let folder = folder.display().to_string();
+        stage.import(&folder, &["--no-manifest"]).await.good();
+        assert_eq!(changed().await, "", "{form}");
+    }
+
+    let plain = stage.export("plain", Form::Plain).await;
+    let refused = stage.import(&plain, &[]).await;
+    let refused = refused.ends_with(EXIT_REFUSED);
+    for field in ["date: 1 texts", "early: 1 texts", "long: 1 documents"] {
+        assert!(refused.stdout.contains(field), "{refused:?}");
+    }
+    let proposed = stage.import(&plain, &["--infer"]).await.good();
+    let proposed = proposed["types"].as_str().unwrap().to_owned();
+    let types = format!("{proposed}binary = \"binary\"\nuuid = \"uuid\"\nwhole = \"double\"\n");
+    let file = stage.path("types.toml");
+    fs::write(&file, types).unwrap();
+    let imported = stage.import(&plain, &["--types", &file]).await.good();
+    let listed = lossy(&imported);
+    let lost = ["minus", "nan", "inf", "regex", "min", "max"];
+    assert!(
+        lost.iter().all(|name| listed.contains(&(*name).to_owned())),
+        "{listed:?}"
+    );
+    // What JSON.stringify has left out, or written as any other text or document.
+    let silent = ["user", "undefined", "pointer", "code", "symbol", "scoped"];
+    let lost: BTreeSet<&str> = lost.into_iter().chain(silent).collect();
+    let changed = changed().await;
+    assert_eq!(changed.split(' ').collect::<BTreeSet<_>>(), lost);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_refused_with_its_place_before_anything_is_written() {
     let stage = Stage::new().await;
@@ -165,23 +261,16 @@ async fn a_damaged_file_is_refused_with_its_place_before_anything_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn types_that_json_lost_are_declared_before_anything_is_written() {
     let stage = Stage::new().await;
-    let text = "{\"_id\":\"65f0c0ffee65f0c0ffee65f0\",\"seen\":\"2026-02-10T12:00:00.000Z\"}";
+    let text = "{\"_id\":\"65f0c0ffee65f0c0ffee65f0\",\"by\":\"65f0c0ffee65f0c0ffee65f1\",\"seen\":\"2026-02-10T12:00:00.000Z\"}";
     let folder = stage.backup("plain", &[("things", 1, text)]);
-    let none = stage.path("none.toml");
-    fs::write(&none, "").unwrap();
-    let refused = stage.import(&folder, &["--types", &none]).await;
+    let refused = stage.import(&folder, &[]).await;
     let error = refused.ends_with(EXIT_REFUSED).value()["error"]["detail"].to_string();
-    for field in [
-        "things.json: _id: 1 texts",
-        "things.json: seen: 1 texts with a date",
-    ] {
-        assert!(error.contains(field), "{error}");
-    }
+    assert!(
+        error.contains("things.json: seen: 1 texts with a date"),
+        "{error}"
+    );
     assert_eq!(stage.b.names().await, Vec::<String>::new());
-    let proposed = stage
-        .import(&folder, &["--types", &none, "--infer"])
-        .await
-        .good();
+    let proposed = stage.import(&folder, &["--infer"]).await.good();
     let types = stage.path("types.toml");
     fs::write(&types, proposed["types"].as_str().unwrap()).unwrap();
     stage.import(&folder, &["--types", &types]).await.good();

@@ -50,6 +50,12 @@ impl Side {
         inserted.unwrap();
     }
 
+    /// The first document of a collection.
+    pub(crate) async fn one(&self, name: &str) -> Document {
+        let found = self.collection(name).find_one(doc! {}).await;
+        found.unwrap().unwrap()
+    }
+
     pub(crate) async fn count(&self, name: &str) -> u64 {
         self.collection(name)
             .count_documents(doc! {})
