@@ -9,9 +9,13 @@ pub mod manifest;
 mod skip;
 mod state;
 
-use std::fs::File;
+use std::cmp::Reverse;
+use std::fs::{self, File};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use silo_cli::progress::Reporter;
 use silo_mongo::mongodb::Database;
@@ -27,6 +31,9 @@ pub use load::staging_name;
 use manifest::Entry;
 pub use skip::DISPOSABLE;
 pub(crate) use state::is_complete;
+
+/// Collections that are loaded at once: while one waits for the server's journal or an index, another is read.
+const CONCURRENT_LOADS: usize = 3;
 
 /// Request for an import.
 pub struct Request {
@@ -70,6 +77,41 @@ pub struct Plan {
     _lock: File,
 }
 
+/// Checks the files, the largest first, on two threads.
+fn check_all(
+    entries: &[Entry],
+    request: &Request,
+    progress: &Reporter,
+    stop: &CancellationToken,
+) -> Result<Vec<FileReport>, Error> {
+    let size = |at: &usize| fs::metadata(&entries[*at].file).map_or(0, |file| file.len());
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by_key(|at| Reverse(size(at)));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut reports = Vec::new();
+        while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let entry = &entries[*at];
+            let types = request.types.of(&entry.name);
+            let report = check::check(entry, &types, request.dialect, progress, stop);
+            let failed = report.is_err();
+            reports.push((*at, report));
+            if failed {
+                break;
+            }
+        }
+        reports
+    };
+    let mut reports = std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let mut reports = work();
+        reports.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        reports
+    });
+    reports.sort_by_key(|(at, _)| *at);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
 impl Plan {
     /// Reads the manifest and every file.
     ///
@@ -93,17 +135,7 @@ impl Plan {
         let (entries, skipped) = skip::select(all, &request.only, &request.skip)?;
         let total = entries.iter().map(|entry| entry.documents).sum();
         progress.begin("checking", total, "documents");
-        let mut files = Vec::new();
-        for entry in &entries {
-            let types = request.types.of(&entry.name);
-            files.push(check::check(
-                entry,
-                &types,
-                request.dialect,
-                progress,
-                stop,
-            )?);
-        }
+        let files = check_all(&entries, &request, progress, stop)?;
         Ok(Self {
             request,
             entries,
@@ -181,23 +213,30 @@ impl Plan {
         }
         let documents = self.files.iter().map(|file| file.documents).sum();
         progress.begin("inserting", Some(documents), "documents");
-        let mut complete_before = Vec::new();
-        for (entry, report) in self.entries.iter().zip(&self.files) {
-            if stop.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let load = Load {
-                database,
-                entry,
-                report,
-                types: &self.request.types.of(&entry.name),
-                progress,
-                stop,
-            };
-            if !load.run().await? {
-                complete_before.push(entry.name.clone());
-            }
-        }
+        let loads = self
+            .entries
+            .iter()
+            .zip(&self.files)
+            .map(async |(entry, report)| {
+                if stop.is_cancelled() {
+                    return Err(Error::Interrupted);
+                }
+                let load = Load {
+                    database,
+                    entry,
+                    report,
+                    types: &self.request.types.of(&entry.name),
+                    progress,
+                    stop,
+                };
+                let before = !load.run().await?;
+                Ok(before.then(|| entry.name.clone()))
+            });
+        let complete_before: Vec<Option<String>> = stream::iter(loads)
+            .buffered(CONCURRENT_LOADS)
+            .try_collect()
+            .await?;
+        let complete_before = complete_before.into_iter().flatten().collect();
         Ok(Imported {
             skipped: self.skipped().map(str::to_owned).collect(),
             files: self.files,

@@ -157,7 +157,8 @@ impl Load<'_> {
             }
             Ok::<_, Error>(sha256)
         });
-        let mut inserts = Inserts::default();
+        // The collection's new name is written last.
+        let mut inserts = Inserts::before_a_write_that_waits();
         while let Some(batch) = batches.recv().await {
             let others = if batch.is_large() {
                 0

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mongodb::Database;
 use mongodb::bson::{
     self, Bson, Document, RawArray, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, doc,
+    rawdoc,
 };
 use tokio::task::JoinSet;
 
@@ -24,9 +25,22 @@ const DUPLICATE_KEY: i32 = 11_000;
 
 /// Concurrent inserts, each in a task of its own, so that they continue while the next batch is read.
 #[derive(Default)]
-pub struct Inserts(JoinSet<Result<u64, ActionError>>);
+pub struct Inserts {
+    tasks: JoinSet<Result<u64, ActionError>>,
+    /// `true` if they do not wait for the server's journal.
+    early: bool,
+}
 
 impl Inserts {
+    /// Inserts that do not wait for the server's journal. It is written in order: they are in it when a later write is that waits for it.
+    #[must_use]
+    pub fn before_a_write_that_waits() -> Self {
+        Self {
+            early: true,
+            ..Self::default()
+        }
+    }
+
     /// Starts an insert into the collection that stores the documents of `collection`.
     pub fn begin(&mut self, database: &Database, collection: &Collection, batch: Batch) {
         self.start(database, collection, batch, false);
@@ -49,10 +63,16 @@ impl Inserts {
         };
         // Documents may be older than the validator.
         let bypass = collection.options.contains_key("validator");
-        self.0.spawn(async move {
+        let early = self.early;
+        self.tasks.spawn(async move {
             let count = batch.count();
-            let repeats = Repeats { again, attempts };
-            let inserted = insert(&database, &name, batch, bypass, repeats).await;
+            let how = How {
+                again,
+                attempts,
+                bypass,
+                early,
+            };
+            let inserted = insert(&database, &name, batch, how).await;
             inserted
                 .map(|()| count)
                 .map_err(ActionError::of(format!("inserting into {name}")))
@@ -65,8 +85,8 @@ impl Inserts {
     /// The error of an insert.
     pub async fn wait_until_at_most(&mut self, most: usize) -> Result<u64, ActionError> {
         let mut documents = 0;
-        while self.0.len() > most
-            && let Some(inserted) = self.0.join_next().await
+        while self.tasks.len() > most
+            && let Some(inserted) = self.tasks.join_next().await
         {
             // A task that panicked has inserted nothing that is known.
             documents += inserted.unwrap_or_else(|_panic| {
@@ -81,17 +101,21 @@ impl Inserts {
 
     /// Waits for all inserts, and ignores their results.
     pub async fn finish(&mut self) {
-        while self.0.join_next().await.is_some() {}
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// Repetitions of an insert.
+/// Options of an insert.
 #[derive(Clone, Copy)]
-struct Repeats {
+struct How {
     /// `true` if some of the documents may have been inserted before.
     again: bool,
     /// Most attempts.
     attempts: u32,
+    /// `true` if the collection's validator does not apply.
+    bypass: bool,
+    /// `true` if it does not wait for the server's journal.
+    early: bool,
 }
 
 /// Documents to insert.
@@ -160,8 +184,7 @@ async fn insert(
     database: &Database,
     name: &str,
     batch: Batch,
-    bypass_validation: bool,
-    repeats: Repeats,
+    how: How,
 ) -> Result<(), DatabaseError> {
     let Batch {
         documents,
@@ -170,7 +193,7 @@ async fn insert(
         ..
     } = batch;
     if count > u64::try_from(empty_timestamps.len()).unwrap_or_default() {
-        insert_unchanged(database, name, &documents, bypass_validation, repeats).await?;
+        insert_unchanged(database, name, &documents, how).await?;
     }
     for document in &empty_timestamps {
         // A pipeline stores its result as it is.
@@ -184,7 +207,8 @@ async fn insert(
         let pipeline = vec![doc! { "$replaceWith": { "$literal": content } }];
         let update =
             doc! { "q": { "_id": id.unwrap_or(Bson::Null) }, "u": pipeline, "upsert": true };
-        let command = doc! { "update": name, "updates": [update], "bypassDocumentValidation": bypass_validation };
+        let command =
+            doc! { "update": name, "updates": [update], "bypassDocumentValidation": how.bypass };
         check(&database.run_command(command).await?, false)?;
     }
     Ok(())
@@ -194,17 +218,19 @@ async fn insert_unchanged(
     database: &Database,
     name: &str,
     documents: &RawArray,
-    bypass_validation: bool,
-    repeats: Repeats,
+    how: How,
 ) -> Result<(), DatabaseError> {
     let mut attempt = 1;
     loop {
-        let repeated = repeats.again || attempt > 1;
+        let repeated = how.again || attempt > 1;
         let mut command = RawDocumentBuf::new();
         command.append(bson::cstr!("insert"), name);
         // Goes on after a duplicate of the first attempt.
         command.append(bson::cstr!("ordered"), !repeated);
-        command.append(bson::cstr!("bypassDocumentValidation"), bypass_validation);
+        command.append(bson::cstr!("bypassDocumentValidation"), how.bypass);
+        if how.early {
+            command.append(bson::cstr!("writeConcern"), rawdoc! { "w": 1 });
+        }
         command.append(bson::cstr!("documents"), documents);
         let error = match database.run_raw_command(command).await {
             Ok(answer) => match check(&answer, repeated) {
@@ -213,7 +239,7 @@ async fn insert_unchanged(
             },
             Err(error) => DatabaseError::from(&error),
         };
-        if attempt == repeats.attempts || !error.is_transient() {
+        if attempt == how.attempts || !error.is_transient() {
             return Err(error);
         }
         attempt += 1;

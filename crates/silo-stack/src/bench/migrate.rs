@@ -183,7 +183,7 @@ impl Bench {
             }
             let began = Instant::now();
             let mut child = Command::new(mongoimport)
-                .arg(format!("--uri={}", self.target.uri()))
+                .arg(format!("--host={}", self.target.address()))
                 .arg(format!("--db={database}"))
                 .arg(format!("--collection={name}"))
                 .arg(format!("--file={}", file.display()))
