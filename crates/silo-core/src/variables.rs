@@ -152,18 +152,6 @@ variables! {
     STATUS_FILE: "probe.status_file";
     /// Users who may sign in: lines of a name and an argon2id hash, from `silo-gate hash NAME`.
     SILO_USERS: "gate.users";
-    /// Accounts of mongod: lines of a job (root, reader, backup, drill, restore, browser, certificate, client) and a connection string.
-    MONGO_ACCOUNTS: "mongod.accounts";
-    /// Host name of mongod, for its clients and its replica set, such as silo.aesthetic.computer.
-    MONGO_HOST: "mongod.host";
-    /// Name of mongod's replica set, as in AC's connection strings.
-    MONGO_REPLICA_SET: "mongod.replica_set" = "rs0";
-    /// Folder of mongod's certificate and key.
-    MONGO_TLS_FOLDER: "mongod.tls_folder" = "/var/lib/silo/tls";
-    /// Folder of the CA file for mongod's clients on this machine.
-    MONGO_CA_FOLDER: "mongod.ca_folder" = "/var/lib/silo/ca";
-    /// Caddy's data folder, with its certificates.
-    CADDY_DATA: "mongod.caddy_data" = "/data/caddy";
     /// Address to listen on; default: silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103, silo-backup 127.0.0.1:7104, silo-gate 127.0.0.1:7105.
     BIND: "bind";
     /// Format of log lines: text or json.

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use silo_mongod::accounts::Account;
 use silo_testkit::tools::workspace;
 use tempfile::TempDir;
 
@@ -54,7 +53,7 @@ async fn secrets_are_created_once_and_never_printed() {
     let compose = std::fs::read_to_string(workspace().join("docker-compose.yml")).unwrap();
     let mut wanted: BTreeSet<&str> = compose
         .lines()
-        .filter_map(|line| line.split_once(": {file: \"${SILO_SECRETS:-./ops/demo/secrets}/"))
+        .filter_map(|line| line.split_once(": {file: \"${SILO_SECRETS:?set it in .env}/"))
         .map(|(name, _)| name.trim())
         .collect();
     assert!(wanted.len() > 10, "{wanted:?}");
@@ -63,9 +62,7 @@ async fn secrets_are_created_once_and_never_printed() {
     wanted.insert("mongo_restore");
     assert_eq!(wanted, made.keys().map(String::as_str).collect());
 
-    // silo-mongod can parse the generated accounts, and every account has a password of its own.
-    let accounts = Account::read_all(&made["mongo_accounts"]).await.unwrap();
-    assert_eq!(accounts.len(), 9, "root, six of Silo's and two of AC's");
+    // Every account has a password of its own: root, five of Silo's and two of AC's.
     let mut passwords = BTreeSet::new();
     for line in made["mongo_accounts"].lines() {
         let (_, rest) = line.split_once("://").unwrap();
@@ -75,10 +72,15 @@ async fn secrets_are_created_once_and_never_printed() {
         assert!(!output_text.contains(password), "a password was printed");
         passwords.insert(password);
     }
-    assert_eq!(passwords.len(), 9);
+    assert_eq!(passwords.len(), 8);
     // The connection strings have the options that AC's code expects.
     assert!(made["mongo_clients"].lines().all(|line| {
-        line.ends_with("@silo.example:27017/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true")
+        let (_, name) = line.split_once("appName=").unwrap();
+        line.starts_with(&format!(
+            "mongodb://{}:",
+            name.trim_end_matches("&maxPoolSize=20")
+        )) && line
+            .contains("@silo.example:27017/aesthetic?replicaSet=rs0&authSource=aesthetic&tls=true&")
     }));
 
     // Other users cannot read the folder; secrets that cannot be generated are asked for.
@@ -107,7 +109,7 @@ async fn secrets_are_created_once_and_never_printed() {
             "mongo_accounts" => {
                 let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
                 let (before, after) = (lines(before), lines(&again[name]));
-                assert!(before.is_subset(&after) && after.len() == 10);
+                assert!(before.is_subset(&after) && after.len() == 9);
             }
             "mongo_clients" => assert!(again[name].starts_with(before.as_str())),
             _ => assert_eq!(before, &again[name], "{name}"),
@@ -156,6 +158,36 @@ fn invalid_names_create_no_secrets() {
 }
 
 #[test]
+fn the_export_of_the_secrets_is_encrypted_and_complete() {
+    let place = TempDir::new().unwrap();
+    std::fs::create_dir(place.path().join("secrets")).unwrap();
+    for (file, text) in [
+        ("secrets/spaces_key", "a key"),
+        (".env", "SILO_SITE=silo.example\n"),
+        ("silo.toml", ""),
+    ] {
+        std::fs::write(place.path().join(file), text).unwrap();
+    }
+    let script = format!(
+        "age-keygen -o key 2> public && {}/ops/secrets --export \"$(sed -n 's/^Public key: //p' public)\" > export.age && mkdir back && age --decrypt --identity key export.age | tar --extract --directory back",
+        workspace().display()
+    );
+    let (code, output_text) = run(Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(place.path()));
+    assert_eq!(code, 0, "{output_text}");
+    let back = |file: &str| std::fs::read_to_string(place.path().join("back").join(file)).unwrap();
+    assert_eq!(back("secrets/spaces_key"), "a key");
+    assert_eq!(back(".env"), "SILO_SITE=silo.example\n");
+    assert_eq!(back("silo.toml"), "");
+    let encrypted = std::fs::read(place.path().join("export.age")).unwrap();
+    assert!(!encrypted.windows(5).any(|bytes| bytes == b"a key"));
+    let (code, output_text) =
+        run(Command::new(workspace().join("ops/secrets")).args(["--export", "somebody"]));
+    assert_eq!(code, 64, "{output_text}");
+}
+
+#[test]
 fn provision_check_changes_nothing() {
     let place = TempDir::new().unwrap();
     let ops = place.path().join("ops");
@@ -177,10 +209,12 @@ fn provision_check_changes_nothing() {
         "1 GB of swap",
         "the kernel's settings",
         "Docker with Compose 2",
+        "Docker's settings",
         "ufw lets in 22, 80 and 443",
         "security upgrades by themselves",
         "settings in .env",
         "silo.toml",
+        "the folder of mongod's data",
         "the list of who may reach mongod",
         "secrets",
         "DNS leads here",
@@ -216,11 +250,13 @@ fn provision_check_changes_nothing() {
 
 #[test]
 fn the_firewall_dry_run_lists_its_rules() {
-    let firewall = |allow: &str, port: &str| {
+    let open = |address: &str, allow: &str, port: &str| {
         run(Command::new(workspace().join("ops/firewall"))
             .arg("--dry-run")
-            .envs([("MONGO_ALLOW", allow), ("MONGO_PORT", port)]))
+            .envs([("MONGO_ADDRESS", address), ("MONGO_ALLOW", allow)])
+            .env("MONGO_PORT", port))
     };
+    let firewall = |allow: &str, port: &str| open("127.0.0.1", allow, port);
     // The chain as iptables-restore reads it; what follows for IPv6 has the other addresses.
     let chain = |output_text: &str| -> Vec<String> {
         let four = output_text.split("COMMIT").next().unwrap();
@@ -244,6 +280,12 @@ fn the_firewall_dry_run_lists_its_rules() {
     assert!(rules[1].ends_with("-s 198.51.100.0/24 -j RETURN"));
     assert!(rules[3].ends_with("-j DROP"));
     let (code, output_text) = firewall("", "27017");
+    assert!(code == 0 && chain(&output_text).is_empty(), "{output_text}");
+    // A port that is open to others needs a list, or the statement that a firewall in front decides.
+    let (code, output_text) = open("0.0.0.0", "", "27017");
+    assert_eq!(code, 78, "{output_text}");
+    assert!(chain(&output_text)[1].ends_with("-j DROP"), "{output_text}");
+    let (code, output_text) = open("0.0.0.0", "cloud-firewall", "27017");
     assert!(code == 0 && chain(&output_text).is_empty(), "{output_text}");
     // Unreadable input closes the firewall rather than opening it.
     for (allow, port) in [

@@ -58,6 +58,16 @@ impl Authority {
         std::fs::write(file, pem)
     }
 
+    /// Writes a certificate for 127.0.0.1 and localhost that is valid for so many days from now, and its key, into two PEM files, as Caddy stores them.
+    ///
+    /// # Errors
+    /// When OpenSSL cannot make them, or a file cannot be written.
+    pub fn save_pair(&self, certificate: &Path, key: &Path, days: i64) -> std::io::Result<()> {
+        let (own_key, own) = self.issue(&here(), days * DAY)?;
+        std::fs::write(key, own_key.private_key_to_pem_pkcs8()?)?;
+        std::fs::write(certificate, own.to_pem()?)
+    }
+
     /// TLS acceptor for 127.0.0.1 and localhost, with a certificate valid for so many days from now; a negative number makes an expired one.
     ///
     /// # Errors

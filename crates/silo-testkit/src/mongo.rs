@@ -7,7 +7,7 @@ use std::time::Duration;
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ClientOptions;
-use silo_mongod::accounts::{AccountRole, own_roles};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -61,12 +61,16 @@ const DRILL: Account = ("silo_drill", "drill-password");
 const CLIENT: Account = ("lith", "lith-password");
 
 /// The accounts besides the administrator, and the droplet's job of each.
-const ACCOUNTS: [(Account, AccountRole); 4] = [
-    (READER, AccountRole::Reader),
-    (BACKUP, AccountRole::Backup),
-    (DRILL, AccountRole::Drill),
-    (CLIENT, AccountRole::Client),
+const ACCOUNTS: [(Account, &str); 4] = [
+    (READER, "reader"),
+    (BACKUP, "backup"),
+    (DRILL, "drill"),
+    (CLIENT, "client"),
 ];
+/// The droplet's roles and the roles of each job, so that tests run with the rights that the services have there.
+const ROLES: &str = include_str!("../../../ops/mongo/roles.json");
+/// Stands in [`ROLES`] for AC's database.
+const ROLES_DATABASE: &str = "DATABASE";
 
 /// Options for starting a server. The default is one without accounts and TLS, in a temporary folder.
 #[derive(Clone, Default)]
@@ -334,12 +338,16 @@ impl MongoServer {
             .run_command(doc! { "createUser": owner, "pwd": password, "roles": [root] })
             .await?;
         let admin = self.client().await?.database("admin");
-        for (name, privileges) in own_roles(database) {
-            let role = doc! { "createRole": name, "privileges": privileges, "roles": [] };
+        let roles = ROLES.replace(ROLES_DATABASE, database);
+        let roles: Value = serde_json::from_str(&roles).map_err(std::io::Error::from)?;
+        let bson = |value: &Value| Bson::try_from(value.clone()).map_err(std::io::Error::other);
+        for (name, privileges) in roles["roles"].as_object().into_iter().flatten() {
+            let role = doc! { "createRole": name, "privileges": bson(privileges)?, "roles": [] };
             admin.run_command(role).await?;
         }
         for ((user, password), job) in ACCOUNTS {
-            let create = doc! { "createUser": user, "pwd": password, "roles": job.roles(database) };
+            let roles = bson(&roles["accounts"][job])?;
+            let create = doc! { "createUser": user, "pwd": password, "roles": roles };
             admin.run_command(create).await?;
         }
         Ok(())

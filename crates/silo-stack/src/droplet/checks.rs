@@ -105,7 +105,7 @@ const CHECKS: &[(&str, Check)] = &[
 /// Starts the project and runs them.
 pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()> {
     say::step(&format!(
-        "{} --profile demo up",
+        "{} --env-file ops/demo/demo.env up",
         droplet.engine.compose_words().join(" ")
     ));
     droplet.compose(&["up", "--detach", "--no-build"]).await?;

@@ -27,6 +27,8 @@ pub(super) const SERVICES: [&str; 4] = [
     "silo-services-probe",
     "silo-backup",
 ];
+/// Settings of the demo.
+const DEMO: &str = include_str!("../../../../ops/demo/demo.env");
 /// Every container that stays.
 pub(super) const ALL: [&str; 11] = [
     "caddy",
@@ -36,7 +38,7 @@ pub(super) const ALL: [&str; 11] = [
     "silo-services-probe",
     "silo-backup",
     "mongo",
-    "mongo-tls",
+    "mongo-setup",
     "mongo-express",
     "demo-storage",
     "demo-services",
@@ -76,12 +78,17 @@ impl<'a> Droplet<'a> {
         Ok(droplet)
     }
 
-    /// A Compose project of the `docker-compose.yml` in `place`, with only the project name, ports and health-check interval set.
+    /// A Compose project of the `docker-compose.yml` in `place`, with the settings of the demo, and its own name, ports and health-check interval.
     pub(super) fn at(engine: &'a Engine, name: &str, place: PathBuf) -> Result<Self> {
         let [https, http, mongo] = [(); 3].map(|()| free_port());
         let (https, http, mongo) = (https?, http?, mongo?);
         let project = format!("{name}-{}", std::process::id());
-        let environment = BTreeMap::from([
+        // Without the profile: not every project has the demo's containers.
+        let demo = DEMO.lines().filter_map(|line| line.split_once('='));
+        let demo = demo.filter(|(name, _)| *name != "COMPOSE_PROFILES");
+        let mut environment: BTreeMap<&str, String> =
+            demo.map(|(name, value)| (name, value.to_owned())).collect();
+        environment.extend([
             ("COMPOSE_PROJECT_NAME", project.clone()),
             ("SILO_HTTPS_PORT", https.to_string()),
             ("SILO_HTTP_PORT", http.to_string()),
@@ -337,7 +344,7 @@ impl<'a> Droplet<'a> {
             self.https
         ));
         say::step(&format!(
-            "stop it with: COMPOSE_PROJECT_NAME={} {} --profile demo down --volumes",
+            "stop it with: COMPOSE_PROJECT_NAME={} {} --env-file ops/demo/demo.env down --volumes",
             self.project,
             self.engine.compose_words().join(" ")
         ));
@@ -346,7 +353,7 @@ impl<'a> Droplet<'a> {
     /// Removes the project with all its data; after a failure it first prints the last log lines of each container.
     pub(super) async fn end(&self, failed: bool) -> Result<()> {
         if failed {
-            for service in ALL.into_iter().chain(["mongo-init", "demo-fill"]) {
+            for service in ALL.into_iter().chain(["demo-fill"]) {
                 let log = self.log(service).await?;
                 let last: Vec<&str> = log.lines().rev().take(8).collect();
                 say::step(&format!(

@@ -25,7 +25,7 @@ const RESTARTED: [&str; 7] = [
     "silo-services-probe",
     "silo-backup",
     "silo-gate",
-    "mongo-tls",
+    "mongo-setup",
     "mongo-express",
 ];
 /// Four a second to each of five is twenty a second.

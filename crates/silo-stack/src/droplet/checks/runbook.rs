@@ -27,8 +27,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("docker compose ps", Written),
     ("docker compose logs --tail 50 silo-db-api", Written),
     ("docker compose logs --tail 50 mongo", Written),
-    ("docker compose logs --tail 50 mongo-init", Written),
-    ("docker compose logs mongo-tls", Written),
+    ("docker compose logs --tail 50 mongo-setup", Written),
     ("df -h /", Written),
     ("docker system df", Written),
     (
@@ -62,10 +61,10 @@ const COMMANDS: &[(&str, Tried)] = &[
             "for try in 1 2 3 4 5 6 7 8 9; do openssl s_client -connect 127.0.0.1:$MONGO_PORT -servername silo.localhost </dev/null | openssl x509 -noout -enddate -issuer && break; sleep 1; done",
         ),
     ),
-    ("docker compose run --rm mongo-init", Written),
+    ("docker compose restart mongo-setup", Written),
     (
-        "init --dry-run",
-        As("docker compose run --rm mongo-init init --dry-run"),
+        "docker compose run --rm -e DRY_RUN=1 mongo-setup init",
+        Written,
     ),
     (
         "docker compose up --detach --force-recreate SERVICE",
@@ -203,6 +202,10 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     ("ops/secrets HOST", By(OPS, "ops/secrets")),
+    (
+        "ops/secrets --export age1... > silo-secrets.age",
+        By(OPS, "--export"),
+    ),
     ("ops/secrets HOST SERVICE", By(OPS, "ops/secrets")),
     ("ops/deploy", By(DEPLOY, "ops/deploy")),
     (
@@ -211,7 +214,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
 ];
 /// Programs that a command may begin with.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 14] = [
     "docker ",
     "ops/deploy",
     "ops/firewall",
@@ -223,7 +226,6 @@ const PROGRAMS: [&str; 15] = [
     "openssl ",
     "df ",
     "journalctl ",
-    "init ",
     "dig ",
     "ufw ",
     "age-keygen ",

@@ -92,7 +92,7 @@ pub(super) async fn is_full(droplet: &Droplet<'_>) -> Result<()> {
 }
 
 pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
-    for service in SERVICES.into_iter().chain(["silo-gate", "mongo-tls"]) {
+    for service in SERVICES.into_iter().chain(["silo-gate"]) {
         let image = droplet.inspect(service, "{{.Image}}").await?;
         let size = droplet
             .engine
