@@ -92,13 +92,24 @@ function compared({ configured, running, last }) {
     h('h3', {}, 'Comparison with the old cluster'),
     last ? comparisonResult(last) : h('p', { class: 'facts' }, '○ not compared yet'),
     now,
-    last && h('div', { class: 'wide' }, table('comparison with the old cluster', [
-      { title: 'collection', cell: (row) => row.name },
-      { title: 'old cluster', number: true, cell: (row) => count(row.sourceDocuments) },
-      { title: 'silo', number: true, cell: (row) => count(row.targetDocuments) },
-      { title: 'different', number: true, cell: (row) => count(row.differentDocuments) },
-      { title: 'result', cell: comparedCollection },
-    ], [...last.collections].sort((a, b) => a.equal - b.equal))),
+    ...(last ? comparedCollections(last.collections) : []),
+  ];
+}
+
+/** Collections that differ in a table, and the equal ones behind a line. */
+function comparedCollections(collections) {
+  const columns = [
+    { title: 'collection', cell: (row) => row.name },
+    { title: 'old cluster', number: true, cell: (row) => count(row.sourceDocuments) },
+    { title: 'silo', number: true, cell: (row) => count(row.targetDocuments) },
+    { title: 'different', number: true, cell: (row) => count(row.differentDocuments) },
+    { title: 'difference', cell: comparedCollection },
+  ];
+  const [equal, different] = [true, false].map((wanted) => collections.filter((row) => row.equal === wanted));
+  return [
+    different.length > 0 && h('div', { class: 'wide' }, table('collections that differ from the old cluster', columns, different)),
+    equal.length > 0 && h('details', {}, h('summary', {}, `${countText(equal.length)} equal collections`),
+      h('div', { class: 'wide' }, table('collections that are equal to the old cluster', columns.slice(0, 3), equal))),
   ];
 }
 
@@ -109,8 +120,7 @@ function comparisonResult({ equal, sourceChanged, collections, startedAt, durati
     sourceChanged && '; the old cluster changed meanwhile');
 }
 
-function comparedCollection({ equal, structure, differences, missingDocuments }) {
-  if (equal) return '● equal';
+function comparedCollection({ structure, differences, missingDocuments }) {
   const first = differences[0];
   const document = first && `${first.id}: ${first.class.replaceAll('_', ' ')}${first.field ? ` in ${first.field}` : ''}`;
   return `▲ ${[...structure, missingDocuments > 0 && `${countText(missingDocuments)} missing`, document].filter(Boolean).join('; ')}`;

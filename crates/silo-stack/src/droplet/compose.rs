@@ -175,17 +175,11 @@ impl<'a> Droplet<'a> {
     }
 
     fn command_of(&self, mut command: Command) -> Command {
-        command.envs(&self.environment).current_dir(&self.place);
         // The caller's environment must not affect the test.
-        for name in [
-            "SILO_SITE",
-            "SILO_ACCESS",
-            "SILO_SECRETS",
-            "SPACES_ENDPOINT",
-            "BACKUP_BUCKET",
-        ] {
-            command.env_remove(name);
-        }
+        command
+            .env_remove("SILO_ACCESS")
+            .envs(&self.environment)
+            .current_dir(&self.place);
         command
     }
 
