@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use crate::certificates::Authority;
 use crate::process::{LineSink, Process, ProcessError};
-use crate::tools::Tool;
+use crate::tools::{Tool, workspace};
 use crate::wait::wait_for;
 
 /// Time limit for starting; one second is normal.
@@ -67,8 +67,8 @@ const ACCOUNTS: [(Account, &str); 4] = [
     (DRILL, "drill"),
     (CLIENT, "client"),
 ];
-/// The droplet's roles and the roles of each job, so that tests run with the rights that the services have there.
-const ROLES: &str = include_str!("../../../ops/mongo/roles.json");
+/// File of the droplet's roles and of the roles of each job, so that tests run with the rights that the services have there.
+const ROLES: &str = "ops/mongo/roles.json";
 /// Stands in [`ROLES`] for AC's database.
 const ROLES_DATABASE: &str = "DATABASE";
 
@@ -338,7 +338,8 @@ impl MongoServer {
             .run_command(doc! { "createUser": owner, "pwd": password, "roles": [root] })
             .await?;
         let admin = self.client().await?.database("admin");
-        let roles = ROLES.replace(ROLES_DATABASE, database);
+        let roles = std::fs::read_to_string(workspace().join(ROLES))?;
+        let roles = roles.replace(ROLES_DATABASE, database);
         let roles: Value = serde_json::from_str(&roles).map_err(std::io::Error::from)?;
         let bson = |value: &Value| Bson::try_from(value.clone()).map_err(std::io::Error::other);
         for (name, privileges) in roles["roles"].as_object().into_iter().flatten() {
