@@ -207,7 +207,6 @@ const COMMANDS: &[(&str, Tried)] = &[
         By(OPS, "--export"),
     ),
     ("ops/secrets HOST SERVICE", By(OPS, "ops/secrets")),
-    ("ops/deploy", By(DEPLOY, "ops/deploy")),
     (
         "ops/deploy --rollback root@HOST silo-db-api",
         By(DEPLOY, "--rollback"),
