@@ -270,6 +270,23 @@ async fn a_late_certificate_is_waited_for_and_a_renewed_one_presented_without_a_
     stage.until_healthy(true).await;
 }
 
+/// mongod does not start with an empty list of authorities.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_whose_root_is_unknown_leaves_mongod_all_authorities() {
+    let stage = Stage::new().await;
+    fs::remove_file(stage.path("caddy/pki/authorities/local/root.crt")).unwrap();
+    stage.obtain(DAYS);
+    let _setup = stage.setup();
+    let installed = wait_for(WITHIN, || async {
+        stage.path("tls/mongod.pem").exists().then_some(())
+    });
+    installed.await.unwrap();
+    let read = |name: &str| fs::read(stage.path(name)).unwrap();
+    let authorities = read("tls/ca.pem");
+    assert!(!authorities.is_empty());
+    assert_eq!(authorities, read("ca/ca.pem"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_roles_and_names_are_brought_up_to_date() {
     let stage = Stage::new().await;
