@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use config::{Config, Value};
 use serde::de::DeserializeOwned;
@@ -41,6 +42,8 @@ impl fmt::Display for SettingsError {
 #[derive(Debug)]
 pub struct SettingsReader {
     config: Config,
+    /// The environment's `NAME_FILE` of each setting that has one.
+    files: BTreeMap<&'static str, PathBuf>,
     problems: Vec<String>,
 }
 
@@ -83,7 +86,21 @@ impl SettingsReader {
                 format!("{CONFIG_FILE}: {error}"),
             )
         });
-        Self { config, problems }
+        let file_of = |variable: &Variable| {
+            let path = environment.get(&format!("{}_FILE", variable.name))?;
+            (!path.is_empty()).then(|| (variable.name, path.into()))
+        };
+        Self {
+            config,
+            files: VARIABLES.iter().filter_map(file_of).collect(),
+            problems,
+        }
+    }
+
+    /// Path in `NAME_FILE`, for a setting that is read again while the process runs.
+    #[must_use]
+    pub fn file(&self, variable: Variable) -> Option<PathBuf> {
+        self.files.get(variable.name).cloned()
     }
 
     /// A setting as text; its default, or `None` when it has none.

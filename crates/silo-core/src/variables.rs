@@ -152,6 +152,8 @@ variables! {
     STATUS_FILE: "probe.status_file";
     /// Users who may sign in: lines of a name and an argon2id hash, from `silo-gate hash NAME`.
     SILO_USERS: "gate.users";
+    /// Gateway: host name or address whose X-Forwarded-For is believed.
+    GATEWAY: "gate.gateway" = "127.0.0.1";
     /// Address to listen on; default: silo-db-api 127.0.0.1:7101, silo-storage-api 127.0.0.1:7102, silo-services-probe 127.0.0.1:7103, silo-backup 127.0.0.1:7104, silo-gate 127.0.0.1:7105.
     BIND: "bind";
     /// Format of log lines: text or json.

@@ -1,57 +1,101 @@
-//! Endpoints for Caddy's `forward_auth`. Caddy sends method, undecoded path and client address as `X-Forwarded-*`, and passes on `Authorization`.
+//! Endpoints for Caddy's `forward_auth`. Caddy sends method, undecoded path and client address as `X-Forwarded-*`, and passes on `Authorization`
+//! and `Cookie`.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderName};
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderName, SET_COOKIE};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use log::warn;
 use silo_web::app::get;
 use silo_web::operator::OPERATOR;
 use silo_web::problem::{Kind, Problem};
 
 use crate::db_allowlist::{self, Refusal};
+use crate::gateway::Gateway;
 use crate::login_throttle::{LoginResult, LoginThrottle};
+use crate::sessions::{Session, Sessions};
+use crate::users::Users;
+use crate::users_file::UsersFile;
+
+/// State of sign-in.
+pub struct SignIn {
+    /// Who may sign in.
+    pub users: UsersFile,
+    /// Password checks.
+    pub throttle: LoginThrottle,
+    /// Session cookies.
+    pub sessions: Sessions,
+    /// Whose `X-Forwarded-For` is believed.
+    pub gateway: Gateway,
+}
 
 /// Both paths.
-pub fn routes(config: &mut ServiceConfig, attempts: Data<LoginThrottle>) {
+pub fn routes(config: &mut ServiceConfig, sign_in: Data<SignIn>) {
     config
-        .app_data(attempts)
+        .app_data(sign_in)
         .service(get("/gate/sign-in", get_sign_in))
         .service(get("/gate/reading", get_reading));
 }
 
-/// `GET /gate/sign-in`: 204 with the operator's name, 401, or 429.
-async fn get_sign_in(
-    request: HttpRequest,
-    attempts: Data<LoginThrottle>,
-) -> Result<HttpResponse, Problem> {
-    let Some((name, password)) = header(&request, &AUTHORIZATION).and_then(credentials) else {
-        return Err(Problem::new(
-            Kind::Unauthorized,
-            "sign in with a name and a password",
-        ));
+/// `GET /gate/sign-in`: 204 with the operator's name, 401, or 429. A browser gets a session cookie with it.
+async fn get_sign_in(request: HttpRequest, sign_in: Data<SignIn>) -> Result<HttpResponse, Problem> {
+    let (users, now) = (sign_in.users.users(), Timestamp::now());
+    let session = header(&request, &COOKIE)
+        .and_then(|cookies| sign_in.sessions.session(cookies, &users, now));
+    let (name, renew) = match session {
+        Some(Session { name, renew }) => (name, renew),
+        None => (sign_in.by_password(&request, &users).await?, true),
     };
-    let from = client(&request);
-    match attempts.check(from, &name, &password).await {
-        LoginResult::Granted => Ok(HttpResponse::NoContent()
-            .insert_header((OPERATOR, name))
-            .finish()),
-        LoginResult::Denied => {
-            warn!(client:% = from; "a wrong name or password");
-            Err(Problem::new(
+    let mut answer = HttpResponse::NoContent();
+    // Other programs keep no cookies.
+    let is_browser = request.headers().contains_key("Sec-Fetch-Site");
+    if is_browser
+        && renew
+        && let Some(cookie) = sign_in.sessions.cookie(&name, &users, now)
+    {
+        answer.insert_header((SET_COOKIE, cookie));
+    }
+    Ok(answer.insert_header((OPERATOR, name)).finish())
+}
+
+impl SignIn {
+    /// Name of the user whose password the request has.
+    async fn by_password(
+        &self,
+        request: &HttpRequest,
+        users: &Arc<Users>,
+    ) -> Result<String, Problem> {
+        let Some((name, password)) = header(request, &AUTHORIZATION).and_then(credentials) else {
+            return Err(Problem::new(
                 Kind::Unauthorized,
-                "the name or the password is wrong",
-            ))
-        }
-        LoginResult::RateLimited => {
-            warn!(client:% = from; "too many tries to sign in");
-            Err(Problem::new(
-                Kind::TooMany,
-                "too many tries; retry in ten seconds",
-            ))
+                "sign in with a name and a password",
+            ));
+        };
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let forwarded = header(request, &HeaderName::from_static("x-forwarded-for"));
+        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let from = self.gateway.client(peer, forwarded).await;
+        match self.throttle.check(users, from, &name, &password).await {
+            LoginResult::Granted => Ok(name),
+            LoginResult::Denied => {
+                warn!(client:% = from; "a wrong name or password");
+                Err(Problem::new(
+                    Kind::Unauthorized,
+                    "the name or the password is wrong",
+                ))
+            }
+            LoginResult::RateLimited => {
+                warn!(client:% = from; "too many tries to sign in");
+                Err(Problem::new(
+                    Kind::TooMany,
+                    "too many tries; retry in ten seconds",
+                ))
+            }
         }
     }
 }
@@ -97,13 +141,4 @@ fn credentials(header: &str) -> Option<(String, String)> {
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), password.to_owned()))
-}
-
-/// Client address: the last entry of `X-Forwarded-For`, which Caddy itself appended.
-fn client(request: &HttpRequest) -> IpAddr {
-    let forwarded = header(request, &HeaderName::from_static("x-forwarded-for"));
-    let last = forwarded.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());
-    let peer = || request.peer_addr().map(|peer| peer.ip());
-    last.or_else(peer)
-        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

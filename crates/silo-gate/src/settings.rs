@@ -1,8 +1,10 @@
 //! Settings of silo-gate.
 
+use std::path::PathBuf;
+
 use silo_core::process::ServerConfig;
 use silo_core::settings::{SettingsError, SettingsReader};
-use silo_core::variables::SILO_USERS;
+use silo_core::variables::{GATEWAY, SILO_USERS};
 
 use crate::users::Users;
 
@@ -13,6 +15,10 @@ pub struct Settings {
     pub process: ServerConfig,
     /// Users who may sign in.
     pub users: Users,
+    /// File of the users, which may change while the process runs.
+    pub users_file: Option<PathBuf>,
+    /// Host name or address of the gateway.
+    pub gateway: String,
 }
 
 impl Settings {
@@ -31,6 +37,8 @@ impl Settings {
         let settings = Self {
             process: ServerConfig::read(&mut from, 7105),
             users,
+            users_file: from.file(SILO_USERS),
+            gateway: from.text(GATEWAY),
         };
         from.finish()?;
         Ok(settings)

@@ -15,7 +15,7 @@ const COST: (u32, u32) = (7 * 1024, 5);
 const SHORTEST: usize = 8;
 
 /// Everybody who may come in.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Users {
     hashes: BTreeMap<String, String>,
     /// Hash that is checked for unknown names, so that they take equally long.
@@ -54,6 +54,19 @@ impl Users {
         } else {
             Err(problems)
         }
+    }
+
+    /// A user's password hash.
+    #[must_use]
+    pub fn hash(&self, name: &str) -> Option<&str> {
+        self.hashes.get(name).map(String::as_str)
+    }
+
+    /// Number of users.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
+    pub fn len(&self) -> usize {
+        self.hashes.len()
     }
 
     /// Verifies a password. Takes equally long for unknown names.

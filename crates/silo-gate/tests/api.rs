@@ -5,18 +5,25 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+use std::time::Duration;
+
 use reqwest::{Client, Response};
 use serde_json::Value;
 use silo_testkit::service::Service;
+use silo_testkit::wait::wait_for;
 use tokio::process::Command;
 
 const PASSWORD: &str = "correct horse";
 
-async fn start() -> Service {
+fn command() -> Command {
     let line = silo_gate::users::line("jeffrey", PASSWORD).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_silo-gate"));
     command.env_clear().env("SILO_USERS", line);
-    Service::start("silo-gate", command).await
+    command
+}
+
+async fn start() -> Service {
+    Service::start("silo-gate", command()).await
 }
 
 async fn sign_in(service: &Service, from: &str, password: Option<&str>) -> Response {
@@ -76,6 +83,98 @@ async fn guesses_are_counted_by_the_address_that_the_gateway_saw() {
         !log.contains("wrong password") && !log.contains(PASSWORD),
         "{log}"
     );
+}
+
+/// Without a gateway at that address, every request counts for the address it comes from, whatever its header says.
+#[tokio::test]
+async fn a_forwarded_address_is_believed_from_the_gateway_only() {
+    let mut command = command();
+    command.env("GATEWAY", "192.0.2.80");
+    let service = Service::start("silo-gate", command).await;
+    for guess in 0..10 {
+        let wrong = sign_in(
+            &service,
+            &format!("203.0.113.{guess}"),
+            Some("wrong password"),
+        )
+        .await;
+        assert_eq!(wrong.status(), 401, "{guess}");
+    }
+    let slower = sign_in(&service, "203.0.113.99", Some("wrong password")).await;
+    assert_eq!(slower.status(), 429);
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_session_that_a_flood_cannot_end() {
+    let service = start().await;
+    let at = format!("{}/gate/sign-in", service.address);
+    let from = |address: &str| {
+        let asked = Client::new().get(&at);
+        asked.header("X-Forwarded-For", address)
+    };
+    let program = sign_in(&service, "192.0.2.1", Some(PASSWORD)).await;
+    assert!(!program.headers().contains_key("set-cookie"));
+    let browser = from("192.0.2.1").header("Sec-Fetch-Site", "none");
+    let browser = browser.basic_auth("jeffrey", Some(PASSWORD));
+    let browser = browser.send().await.unwrap();
+    let set = browser.headers()["set-cookie"].to_str().unwrap().to_owned();
+    for attribute in ["Secure", "HttpOnly", "SameSite=Strict"] {
+        assert!(set.contains(attribute), "{set}");
+    }
+    let cookie = set.split(';').next().unwrap();
+    for guess in 0..12 {
+        let wrong = sign_in(&service, "192.0.2.1", Some("wrong password")).await;
+        assert_eq!(wrong.status(), if guess < 9 { 401 } else { 429 }, "{guess}");
+    }
+    let session = from("192.0.2.1").header("Cookie", cookie).send().await;
+    let session = session.unwrap();
+    assert_eq!(session.status(), 204);
+    assert_eq!(session.headers()["x-silo-operator"], "jeffrey");
+    assert!(
+        !session.headers().contains_key("set-cookie"),
+        "it is new enough"
+    );
+    let forged = format!("{cookie}x");
+    let forged = from("192.0.2.2").header("Cookie", forged).send().await;
+    assert_eq!(forged.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn users_are_added_and_removed_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("silo_users");
+    let line = |name| silo_gate::users::line(name, PASSWORD).unwrap();
+    std::fs::write(&file, line("jane")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_silo-gate"));
+    command.env_clear().env("SILO_USERS_FILE", &file);
+    let service = Service::start("silo-gate", command).await;
+    let at = format!("{}/gate/sign-in", service.address);
+    let until = async |name: &str, status: u16| {
+        let seen = wait_for(Duration::from_secs(10), || async {
+            let asked = Client::new().get(&at).basic_auth(name, Some(PASSWORD));
+            let answer = asked.header("X-Forwarded-For", format!("192.0.2.{status}"));
+            (answer.send().await.unwrap().status() == status).then_some(())
+        });
+        assert!(seen.await.is_some(), "{name}: {status}\n{}", service.log());
+    };
+    until("jane", 204).await;
+    std::fs::write(&file, format!("{}\n{}", line("jane"), line("jeffrey"))).unwrap();
+    // Asked as seldom as the rate limit allows: another network for each.
+    let joined = wait_for(Duration::from_secs(10), || async {
+        let from = format!("198.51.100.{}", rand::random::<u8>());
+        let answer = sign_in(&service, &from, Some(PASSWORD)).await;
+        (answer.status() == 204).then_some(())
+    });
+    assert!(joined.await.is_some(), "{}", service.log());
+    std::fs::write(&file, "nonsense").unwrap();
+    let logged = wait_for(Duration::from_secs(10), || async {
+        let answer = sign_in(&service, "192.0.2.1", Some(PASSWORD)).await;
+        assert_eq!(answer.status(), 204, "the users of before");
+        service.log().contains("line 1").then_some(())
+    });
+    assert!(logged.await.is_some(), "{}", service.log());
+    std::fs::write(&file, line("jeffrey")).unwrap();
+    until("jane", 401).await;
 }
 
 #[tokio::test]

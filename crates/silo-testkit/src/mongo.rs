@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mongodb::Client;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::options::ClientOptions;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -341,7 +341,7 @@ impl MongoServer {
         let roles = std::fs::read_to_string(workspace().join(ROLES))?;
         let roles = roles.replace(ROLES_DATABASE, database);
         let roles: Value = serde_json::from_str(&roles).map_err(std::io::Error::from)?;
-        let bson = |value: &Value| Bson::try_from(value.clone()).map_err(std::io::Error::other);
+        let bson = |value: &Value| bson::serialize_to_bson(value).map_err(std::io::Error::other);
         for (name, privileges) in roles["roles"].as_object().into_iter().flatten() {
             let role = doc! { "createRole": name, "privileges": bson(privileges)?, "roles": [] };
             admin.run_command(role).await?;

@@ -1,8 +1,24 @@
 use super::*;
 use crate::users::line;
 
-fn attempts() -> LoginThrottle {
-    LoginThrottle::new(Users::read(&line("jeffrey", "correct horse").unwrap()).unwrap())
+/// A throttle with one user.
+struct Attempts {
+    throttle: LoginThrottle,
+    users: Arc<Users>,
+}
+
+impl Attempts {
+    async fn check(&self, from: IpAddr, name: &str, password: &str) -> LoginResult {
+        self.throttle.check(&self.users, from, name, password).await
+    }
+}
+
+fn attempts() -> Attempts {
+    let users = Users::read(&line("jeffrey", "correct horse").unwrap()).unwrap();
+    Attempts {
+        throttle: LoginThrottle::default(),
+        users: Arc::new(users),
+    }
 }
 
 #[tokio::test]
@@ -54,7 +70,7 @@ async fn a_limited_network_cannot_tell_the_right_password_while_an_operator_is_s
         assert_eq!(outcome, LoginResult::RateLimited, "{guess}");
     }
     // Ten seconds later.
-    lock(&attempts.exhausted).insert(here, Instant::now());
+    lock(&attempts.throttle.exhausted).insert(here, Instant::now());
     let again = attempts.check(here, "jeffrey", "correct horse").await;
     assert_eq!(again, LoginResult::Granted, "the page is signed in again");
 }
@@ -66,7 +82,7 @@ async fn a_page_that_asks_for_much_at_once_signs_in_once() {
     let page = (0..30).map(|_| attempts.check(from, "jeffrey", "correct horse"));
     let outcomes = futures_util::future::join_all(page).await;
     assert_eq!(outcomes, [LoginResult::Granted; 30]);
-    assert!(lock(&attempts.in_progress).is_empty());
+    assert!(lock(&attempts.throttle.in_progress).is_empty());
     // One try of ten is used.
     for guess in 0..9 {
         let outcome = attempts.check(from, "jeffrey", &format!("{guess}")).await;
@@ -80,8 +96,11 @@ async fn a_page_that_asks_for_much_at_once_signs_in_once() {
 
 #[tokio::test]
 async fn a_cached_password_expires_only_without_use() {
-    let attempts = attempts();
-    let digest = attempts.digest([192, 0, 2, 1].into(), "jeffrey", "correct horse");
+    let Attempts {
+        throttle: attempts,
+        users,
+    } = attempts();
+    let digest = attempts.digest(&users, [192, 0, 2, 1].into(), "jeffrey", "correct horse");
     attempts.cache(digest);
     let ago = |seconds| {
         Instant::now()
@@ -118,18 +137,60 @@ async fn an_ipv6_household_is_one_network() {
 }
 
 #[tokio::test]
-async fn the_queue_of_attempts_is_bounded() {
+async fn a_flood_from_many_networks_does_not_lock_out_one_that_has_signed_in() {
     let attempts = attempts();
-    let attempts = &attempts;
+    let home = [203, 0, 113, 7].into();
+    let sign_in = || attempts.check(home, "jeffrey", "correct horse");
+    assert_eq!(sign_in().await, LoginResult::Granted);
+    // As after the cache's lifetime.
+    lock(&attempts.throttle.cached).clear();
     let guess = async |from: u8| {
         let password = format!("guess {from}");
         let from = [198, 51, 100, from].into();
         attempts.check(from, "jeffrey", &password).await
     };
-    let outcomes = futures_util::future::join_all((0..40).map(guess)).await;
+    let flood = futures_util::future::join_all((0..40).map(guess));
+    let (outcomes, operator) = futures_util::future::join(flood, sign_in()).await;
     let slower = outcomes
         .iter()
         .filter(|outcome| **outcome == LoginResult::RateLimited)
         .count();
-    assert_eq!(slower, 40 - MAX_QUEUED);
+    assert_eq!(slower, 40 - MAX_QUEUED, "the queue is bounded");
+    assert_eq!(operator, LoginResult::Granted);
+}
+
+#[tokio::test]
+async fn the_cache_keeps_the_latest_and_forgets_a_changed_password() {
+    let attempts = attempts();
+    let here: IpAddr = [192, 0, 2, 1].into();
+    for digest in 0..=u8::try_from(MAX_CACHED).unwrap() {
+        attempts.throttle.cache([digest; 32]);
+    }
+    assert!(!attempts.throttle.is_cached(&[0; 32]));
+    assert!(attempts.throttle.is_cached(&[1; 32]));
+    let granted = attempts.check(here, "jeffrey", "correct horse").await;
+    assert_eq!(granted, LoginResult::Granted);
+    let changed = Users::read(&line("jeffrey", "another horse").unwrap()).unwrap();
+    let changed = Arc::new(changed);
+    let old = attempts
+        .throttle
+        .check(&changed, here, "jeffrey", "correct horse");
+    assert_eq!(old.await, LoginResult::Denied);
+    let new = attempts
+        .throttle
+        .check(&changed, here, "jeffrey", "another horse");
+    assert_eq!(new.await, LoginResult::Granted);
+}
+
+#[tokio::test]
+async fn a_client_that_disconnects_leaves_nothing_behind() {
+    let attempts = attempts();
+    for guess in 0..5 {
+        let guess = format!("guess {guess}");
+        let check = attempts.check([192, 0, 2, 1].into(), "jeffrey", &guess);
+        let ended = futures_util::FutureExt::now_or_never(check);
+        assert_eq!(ended, None, "a hash takes longer");
+    }
+    assert!(lock(&attempts.throttle.in_progress).is_empty());
+    assert_eq!(attempts.throttle.places.available_permits(), MAX_QUEUED);
 }

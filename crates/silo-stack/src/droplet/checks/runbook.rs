@@ -47,12 +47,11 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     (
-        "(read -rs password; echo \"$password\") | docker run --rm --interactive silo-gate:current hash YOUR_NAME > secrets/new_line",
+        "(read -rs password; echo \"$password\") | docker run --rm --interactive silo-gate:current hash YOUR_NAME >> secrets/silo_users",
         As(
-            "(read -rs password; echo \"$password\") <<< 'a long password' | docker run --rm --interactive silo-gate:droplet hash YOUR_NAME > new_line && grep YOUR_NAME new_line",
+            "(read -rs password; echo \"$password\") <<< 'a long password' | docker run --rm --interactive silo-gate:droplet hash YOUR_NAME >> new_line && grep YOUR_NAME new_line",
         ),
     ),
-    ("docker compose restart silo-gate", Written),
     ("docker compose restart silo-db-api", Written),
     ("docker compose restart mongo", Written),
     (
