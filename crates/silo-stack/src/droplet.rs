@@ -5,6 +5,7 @@ mod bases;
 mod checks;
 mod compose;
 mod engine;
+mod pebble;
 
 use anyhow::Result;
 use clap::Args;

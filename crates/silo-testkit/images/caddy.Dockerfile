@@ -1,5 +1,5 @@
 # In place of caddy:2.11.7: the same program, on Debian.
-FROM silo-local/debian:bookworm
+FROM silo-local/debian:trixie
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libcap2-bin wget \
     && rm -rf /var/lib/apt/lists/*

@@ -1,8 +1,8 @@
-# In place of gcr.io/distroless/cc-debian12:nonroot: files of the same packages of Debian's, and no shell.
-FROM silo-local/debian:bookworm AS all
+# In place of gcr.io/distroless/cc-debian13:nonroot: files of the same packages of Debian's, and no shell.
+FROM silo-local/debian:trixie AS all
 RUN mkdir -p /out/usr/bin /out/usr/lib /out/usr/lib64 /out/usr/sbin /out/etc/ssl/certs /out/home/nonroot /out/tmp \
     && for name in bin lib lib64 sbin; do ln -s "usr/$name" "/out/$name"; done \
-    && for package in libc6 libgcc-s1 libssl3 tzdata; do dpkg --listfiles "$package"; done \
+    && for package in libc6 libgcc-s1 libssl3t64 libzstd1 tzdata zlib1g; do dpkg --listfiles "$package"; done \
        | grep --invert-match --extended-regexp '/(doc|man|lintian|gconv)/' \
        | while read -r path; do \
            if [ ! -d "$path" ]; then cp --archive --parents "$(readlink -f "$(dirname "$path")")/$(basename "$path")" /out; fi; \

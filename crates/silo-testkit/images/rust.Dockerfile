@@ -1,5 +1,5 @@
-# In place of rust:1.95-bookworm: this machine's own toolchain.
-FROM silo-local/debian:bookworm
+# In place of rust:1.95-trixie: this machine's own toolchain.
+FROM silo-local/debian:trixie
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ libssl-dev make pkg-config \
     && rm -rf /var/lib/apt/lists/*

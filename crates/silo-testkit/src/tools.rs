@@ -56,6 +56,10 @@ pub enum Tool {
     Compose,
     /// `hadolint`, which checks Dockerfiles.
     Hadolint,
+    /// `cargo-deny`, which checks dependencies.
+    CargoDeny,
+    /// Pebble, a certificate authority for tests.
+    Pebble,
     /// Folder of Node.js modules with `playwright-core`.
     NodeModules,
 }
@@ -73,6 +77,8 @@ impl Tool {
             Self::Caddy => "2.11.7",
             Self::Compose => "2.40.3",
             Self::Hadolint => "2.15.1",
+            Self::CargoDeny => "0.20.2",
+            Self::Pebble => "2.10.3",
             // Versions of playwright-core and of axe-core.
             Self::NodeModules => "1.65.1-4.14.1",
         }
@@ -89,6 +95,8 @@ impl Tool {
             Self::Caddy => "caddy",
             Self::Compose => "compose",
             Self::Hadolint => "hadolint",
+            Self::CargoDeny => "cargo-deny",
+            Self::Pebble => "pebble",
             Self::NodeModules => "node",
         };
         folder().join(format!("{name}-{}", self.version()))
@@ -107,6 +115,8 @@ impl Tool {
             Self::Caddy => "bin/caddy",
             Self::Compose => "docker-compose",
             Self::Hadolint => "bin/hadolint",
+            Self::CargoDeny => "bin/cargo-deny",
+            Self::Pebble => "bin/pebble",
             Self::Mongosh | Self::NodeModules => "node_modules",
         })
     }

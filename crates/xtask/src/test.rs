@@ -82,6 +82,7 @@ impl Test {
         steps.run("rustdoc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
         steps.time("lints", || {
             caddyfile()?;
+            dependencies()?;
             ops()
         })
     }
@@ -114,6 +115,18 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
+/// Licenses, duplicates and sources of dependencies, by the rules of `deny.toml`.
+fn dependencies() -> Result<()> {
+    let mut deny = Command::new(Tool::CargoDeny.installed()?);
+    let checks = ["check", "licenses", "bans", "sources"];
+    quiet_step(
+        "dependencies",
+        deny.args(["--offline", "--locked"])
+            .args(checks)
+            .current_dir(workspace()),
+    )
+}
+
 fn caddyfile() -> Result<()> {
     let caddy = Tool::Caddy.installed()?;
     let file = workspace().join("Caddyfile");
@@ -134,10 +147,14 @@ fn caddyfile() -> Result<()> {
 
 /// Checks the files in `ops`: shell scripts, Dockerfile, cloud-init's user data, systemd unit.
 fn ops() -> Result<()> {
-    const SCRIPTS: [&str; 6] = [
+    const SCRIPTS: [&str; 10] = [
+        "ops/announce",
+        "ops/commands",
         "ops/deploy",
-        "ops/docker/mongo-express",
+        "ops/docker/mongo-express/bundle",
+        "ops/docker/mongo-express/start",
         "ops/firewall",
+        "ops/mongo/setup",
         "ops/mongo/start",
         "ops/provision",
         "ops/secrets",

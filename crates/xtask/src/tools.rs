@@ -84,6 +84,24 @@ const fn python_tool(name: &'static str, tool: Tool) -> Need {
     }
 }
 
+/// Checks licenses and duplicates of dependencies.
+const CARGO_DENY: Need = Need {
+    name: "cargo-deny",
+    version: Tool::CargoDeny.version(),
+    packages: &[],
+    present: |_| is_installed(Tool::CargoDeny),
+    install: install_cargo_deny,
+};
+
+/// A certificate authority that speaks ACME, in the place of the public ones.
+const PEBBLE: Need = Need {
+    name: "Pebble",
+    version: Tool::Pebble.version(),
+    packages: &[],
+    present: |_| !on_path("go") || is_installed(Tool::Pebble),
+    install: install_pebble,
+};
+
 /// Drives the browser and checks accessibility.
 const NODE: Need = Need {
     name: "playwright-core and axe-core",
@@ -161,18 +179,18 @@ pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, CADDY, SEAWEEDFS];
 pub const FOR_E2E: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD, NODE, BROWSER];
 /// Tools for `test`.
 pub const FOR_TEST: &[Need] = &[
-    BUILD, CADDY, SEAWEEDFS, HADOLINT, MONGOD, CEPH, NODE, BROWSER, CHECKS,
+    BUILD, CADDY, SEAWEEDFS, HADOLINT, CARGO_DENY, MONGOD, CEPH, NODE, BROWSER, CHECKS,
 ];
 /// Tools for `droplet`.
 pub const FOR_DROPLET: &[Need] = &[
-    BUILD, CADDY, SEAWEEDFS, MONGOD, MONGOSH, NODE, BROWSER, DOCKER, COMPOSE,
+    BUILD, CADDY, SEAWEEDFS, MONGOD, MONGOSH, NODE, BROWSER, CHECKS, DOCKER, COMPOSE, PEBBLE,
 ];
 /// Tools for `bench`.
 pub const FOR_BENCH: &[Need] = &[BUILD, CADDY, SEAWEEDFS, RCLONE, MONGOD, CEPH, LOAD];
 /// All tools.
 pub const EVERYTHING: &[Need] = &[
-    BUILD, CADDY, SEAWEEDFS, RCLONE, HADOLINT, MONGOD, MONGOSH, CEPH, NODE, BROWSER, CHECKS, LOAD,
-    DOCKER, COMPOSE,
+    BUILD, CADDY, SEAWEEDFS, RCLONE, HADOLINT, CARGO_DENY, MONGOD, MONGOSH, CEPH, NODE, BROWSER,
+    CHECKS, LOAD, DOCKER, COMPOSE, PEBBLE,
 ];
 
 /// Installs missing tools, with progress.
@@ -337,6 +355,36 @@ fn install_docker(need: &Need) -> Result<()> {
         install_packages(&["docker-compose"])?;
     }
     Ok(())
+}
+
+fn install_cargo_deny(need: &Need) -> Result<()> {
+    say::step("building it takes about a minute on two cores, once");
+    let build = tempfile::tempdir()?;
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["install", "--quiet", "--locked", "--debug", "cargo-deny"])
+        .args(["--version", need.version])
+        .arg("--root")
+        .arg(Tool::CargoDeny.home())
+        .arg("--target-dir")
+        .arg(build.path());
+    run(&mut cargo)?;
+    mark(Tool::CargoDeny)
+}
+
+fn install_pebble(need: &Need) -> Result<()> {
+    let package = "github.com/letsencrypt/pebble/v2/cmd/pebble";
+    let mut go = Command::new("go");
+    // Without cgo, so that it runs in every image.
+    go.args([
+        "install",
+        "-trimpath",
+        &format!("{package}@v{}", need.version),
+    ])
+    .env("CGO_ENABLED", "0")
+    .env("GOBIN", Tool::Pebble.home().join("bin"));
+    run(&mut go)?;
+    mark(Tool::Pebble)
 }
 
 /// The older one does where this cannot be had.

@@ -8,6 +8,7 @@ mod memory;
 mod mongod;
 mod network;
 mod page;
+mod rebuild;
 mod restarts;
 mod runbook;
 mod whole;
@@ -97,6 +98,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("whole: down and up, and nothing is lost", |at| {
         Box::pin(whole::data_survives_down(at))
     }),
+    (
+        "rebuild: moved to another droplet, and back after its loss",
+        |at| Box::pin(rebuild::moves_and_comes_back(at)),
+    ),
     ("deploy: first, unchanged, reverted, rolled back", |at| {
         Box::pin(deploy::deploys_and_rolls_back(at))
     }),

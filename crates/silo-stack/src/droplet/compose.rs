@@ -14,6 +14,7 @@ use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::bases::Base;
 use super::engine::Engine;
 
 /// The name of the site; a browser and a resolver know that it is this machine.
@@ -44,6 +45,18 @@ pub(super) const ALL: [&str; 11] = [
     "demo-services",
 ];
 
+/// Containers of the default profile.
+pub(super) const DEFAULT: [&str; 8] = [
+    "caddy",
+    "silo-gate",
+    "silo-db-api",
+    "silo-storage-api",
+    "silo-services-probe",
+    "silo-backup",
+    "mongo",
+    "mongo-setup",
+];
+
 /// Compose project under test.
 pub(super) struct Droplet<'a> {
     pub(super) engine: &'a Engine,
@@ -54,6 +67,8 @@ pub(super) struct Droplet<'a> {
     project: String,
     /// Folder of its `docker-compose.yml`.
     place: PathBuf,
+    /// Its containers that stay.
+    services: &'static [&'static str],
     /// Folder for files copied from containers.
     pub(super) folder: TempDir,
     /// Folder of screenshots, if they are kept.
@@ -80,19 +95,28 @@ impl<'a> Droplet<'a> {
 
     /// A Compose project of the `docker-compose.yml` in `place`, with the settings of the demo, and its own name, ports and health-check interval.
     pub(super) fn at(engine: &'a Engine, name: &str, place: PathBuf) -> Result<Self> {
-        let [https, http, mongo] = [(); 3].map(|()| free_port());
-        let (https, http, mongo) = (https?, http?, mongo?);
-        let project = format!("{name}-{}", std::process::id());
+        let mut droplet = Self::bare(engine, name, place)?;
         // Without the profile: not every project has the demo's containers.
         let demo = DEMO.lines().filter_map(|line| line.split_once('='));
         let demo = demo.filter(|(name, _)| *name != "COMPOSE_PROFILES");
-        let mut environment: BTreeMap<&str, String> =
-            demo.map(|(name, value)| (name, value.to_owned())).collect();
-        environment.extend([
+        for (name, value) in demo {
+            droplet.set(name, value);
+        }
+        droplet.services = &ALL;
+        Ok(droplet)
+    }
+
+    /// The same without settings of the demo: `place` has a `.env`.
+    pub(super) fn bare(engine: &'a Engine, name: &str, place: PathBuf) -> Result<Self> {
+        let [https, http, mongo] = [(); 3].map(|()| free_port());
+        let (https, http, mongo) = (https?, http?, mongo?);
+        let project = format!("{name}-{}", std::process::id());
+        let environment = BTreeMap::from([
             ("COMPOSE_PROJECT_NAME", project.clone()),
             ("SILO_HTTPS_PORT", https.to_string()),
             ("SILO_HTTP_PORT", http.to_string()),
             ("MONGO_PORT", mongo.to_string()),
+            ("SILO_MONGO_IMAGE", mongo_image()?),
             // Debian's engine makes the first health check after a whole interval.
             ("SILO_CHECK_INTERVAL", "2s".into()),
         ]);
@@ -104,9 +128,20 @@ impl<'a> Droplet<'a> {
             environment,
             project,
             place,
+            services: &DEFAULT,
             folder: TempDir::with_prefix(name)?,
             pictures: None,
         })
+    }
+
+    /// Changes a setting of the Compose project.
+    pub(super) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.insert(name, value.into());
+    }
+
+    /// Name of the Compose project.
+    pub(super) fn project(&self) -> &str {
+        &self.project
     }
 
     /// Folder of its `docker-compose.yml`.
@@ -131,6 +166,13 @@ impl<'a> Droplet<'a> {
             .env("COMPOSE_PARALLEL_LIMIT", "1")
             .env("COMPOSE_PROFILES", "demo,migrate")
             .args(["build", "--quiet"]);
+        // Base images may have been made here, and then have no digest.
+        for Base {
+            variable, image, ..
+        } in super::bases::all()?
+        {
+            command.args(["--build-arg", &format!("{variable}={image}")]);
+        }
         self.output_of(command, &["build"]).await?;
         say::done("images are built");
         Ok(())
@@ -299,7 +341,7 @@ impl<'a> Droplet<'a> {
         let mut last = String::new();
         let healthy = wait_for(within, || async {
             let mut ill = Vec::new();
-            for service in ALL {
+            for service in self.services {
                 let health =
                     "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}";
                 let state = self.inspect(service, health).await.unwrap_or_default();
@@ -315,7 +357,7 @@ impl<'a> Droplet<'a> {
         if healthy.await.is_some() {
             return Ok(began.elapsed());
         }
-        for service in ALL {
+        for service in self.services {
             let state = self
                 .inspect(
                     service,
@@ -347,8 +389,8 @@ impl<'a> Droplet<'a> {
     /// Removes the project with all its data; after a failure it first prints the last log lines of each container.
     pub(super) async fn end(&self, failed: bool) -> Result<()> {
         if failed {
-            for service in ALL.into_iter().chain(["demo-fill"]) {
-                let log = self.log(service).await?;
+            for service in self.services.iter().chain(&["demo-fill"]) {
+                let log = self.log(service).await.unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(8).collect();
                 say::step(&format!(
                     "the last of {service}:\n{}",
@@ -360,6 +402,17 @@ impl<'a> Droplet<'a> {
             .await
             .map(drop)
     }
+}
+
+/// Image of mongod, without its digest.
+fn mongo_image() -> Result<String> {
+    let bases = super::bases::all()?;
+    let mongo = bases
+        .into_iter()
+        .find(|base| base.variable == "SILO_MONGO_IMAGE");
+    Ok(mongo
+        .context("docker-compose.yml names no image of mongod")?
+        .image)
 }
 
 fn free_port() -> Result<u16> {

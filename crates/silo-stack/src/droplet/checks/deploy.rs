@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
+use rustix::process::{Pid, Signal};
 use silo_testkit::say;
 use silo_testkit::tools::{Tool, workspace};
+use silo_testkit::wait::wait_for;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::droplet::compose::{Droplet, SERVICES, SIGN_IN};
 use crate::droplet::engine::{CLASSIC, command};
@@ -144,23 +148,97 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     ensure!(ended == Some(0), "{output_text}");
     ensure!(self::page(target).await? == page, "another page");
 
-    // One at a time.
-    let lock = target.place().join(".deploying");
-    std::fs::create_dir(&lock)?;
-    let (ended, output_text) = deploy(&source, &["host", "caddy"]).await?;
+    // Files and images go back together, and forward again.
+    let compose = changed.path().join("docker-compose.yml");
+    let files = std::fs::read_to_string(&compose)?;
+    std::fs::write(&compose, format!("{files}# another\n"))?;
+    let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
+    ensure!(ended == Some(0), "{output_text}");
+    let is_there = || std::fs::read_to_string(target.place().join("docker-compose.yml"));
+    ensure!(is_there()?.ends_with("# another\n"), "not the new files");
+    for (files, wanted) in [("before", false), ("after", true)] {
+        let (ended, output_text) = deploy(&source, &["--rollback", "host"]).await?;
+        let found = is_there()?.ends_with("# another\n");
+        ensure!(
+            ended == Some(0) && found == wanted,
+            "{files}: {output_text}"
+        );
+        let shown = self::page(target).await? == new;
+        ensure!(shown == wanted, "not the page of {files}");
+    }
+
+    // Files that Compose does not accept change nothing.
+    std::fs::write(&compose, format!("{files}nonsense: 1\n"))?;
+    let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
     ensure!(
-        ended == Some(1) && output_text.contains("another deployment") && lock.exists(),
+        ended == Some(1) && output_text.contains("nothing was changed"),
         "{output_text}"
     );
-    std::fs::remove_dir(&lock)?;
+    ensure!(
+        is_there()?.ends_with("# another\n"),
+        "the files were changed"
+    );
+    std::fs::write(&compose, &files)?;
+
+    // A mongod that does not start with new files: the ones of before are back, and mongod with them.
+    let mongod = changed.path().join("ops/mongo/mongod.conf");
+    let settings_of_mongod = std::fs::read_to_string(&mongod)?;
+    std::fs::write(&mongod, format!("{settings_of_mongod}nonsense: 1\n"))?;
+    let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1)
+            && output_text.contains("mongod is healthy")
+            && output_text.contains("not deployed: mongod"),
+        "{output_text}"
+    );
+    std::fs::write(&mongod, settings_of_mongod)?;
+
+    is_rerun_after_interruption(target, ssh, changed.path()).await?;
 
     // Nothing to roll back to.
     let (ended, output_text) = deploy(&source, &["--rollback", "host", "silo-gate"]).await?;
     ensure!(
-        ended == Some(1) && output_text.contains("there is no previous image") && !lock.exists(),
+        ended == Some(1) && output_text.contains("there is no previous image"),
         "{output_text}"
     );
     Ok(())
+}
+
+/// Kills a deployment of a gateway that does not start while it waits: nobody else can deploy before, and the next one still knows the healthy image.
+async fn is_rerun_after_interruption(
+    target: &Droplet<'_>,
+    ssh: &Path,
+    changed: &Path,
+) -> Result<()> {
+    let page = self::page(target).await?;
+    let caddyfile = changed.join("Caddyfile");
+    let good = std::fs::read_to_string(&caddyfile)?;
+    std::fs::write(&caddyfile, format!("{good}\nno such directive {{\n"))?;
+    let mut first = command_of(target, ssh, changed, &["host", "caddy"])?
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let tried = format!("{REGISTRY}silo-gateway:tried");
+    let begun = wait_for(Duration::from_secs(120), || async {
+        target.engine.has(&tried).await.then_some(())
+    });
+    begun.await.context("the gateway was not deployed")?;
+    let (ended, output_text) = deploy(target, ssh, changed, &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1) && output_text.contains("another deployment is running"),
+        "{output_text}"
+    );
+    let group = first.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    rustix::process::kill_process_group(group.context("it has ended")?, Signal::KILL)?;
+    first.wait().await?;
+    let (ended, output_text) = deploy(target, ssh, changed, &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1)
+            && output_text.contains("caddy: got its previous image back, and is healthy"),
+        "{output_text}"
+    );
+    ensure!(self::page(target).await? == page, "not the page of before");
+    Ok(std::fs::write(&caddyfile, good)?)
 }
 
 /// Runs `ops/deploy`; returns its exit code and output.
@@ -170,25 +248,8 @@ async fn deploy(
     from: &Path,
     arguments: &[&str],
 ) -> Result<(Option<i32>, String)> {
-    let mut deploy = command(&[&from.join("ops/deploy").display().to_string()]);
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(own) = Tool::Compose.path().parent().filter(|own| own.is_dir()) {
-        path = std::env::join_paths(
-            std::iter::once(own.to_owned()).chain(std::env::split_paths(&path)),
-        )?;
-    }
-    let output = deploy
-        .args(arguments)
-        .env("PATH", path)
-        .env("SILO_SSH", format!("bash {}", ssh.display()))
-        .env("SILO_FOLDER", target.place())
-        .env("SILO_REGISTRY", REGISTRY)
-        .envs(CLASSIC)
-        .env("COMPOSE_PARALLEL_LIMIT", "1")
-        .env_remove("SILO_HEALTHY_WITHIN")
-        .output()
-        .await
-        .context("cannot start ops/deploy")?;
+    let output = command_of(target, ssh, from, arguments)?.output().await;
+    let output = output.context("cannot start ops/deploy")?;
     let output_text = [output.stdout, output.stderr].concat();
     let output_text = String::from_utf8_lossy(&output_text).into_owned();
     let mut lines = output_text
@@ -197,6 +258,32 @@ async fn deploy(
     let last = lines.next_back().unwrap_or_default();
     say::step(&format!("ops/deploy {}: {last}", arguments.join(" ")));
     Ok((output.status.code(), output_text))
+}
+
+/// `ops/deploy`, to a folder of this machine.
+fn command_of(
+    target: &Droplet<'_>,
+    ssh: &Path,
+    from: &Path,
+    arguments: &[&str],
+) -> Result<Command> {
+    let mut deploy = command(&[&from.join("ops/deploy").display().to_string()]);
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(own) = Tool::Compose.path().parent().filter(|own| own.is_dir()) {
+        path = std::env::join_paths(
+            std::iter::once(own.to_owned()).chain(std::env::split_paths(&path)),
+        )?;
+    }
+    deploy
+        .args(arguments)
+        .env("PATH", path)
+        .env("SILO_SSH", format!("bash {}", ssh.display()))
+        .env("SILO_FOLDER", target.place())
+        .env("SILO_REGISTRY", REGISTRY)
+        .envs(CLASSIC)
+        .env("COMPOSE_PARALLEL_LIMIT", "1")
+        .env_remove("SILO_HEALTHY_WITHIN");
+    Ok(deploy)
 }
 
 /// The container of each service.
@@ -234,7 +321,7 @@ async fn copy(source: &Path, to: &Path) -> Result<()> {
     let mut cp = command(&["cp", "--recursive", "--target-directory", &to]);
     let copied = cp.args(OF_THE_GATEWAY).current_dir(source).status().await?;
     ensure!(copied.success(), "the workspace could not be copied");
-    let script = "git init --quiet && git add --all && git -c user.name=silo -c user.email=silo@localhost commit --quiet --message copy";
+    let script = "sed --in-place 's/@sha256:[0-9a-f]*//' ops/docker/Dockerfile docker-compose.yml && git init --quiet && git add --all && git -c user.name=silo -c user.email=silo@localhost commit --quiet --message copy";
     let committed = command(&["sh", "-c", script])
         .current_dir(&to)
         .status()

@@ -20,6 +20,7 @@ enum Tried {
 use Tried::{As, By, Written};
 
 const OPS: &str = "crates/silo-stack/tests/ops.rs";
+const REBUILD: &str = "crates/silo-stack/src/droplet/checks/rebuild.rs";
 const DEPLOY: &str = "crates/silo-stack/src/droplet/checks/deploy.rs";
 
 /// Every command of the runbook that is not marked, in the order in which they are tried.
@@ -30,6 +31,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("docker compose logs --tail 50 mongo-setup", Written),
     ("df -h /", Written),
     ("docker system df", Written),
+    ("docker stats --no-stream", Written),
     (
         "docker inspect --format '{{.State.OOMKilled}}' CONTAINER",
         As(
@@ -61,6 +63,44 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     ("docker compose restart mongo-setup", Written),
+    (
+        "docker compose up --detach",
+        As("docker compose up --detach --no-build"),
+    ),
+    (
+        "docker compose up --detach mongo mongo-setup",
+        As("docker compose up --detach --no-build mongo mongo-setup"),
+    ),
+    (
+        "mongosh-root --quiet --eval 'db.currentOp({ secs_running: { $gt: 5 } }).inprog.map((op) => [op.secs_running, op.ns, op.op, op.client])'",
+        Written,
+    ),
+    ("mongosh-root --eval 'rs.status().ok'", Written),
+    (
+        "mongosh-root --eval 'db.getSiblingDB(\"aesthetic\").dropUser(\"NAME\")'",
+        As(
+            "mongosh-root --eval 'db.getSiblingDB(\"aesthetic\").createUser({ user: \"NAME\", pwd: \"x\", roles: [] })' && mongosh-root --eval 'db.getSiblingDB(\"aesthetic\").dropUser(\"NAME\")'",
+        ),
+    ),
+    (
+        "mongosh-root --eval 'db.getSiblingDB(\"admin\").changeUserPassword(\"root\", \"NEW\")'",
+        As(
+            "mongosh-root --eval 'db.getSiblingDB(\"admin\").changeUserPassword(\"root\", \"demo-root\")'",
+        ),
+    ),
+    (
+        "docker compose restart caddy",
+        By(REBUILD, "docker compose restart caddy"),
+    ),
+    (
+        "silo-backup restore latest --to-file /run/secrets/mongo_restore --database aesthetic",
+        By(REBUILD, "--database aesthetic"),
+    ),
+    (
+        "age --decrypt --identity KEY silo-secrets.age | ssh root@HOST tar --extract --directory /opt/silo",
+        By(REBUILD, "age --decrypt"),
+    ),
+    (". ops/commands", Written),
     (
         "docker compose run --rm -e DRY_RUN=1 mongo-setup init",
         Written,
@@ -212,7 +252,10 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
 ];
 /// Programs that a command may begin with.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 17] = [
+    ". ops/",
+    "age ",
+    "mongosh-root ",
     "docker ",
     "ops/deploy",
     "ops/firewall",
@@ -237,10 +280,7 @@ docker() {
     case $1 in exec | run) local verb=$1; shift; set -- "$verb" -T "$@" ;; esac
     (cd "$PLACE" && $COMPOSE "$@")
 }
-silo-migrate() {
-    docker compose run --rm --user "$(id -u)" --volume "$HERE:/work" --volume "$PLACE/ops/demo/secrets/mongo_restore:/run/secrets/mongo_restore:ro" silo-migrate "$@"
-}
-silo-backup() { docker compose run --rm --volume "$PLACE/ops/demo/secrets/mongo_restore:/run/secrets/mongo_restore:ro" silo-backup "$@"; }
+. "$PLACE/ops/commands"
 "#;
 
 pub(super) async fn commands_work(droplet: &Droplet<'_>) -> Result<()> {
@@ -275,7 +315,8 @@ pub(super) async fn commands_work(droplet: &Droplet<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn run(droplet: &Droplet<'_>, script: &str) -> Result<()> {
+/// Runs a script with the runbook's commands, in a folder of the droplet's.
+pub(super) async fn run(droplet: &Droplet<'_>, script: &str) -> Result<()> {
     let output = command(&["bash", "-c", &format!("{SHELL}{script}")])
         .envs(
             droplet
