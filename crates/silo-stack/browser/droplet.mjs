@@ -20,6 +20,9 @@ test('page: it leads to /db, which browses', async () => {
   await page.locator('td a[href="/db/db/aesthetic/users"]').first().click();
   await page.waitForURL(/\/db\/db\/aesthetic\/users/);
   assert.ok(await page.locator('text=/user|sub|code/').count() > 0, 'documents are shown');
+  const read = await page.evaluate(() => fetch('/api/overview').then((answer) => answer.status, () => 'refused'));
+  assert.equal(read, 'refused', 'a script in it cannot read the other paths');
+  assert.notEqual(await page.evaluate(() => getComputedStyle(document.querySelector('.container')).paddingLeft), '0px', 'it has its style sheet');
   if (process.env.SILO_PICTURES) await page.screenshot({ path: `${process.env.SILO_PICTURES}/db.png` });
   await close();
 });

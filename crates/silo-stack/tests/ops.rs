@@ -188,6 +188,50 @@ fn the_export_of_the_secrets_is_encrypted_and_complete() {
 }
 
 #[test]
+fn an_announcement_is_sent_to_the_webhook_and_hides_its_address() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!(
+        "http://{}/hook?token=secret",
+        listener.local_addr().unwrap()
+    );
+    let secrets = TempDir::new().unwrap();
+    let announce = || {
+        let mut announce = Command::new(workspace().join("ops/announce"));
+        announce.env("SILO_SECRETS", secrets.path());
+        announce.arg("a \"reboot\" at 09:30");
+        run(&mut announce)
+    };
+    let (code, output_text) = announce();
+    assert_eq!(code, 0, "{output_text}");
+    assert!(output_text.contains("nobody is told"), "{output_text}");
+
+    std::fs::write(secrets.path().join("backup_webhook_url"), url).unwrap();
+    let receiver = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+        while !request.ends_with(b"}") {
+            let length = connection.read(&mut buffer).unwrap();
+            request.extend(&buffer[..length]);
+        }
+        connection
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    let (code, output_text) = announce();
+    assert_eq!(code, 0, "{output_text}");
+    assert!(!output_text.contains("secret"), "{output_text}");
+    let request = receiver.join().unwrap();
+    assert!(request.starts_with("POST /hook?token=secret "), "{request}");
+    let (_, body) = request.split_once("\r\n\r\n").unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let text = body["text"].as_str().unwrap();
+    assert!(text.ends_with("a \"reboot\" at 09:30"), "{body}");
+}
+
+#[test]
 fn provision_check_changes_nothing() {
     let place = TempDir::new().unwrap();
     let ops = place.path().join("ops");
@@ -212,6 +256,7 @@ fn provision_check_changes_nothing() {
         "Docker's settings",
         "ufw lets in 22, 80 and 443",
         "security upgrades by themselves",
+        "reboots for upgrades, announced",
         "settings in .env",
         "silo.toml",
         "the folder of mongod's data",

@@ -4,6 +4,7 @@ mod access;
 mod browsing;
 mod crashes;
 mod deploy;
+mod gigabyte;
 mod memory;
 mod mongod;
 mod network;
@@ -89,6 +90,10 @@ const CHECKS: &[(&str, Check)] = &[
         Box::pin(crashes::all_come_back(at))
     }),
     (
+        "crashes: another program has Caddy's port, and mongod runs",
+        |at| Box::pin(crashes::a_taken_port_stops_caddy_only(at)),
+    ),
+    (
         "crashes: mongod killed during writes has every acknowledged one",
         |at| Box::pin(crashes::writes_stay(at)),
     ),
@@ -98,13 +103,29 @@ const CHECKS: &[(&str, Check)] = &[
     ("whole: down and up, and nothing is lost", |at| {
         Box::pin(whole::data_survives_down(at))
     }),
+];
+
+/// Checks with projects of their own, at the same time and last.
+const BESIDE: [(&str, Check); 2] = [
     (
         "rebuild: moved to another droplet, and back after its loss",
-        |at| Box::pin(rebuild::moves_and_comes_back(at)),
+        |at| Box::pin(rebuild::moves_and_comes_back(at, false)),
     ),
     ("deploy: first, unchanged, reverted, rolled back", |at| {
         Box::pin(deploy::deploys_and_rolls_back(at))
     }),
+];
+
+/// Checks that take minutes, and run only when they are named.
+const BY_NAME: &[(&str, Check)] = &[
+    (
+        "gigabyte: everything in the memory of a small droplet, with AC's amount of data",
+        |at| Box::pin(gigabyte::carries_a_droplet(at)),
+    ),
+    (
+        "full disk: it is shown, and no document is lost, on a rebuilt droplet",
+        |at| Box::pin(rebuild::moves_and_comes_back(at, true)),
+    ),
 ];
 
 /// Starts the project and runs them.
@@ -115,22 +136,29 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
     ));
     droplet.compose(&["up", "--detach", "--no-build"]).await?;
     let mut failed = Vec::new();
-    for (name, check) in CHECKS {
+    let chosen = |name: &str| filters.iter().any(|filter| name.contains(filter.as_str()));
+    let by_name = BY_NAME.iter().filter(|(name, _)| chosen(name));
+    for (name, check) in CHECKS.iter().chain(by_name) {
         // The remaining checks need the first one.
         let begins = name.ends_with("within 60 s");
-        let meant = filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
+        let meant = filters.is_empty() || chosen(name);
         if !begins && !meant {
             continue;
         }
-        let began = Instant::now();
-        match check(droplet).await {
-            Ok(()) => say::done(&format!("{name} ({:.1} s)", began.elapsed().as_secs_f64())),
-            Err(error) => {
-                say::failed(&error.context(*name));
-                failed.push(*name);
-                if begins {
-                    break;
-                }
+        if !passes(droplet, name, *check).await {
+            failed.push(*name);
+            if begins {
+                break;
+            }
+        }
+    }
+    if !failed.iter().any(|name| name.ends_with("within 60 s")) {
+        let meant = |name: &str| filters.is_empty() || chosen(name);
+        let checks = BESIDE.into_iter().filter(|(name, _)| meant(name));
+        let outcomes = checks.map(async |(name, check)| (name, passes(droplet, name, check).await));
+        for (name, passed) in futures_util::future::join_all(outcomes).await {
+            if !passed {
+                failed.push(name);
             }
         }
     }
@@ -142,4 +170,21 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
         failed.len(),
         failed.join("; ")
     )
+}
+
+/// Runs a check, and prints its outcome and duration.
+async fn passes(droplet: &Droplet<'_>, name: &'static str, check: Check) -> bool {
+    let began = Instant::now();
+    let outcome = check(droplet).await;
+    match outcome {
+        Ok(()) => {
+            let seconds = began.elapsed().as_secs_f64();
+            say::done(&format!("{name} ({seconds:.1} s)"));
+            true
+        }
+        Err(error) => {
+            say::failed(&error.context(name));
+            false
+        }
+    }
 }

@@ -68,7 +68,7 @@ pub(super) struct Droplet<'a> {
     /// Folder of its `docker-compose.yml`.
     place: PathBuf,
     /// Its containers that stay.
-    services: &'static [&'static str],
+    services: Vec<&'static str>,
     /// Folder for files copied from containers.
     pub(super) folder: TempDir,
     /// Folder of screenshots, if they are kept.
@@ -102,7 +102,7 @@ impl<'a> Droplet<'a> {
         for (name, value) in demo {
             droplet.set(name, value);
         }
-        droplet.services = &ALL;
+        droplet.services = ALL.to_vec();
         Ok(droplet)
     }
 
@@ -128,7 +128,7 @@ impl<'a> Droplet<'a> {
             environment,
             project,
             place,
-            services: &DEFAULT,
+            services: DEFAULT.to_vec(),
             folder: TempDir::with_prefix(name)?,
             pictures: None,
         })
@@ -137,6 +137,11 @@ impl<'a> Droplet<'a> {
     /// Changes a setting of the Compose project.
     pub(super) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.insert(name, value.into());
+    }
+
+    /// Does not wait for a container that is not started.
+    pub(super) fn leave_out(&mut self, service: &str) {
+        self.services.retain(|known| *known != service);
     }
 
     /// Name of the Compose project.
@@ -341,7 +346,7 @@ impl<'a> Droplet<'a> {
         let mut last = String::new();
         let healthy = wait_for(within, || async {
             let mut ill = Vec::new();
-            for service in self.services {
+            for &service in &self.services {
                 let health =
                     "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}";
                 let state = self.inspect(service, health).await.unwrap_or_default();
@@ -357,7 +362,7 @@ impl<'a> Droplet<'a> {
         if healthy.await.is_some() {
             return Ok(began.elapsed());
         }
-        for service in self.services {
+        for &service in &self.services {
             let state = self
                 .inspect(
                     service,

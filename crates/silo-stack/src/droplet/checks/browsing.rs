@@ -36,6 +36,21 @@ pub(super) async fn reads_only(droplet: &Droplet<'_>) -> Result<()> {
     let (status, page) = ask(Method::GET, "/db/db/aesthetic/%40handles").await?;
     ensure!(status == 200, "@handles, {status}: {page}");
 
+    for (path, named) in [
+        ("/db/", "sandbox allow-scripts allow-forms"),
+        ("/db/public/css/style.css", "cross-origin"),
+    ] {
+        let answer = droplet
+            .ask(&client, Method::GET, path)
+            .basic_auth(user, Some(password))
+            .send()
+            .await?;
+        ensure!(
+            answer.status() == 200 && format!("{:?}", answer.headers()).contains(named),
+            "{path} has no {named}: {answer:?}"
+        );
+    }
+
     let mongo = super::mongod::client(droplet, "mongo_reader").await?;
     let moods = mongo.database("aesthetic").collection::<Document>("moods");
     let count = async || moods.count_documents(doc! {}).await;

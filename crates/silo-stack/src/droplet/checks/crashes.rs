@@ -28,11 +28,47 @@ async fn kill(droplet: &Droplet<'_>, service: &str) -> Result<()> {
 }
 
 pub(super) async fn all_come_back(droplet: &Droplet<'_>) -> Result<()> {
-    for service in ALL {
+    let mongod = droplet.inspect("mongo", "{{.State.Pid}}").await?;
+    for service in ALL.into_iter().filter(|service| *service != "mongo") {
         kill(droplet, service).await?;
+        let now = droplet.inspect("mongo", "{{.State.Pid}}").await?;
+        ensure!(now == mongod, "mongod did not survive the end of {service}");
     }
+    kill(droplet, "mongo").await?;
     droplet.until_healthy(Duration::from_secs(120)).await?;
     super::whole::full(droplet).await.map(drop)
+}
+
+/// Another program has Caddy's port, and mongod's container does not exist yet: it is created and takes writes; Caddy alone is missing.
+pub(super) async fn a_taken_port_stops_caddy_only(droplet: &Droplet<'_>) -> Result<()> {
+    droplet
+        .compose(&["rm", "--stop", "--force", "caddy", "mongo"])
+        .await?;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", droplet.http))?;
+    let up = ["up", "--detach", "--no-build"];
+    let refused = droplet.compose(&up).await;
+    let reason = refused.err().map(|error| error.to_string());
+    ensure!(
+        reason.as_ref().is_some_and(
+            |reason| reason.contains("already in use") || reason.contains("already allocated")
+        ),
+        "Compose does not name the port: {reason:?}"
+    );
+    let written = wait_for(BACK_WITHIN, || async {
+        let state = droplet.inspect("mongo", "{{.State.Status}}").await.ok()?;
+        let script = "db.getSiblingDB('aesthetic').ports.insertOne({}).acknowledged";
+        let insert = format!("mongosh-root --eval \"{script}\"");
+        (state == "running" && super::runbook::run(droplet, &insert).await.is_ok()).then_some(())
+    });
+    written.await.context("mongod does not take writes")?;
+    let drop_it = "mongosh-root --eval \"db.getSiblingDB('aesthetic').ports.drop()\"";
+    super::runbook::run(droplet, drop_it).await?;
+    drop(taken);
+    droplet.compose(&up).await?;
+    droplet
+        .until_healthy(Duration::from_secs(120))
+        .await
+        .map(std::mem::drop)
 }
 
 pub(super) async fn writes_stay(droplet: &Droplet<'_>) -> Result<()> {

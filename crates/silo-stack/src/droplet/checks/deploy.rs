@@ -167,8 +167,12 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
         ensure!(shown == wanted, "not the page of {files}");
     }
 
-    // Files that Compose does not accept change nothing.
-    std::fs::write(&compose, format!("{files}nonsense: 1\n"))?;
+    // Files that need a setting which the droplet does not have change nothing.
+    let demo = changed.path().join("ops/demo/demo.env");
+    let with_it = format!("{}NEW_SETTING=1\n", std::fs::read_to_string(&demo)?);
+    std::fs::write(&demo, with_it)?;
+    let needed = format!("{files}x-new: ${{NEW_SETTING:?set it in .env}}\n");
+    std::fs::write(&compose, needed)?;
     let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
     ensure!(
         ended == Some(1) && output_text.contains("nothing was changed"),

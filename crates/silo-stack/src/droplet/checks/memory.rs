@@ -35,7 +35,7 @@ pub(super) async fn stays_within_limits(droplet: &Droplet<'_>) -> Result<()> {
 }
 
 /// Makes a backup while storage is scanned.
-async fn work(droplet: &Droplet<'_>) -> Result<()> {
+pub(super) async fn work(droplet: &Droplet<'_>) -> Result<()> {
     let client = droplet.client().await?;
     let (user, password) = SIGN_IN;
     let post = async |path: &str| {

@@ -47,7 +47,7 @@ const client = new MongoClient(process.env.URI);
 })().catch((error) => { console.error(error.message); process.exit(1); });
 "#;
 
-pub(super) async fn moves_and_comes_back(main: &Droplet<'_>) -> Result<()> {
+pub(super) async fn moves_and_comes_back(main: &Droplet<'_>, fill: bool) -> Result<()> {
     let place = TempDir::with_prefix("silo-rebuild-")?;
     let image = "silo-mongo-express:droplet";
     let Some(pebble) = Pebble::start(main.engine, place.path(), image).await? else {
@@ -57,7 +57,7 @@ pub(super) async fn moves_and_comes_back(main: &Droplet<'_>) -> Result<()> {
         );
         return Ok(());
     };
-    let world = World::new(main.engine, place.path(), &pebble).await?;
+    let world = World::new(main.engine, place.path(), &pebble, fill).await?;
     let outcome = world.rebuild().await;
     world.end().await?;
     pebble.end().await?;
@@ -78,10 +78,17 @@ struct World<'a> {
     root: PathBuf,
     /// Container of the storage, and its network.
     spaces: String,
+    /// `true` to fill the last droplet's disk.
+    fill: bool,
 }
 
 impl<'a> World<'a> {
-    async fn new(engine: &'a Engine, folder: &'a Path, pebble: &'a Pebble<'a>) -> Result<Self> {
+    async fn new(
+        engine: &'a Engine,
+        folder: &'a Path,
+        pebble: &'a Pebble<'a>,
+        fill: bool,
+    ) -> Result<Self> {
         let (root, authorities) = (folder.join("root.pem"), folder.join("authorities.pem"));
         let pem = pebble.root().await?;
         std::fs::write(&root, &pem)?;
@@ -134,6 +141,7 @@ impl<'a> World<'a> {
             authorities,
             root,
             spaces,
+            fill,
         };
         world.make_bucket().await?;
         Ok(world)
@@ -279,6 +287,11 @@ impl<'a> World<'a> {
         );
         self.engine.output(&["bash", "-c", &unpack]).await?;
         self.data_folder(&third)?;
+        // A small disk for mongod's data.
+        let data = data_of(&third).display().to_string();
+        let options = "size=1200m,uid=999,gid=999,mode=0700";
+        let mount = ["mount", "-t", "tmpfs", "-o", options, "silo-rebuild", &data];
+        self.engine.output(&mount).await?;
         let new = self.droplet(3, &third)?;
         let outcome = async {
             new.compose(&["up", "--detach", "--no-build"]).await?;
@@ -292,11 +305,51 @@ impl<'a> World<'a> {
                 "from nothing to the data of an encrypted backup: {:.0} s, with images that were there",
                 began.elapsed().as_secs_f64()
             ));
+            if self.fill {
+                self.fill_up(&new, &written).await?;
+            }
             Ok(())
         };
         let outcome = outcome.await;
         new.end(outcome.is_err()).await?;
+        self.engine.output(&["umount", &data]).await?;
         outcome
+    }
+
+    /// The disk of mongod's data is full: the page says so or that mongod is away, and with space again every document is there.
+    async fn fill_up(&self, droplet: &Droplet<'_>, written: &str) -> Result<()> {
+        let filling = data_of(droplet.place()).join("filling");
+        let began = Instant::now();
+        let mut file = std::fs::File::create(&filling)?;
+        while std::io::Write::write_all(&mut file, &[1; 1 << 16]).is_ok() {}
+        std::mem::drop(file);
+        let root = "mongosh-root --quiet --eval \"const much = 'x'.repeat(1 << 20); for (let n = 0; n < 300; n++) db.getSiblingDB('filling').filling.insertOne({ much: much + n })\"";
+        let inserted = runbook::run(droplet, root).await;
+        ensure!(inserted.is_err(), "300 MB were written to a full disk");
+        let shown = wait_for(Duration::from_secs(120), || async {
+            let status = droplet
+                .exec("caddy", &["cat", "/srv/status/status.txt"])
+                .await
+                .ok()?
+                .1;
+            let line = status.lines().find(|line| line.starts_with("database"))?;
+            (!line.contains(" up")).then(|| line.to_owned())
+        });
+        let shown = shown.await.context("the full disk is not shown")?;
+        say::step(&format!(
+            "a full disk: {}, after {:.0} s",
+            shown.trim(),
+            began.elapsed().as_secs_f64()
+        ));
+        std::fs::remove_file(&filling)?;
+        droplet.compose(&["restart", "mongo"]).await?;
+        droplet.until_healthy(HEALTHY_WITHIN).await?;
+        runbook::run(
+            droplet,
+            "mongosh-root --quiet --eval \"db.getSiblingDB('filling').dropDatabase()\"",
+        )
+        .await?;
+        self.is_same(droplet, written).await
     }
 
     /// The commands of both sections that bring the data back. `prelude` sets the key.
@@ -425,7 +478,7 @@ impl<'a> World<'a> {
         self.data_folder(place)?;
         let settings = format!(
             "SILO_SITE={SITE}\nSILO_SECRETS=./secrets\nSILO_TOML=./silo.toml\nSILO_MONGO_DATA=../data\n\
-             SPACES_ENDPOINT=http://spaces:9000\nBACKUP_BUCKET={BUCKET}\nBACKUP_ALLOW_HTTP=true\nCONNECTIVITY_CHECK=none\n\
+             SPACES_ENDPOINT=http://spaces:9000\nBACKUP_BUCKET={BUCKET}\nBACKUP_ALLOW_HTTP=true\nCONNECTIVITY_CHECK=none\nMONGO_OOM_SCORE_ADJ=0\n\
              OVEN_URL=http://oven.invalid\nSESSION_URL=http://session.invalid\nATPROTO_URL=http://at.invalid\n"
         );
         std::fs::write(place.join(".env"), settings)?;

@@ -119,16 +119,17 @@ pub(super) async fn is_locked_in(droplet: &Droplet<'_>) -> Result<()> {
         say::step(&format!("{service}: {:.1} MB", size as f64 / 1e6));
     }
     for service in ALL {
-        let host = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.Config.User}}";
+        let host = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} {{.Config.User}}";
         let host_config = droplet.inspect(service, host).await?;
         let parts: Vec<&str> = host_config.split(' ').collect();
-        let [read_only, dropped, options, memory, pids, user] = parts[..] else {
+        let [read_only, dropped, options, memory, swap, pids, user] = parts[..] else {
             bail!("{service}: {host_config}")
         };
         let locked = read_only == "true"
             && dropped == "[ALL]"
             && options == "[no-new-privileges:true]"
             && memory != "0"
+            && (swap == memory || service == "mongo")
             && pids.parse::<u32>().is_ok_and(|pids| pids > 0)
             && !user.is_empty()
             && !user.starts_with('0');
