@@ -99,10 +99,10 @@ impl Repository {
     /// The error of the storage.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         match self.spaces.head(&self.bucket, &self.key(key)).await {
-            Ok(head) if head.bytes.is_none() => Err(Error::Inconclusive(format!(
-                "{} does not report the size of the archive",
-                self.name
-            ))),
+            // Storage names every object's tag; an answer without one is something else's, such as a proxy's error with status 200.
+            Ok(head) if head.bytes.is_none() || head.tag.is_none() => Err(Error::Inconclusive(
+                format!("{} does not report size and tag of the archive", self.name),
+            )),
             Ok(head) => Ok(head.bytes),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(Error::storage("looking at the archive")(error)),

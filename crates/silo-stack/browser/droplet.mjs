@@ -16,8 +16,8 @@ test('page: every panel has what it shows', async () => {
 test('page: it leads to /db, which browses', async () => {
   const { page, close } = await open(SIGNED_IN);
   await page.click('footer a[href="/db/"]');
-  await page.locator('td a[href="/db/db/aesthetic/"]').first().click();
-  await page.locator('td a[href="/db/db/aesthetic/users"]').first().click();
+  await page.locator('h3 a[href="/db/db/aesthetic/"]').first().click();
+  await page.locator('h3 a[href="/db/db/aesthetic/users"]').first().click();
   await page.waitForURL(/\/db\/db\/aesthetic\/users/);
   assert.ok(await page.locator('text=/user|sub|code/').count() > 0, 'documents are shown');
   const read = await page.evaluate(() => fetch('/api/overview').then((answer) => answer.status, () => 'refused'));

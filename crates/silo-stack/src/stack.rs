@@ -90,7 +90,9 @@ impl Stack {
     pub async fn start(plan: Plan) -> Result<Self> {
         let binaries = build(plan.release)?;
         let folder = TempDir::with_prefix("silo-stack-")?;
-        let port = free_port(plan.port)?;
+        // Kept until Caddy starts, which is last: another process could take the port meanwhile.
+        let reserved = reserve(plan.port)?;
+        let port = reserved.local_addr()?.port();
         let address = format!("http://127.0.0.1:{port}");
         let mut stack = Self {
             address,
@@ -127,6 +129,7 @@ impl Stack {
             ("SILO_SERVICES_PROBE", probe),
             ("SILO_BACKUP", backup),
         ];
+        drop(reserved);
         stack.start_caddy(&services).await?;
         Ok(stack)
     }
@@ -330,8 +333,12 @@ impl Stack {
 
 /// A free port on the loopback interface.
 fn free_port(wanted: u16) -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", wanted)).with_context(|| {
+    Ok(reserve(wanted)?.local_addr()?.port())
+}
+
+/// A port of the loopback interface, taken; 0 for any.
+fn reserve(wanted: u16) -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", wanted)).with_context(|| {
         format!("port {wanted} is in use; choose another with --port, or end what listens there")
-    })?;
-    Ok(listener.local_addr()?.port())
+    })
 }

@@ -21,6 +21,8 @@ use crate::json::types::FieldTypes;
 
 /// Ending of the name that a collection has until it is complete.
 const ENDING: &str = ".importing";
+/// The server's error code for a collection that exists.
+const NAMESPACE_EXISTS: i32 = 48;
 
 /// Most bytes of the name of a database, a dot and the name of a collection (<https://www.mongodb.com/docs/manual/reference/limits/>).
 const LONGEST_NAME: usize = 255;
@@ -81,7 +83,7 @@ impl Load<'_> {
             (false, false) => {}
         }
         State::write(self.database, name, &identity, Phase::Loading).await?;
-        write::create(self.database, &staging, staging.options.clone()).await?;
+        self.create_staging(&staging, state.is_some()).await?;
         self.insert(&staging).await?;
         self.check(&staging).await?;
         State::write(self.database, name, &identity, Phase::Complete).await?;
@@ -118,6 +120,21 @@ impl Load<'_> {
         let found = collections::find(self.database, name).await;
         let found = found.map_err(ActionError::of("listing the collections"))?;
         Ok(found.is_some())
+    }
+
+    /// Creates the collection. The server may still have completed the creation of an import that was killed, after it was looked for.
+    async fn create_staging(&self, staging: &Collection, is_again: bool) -> Result<(), Error> {
+        let create = || write::create(self.database, staging, staging.options.clone());
+        match create().await {
+            Err(ActionError {
+                error: DatabaseError::Refused(NAMESPACE_EXISTS),
+                ..
+            }) if is_again => {
+                self.drop_staging(&staging.name).await?;
+                Ok(create().await?)
+            }
+            created => Ok(created?),
+        }
     }
 
     async fn drop_staging(&self, name: &str) -> Result<(), Error> {
