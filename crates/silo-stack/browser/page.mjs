@@ -30,7 +30,7 @@ export const fail = (name) => order(`fail ${name}`);
 export const restore = (name) => order(`restore ${name}`);
 
 /** Opens the dashboard. Whatever an honest page must never do ends the test in `close`. */
-export async function open({ width = 1240, height = 900, scheme = 'dark', clock = false, ...context } = {}) {
+export async function open({ width = 1240, height = 900, scheme = 'dark', clock = false, tolerated = null, ...context } = {}) {
   const page = await browser.newPage({ viewport: { width, height }, colorScheme: scheme, ...context });
   const wrong = [];
   const requests = [];
@@ -41,7 +41,7 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
   });
   page.on('console', (message) => {
     // That a request was answered with an error is the browser's own line, and not the page's fault.
-    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) wrong.push(`console: ${message.text()}`);
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource') && !tolerated?.test(message.text())) wrong.push(`console: ${message.text()}`);
   });
   page.on('response', (answer) => {
     if (answer.status() >= 400) refused.push(`${answer.status()} ${answer.url()}`);

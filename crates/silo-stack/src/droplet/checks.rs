@@ -119,7 +119,7 @@ const BESIDE: [(&str, Check); 2] = [
 /// Checks that take minutes, and run only when they are named.
 const BY_NAME: &[(&str, Check)] = &[
     (
-        "gigabyte: everything in the memory of a small droplet, with AC's amount of data",
+        "gigabyte: everything fits a small droplet, with AC's amount of data",
         |at| Box::pin(gigabyte::carries_a_droplet(at)),
     ),
     (

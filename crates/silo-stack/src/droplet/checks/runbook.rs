@@ -124,6 +124,7 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     ("silo-backup selftest", Written),
+    ("silo-backup audit", Written),
     ("silo-backup run", Written),
     ("silo-backup status", Written),
     ("silo-backup list", Written),
