@@ -73,7 +73,7 @@ type Limiter =
 /// Everybody's tries.
 pub struct LoginThrottle {
     tries: Limiter,
-    /// Networks whose last try was wrong and used up the limit, and when they have the next one.
+    /// Networks that have used up the limit, unless with a right password, and when they have the next try.
     exhausted: Mutex<HashMap<IpAddr, Instant>>,
     hashing: mpsc::Sender<PasswordCheck>,
     places: Semaphore,
@@ -156,9 +156,17 @@ impl LoginThrottle {
         let Ok(_place) = places.try_acquire() else {
             return LoginResult::RateLimited;
         };
-        let Ok(left) = self.tries.check_key(&network) else {
+        // From its last try on, also while that is hashed, a network gets no answer of the cache.
+        let left = self.tries.check_key(&network);
+        let left = left.map(|left| left.remaining_burst_capacity());
+        if !matches!(left, Ok(1..)) {
+            let mut exhausted = lock(&self.exhausted);
+            exhausted.retain(|_, next| *next > Instant::now());
+            exhausted.insert(network, Instant::now() + REFILL_INTERVAL);
+        }
+        if left.is_err() {
             return LoginResult::RateLimited;
-        };
+        }
         let (answer, matches) = oneshot::channel();
         let job = PasswordCheck {
             users: Arc::clone(users),
@@ -171,13 +179,9 @@ impl LoginThrottle {
         if asked && matches.await.unwrap_or(false) {
             self.cache(digest);
             put(&mut lock(&self.known), network, MAX_KNOWN);
+            lock(&self.exhausted).remove(&network);
             LoginResult::Granted
         } else {
-            if left.remaining_burst_capacity() == 0 {
-                let mut exhausted = lock(&self.exhausted);
-                exhausted.retain(|_, next| *next > Instant::now());
-                exhausted.insert(network, Instant::now() + REFILL_INTERVAL);
-            }
             LoginResult::Denied
         }
     }

@@ -18,7 +18,7 @@ use silo_web::problem::{Kind, Problem};
 use crate::db_allowlist::{self, Refusal};
 use crate::gateway::Gateway;
 use crate::login_throttle::{LoginResult, LoginThrottle};
-use crate::sessions::{Session, Sessions};
+use crate::sessions::Sessions;
 use crate::users::Users;
 use crate::users_file::UsersFile;
 
@@ -45,19 +45,16 @@ pub fn routes(config: &mut ServiceConfig, sign_in: Data<SignIn>) {
 /// `GET /gate/sign-in`: 204 with the operator's name, 401, or 429. A browser gets a session cookie with it.
 async fn get_sign_in(request: HttpRequest, sign_in: Data<SignIn>) -> Result<HttpResponse, Problem> {
     let (users, now) = (sign_in.users.users(), Timestamp::now());
-    let session = header(&request, &COOKIE)
-        .and_then(|cookies| sign_in.sessions.session(cookies, &users, now));
-    let (name, renew) = match session {
-        Some(Session { name, renew }) => (name, renew),
-        None => (sign_in.by_password(&request, &users).await?, true),
-    };
     let mut answer = HttpResponse::NoContent();
+    let session =
+        header(&request, &COOKIE).and_then(|cookies| sign_in.sessions.user(cookies, &users, now));
+    if let Some(name) = session {
+        return Ok(answer.insert_header((OPERATOR, name)).finish());
+    }
+    let name = sign_in.by_password(&request, &users).await?;
     // Other programs keep no cookies.
     let is_browser = request.headers().contains_key("Sec-Fetch-Site");
-    if is_browser
-        && renew
-        && let Some(cookie) = sign_in.sessions.cookie(&name, &users, now)
-    {
+    if is_browser && let Some(cookie) = sign_in.sessions.cookie(&name, &users, now) {
         answer.insert_header((SET_COOKIE, cookie));
     }
     Ok(answer.insert_header((OPERATOR, name)).finish())

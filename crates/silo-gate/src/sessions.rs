@@ -1,6 +1,9 @@
 //! Session cookies. A browser that has signed in is recognised by its cookie, so that neither a flood of guesses nor a full queue locks it out, and no
 //! password is checked again.
 //!
+//! Lax, because a click in `/db`, whose pages are sandboxed, counts as one from another site; what changes something is protected on its own
+//! (`silo_web::operator`).
+//!
 //! A cookie is `NAME.EXPIRY.MAC`: the user, base64url; seconds since 1970; HMAC-SHA256 over both and the user's password hash, base64url. There is no
 //! list of sessions: a removed user or a changed password ends them, as does a restart, after which browsers send the password again.
 
@@ -17,23 +20,12 @@ use crate::users::Users;
 
 /// Name of the cookie. Browsers accept the prefix `__Host-` only with `Secure`, `Path=/` and without `Domain` (RFC 6265bis).
 const COOKIE: &str = "__Host-silo";
-/// Lifetime of a session.
+/// Lifetime of a session, however it is used; after it browsers send the password again.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
-/// Age after which a request gets a new cookie.
-const RENEWED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Makes and verifies session cookies.
 pub struct Sessions {
     key: [u8; 32],
-}
-
-/// A verified session.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The user.
-    pub name: String,
-    /// `true` if the cookie should be replaced by a new one.
-    pub renew: bool,
 }
 
 impl Default for Sessions {
@@ -54,13 +46,13 @@ impl Sessions {
         let (name, mac) = (URL_SAFE_NO_PAD.encode(name), URL_SAFE_NO_PAD.encode(mac));
         let lifetime = LIFETIME.as_secs();
         Some(format!(
-            "{COOKIE}={name}.{expiry}.{mac}; Path=/; Max-Age={lifetime}; Secure; HttpOnly; SameSite=Strict"
+            "{COOKIE}={name}.{expiry}.{mac}; Path=/; Max-Age={lifetime}; Secure; HttpOnly; SameSite=Lax"
         ))
     }
 
-    /// The session of a `Cookie` header, if one of its cookies is valid.
+    /// The user of a `Cookie` header, if one of its cookies is valid.
     #[must_use]
-    pub fn session(&self, header: &str, users: &Users, now: Timestamp) -> Option<Session> {
+    pub fn user(&self, header: &str, users: &Users, now: Timestamp) -> Option<String> {
         let values = header.split(';').filter_map(|cookie| {
             let (name, value) = cookie.trim().split_once('=')?;
             (name == COOKIE).then_some(value)
@@ -71,17 +63,13 @@ impl Sessions {
             .find_map(|value| self.verified(value, users, now))
     }
 
-    fn verified(&self, value: &str, users: &Users, now: Timestamp) -> Option<Session> {
+    fn verified(&self, value: &str, users: &Users, now: Timestamp) -> Option<String> {
         let [name, expiry, mac] = value.split('.').collect::<Vec<_>>().try_into().ok()?;
         let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
         let expiry: i64 = expiry.parse().ok()?;
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
         self.mac(&name, expiry, users)?.verify_slice(&mac).ok()?;
-        let left = u64::try_from(expiry - now.as_second())
-            .ok()
-            .filter(|left| *left > 0)?;
-        let renew = left < (LIFETIME - RENEWED_AFTER).as_secs();
-        Some(Session { name, renew })
+        (now.as_second() < expiry).then_some(name)
     }
 
     fn mac(&self, name: &str, expiry: i64, users: &Users) -> Option<Hmac<Sha256>> {
@@ -116,26 +104,21 @@ mod tests {
         let (cookie, attributes) = set.split_once("; ").unwrap();
         assert_eq!(
             attributes,
-            "Path=/; Max-Age=43200; Secure; HttpOnly; SameSite=Strict"
+            "Path=/; Max-Age=43200; Secure; HttpOnly; SameSite=Lax"
         );
-        let named = |now, users: &Users| sessions.session(cookie, users, at(now));
-        let session = |renew| {
-            Some(Session {
-                name: "jane".into(),
-                renew,
-            })
-        };
-        assert_eq!(named(1_001, &users), session(false));
-        assert_eq!(named(1_000 + 3_601, &users), session(true));
+        let named = |now, users: &Users| sessions.user(cookie, users, at(now));
+        let jane = Some("jane".to_owned());
+        assert_eq!(named(1_001, &users), jane);
+        assert_eq!(named(1_000 + 43_199, &users), jane);
         assert_eq!(named(1_000 + 43_200, &users), None);
         let header = format!("a=b; {cookie}; c=d");
-        assert_eq!(sessions.session(&header, &users, at(1_001)), session(false));
+        assert_eq!(sessions.user(&header, &users, at(1_001)), jane);
 
         let without = Users::read(&john).unwrap();
         assert_eq!(named(1_001, &without), None);
         let changed = line("jane", "correct horse").unwrap();
         assert_eq!(named(1_001, &Users::read(&changed).unwrap()), None);
-        assert_eq!(Sessions::default().session(cookie, &users, at(1_001)), None);
+        assert_eq!(Sessions::default().user(cookie, &users, at(1_001)), None);
         assert_eq!(sessions.cookie("nobody", &users, at(1_000)), None);
     }
 
@@ -150,7 +133,7 @@ mod tests {
             changed[at_byte] = if changed[at_byte] == b'9' { b'8' } else { b'9' };
             let changed = String::from_utf8(changed).unwrap();
             assert_eq!(
-                sessions.session(&changed, &users, at(1_001)),
+                sessions.user(&changed, &users, at(1_001)),
                 None,
                 "{changed}"
             );
@@ -163,7 +146,7 @@ mod tests {
             "__Host-silo=a.b.c.d",
         ] {
             assert_eq!(
-                sessions.session(nonsense, &users, at(1_001)),
+                sessions.user(nonsense, &users, at(1_001)),
                 None,
                 "{nonsense}"
             );

@@ -6,6 +6,7 @@ mod checks;
 mod compose;
 mod engine;
 mod pebble;
+mod storage;
 
 use anyhow::Result;
 use clap::Args;

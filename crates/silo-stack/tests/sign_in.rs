@@ -170,7 +170,18 @@ async fn a_session_cookie_reaches_the_browser_and_no_service() {
     let cookie = received(ask("/api/db/x").await.unwrap(), "cookie").await;
     assert_eq!(cookie, None);
     let cookie = received(ask("/db/").await.unwrap(), "cookie").await;
-    assert_eq!(cookie.as_deref(), Some("; mongo-express=1"));
+    assert_eq!(cookie, None);
+    let (known, unknown) = ("/db/public/js/vendor.js", "/db/public/js/vendor.jsx");
+    for (path, operator) in [(known, None), (unknown, Some("new"))] {
+        let answer = ask(path).await.unwrap();
+        let set = answer.headers().get("set-cookie");
+        let set = set.and_then(|set| set.to_str().ok());
+        assert_eq!(
+            set.is_some_and(|set| set.contains("__Host-silo=new")),
+            operator.is_some(),
+            "{path}"
+        );
+    }
     for name in ["x-http-method-override", "x-silo-operator"] {
         let seen = received(ask("/db/").await.unwrap(), name).await;
         assert_eq!(seen, None, "{name}");

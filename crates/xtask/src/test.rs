@@ -115,7 +115,7 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// Licenses, duplicates and sources of dependencies, by the rules of `deny.toml`.
+/// Licenses, duplicates and sources of dependencies, by the rules of `.cargo/deny.toml`.
 fn dependencies() -> Result<()> {
     let mut deny = Command::new(Tool::CargoDeny.installed()?);
     let checks = ["check", "licenses", "bans", "sources"];

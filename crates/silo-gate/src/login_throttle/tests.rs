@@ -75,6 +75,34 @@ async fn a_limited_network_cannot_tell_the_right_password_while_an_operator_is_s
     assert_eq!(again, LoginResult::Granted, "the page is signed in again");
 }
 
+/// Neither while the last try is hashed nor after a right one can the cache be asked more often than the limit allows.
+#[tokio::test]
+async fn the_cache_does_not_answer_beyond_the_last_try() {
+    let attempts = attempts();
+    let here = [192, 0, 2, 1].into();
+    let right = || attempts.check(here, "jeffrey", "correct horse");
+    assert_eq!(right().await, LoginResult::Granted);
+    for guess in 0..8 {
+        let guess = format!("guess {guess}");
+        let outcome = attempts.check(here, "jeffrey", &guess).await;
+        assert_eq!(outcome, LoginResult::Denied);
+    }
+    let last = attempts.check(here, "jeffrey", "guess 9");
+    let (last, meanwhile) = futures_util::future::join(last, right()).await;
+    assert_eq!(
+        (last, meanwhile),
+        (LoginResult::Denied, LoginResult::RateLimited)
+    );
+    // Ten seconds later, without another try.
+    lock(&attempts.throttle.exhausted).clear();
+    assert_eq!(right().await, LoginResult::Granted);
+    let wrong = attempts.check(here, "jeffrey", "guess 10").await;
+    assert_eq!(
+        (wrong, right().await),
+        (LoginResult::RateLimited, LoginResult::RateLimited)
+    );
+}
+
 #[tokio::test]
 async fn a_page_that_asks_for_much_at_once_signs_in_once() {
     let attempts = attempts();

@@ -46,16 +46,7 @@ pub(super) const ALL: [&str; 11] = [
 ];
 
 /// Containers of the default profile.
-pub(super) const DEFAULT: [&str; 8] = [
-    "caddy",
-    "silo-gate",
-    "silo-db-api",
-    "silo-storage-api",
-    "silo-services-probe",
-    "silo-backup",
-    "mongo",
-    "mongo-setup",
-];
+pub(super) const DEFAULT: &[&str] = ALL.split_at(8).0;
 
 /// Compose project under test.
 pub(super) struct Droplet<'a> {

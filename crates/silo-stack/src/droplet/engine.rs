@@ -89,6 +89,21 @@ impl Engine {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs `docker` with the words of a line, and returns its output.
+    pub(super) async fn docker(&self, line: &str) -> Result<String> {
+        let words: Vec<&str> = std::iter::once("docker")
+            .chain(line.split_whitespace())
+            .collect();
+        self.output(&words).await
+    }
+
+    /// Address of a container that has one network.
+    pub(super) async fn address(&self, container: &str) -> Result<String> {
+        let format = "{{range.NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let inspect = format!("inspect --format {format} {container}");
+        Ok(self.docker(&inspect).await?.trim().to_owned())
+    }
+
     /// The beginning of a command of Compose.
     pub(super) fn compose(&self) -> Command {
         let mut words = self.compose.iter();

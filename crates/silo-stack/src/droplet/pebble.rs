@@ -48,34 +48,12 @@ impl<'a> Pebble<'a> {
             folder,
         };
         let name = &pebble.name;
-        engine
-            .output(&["docker", "network", "create", name])
-            .await?;
-        let mount = format!("{at}:/pebble:ro");
-        let run = [
-            "docker",
-            "run",
-            "--detach",
-            "--rm",
-            "--name",
-            name,
-            "--network",
-            name,
-            "--network-alias",
-            "pebble",
-            "--volume",
-            &mount,
-            "--env",
-            "PEBBLE_VA_NOSLEEP=1",
-            "--env",
-            "PEBBLE_WFE_NONCEREJECT=0",
-            "--entrypoint",
-            "/pebble/pebble",
-            image,
-            "-config",
-            "/pebble/config.json",
-        ];
-        engine.output(&run).await?;
+        engine.docker(&format!("network create {name}")).await?;
+        let run = format!(
+            "run --detach --rm --name {name} --network {name} --network-alias pebble --volume {at}:/pebble:ro
+             --env PEBBLE_VA_NOSLEEP=1 --env PEBBLE_WFE_NONCEREJECT=0 --entrypoint /pebble/pebble {image} -config /pebble/config.json"
+        );
+        engine.docker(&run).await?;
         Ok(Some(pebble))
     }
 
@@ -87,10 +65,8 @@ impl<'a> Pebble<'a> {
 
     /// Its root certificate, as PEM.
     pub(super) async fn root(&self) -> Result<String> {
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let inspect = ["docker", "inspect", "--format", format, &self.name];
-        let address = self.engine.output(&inspect).await?;
-        let url = format!("https://{}:15000/roots/0", address.trim());
+        let address = self.engine.address(&self.name).await?;
+        let url = format!("https://{address}:15000/roots/0");
         let client = reqwest::Client::builder()
             .tls_danger_accept_invalid_certs(true)
             .build()?;
@@ -109,12 +85,9 @@ impl<'a> Pebble<'a> {
 
     /// Ends it.
     pub(super) async fn end(self) -> Result<()> {
-        self.engine
-            .output(&["docker", "rm", "--force", &self.name])
-            .await?;
-        self.engine
-            .output(&["docker", "network", "rm", &self.name])
-            .await
-            .map(drop)
+        let name = &self.name;
+        self.engine.docker(&format!("rm --force {name}")).await?;
+        let removed = self.engine.docker(&format!("network rm {name}")).await;
+        removed.map(drop)
     }
 }

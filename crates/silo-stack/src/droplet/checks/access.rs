@@ -35,7 +35,8 @@ fn paths() -> Vec<String> {
         "/db",
         "/db/",
         "/db/db/aesthetic/users",
-        "/db/public/css/bootstrap.min.css",
+        "/db/public/css/style.css",
+        "/db/public/css/nothing.css",
         "/api/overview",
         "/api/db/collections",
         "/api/db/users/count",
@@ -140,7 +141,7 @@ fn is_open(path: &str) -> bool {
     }
     matches!(
         segments[..],
-        ["healthz" | "status.txt"] | ["db", "public", ..]
+        ["healthz" | "status.txt"] | ["db", "public", "css", "style.css"]
     )
 }
 

@@ -184,6 +184,27 @@ async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {
     );
     std::fs::write(&compose, &files)?;
 
+    // A service passes, and then another one cannot be started: both and the files go back.
+    let index = changed.path().join("dashboard/index.html");
+    std::fs::write(&index, page.replace("<main", "<!-- third --><main"))?;
+    let users = "    secrets: [silo_users]\n";
+    let missing = "    volumes: [{type: bind, source: ./nothing-there, target: /nothing, bind: {create_host_path: false}}]\n";
+    std::fs::write(
+        &compose,
+        files.replacen(users, &format!("{users}{missing}"), 1),
+    )?;
+    let (ended, output_text) = deploy(changed.path(), &["host", "caddy"]).await?;
+    ensure!(
+        ended == Some(1)
+            && output_text.contains("caddy: healthy")
+            && output_text.contains("not deployed: the rest"),
+        "{output_text}"
+    );
+    ensure!(self::page(target).await? == new, "the third page stayed");
+    ensure!(is_there()?.ends_with("# another\n"), "the files stayed");
+    std::fs::write(&index, &new)?;
+    std::fs::write(&compose, &files)?;
+
     // A mongod that does not start with new files: the ones of before are back, and mongod with them.
     let mongod = changed.path().join("ops/mongo/mongod.conf");
     let settings_of_mongod = std::fs::read_to_string(&mongod)?;

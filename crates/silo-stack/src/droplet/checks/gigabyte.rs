@@ -36,9 +36,14 @@ pub(super) async fn carries_a_droplet(main: &Droplet<'_>) -> Result<()> {
     };
     let name = "silo-gigabyte";
     let mut droplet = Droplet::at(main.engine, name, workspace())?;
-    let services = DEFAULT.map(|name| format!("  {name}: {{cgroup_parent: /{GROUP}}}\n"));
+    let services = DEFAULT
+        .iter()
+        .map(|name| format!("  {name}: {{cgroup_parent: /{GROUP}}}\n"));
     let more = droplet.folder.path().join("more.yml");
-    std::fs::write(&more, format!("services:\n{}", services.concat()))?;
+    std::fs::write(
+        &more,
+        format!("services:\n{}", services.collect::<String>()),
+    )?;
     droplet.set(
         "COMPOSE_FILE",
         format!("docker-compose.yml:{}", more.display()),

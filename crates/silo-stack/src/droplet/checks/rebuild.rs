@@ -15,37 +15,15 @@ use super::runbook;
 use crate::droplet::compose::{Droplet, SIGN_IN};
 use crate::droplet::engine::{Engine, command};
 use crate::droplet::pebble::Pebble;
+use crate::droplet::storage::Storage;
 
 /// Host name of the droplets. Caddy obtains certificates for such names from a public authority.
 const SITE: &str = "silo.example.com";
 const BUCKET: &str = "droplet-backups";
 /// Time limit for a new droplet to be healthy.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
-/// AC's service: writes documents, or prints a digest of all documents and indexes. It has the connection string as `ops/secrets` wrote it, and no
-/// option of TLS beyond it.
-const CLIENT: &str = r#"
-const { MongoClient, BSON } = require("mongodb");
-const client = new MongoClient(process.env.URI);
-(async () => {
-  const db = client.db();
-  if (process.env.WRITE) {
-    const from = Number(process.env.WRITE);
-    const at = (n) => new Date(1700000000000 + n * 1000);
-    const names = Array.from({ length: 50 }, (_, n) => from + n);
-    await db.collection("users").insertMany(names.map((n) => ({ _id: `auth0|${n}`, when: at(n) })));
-    await db.collection("@handles").insertMany(names.map((n) => ({ _id: `auth0|${n}`, handle: `h${n}` })));
-    await db.collection("@handles").createIndex({ handle: 1 }, { unique: true });
-    await db.collection("moods").insertMany(names.flatMap((n) => names.map((m) => ({ user: `auth0|${n}`, mood: `m${m}`, when: at(m) }))));
-  }
-  const hash = require("crypto").createHash("sha256");
-  for (const name of (await db.listCollections().toArray()).map(({ name }) => name).sort()) {
-    hash.update(name + JSON.stringify(await db.collection(name).indexes()));
-    for await (const one of db.collection(name).find().sort({ _id: 1 })) hash.update(BSON.serialize(one));
-  }
-  console.log(hash.digest("hex"));
-  await client.close();
-})().catch((error) => { console.error(error.message); process.exit(1); });
-"#;
+/// AC's service.
+const CLIENT: &str = include_str!("client.cjs");
 
 pub(super) async fn moves_and_comes_back(main: &Droplet<'_>, fill: bool) -> Result<()> {
     let place = TempDir::with_prefix("silo-rebuild-")?;
@@ -57,9 +35,10 @@ pub(super) async fn moves_and_comes_back(main: &Droplet<'_>, fill: bool) -> Resu
         );
         return Ok(());
     };
-    let world = World::new(main.engine, place.path(), &pebble, fill).await?;
+    let storage = Storage::start(main.engine, BUCKET).await?;
+    let world = World::new(main.engine, place.path(), &pebble, &storage.name, fill).await?;
     let outcome = world.rebuild().await;
-    world.end().await?;
+    storage.end().await?;
     pebble.end().await?;
     outcome
 }
@@ -76,8 +55,8 @@ struct World<'a> {
     authorities: PathBuf,
     /// Pebble's root alone, which the npm client trusts like the public ones.
     root: PathBuf,
-    /// Container of the storage, and its network.
-    spaces: String,
+    /// Network of the storage.
+    spaces: &'a str,
     /// `true` to fill the last droplet's disk.
     fill: bool,
 }
@@ -87,6 +66,7 @@ impl<'a> World<'a> {
         engine: &'a Engine,
         folder: &'a Path,
         pebble: &'a Pebble<'a>,
+        spaces: &'a str,
         fill: bool,
     ) -> Result<Self> {
         let (root, authorities) = (folder.join("root.pem"), folder.join("authorities.pem"));
@@ -94,46 +74,7 @@ impl<'a> World<'a> {
         std::fs::write(&root, &pem)?;
         let public = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt")?;
         std::fs::write(&authorities, format!("{public}\n{pem}"))?;
-        let identities = workspace().join("ops/demo/identities.json");
-        let mount = format!("{}:/identities.json:ro", identities.display());
-        let spaces = format!("silo-spaces-{}", std::process::id());
-        engine
-            .output(&["docker", "network", "create", &spaces])
-            .await?;
-        let run = [
-            "docker",
-            "run",
-            "--detach",
-            "--rm",
-            "--name",
-            &spaces,
-            "--network",
-            &spaces,
-            "--network-alias",
-            "spaces",
-            "--tmpfs",
-            "/data:mode=1777",
-            "--tmpfs",
-            "/tmp:mode=1777",
-            "--volume",
-            &mount,
-            "--entrypoint",
-            "/usr/local/bin/weed",
-            "silo-demo:droplet",
-            "server",
-            "-dir=/data",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            "-s3",
-            "-s3.ip.bind=0.0.0.0",
-            "-s3.port=9000",
-            "-s3.config=/identities.json",
-            "-master.telemetry=false",
-            "-master.volumeSizeLimitMB=64",
-            "-volume.max=0",
-        ];
-        engine.output(&run).await?;
-        let world = Self {
+        Ok(Self {
             engine,
             folder,
             network: &pebble.name,
@@ -142,43 +83,7 @@ impl<'a> World<'a> {
             root,
             spaces,
             fill,
-        };
-        world.make_bucket().await?;
-        Ok(world)
-    }
-
-    async fn make_bucket(&self) -> Result<()> {
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let inspect = ["docker", "inspect", "--format", format, &self.spaces];
-        let address = self.engine.output(&inspect).await?;
-        let url = format!("http://{}:9000/{BUCKET}", address.trim());
-        let put = [
-            "curl",
-            "--fail",
-            "--silent",
-            "--show-error",
-            "--request",
-            "PUT",
-            "--aws-sigv4",
-            "aws:amz:us-east-1:s3",
-            "--user",
-            "demo-key:demo-secret",
-            &url,
-        ];
-        let made = wait_for(Duration::from_secs(60), || async {
-            self.engine.output(&put).await.ok()
-        });
-        made.await.context("no bucket could be created").map(drop)
-    }
-
-    async fn end(&self) -> Result<()> {
-        self.engine
-            .output(&["docker", "rm", "--force", &self.spaces])
-            .await?;
-        self.engine
-            .output(&["docker", "network", "rm", &self.spaces])
-            .await
-            .map(drop)
+        })
     }
 
     async fn rebuild(&self) -> Result<()> {
@@ -430,26 +335,14 @@ impl<'a> World<'a> {
     /// The A record: Pebble finds the site's name in its network.
     async fn point_dns_at(&self, droplet: &Droplet<'_>) -> Result<()> {
         let caddy = droplet.container("caddy").await?;
-        self.engine
-            .output(&[
-                "docker",
-                "network",
-                "connect",
-                "--alias",
-                SITE,
-                self.network,
-                &caddy,
-            ])
-            .await
-            .map(drop)
+        let connect = format!("network connect --alias {SITE} {} {caddy}", self.network);
+        self.engine.docker(&connect).await.map(drop)
     }
 
     async fn point_dns_away_from(&self, droplet: &Droplet<'_>) -> Result<()> {
         let caddy = droplet.container("caddy").await?;
-        self.engine
-            .output(&["docker", "network", "disconnect", self.network, &caddy])
-            .await
-            .map(drop)
+        let disconnect = format!("network disconnect {} {caddy}", self.network);
+        self.engine.docker(&disconnect).await.map(drop)
     }
 
     /// A new machine's `/opt/silo`, with the files of the repository.
@@ -514,7 +407,7 @@ impl<'a> World<'a> {
             authority.display(),
             self.authorities.display(),
         );
-        let spaces = &self.spaces;
+        let spaces = self.spaces;
         let more = format!(
             "services:\n  caddy:\n    volumes: ['{own}/Caddyfile:/etc/caddy/Caddyfile:ro', '{authority}:/pebble.pem:ro']\n  \
              mongo-setup:\n    volumes: ['{authorities}:/etc/ssl/certs/ca-certificates.crt:ro']\n  \
