@@ -1,4 +1,5 @@
-//! Checks of the whole system from outside. They run one after the other on one Compose project, and leave it as they found it.
+//! Checks of the whole system from outside. They run one after the other on one Compose project, and leave it as they found it; the last ones at the same
+//! time as those that have projects of their own.
 
 mod access;
 mod browsing;
@@ -24,7 +25,7 @@ use super::compose::Droplet;
 
 type Check = for<'a> fn(&'a Droplet<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// All checks, in order.
+/// Checks that measure time or memory, or break nothing, in order and with nothing beside them.
 const CHECKS: &[(&str, Check)] = &[
     ("whole: everything is healthy within 60 s", |at| {
         Box::pin(whole::is_healthy(at))
@@ -86,34 +87,36 @@ const CHECKS: &[(&str, Check)] = &[
         "restarts: each under 20 requests a second, without failures elsewhere",
         |at| Box::pin(restarts::affect_no_other_service(at)),
     ),
-    ("crashes: every container comes back after kill -9", |at| {
-        Box::pin(crashes::all_come_back(at))
-    }),
-    (
-        "crashes: another program has Caddy's port, and mongod runs",
-        |at| Box::pin(crashes::a_taken_port_stops_caddy_only(at)),
-    ),
-    (
-        "crashes: mongod killed during writes has every acknowledged one",
-        |at| Box::pin(crashes::writes_stay(at)),
-    ),
-    ("runbook: its commands work", |at| {
-        Box::pin(runbook::commands_work(at))
-    }),
-    ("whole: down and up, and nothing is lost", |at| {
-        Box::pin(whole::data_survives_down(at))
-    }),
 ];
 
-/// Checks with projects of their own, at the same time and last.
-const BESIDE: [(&str, Check); 2] = [
-    (
+/// Checks that run last: each list in order, and the lists at the same time. Only the first one is about the project of the others above.
+const LANES: [&[(&str, Check)]; 3] = [
+    &[
+        ("crashes: every container comes back after kill -9", |at| {
+            Box::pin(crashes::all_come_back(at))
+        }),
+        (
+            "crashes: another program has Caddy's port, and mongod runs",
+            |at| Box::pin(crashes::a_taken_port_stops_caddy_only(at)),
+        ),
+        (
+            "crashes: mongod killed during writes has every acknowledged one",
+            |at| Box::pin(crashes::writes_stay(at)),
+        ),
+        ("runbook: its commands work", |at| {
+            Box::pin(runbook::commands_work(at))
+        }),
+        ("whole: down and up, and nothing is lost", |at| {
+            Box::pin(whole::data_survives_down(at))
+        }),
+    ],
+    &[(
         "rebuild: moved to another droplet, and back after its loss",
         |at| Box::pin(rebuild::moves_and_comes_back(at, false)),
-    ),
-    ("deploy: first, unchanged, reverted, rolled back", |at| {
+    )],
+    &[("deploy: first, unchanged, reverted, rolled back", |at| {
         Box::pin(deploy::deploys_and_rolls_back(at))
-    }),
+    })],
 ];
 
 /// Checks that take minutes, and run only when they are named.
@@ -154,13 +157,16 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
     }
     if !failed.iter().any(|name| name.ends_with("within 60 s")) {
         let meant = |name: &str| filters.is_empty() || chosen(name);
-        let checks = BESIDE.into_iter().filter(|(name, _)| meant(name));
-        let outcomes = checks.map(async |(name, check)| (name, passes(droplet, name, check).await));
-        for (name, passed) in futures_util::future::join_all(outcomes).await {
-            if !passed {
-                failed.push(name);
+        let lanes = LANES.into_iter().map(async |lane| {
+            let mut failed = Vec::new();
+            for (name, check) in lane.iter().filter(|(name, _)| meant(name)) {
+                if !passes(droplet, name, *check).await {
+                    failed.push(*name);
+                }
             }
-        }
+            failed
+        });
+        failed.extend(futures_util::future::join_all(lanes).await.concat());
     }
     if failed.is_empty() {
         return Ok(());

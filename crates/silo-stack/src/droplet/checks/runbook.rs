@@ -100,7 +100,7 @@ const COMMANDS: &[(&str, Tried)] = &[
         "age --decrypt --identity KEY silo-secrets.age | ssh root@HOST tar --extract --directory /opt/silo",
         By(REBUILD, "age --decrypt"),
     ),
-    (". ops/commands", Written),
+    (". ops/commands", As(". \"$PLACE/ops/commands\"")),
     (
         "docker compose run --rm -e DRY_RUN=1 mongo-setup init",
         Written,
@@ -357,7 +357,12 @@ fn commands(text: &str) -> BTreeSet<&str> {
             continue;
         }
         for paragraph in part.split("\n\n") {
-            let rows = paragraph.starts_with('|') || paragraph.starts_with("- ");
+            let is_step = |line: &str| {
+                line.split_once(". ")
+                    .is_some_and(|(at, _)| at.parse::<u8>().is_ok())
+            };
+            let rows =
+                paragraph.starts_with('|') || paragraph.starts_with("- ") || is_step(paragraph);
             let pieces: Vec<&str> = if rows {
                 paragraph.lines().collect()
             } else {
