@@ -11,6 +11,6 @@ mod killed;
 #[path = "../backup/stage.rs"]
 mod stage;
 
-/// Concurrent runs, one matrix after the other.
-const AT_ONCE: usize = 8;
+/// Concurrent runs, one matrix after the other. They mostly wait: for the lease of a killed run to expire, and between attempts at a request.
+const AT_ONCE: usize = 16;
 static ONE_AFTER_THE_OTHER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
