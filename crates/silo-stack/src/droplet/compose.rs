@@ -334,38 +334,33 @@ impl<'a> Droplet<'a> {
     /// Waits until all containers are healthy; returns the duration, or the containers that are not healthy.
     pub(super) async fn until_healthy(&self, within: Duration) -> Result<Duration> {
         let began = std::time::Instant::now();
-        let mut last = String::new();
-        let healthy = wait_for(within, || async {
-            let mut ill = Vec::new();
-            for &service in &self.services {
-                let health =
-                    "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}";
-                let state = self.inspect(service, health).await.unwrap_or_default();
-                if !["healthy", "running"].contains(&&*state) {
-                    ill.push(format!("{service} {state}"));
-                }
-            }
-            ill.is_empty()
-                .then_some(Ok(()))
-                .or_else(|| Some(Err(ill.join(", "))))
-                .and_then(|state: Result<(), String>| state.ok())
-        });
+        let healthy = wait_for(within, async || self.ill().await.is_empty().then_some(()));
         if healthy.await.is_some() {
             return Ok(began.elapsed());
         }
-        for &service in &self.services {
-            let state = self
-                .inspect(
-                    service,
-                    "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}",
-                )
-                .await;
-            last.push_str(&format!(
-                "\n  {service}: {}",
-                state.unwrap_or_else(|error| error.to_string())
-            ));
+        let mut ill = String::new();
+        for (service, state) in self.ill().await {
+            let log = self.log(service).await.unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(5).collect();
+            ill.push_str(&format!("\n  {service}: {state}"));
+            for line in lines.into_iter().rev() {
+                ill.push_str(&format!("\n    {line}"));
+            }
         }
-        bail!("not all are healthy after {} s:{last}", within.as_secs())
+        bail!("not all are healthy after {} s:{ill}", within.as_secs())
+    }
+
+    /// Services that are not healthy, and their states.
+    async fn ill(&self) -> Vec<(&'static str, String)> {
+        let health = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}";
+        let mut ill = Vec::new();
+        for &service in &self.services {
+            let state = self.inspect(service, health).await.unwrap_or_default();
+            if !["healthy", "running"].contains(&&*state) {
+                ill.push((service, state));
+            }
+        }
+        ill
     }
 
     /// Keeps the project running, and prints how to stop it.

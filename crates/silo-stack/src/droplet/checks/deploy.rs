@@ -42,14 +42,15 @@ pub(super) async fn deploys_and_rolls_back(droplet: &Droplet<'_>) -> Result<()> 
     let ssh = place.path().join("ssh");
     std::fs::write(&ssh, SSH)?;
     let outcome = all_of_it(&target, &ssh).await;
+    let mut ended = Ok(());
     if target.place().join("docker-compose.yml").exists() {
-        target.end(outcome.is_err()).await?;
+        ended = target.end(outcome.is_err()).await;
     }
     let script = format!(
         "docker images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep ^{REGISTRY} | xargs --no-run-if-empty docker rmi > /dev/null"
     );
     target.engine.output(&["sh", "-c", &script]).await?;
-    outcome
+    outcome.and(ended)
 }
 
 async fn all_of_it(target: &Droplet<'_>, ssh: &Path) -> Result<()> {

@@ -56,8 +56,8 @@ pub(super) async fn carries_a_droplet(main: &Droplet<'_>) -> Result<()> {
     droplet.set("PROBE_SECONDS", "5");
     droplet.leave_out("mongo-express");
     let outcome = all(&droplet, &group).await;
-    droplet.end(outcome.is_err()).await?;
-    outcome
+    let ended = droplet.end(outcome.is_err()).await;
+    outcome.and(ended)
 }
 
 async fn all(droplet: &Droplet<'_>, group: &ControlGroup) -> Result<()> {

@@ -92,8 +92,8 @@ impl<'a> World<'a> {
         self.settings(&first)?;
         let old = self.droplet(1, &first)?;
         let outcome = self.move_and_lose(&old).await;
-        old.end(outcome.is_err()).await?;
-        outcome
+        let ended = old.end(outcome.is_err()).await;
+        outcome.and(ended)
     }
 
     async fn move_and_lose(&self, old: &Droplet<'_>) -> Result<()> {
@@ -142,7 +142,8 @@ impl<'a> World<'a> {
         let outcome = outcome.await;
         // Nothing is left of a lost one.
         if new.place().exists() {
-            new.end(outcome.is_err()).await?;
+            let ended = new.end(outcome.is_err()).await;
+            return outcome.and(ended);
         }
         outcome
     }
@@ -216,9 +217,9 @@ impl<'a> World<'a> {
             Ok(())
         };
         let outcome = outcome.await;
-        new.end(outcome.is_err()).await?;
+        let ended = new.end(outcome.is_err()).await;
         self.engine.output(&["umount", &data]).await?;
-        outcome
+        outcome.and(ended)
     }
 
     /// The disk of mongod's data is full: the page says so or that mongod is away, and with space again every document is there.
