@@ -1,5 +1,7 @@
 //! Processes that are killed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -77,8 +79,9 @@ pub(super) async fn writes_stay(droplet: &Droplet<'_>) -> Result<()> {
         .database("aesthetic")
         .collection::<Document>("crash-test");
     written.drop().await?;
+    let ended = Arc::new(AtomicBool::new(false));
     let writer = {
-        let written = written.clone();
+        let (written, ended) = (written.clone(), Arc::clone(&ended));
         tokio::spawn(async move {
             let mut acknowledged = Vec::new();
             for number in 0..100_000_i32 {
@@ -86,12 +89,17 @@ pub(super) async fn writes_stay(droplet: &Droplet<'_>) -> Result<()> {
                     Ok(_) => acknowledged.push(number),
                     Err(_) => break,
                 }
+                // A write that is repeated after the restart may succeed.
+                if ended.load(Ordering::SeqCst) {
+                    break;
+                }
             }
             acknowledged
         })
     };
     tokio::time::sleep(Duration::from_secs(2)).await;
     kill(droplet, "mongo").await?;
+    ended.store(true, Ordering::SeqCst);
     let acknowledged = writer.await?;
     ensure!(
         acknowledged.len() > 20,
