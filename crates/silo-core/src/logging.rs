@@ -16,7 +16,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for this process. `filter` is in the syntax of `RUST_LOG`, without its `/regex`, which would take 1 MB of every process.
+/// Starts logging for this process. `filter` is in the syntax of `RUST_LOG`, without its `/regex`: that alone would bring an engine for regular expressions into every process.
 ///
 /// A second call changes nothing, so tests may call it freely.
 pub fn start(format: LogFormat, filter: &str) {

@@ -89,7 +89,7 @@ const CHECKS: &[(&str, Check)] = &[
     ),
 ];
 
-/// Checks that run last: each list in order, and the lists at the same time. The second one has a project of its own.
+/// Checks that run last: each list in order, and the lists at the same time. Only the first list is about the project of the checks above.
 const LANES: [&[(&str, Check)]; 2] = [
     &[
         ("crashes: every container comes back after kill -9", |at| {

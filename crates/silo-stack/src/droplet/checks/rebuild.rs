@@ -218,8 +218,8 @@ impl<'a> World<'a> {
         };
         let outcome = outcome.await;
         let ended = new.end(outcome.is_err()).await;
-        self.engine.output(&["umount", &data]).await?;
-        outcome.and(ended)
+        let unmounted = self.engine.output(&["umount", &data]).await;
+        outcome.and(ended).and(unmounted.map(drop))
     }
 
     /// The disk of mongod's data is full: the page says so or that mongod is away, and with space again every document is there.
