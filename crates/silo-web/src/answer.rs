@@ -1,23 +1,26 @@
 //! Shape of all answers: `{"data", "meta"}`, with age and entity tag.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH};
-use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, Responder};
+use actix_web::web::{BufMut, Bytes, BytesMut};
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use silo_core::units::whole_millis;
 use utoipa::ToSchema;
 
 use crate::problem::{Kind, Problem};
-use crate::snapshot::{Freshness, Reading, SourceError};
+use crate::snapshot::{Freshness, Json, Reading, SourceError};
+
+/// A client or cache may keep an answer this long, however long it stays true: so soon it learns of a failure.
+const MAX_KEEP: Duration = Duration::from_secs(60);
 
 /// Age, completeness and errors of an answer.
-#[derive(Clone, Debug, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
     /// When the data was measured; `null` when it never was.
@@ -44,9 +47,10 @@ pub struct Envelope<T> {
 #[derive(Debug)]
 pub struct Answer {
     status: StatusCode,
-    data: Bytes,
+    data: Json,
     meta: Meta,
-    age_seconds: u64,
+    age: Duration,
+    live: bool,
 }
 
 impl Answer {
@@ -64,16 +68,17 @@ impl Answer {
         Ok(Self::with_data(reading, to_json(data)?))
     }
 
-    /// Answer with data and a meta of its own.
+    /// Answer with data that was made for it, and a meta of its own.
     ///
     /// # Errors
     /// 500 when `data` cannot be serialised.
-    pub fn new(data: &impl Serialize, meta: Meta, age_seconds: u64) -> Result<Self, Problem> {
+    pub fn new(data: &impl Serialize, meta: Meta) -> Result<Self, Problem> {
         Ok(Self {
             status: StatusCode::OK,
             data: to_json(data)?,
             meta,
-            age_seconds,
+            age: Duration::ZERO,
+            live: true,
         })
     }
 
@@ -84,13 +89,32 @@ impl Answer {
         self
     }
 
-    fn with_data<T>(reading: &Reading<T>, data: Bytes) -> Self {
+    /// The same answer, which contains more than a measurement: it may change at any time, and no cache may keep it.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    fn with_data<T>(reading: &Reading<T>, data: Json) -> Self {
         Self {
             status: StatusCode::OK,
             data,
             meta: reading.meta(),
-            age_seconds: reading.age.as_secs(),
+            age: reading.age,
+            live: false,
         }
+    }
+
+    /// Caches subtract `Age` from `max-age`, so what is left of the interval is added to the age.
+    fn cache_control(&self) -> String {
+        let left = Duration::from_millis(self.meta.ttl_ms).saturating_sub(self.age);
+        let good = matches!(self.meta.state, Freshness::Fresh | Freshness::Partial);
+        if self.live || !good || left < Duration::from_secs(1) || self.status != StatusCode::OK {
+            return "private, no-cache".into();
+        }
+        let seconds = self.age.as_secs() + left.min(MAX_KEEP).as_secs();
+        format!("private, max-age={seconds}")
     }
 }
 
@@ -107,12 +131,11 @@ impl<T> Reading<T> {
     }
 }
 
-fn to_json(data: &impl Serialize) -> Result<Bytes, Problem> {
-    let json = serde_json::to_vec(data).map_err(|error| {
+fn to_json(data: &impl Serialize) -> Result<Json, Problem> {
+    Json::of(data).map_err(|error| {
         log::error!("an answer cannot be written as JSON: {error}");
         Problem::new(Kind::Internal, "the answer cannot be written")
-    })?;
-    Ok(json.into())
+    })
 }
 
 impl Responder for Answer {
@@ -127,44 +150,48 @@ impl Responder for Answer {
             self.status
         });
         response.insert_header((ETAG, tag));
-        response.insert_header((AGE, self.age_seconds.to_string()));
-        response.insert_header((
-            CACHE_CONTROL,
-            format!("private, max-age={}", self.meta.ttl_ms / 1000),
-        ));
+        response.insert_header((AGE, self.age.as_secs().to_string()));
+        response.insert_header((CACHE_CONTROL, self.cache_control()));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header(("Retry-After", "5"));
         }
         if unchanged {
-            response.finish()
-        } else {
-            response
-                .content_type("application/json")
-                .body(body(&self.data, &self.meta))
+            return response.finish();
+        }
+        match body(&self.data, &self.meta) {
+            Ok(body) => response.content_type("application/json").body(body),
+            Err(problem) => problem.error_response(),
         }
     }
 }
 
-fn body(data: &Bytes, meta: &Meta) -> Bytes {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        data: &'a RawValue,
-        meta: &'a Meta,
+/// `{"data", "meta"}`, around the data as they were serialised.
+fn body(data: &Json, meta: &Meta) -> Result<Bytes, Problem> {
+    let meta = to_json(meta)?;
+    let mut body = BytesMut::with_capacity(data.bytes().len() + meta.bytes().len() + 32);
+    for part in [
+        b"{\"data\":",
+        &data.bytes()[..],
+        b",\"meta\":",
+        &meta.bytes()[..],
+        b"}",
+    ] {
+        body.put_slice(part);
     }
-    // `data` came out of a serialiser, so it is JSON; were it not, an empty body shows the fault at once.
-    let data = std::str::from_utf8(data)
-        .ok()
-        .and_then(|text| serde_json::from_str(text).ok());
-    data.and_then(|data| serde_json::to_vec(&Body { data, meta }).ok())
-        .unwrap_or_default()
-        .into()
+    Ok(body.freeze())
 }
 
-/// Weak entity tag over the whole body. Weak, because Caddy compresses answers.
-fn entity_tag(data: &Bytes, meta: &Meta) -> String {
+/// Weak entity tag over everything but the time of the measurement, which is in `Age` too: a measurement that found the same is unchanged. Weak,
+/// because Caddy compresses answers.
+fn entity_tag(data: &Json, meta: &Meta) -> String {
+    let Meta {
+        as_of,
+        ttl_ms,
+        state,
+        errors,
+    } = meta;
     let mut hasher = DefaultHasher::new();
-    data.hash(&mut hasher);
-    meta.hash(&mut hasher);
+    (data.hash(), as_of.is_some(), ttl_ms, state, errors).hash(&mut hasher);
     format!("W/\"{:016x}\"", hasher.finish())
 }
 
@@ -176,4 +203,61 @@ fn client_has(request: &HttpRequest, tag: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn answer(state: Freshness, age: u64, ttl: u64, as_of: i64) -> Answer {
+        let meta = Meta {
+            as_of: Timestamp::from_second(as_of).ok(),
+            ttl_ms: ttl * 1000,
+            state,
+            errors: Vec::new(),
+        };
+        Answer {
+            status: StatusCode::OK,
+            data: to_json(&[1, 2]).unwrap(),
+            meta,
+            age: Duration::from_secs(age),
+            live: false,
+        }
+    }
+
+    #[test]
+    fn an_answer_may_be_kept_until_the_next_measurement_and_at_most_a_minute() {
+        let kept = |state, age, ttl| answer(state, age, ttl, 0).cache_control();
+        assert_eq!(kept(Freshness::Fresh, 10, 60), "private, max-age=60");
+        assert_eq!(kept(Freshness::Partial, 0, 60), "private, max-age=60");
+        assert_eq!(
+            kept(Freshness::Fresh, 3600, 21_600),
+            "private, max-age=3660"
+        );
+        assert_eq!(kept(Freshness::Fresh, 60, 60), "private, no-cache");
+        assert_eq!(kept(Freshness::Stale, 10, 60), "private, no-cache");
+        let live = answer(Freshness::Fresh, 10, 60, 0).live();
+        assert_eq!(live.cache_control(), "private, no-cache");
+    }
+
+    #[actix_web::test]
+    async fn the_body_is_data_and_meta_and_its_tag_outlives_a_measurement_without_news() {
+        let request = TestRequest::default().to_http_request();
+        let first = answer(Freshness::Fresh, 0, 60, 5).respond_to(&request);
+        let tag = first.headers().get(ETAG).cloned().unwrap();
+        let body = to_bytes(first.into_body()).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["data"], serde_json::json!([1, 2]));
+        assert_eq!(body["meta"]["asOf"], "1970-01-01T00:00:05Z");
+
+        let request = TestRequest::default().insert_header((IF_NONE_MATCH, tag));
+        let request = request.to_http_request();
+        let later = answer(Freshness::Fresh, 1, 60, 65).respond_to(&request);
+        assert_eq!(later.status(), StatusCode::NOT_MODIFIED);
+        let stale = answer(Freshness::Stale, 1, 60, 65).respond_to(&request);
+        assert_eq!(stale.status(), StatusCode::OK);
+    }
 }

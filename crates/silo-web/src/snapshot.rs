@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::web::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_core::units::whole_millis;
@@ -22,7 +21,7 @@ mod reading;
 mod source;
 
 use reading::overdue_error;
-pub use reading::{Freshness, Measured, Reading, SourceError};
+pub use reading::{Freshness, Json, Measured, Reading, SourceError};
 pub use source::Source;
 
 /// Interval and time limits of the measurements of one subject.
@@ -57,12 +56,14 @@ struct State<T> {
     good: Option<Good<T>>,
     failure: Option<SourceError>,
     attempts: u64,
+    /// Failures since the last success.
+    failures: u64,
 }
 
 #[derive(Debug)]
 struct Good<T> {
     value: Arc<T>,
-    json: Bytes,
+    json: Json,
     as_of: Timestamp,
     measured: Instant,
     /// Age of a restored value at the time of restoring; zero for measured values.
@@ -97,6 +98,7 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
             good: None,
             failure: None,
             attempts: 0,
+            failures: 0,
         };
         Self {
             name,
@@ -243,6 +245,12 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.state.borrow().attempts
+    }
+
+    /// Number of measurements that failed since the last one that succeeded.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.state.borrow().failures
     }
 
     /// One measurement within its deadline, and how long it took.

@@ -39,7 +39,7 @@ pub async fn get_job(state: Data<State>, id: Path<String>) -> Result<impl Respon
         state: Freshness::Fresh,
         errors: Vec::new(),
     };
-    let answer = Answer::new(&job, meta, 0)?;
+    let answer = Answer::new(&job, meta)?;
     Ok(answer
         .customize()
         .insert_header((CACHE_CONTROL, "no-store")))

@@ -32,7 +32,7 @@ pub async fn get_usage(state: Data<State>) -> Result<impl Responder, Problem> {
     match state.storage.current() {
         Ok(reading) => {
             let usage = reading.value.usage.clone();
-            Answer::part(&reading, &UsageNow { usage, scan })
+            Answer::part(&reading, &UsageNow { usage, scan }).map(Answer::live)
         }
         Err(error) => {
             let meta = Meta {
@@ -49,7 +49,7 @@ pub async fn get_usage(state: Data<State>) -> Result<impl Responder, Problem> {
                 buckets: count_from_usize(state.scanner.buckets()),
                 ..Usage::default()
             };
-            Answer::new(&UsageNow { usage, scan }, meta, 0)
+            Answer::new(&UsageNow { usage, scan }, meta)
         }
     }
 }

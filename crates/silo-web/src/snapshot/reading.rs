@@ -1,5 +1,6 @@
 //! Result of reading a snapshot: value, age, freshness and errors.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,13 +73,46 @@ pub enum Freshness {
     Error,
 }
 
+/// A value as JSON, serialised and hashed once.
+#[derive(Clone, Debug)]
+pub struct Json {
+    bytes: Bytes,
+    hash: u64,
+}
+
+impl Json {
+    /// Serialises a value.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON, such as a map whose keys are no text.
+    pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let bytes = Bytes::from(serde_json::to_vec(value)?);
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let hash = hasher.finish();
+        Ok(Self { bytes, hash })
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Hash of the text, for entity tags.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// Value of a snapshot with its age and freshness.
 #[derive(Debug)]
 pub struct Reading<T> {
     /// The value.
     pub value: Arc<T>,
     /// The value, serialised once when it was measured.
-    pub json: Bytes,
+    pub json: Json,
     /// When it was measured.
     pub as_of: Timestamp,
     /// Age, by a monotonic clock.
@@ -128,7 +162,7 @@ pub(super) fn restored_error(name: &str) -> SourceError {
 }
 
 pub(super) fn overdue_error(name: &str) -> SourceError {
-    let detail = "measuring has stopped: the last value is older than two intervals";
+    let detail = "the last value is older than two intervals";
     SourceError {
         source: name.into(),
         code: "overdue".into(),
