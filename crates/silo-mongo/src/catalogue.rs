@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Category of a collection. The first five are the seed report's groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// Logs and telemetry.
@@ -19,6 +21,7 @@ pub enum Category {
     /// Small feature tables.
     Social,
     /// Not in the catalogue.
+    #[default]
     Other,
 }
 
@@ -32,6 +35,19 @@ impl Category {
         Self::Social,
         Self::Other,
     ];
+
+    /// Name of the category, as in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+            Self::Chat => "chat",
+            Self::Content => "content",
+            Self::Identity => "identity",
+            Self::Social => "social",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Of which BSON type a collection's `_id`s are.

@@ -7,6 +7,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+/// Commands that mongod counts as reads in `opLatencies`.
+const READS: [&str; 5] = ["find", "getMore", "aggregate", "count", "distinct"];
+
 /// Counts commands; clones share one count.
 #[derive(Clone, Debug, Default)]
 pub struct Commands {
@@ -43,6 +46,13 @@ impl Commands {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Number of commands so far that mongod counts as reads.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        READS.iter().filter_map(|name| counts.get(*name)).sum()
     }
 
     /// The same counts as a Prometheus counter.

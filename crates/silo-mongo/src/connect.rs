@@ -30,10 +30,31 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for finding a server that can run a command.
 pub const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_millis(1500);
 
+/// Beginning of a connection string whose hosts are found by DNS.
+const SRV_SCHEME: &str = "mongodb+srv://";
+
+/// Reads from the primary, or from a secondary while there is none. Commands sent with `run_command` ignore the client's read preference, so each
+/// needs it (driver specification "Server Selection", section "Use of read preferences with commands").
+#[must_use]
+pub fn primary_preferred() -> SelectionCriteria {
+    SelectionCriteria::ReadPreference(ReadPreference::PrimaryPreferred { options: None })
+}
+
+/// Connects directly to the only host of a connection string, unless the string says otherwise. `replicaSet` is ignored then: with it, the driver
+/// does not use a server that has been removed from its replica set.
+fn ask_one_server(options: &mut ClientOptions) {
+    let balanced = options.load_balanced == Some(true);
+    if options.hosts.len() == 1 && options.direct_connection != Some(false) && !balanced {
+        options.direct_connection = Some(true);
+        options.repl_set_name = None;
+    }
+}
+
 /// Time limits and retries of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// For answers that a person waits for: fails within seconds, without retries.
+    /// For answers that a person waits for: fails within seconds, without retries. If the string names one host, that server is asked whatever
+    /// its state: a secondary, a recovering and a removed member answer too.
     Interactive,
     /// For work of minutes or hours, which must survive an election: waits 30 s for a server, and retries. Its commands are not counted.
     LongRunning,
@@ -96,8 +117,10 @@ pub async fn connect_with(
     options.retry_reads = Some(long);
     options.retry_writes = Some(long);
     if options.selection_criteria.is_none() {
-        let preference = ReadPreference::PrimaryPreferred { options: None };
-        options.selection_criteria = Some(SelectionCriteria::ReadPreference(preference));
+        options.selection_criteria = Some(primary_preferred());
+    }
+    if !long && !uri.expose().starts_with(SRV_SCHEME) {
+        ask_one_server(&mut options);
     }
     // With a handler the driver parses every reply, which costs more than all other work of a backup.
     options.command_event_handler = (!long).then(|| {
@@ -108,4 +131,29 @@ pub async fn connect_with(
         })
     });
     Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_host_is_asked_directly_unless_the_string_says_otherwise() {
+        for (uri, direct, set) in [
+            ("mongodb://a/", Some(true), None),
+            ("mongodb://a/?replicaSet=rs0", Some(true), None),
+            ("mongodb://a,b/?replicaSet=rs0", None, Some("rs0")),
+            (
+                "mongodb://a/?directConnection=false&replicaSet=rs0",
+                Some(false),
+                Some("rs0"),
+            ),
+            ("mongodb://a/?loadBalanced=true", None, None),
+        ] {
+            let mut options = ClientOptions::parse(uri).await.unwrap();
+            ask_one_server(&mut options);
+            assert_eq!(options.direct_connection, direct, "{uri}");
+            assert_eq!(options.repl_set_name.as_deref(), set, "{uri}");
+        }
+    }
 }

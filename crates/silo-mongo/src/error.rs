@@ -23,6 +23,8 @@ pub enum DatabaseError {
     SnapshotGone,
     /// Two documents have the same key in a unique index.
     DuplicateKey,
+    /// The server is neither primary nor secondary: it is recovering, or was removed from its replica set.
+    NotReadable,
     /// The server accepted the snapshot session and did not isolate it from later writes.
     NotIsolated,
     /// The server refused the command, with this error code.
@@ -65,6 +67,7 @@ impl DatabaseError {
             Self::NotThere => "not_there",
             Self::SnapshotGone => "snapshot_gone",
             Self::DuplicateKey => "duplicate_key",
+            Self::NotReadable => "not_readable",
             Self::NotIsolated => "not_isolated",
             Self::Refused(_) => "refused",
             Self::Unreadable => "unreadable",
@@ -102,6 +105,9 @@ impl DatabaseError {
                 "the server no longer keeps the moment that was being read: the run took longer than minSnapshotHistoryWindowInSeconds, or the collection was replaced"
             }
             Self::DuplicateKey => "two documents have the same key in a unique index",
+            Self::NotReadable => {
+                "the server is neither primary nor secondary, and answers no reads: it is recovering, or was removed from its replica set"
+            }
             Self::NotIsolated => "the server did not isolate the snapshot from later writes",
             Self::Refused(_) => "the server refused the command",
             Self::Unreadable => "the server's answer was not in the expected shape",
@@ -164,10 +170,10 @@ impl DatabaseError {
     /// `true` if the command may succeed later: no server, an election, or a cache full of other writes (`TransactionTooLargeForCache`).
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unreachable)
+        matches!(self, Self::Unreachable | Self::NotReadable)
             || matches!(
                 self,
-                Self::Refused(91 | 189 | 388 | 10_107 | 11_600 | 11_602 | 13_435 | 13_436)
+                Self::Refused(91 | 189 | 388 | 10_107 | 11_600 | 11_602 | 13_435)
             )
     }
 
@@ -182,6 +188,7 @@ impl DatabaseError {
             26 | 166 => Self::NotThere,
             239 | 246 => Self::SnapshotGone,
             11_000 => Self::DuplicateKey,
+            13_436 => Self::NotReadable,
             _ => Self::Refused(code),
         }
     }
@@ -217,7 +224,6 @@ const CODE_NAMES: &[(i32, &str)] = &[
     (11_602, "InterruptedDueToReplStateChange"),
     (13_388, "StaleConfig"),
     (13_435, "NotPrimaryNoSecondaryOk"),
-    (13_436, "NotPrimaryOrSecondary"),
     (14_031, "OutOfDiskSpace"),
     (16_389, "BSONObjectTooLarge"),
 ];

@@ -3,19 +3,53 @@
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 
+use crate::connect::primary_preferred;
 use crate::error::DatabaseError;
 use crate::field;
 
-/// Actions that change data or structure; having one of them on AC's database is more than Silo needs.
+/// Actions that change data or structure; having one of them on AC's database is more than Silo needs. Source: MongoDB's list of privilege actions.
 const WRITES: &[&str] = &[
-    "insert",
-    "update",
-    "remove",
-    "dropCollection",
-    "dropDatabase",
+    "anyAction",
+    "bypassDocumentValidation",
+    "collMod",
+    "compact",
+    "convertToCapped",
     "createCollection",
     "createIndex",
-    "anyAction",
+    "dropCollection",
+    "dropDatabase",
+    "dropIndex",
+    "emptycapped",
+    "enableProfiler",
+    "insert",
+    "reIndex",
+    "remove",
+    "renameCollectionSameDB",
+    "update",
+];
+
+/// Actions on users and roles. On any database they let an account give itself every other privilege.
+const GRANTS: &[&str] = &[
+    "changePassword",
+    "createRole",
+    "createUser",
+    "dropRole",
+    "dropUser",
+    "grantRole",
+    "revokeRole",
+    "setAuthenticationRestriction",
+];
+
+/// Actions on the server that stop or change it.
+const SERVER_CHANGES: &[&str] = &[
+    "fsync",
+    "impersonate",
+    "internal",
+    "replSetConfigure",
+    "replSetStateChange",
+    "setFeatureCompatibilityVersion",
+    "setParameter",
+    "shutdown",
 ];
 
 /// MongoDB's own roles that change nothing in a database. A server that lists no privileges is judged by these.
@@ -24,9 +58,9 @@ const READING_ROLES: &[&str] = &["read", "readAnyDatabase", "clusterMonitor"];
 /// Privileges of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Privileges {
-    /// Signed in, and no right to write anywhere in the database.
+    /// Signed in, and no right to change the database, its users or the server.
     ReadOnly,
-    /// The account can write; with the actions or roles that allow it.
+    /// The account can change them; with the actions or roles that allow it.
     CanWrite(Vec<String>),
     /// The server requires no authentication, so every client has all privileges.
     Unauthenticated,
@@ -40,6 +74,7 @@ pub async fn privileges(client: &Client, database: &str) -> Result<Privileges, D
     let status = client
         .database("admin")
         .run_command(doc! { "connectionStatus": 1, "showPrivileges": true, "maxTimeMS": 2000 })
+        .selection_criteria(primary_preferred())
         .await?;
     Ok(from_status(&status, database))
 }
@@ -93,16 +128,10 @@ fn from_status(status: &Document, database: &str) -> Privileges {
     if privileges.is_empty() {
         return from_roles(&list("authInfo.authenticatedUserRoles"), database);
     }
-    let here = privileges
+    let mut writes: Vec<String> = privileges
         .iter()
         .filter_map(Bson::as_document)
-        .filter(|privilege| covers(privilege, database));
-    let actions = here
-        .filter_map(|privilege| privilege.get_array("actions").ok())
-        .flatten()
-        .filter_map(Bson::as_str);
-    let mut writes: Vec<String> = actions
-        .filter(|action| WRITES.contains(action))
+        .flat_map(|privilege| changes(privilege, database))
         .map(str::to_owned)
         .collect();
     writes.sort();
@@ -129,6 +158,19 @@ fn from_roles(roles: &[Bson], database: &str) -> Privileges {
     } else {
         Privileges::CanWrite(writing)
     }
+}
+
+/// Actions of a privilege that change data, users or the server.
+fn changes<'a>(privilege: &'a Document, database: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let any = field::flag(privilege, "resource.anyResource") == Some(true);
+    let server = any || field::flag(privilege, "resource.cluster") == Some(true);
+    let here = covers(privilege, database);
+    let actions = privilege.get_array("actions").into_iter().flatten();
+    actions.filter_map(Bson::as_str).filter(move |action| {
+        here && WRITES.contains(action)
+            || server && SERVER_CHANGES.contains(action)
+            || GRANTS.contains(action)
+    })
 }
 
 /// `true` if a privilege's resource includes collections of `database`.
@@ -181,6 +223,23 @@ mod tests {
         assert_eq!(from_status(&reader, "aesthetic"), Privileges::ReadOnly);
         let elsewhere = status(doc! { "db": "silo", "collection": "" }, &["insert"]);
         assert_eq!(from_status(&elsewhere, "aesthetic"), Privileges::ReadOnly);
+    }
+
+    #[test]
+    fn an_account_that_can_change_users_or_the_server_is_recognised() {
+        for (resource, action) in [
+            (doc! { "db": "admin", "collection": "" }, "grantRole"),
+            (doc! { "db": "elsewhere", "collection": "" }, "createUser"),
+            (doc! { "cluster": true }, "shutdown"),
+            (doc! { "cluster": true }, "replSetConfigure"),
+            (doc! { "db": "aesthetic", "collection": "moods" }, "collMod"),
+        ] {
+            let status = status(resource, &["find", action]);
+            let wanted = Privileges::CanWrite(vec![action.into()]);
+            assert_eq!(from_status(&status, "aesthetic"), wanted);
+        }
+        let monitor = status(doc! { "cluster": true }, &["serverStatus", "top", "inprog"]);
+        assert_eq!(from_status(&monitor, "aesthetic"), Privileges::ReadOnly);
     }
 
     #[test]
