@@ -36,10 +36,10 @@ function indexes({ name, indexes: list }) {
   ], list);
 }
 
-function look({ name, sampled, topFields, dynamicFields, newestDocument, newestFrom, ownerField }) {
+function look({ name, sampled, topFields, dynamicFields, newestDocument, newestFrom, newestUnknown, ownerField }) {
   const kinds = ({ types }) => Object.entries(types).map(([type, times]) => (Object.keys(types).length > 1 ? `${type} ${times}` : type)).join(', ');
   const facts = h('p', { class: 'facts' },
-    'newest document ', ago(newestDocument), newestFrom ? ` by ${newestFrom}` : '', ownerField ? ` · owner in ${ownerField}` : '');
+    'newest document ', ago(newestDocument), newestFrom ? ` by ${newestFrom}` : '', newestUnknown ? ` (${newestUnknown})` : '', ownerField ? ` · owner in ${ownerField}` : '');
   if (!topFields || topFields.length === 0) return [facts, h('p', { class: 'empty' }, '○ no documents to look at')];
   const seen = table(`fields of ${name}`, [
     { title: `field, in ${sampled} sampled`, cell: (field) => [field.name, field.redacted && h('span', { class: 'tag' }, 'never shown')] },

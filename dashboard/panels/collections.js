@@ -39,6 +39,7 @@ export function mount(body) {
   const head = h('tr');
   const rows = h('tbody');
   const all = h('table', { class: 'collections' }, h('caption', { class: 'unseen' }, 'collections'), h('thead', {}, head), rows);
+  const crashed = h('p', { class: 'facts warning', 'data-state': 'partial', hidden: true }, '◑ mongod was not shut down cleanly before it started: documents and sizes may be off until validate has run');
   const empty = h('p', { class: 'empty', hidden: true }, '○ the database has no collections');
   const shown = h('div', { hidden: true }, measures, chart, h('div', { class: 'tools' }, filter, found), all);
 
@@ -49,12 +50,13 @@ export function mount(body) {
 
   function draw() {
     if (!last) return;
+    crashed.hidden = last.countsMayBeOff !== true;
     empty.hidden = last.collections.length > 0;
     shown.hidden = !empty.hidden;
     fill(measures, Object.keys(MEASURES).map((name) =>
       h('button', { type: 'button', 'data-key': `by ${name}`, 'aria-pressed': String(choice.measure === name), onclick: () => choose({ measure: name }) }, `by ${name}`)));
     const open = chart.querySelector('details')?.open;
-    fill(chart, categories(last, MEASURES[choice.measure]));
+    fill(chart, incomplete(last.total), categories(last, MEASURES[choice.measure]));
     if (open) chart.querySelector('details').open = true;
     fill(head, columns().map(heading));
     const wanted = last.collections.filter(({ name, category }) => `${name} ${category}`.toLowerCase().includes(choice.filter)).toSorted(order);
@@ -93,7 +95,7 @@ export function mount(body) {
   }
 
   NARROW.addEventListener('change', draw);
-  fill(body, empty, shown);
+  fill(body, crashed, empty, shown);
   const update = ({ collections }) => {
     if (!collections.data || collections.data === last) return;
     last = collections.data;
@@ -119,6 +121,12 @@ function categories({ categories: list, collections, disposable }, { of, share, 
     { title: 'share', number: true, cell: (row) => percent(row.shareOfDataBytes) },
   ], rows);
   return bars(summary, rows.map((row) => ({ label: row.category, value: row[of], marked: droppable(row.category), text: `${text(row[of])} · ${percentText(row[share])}` })), twin);
+}
+
+/** The known part of a total of which another part is not known. */
+function incomplete({ documents, dataBytes, knownDocuments, knownDataBytes }) {
+  if (documents !== null && dataBytes !== null) return null;
+  return h('p', { class: 'facts', 'data-state': 'partial' }, `◑ not every collection was measured: at least ${countText(knownDocuments)} documents and ${bytesText(knownDataBytes)}`);
 }
 
 /** A sum of which one part is not known is not known. */

@@ -2,7 +2,7 @@
 
 import { series, sparkline } from '../lib/charts.js';
 import { box, fill, h, table } from '../lib/dom.js';
-import { ageText, ago, bytesText, count, countText, percent, percentText, rate } from '../lib/format.js';
+import { ageText, ago, bytes, bytesText, count, countText, percent, percentText, rate } from '../lib/format.js';
 import { source } from '../lib/source.js';
 
 const OPERATIONS = ['query', 'insert', 'update', 'delete', 'getmore', 'command'];
@@ -15,24 +15,29 @@ const ACCOUNTS = {
 };
 
 export function mount(body) {
-  const sources = { health: source('/api/db/health'), clients: source('/api/db/clients'), access: source('/api/db/access'), comparison: source('/api/db/compare') };
+  const sources = { health: source('/api/db/health'), clients: source('/api/db/clients'), access: source('/api/db/access'), comparison: source('/api/db/compare'), disk: source('/api/db/disk'), running: source('/api/db/operations') };
   const boxes = h('div', { class: 'boxes' });
+  const members = h('div', {});
+  const long = h('div', {});
   const activity = h('div', { class: 'chart' });
   const connections = h('div', { class: 'clients' });
   const use = h('div', { class: 'use' });
   const warnings = h('div', {});
   const migration = h('div', { class: 'migration' });
-  fill(body, boxes, warnings, activity, connections, migration, use);
+  fill(body, boxes, warnings, members, activity, long, connections, migration, use);
   const last = {};
   const changed = (name, view) => view.data && (last[name] !== view.data || last[`${name} state`] !== view.state) && Object.assign(last, { [name]: view.data, [`${name} state`]: view.state });
-  const update = ({ health, clients, access, comparison }) => {
-    if (changed('health', health)) {
-      fill(boxes, figures(health.data, health.state));
+  const update = ({ health, clients, access, comparison, disk, running }) => {
+    const newDisk = changed('disk', disk);
+    if (changed('health', health) || (newDisk && health.data)) {
+      fill(boxes, figures(health.data, health.state), diskFigure(disk.data, disk.state));
+      fill(members, replicaSet(health.data));
       fill(warnings, versionWarnings(health.data));
       const open = activity.querySelector('details')?.open;
       fill(activity, operations(health.data));
       if (open) activity.querySelector('details').open = true;
     }
+    if (changed('running', running)) fill(long, longOperations(running.data));
     if (changed('clients', clients)) fill(connections, connected(clients.data));
     if (changed('comparison', comparison)) fill(migration, compared(comparison.data));
     if (changed('access', access)) fill(use, accessed(access.data));
@@ -46,19 +51,59 @@ function versionWarnings({ versionWarnings: warnings }) {
 }
 
 function figures(server, state) {
-  const { status, version, uptimeSeconds, connections, cache, cacheHitRatio, readWriteRatio, replicaSet, oplogWindowSeconds, account, residentBytes } = server;
+  const { status, version, uptimeSeconds, connections, cachePressure: cache, readWriteRatio, replicaSet, oplogWindowSeconds, account, residentBytes, expiry } = server;
   const [rights, remark, accountState] = ACCOUNTS[account] ?? [rate(null), '', 'unknown'];
   const condition = { up: 'fresh', degraded: 'partial', down: 'error' }[status] ?? 'unknown';
   return [
     box('mongod', `${{ up: '●', degraded: '◑', down: '▲' }[status] ?? '?'} ${status}`, (server.notes ?? []).join('; ') || (version ? `version ${version}` : ''), condition),
-    box('up for', ageText(uptimeSeconds), replicaSet ? `${replicaSet.state} of ${replicaSet.name}` : 'no replica set', state),
+    box('up for', ageText(uptimeSeconds), replicaSet ? [replicaSet.state, replicaSet.name && `of ${replicaSet.name}`].filter(Boolean).join(' ') : 'no replica set', state),
     box('connections', count(connections?.current), connections?.available == null ? '' : `${countText(connections.available)} more are free`, state),
     box('reads to writes', rate(readWriteRatio), 'reads for each write', state),
-    box('cache', percent(cache?.maxBytes ? cache.usedBytes / cache.maxBytes : null), `${percentText(cacheHitRatio)} found in it`, state),
+    box('cache', percent(cache?.usedShare ?? null), cacheNote(cache), state),
     box('memory', bytesText(residentBytes), 'resident', state),
+    box('expired', count(expiry?.deletedDocuments ?? null), `documents deleted in ${countText(expiry?.passes ?? null)} passes`, state),
     box('oplog', ageText(oplogWindowSeconds), 'of changes kept', state),
     box("silo's account", rights, remark, accountState),
   ];
+}
+
+function cacheNote(cache) {
+  if (!cache) return '';
+  const waiting = cache.evictionsPerSecond > 0 ? `; operations evict ${cache.evictionsPerSecond} pages a second` : '';
+  return `${percentText(cache.hitRatio)} found in it, ${percentText(cache.dirtyShare)} modified, last ${ageText(cache.seconds)}${waiting}`;
+}
+
+/** From this share on, the disk is filling up. */
+const FULL = 0.85;
+
+function diskFigure(disk, state) {
+  if (!disk) return box('disk', rate(null), '', state);
+  const { freeBytes, totalBytes, usedShare, growth, daysUntilFull } = disk;
+  const days = daysUntilFull === null ? '' : `, full in ${countText(Math.floor(daysUntilFull))} days at the pace since ${new Date(growth.since).toLocaleDateString('en')}`;
+  const condition = usedShare >= FULL ? 'partial' : state;
+  return box('disk', bytesText(freeBytes), `${usedShare >= FULL ? '◑ ' : ''}free of ${bytesText(totalBytes)}${days}`, condition);
+}
+
+/** Members of the replica set; only if there are others than this server. */
+function replicaSet({ replicaSet: set }) {
+  if (!set || set.members.length < 2) return [];
+  return [h('h3', {}, `Members of ${set.name}`), h('div', { class: 'wide' }, table('members of the replica set', [
+    { title: 'member', cell: ({ name, isSelf }) => [name, isSelf && h('span', { class: 'tag' }, 'asked')] },
+    { title: 'state', cell: ({ state, healthy }) => `${healthy ? '●' : '▲'} ${state}` },
+    { title: 'behind', number: true, cell: ({ lagSeconds }) => ageText(lagSeconds) },
+  ], set.members))];
+}
+
+/** Operations that have been running for a second or longer; nothing if there are none. */
+function longOperations({ total, operations: list }) {
+  if (total === 0) return [];
+  return [h('h3', {}, `${countText(total)} long-running operations`), h('div', { class: 'wide' }, table('long-running operations', [
+    { title: 'operation', cell: ({ name, waitingForLock }) => [name ?? '–', waitingForLock && h('span', { class: 'tag' }, 'waits for a lock')] },
+    { title: 'collection', cell: ({ namespace }) => namespace ?? '–' },
+    { title: 'for', number: true, cell: ({ seconds }) => ageText(seconds) },
+    { title: 'client', cell: ({ appName }) => appName ?? 'unnamed' },
+    { title: 'plan', cell: ({ plan, progress }) => progress ?? plan ?? '–' },
+  ], list))];
 }
 
 function operations({ perSecond, recentOperationsPerSecond: recent, sampleMs }) {
@@ -126,15 +171,15 @@ function comparedCollection({ structure, differences, missingDocuments }) {
   return `▲ ${[...structure, missingDocuments > 0 && `${countText(missingDocuments)} missing`, document].filter(Boolean).join('; ')}`;
 }
 
-function accessed({ since, reads, writes, shareOfReads, collections, unusedIndexes, transactions, changeStreams, gridFs }) {
+function accessed({ since, reads, writes, shareOfReads, observed, collections, unusedIndexes, transactions, changeStreams, gridFs }) {
   const inUse = (what, { inUse: yes }) => `${what} ${yes === null ? 'not known' : yes ? 'in use' : 'not in use'}`;
-  const unused = unusedIndexes === null ? 'unused indexes: unknown until mongod has run longer'
-    : `${countText(unusedIndexes.length)} indexes never used`;
-  const busiest = collections.slice(0, 8);
+  const busiest = (collections ?? []).slice(0, 8);
   return [
     h('h3', {}, 'Usage'),
     h('p', { class: 'facts' }, percent(shareOfReads), ' reads of ', count(sum(reads, writes)), ' operations, counted since ', ago(since)),
-    h('p', { class: 'facts' }, [inUse('transactions', transactions), inUse('change streams', changeStreams), inUse('GridFS', gridFs), unused].join(' · ')),
+    observed && h('p', { class: 'facts' }, 'without the ', count(observed.siloReads), ' reads of Silo itself: ', percent(observed.shareOfReads), ' reads, counted since ', ago(observed.since)),
+    h('p', { class: 'facts' }, [inUse('transactions', transactions), inUse('change streams', changeStreams), inUse('GridFS', gridFs)].join(' · ')),
+    unused(unusedIndexes),
     busiest.length > 0 && h('div', { class: 'wide' }, table('busiest collections', [
       { title: 'busiest collections', cell: (row) => row.name },
       { title: 'operations', number: true, cell: (row) => count(row.operations) },
@@ -142,6 +187,18 @@ function accessed({ since, reads, writes, shareOfReads, collections, unusedIndex
       { title: 'writing, ms', number: true, cell: (row) => rate(row.writeMs) },
     ], busiest)),
   ];
+}
+
+/** Indexes that no query of this node has used for a week. */
+function unused(indexes) {
+  if (indexes === null) return h('p', { class: 'facts' }, 'unused indexes: unknown until mongod has run for 7 days');
+  if (indexes.length === 0) return h('p', { class: 'facts' }, 'every index that enforces nothing was used on this node within 7 days of counting');
+  return h('details', {}, h('summary', {}, `${countText(indexes.length)} indexes not used on this node`), h('div', { class: 'wide' }, table('indexes not used on this node', [
+    { title: 'collection', cell: (row) => row.collection },
+    { title: 'index', cell: (row) => row.index },
+    { title: 'size', number: true, cell: (row) => bytes(row.bytes) },
+    { title: 'not used since', cell: (row) => ago(row.since) },
+  ], indexes)));
 }
 
 const sum = (a, b) => (a === null || b === null ? null : a + b);

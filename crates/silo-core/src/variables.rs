@@ -56,7 +56,7 @@ variables! {
     OLD_CONNECTION_STRING: "migration.old_connection_string";
     /// Pause between two comparisons with the old cluster, in minutes. Each reads all documents of both.
     COMPARE_MINUTES: "migration.compare_minutes" = "360";
-    /// Refresh interval of collections, users, clients and access, in seconds; keeps and AT-protocol keys are refreshed five times less often.
+    /// Refresh interval of collections, users, clients, access and disk, in seconds; keeps and AT-protocol keys are refreshed five times less often.
     REFRESH_SECONDS: "refresh.seconds" = "60";
     /// URL of object storage, as `https://host`.
     SPACES_ENDPOINT: "spaces.endpoint";

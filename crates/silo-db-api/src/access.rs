@@ -1,6 +1,6 @@
 //! Use of the database since mongod started: the seed report's access patterns, live.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -9,31 +9,34 @@ use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::collections::Collections;
-use crate::gateway::{CollectionTime, Counters, Gateway, source_error};
+use crate::gateway::{CollectionTime, CommandCount, Counters, Gateway, Run, source_error};
 
 /// Entries of each list.
 const MAX_ENTRIES: usize = 20;
-/// Before this much uptime no index is called unused: its counter starts with the server.
-const MIN_UPTIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// An index is called unused after this time without a use: its counter starts when mongod starts, and when the index is built or changed.
+const MIN_WATCHED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The report. Everything counts since `since`.
+/// The report. Everything counts since `since`, except `observed`.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
     /// When the server started, which is when its counters did.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Queries and fetches of more results.
+    /// Read operations: find, getMore, aggregate, count, distinct. Silo's own are among them.
     pub reads: Option<u64>,
-    /// Inserts, updates and deletes.
+    /// Write operations: insert, update, delete, findAndModify.
     pub writes: Option<u64>,
     /// Reads as a share of both, 0 to 1.
     pub share_of_reads: Option<f64>,
-    /// Commands by kind, most frequent first.
-    pub commands: Vec<Command>,
-    /// Collections by time spent, most first.
-    pub collections: Vec<CollectionUse>,
-    /// Indexes that nothing has used; `null` until the server has been running for 7 days.
+    /// Reads and writes since this service first looked at this run of mongod, with Silo's own apart; `null` when the server does not report them.
+    pub observed: Option<Observed>,
+    /// Commands by kind, most frequent first; `null` when the server does not report them.
+    pub commands: Option<Vec<Command>>,
+    /// Collections by time spent, most first; `null` when the server does not report it.
+    pub collections: Option<Vec<CollectionUse>>,
+    /// Indexes that nothing has used on this node for 7 days and that enforce nothing; reads of other members of a replica set are not seen. `null`
+    /// until the server has been running for 7 days, and when the indexes of a collection are unknown.
     pub unused_indexes: Option<Vec<UnusedIndex>>,
     /// Use of transactions.
     pub transactions: Feature,
@@ -41,6 +44,23 @@ pub struct Access {
     pub change_streams: Feature,
     /// Use of `GridFS` collections.
     pub grid_fs: Feature,
+}
+
+/// Reads and writes since this service first looked at this run of mongod.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// When it first looked.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Read operations of all clients.
+    pub reads: u64,
+    /// Write operations of all clients.
+    pub writes: u64,
+    /// Reads that this service sent. Not among them: those of the comparison with the old cluster, and of silo-backup.
+    pub silo_reads: u64,
+    /// Reads as a share of reads and writes, without `siloReads`, 0 to 1; `null` before the first.
+    pub share_of_reads: Option<f64>,
 }
 
 /// Use of a feature of MongoDB.
@@ -80,7 +100,7 @@ pub struct CollectionUse {
     pub operations: Option<u64>,
 }
 
-/// An index that only costs.
+/// An index that nothing has used on this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UnusedIndex {
     /// The collection.
@@ -89,23 +109,98 @@ pub struct UnusedIndex {
     pub index: String,
     /// Size on disk in bytes.
     pub bytes: Option<u64>,
+    /// Since when its uses are counted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
 }
 
-/// Reads the counters and times.
-pub async fn measure(
+/// Watcher of the counters, which remembers those of its first look.
+#[derive(Clone)]
+pub struct Watcher {
     gateway: Gateway,
     collections: Arc<Snapshot<Collections>>,
-) -> Result<Measured<Access>, SourceError> {
-    let counters = gateway
-        .counters()
-        .await
-        .map_err(|error| source_error("mongod", error))?;
+    first: Arc<Mutex<Option<FirstLook>>>,
+}
+
+/// Counters of the first look at a run of mongod.
+#[derive(Clone)]
+struct FirstLook {
+    run: Run,
+    at: Timestamp,
+    reads: u64,
+    writes: u64,
+    own_reads: u64,
+}
+
+impl Watcher {
+    /// A watcher that has not looked yet.
+    #[must_use]
+    pub fn new(gateway: Gateway, collections: Arc<Snapshot<Collections>>) -> Self {
+        Self {
+            gateway,
+            collections,
+            first: Arc::default(),
+        }
+    }
+
+    /// Looks once.
+    pub async fn measure(self) -> Result<Measured<Access>, SourceError> {
+        // Read right before the server's own count. Commands that are under way meanwhile may be in one and not the other.
+        let own_reads = self.gateway.own_reads();
+        let counters = self
+            .gateway
+            .counters()
+            .await
+            .map_err(|error| source_error("mongod", error))?;
+        let observed = self.observed(&counters, own_reads, Timestamp::now());
+        let mut measured = measure(&self.gateway, counters, &self.collections).await;
+        measured.value.observed = observed;
+        Ok(measured)
+    }
+
+    fn observed(&self, counters: &Counters, own_reads: u64, now: Timestamp) -> Option<Observed> {
+        let (reads, writes) = counters.reads.zip(counters.writes)?;
+        let look = FirstLook {
+            run: counters.run.clone()?,
+            at: now,
+            reads,
+            writes,
+            own_reads,
+        };
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = match &mut *first {
+            Some(first) if first.run.is(&look.run) => first,
+            other => other.insert(look.clone()),
+        };
+        since_first(first, &look)
+    }
+}
+
+fn since_first(first: &FirstLook, look: &FirstLook) -> Option<Observed> {
+    let reads = look.reads.checked_sub(first.reads)?;
+    let writes = look.writes.checked_sub(first.writes)?;
+    let silo_reads = look.own_reads - first.own_reads;
+    let others = reads.saturating_sub(silo_reads);
+    Some(Observed {
+        since: first.at,
+        reads,
+        writes,
+        silo_reads,
+        share_of_reads: share(others, others + writes),
+    })
+}
+
+async fn measure(
+    gateway: &Gateway,
+    counters: Counters,
+    collections: &Snapshot<Collections>,
+) -> Measured<Access> {
     let mut errors = Vec::new();
     let times = gateway
         .time_by_collection()
         .await
         .map_err(|error| errors.push(source_error("top", error)))
-        .unwrap_or_default();
+        .ok();
     let known = collections
         .wait_for_first()
         .await
@@ -122,18 +217,19 @@ pub async fn measure(
     };
     errors.extend(missing(counters.transactions, "transactions"));
     errors.extend(missing(counters.change_streams, "change streams"));
+    errors.extend(missing(counters.reads, "opLatencies"));
     let value = report(
         counters,
         times,
         known.as_ref().map(|reading| reading.value.as_ref()),
         Timestamp::now(),
     );
-    Ok(Measured { value, errors })
+    Measured { value, errors }
 }
 
 fn report(
     counters: Counters,
-    mut times: Vec<CollectionTime>,
+    times: Option<Vec<CollectionTime>>,
     known: Option<&Collections>,
     now: Timestamp,
 ) -> Access {
@@ -141,18 +237,38 @@ fn report(
         .uptime_ms
         .and_then(|ms| i64::try_from(ms).ok())
         .map(SignedDuration::from_millis);
-    let long_enough = uptime.is_some_and(|uptime| uptime >= MIN_UPTIME);
-    let mut commands: Vec<_> = counters
-        .commands
-        .into_iter()
-        .map(|count| Command {
-            name: count.name,
-            total: count.total,
-            failed: count.failed,
-        })
-        .collect();
+    let long_enough = uptime.is_some_and(|uptime| uptime >= MIN_WATCHED);
+    let both = counters.reads.zip(counters.writes);
+    Access {
+        since: uptime.and_then(|uptime| now.checked_sub(uptime).ok()),
+        reads: counters.reads,
+        writes: counters.writes,
+        share_of_reads: both.and_then(|(reads, writes)| share(reads, reads.saturating_add(writes))),
+        observed: None,
+        commands: counters.commands.map(most_frequent),
+        collections: times.map(busiest),
+        unused_indexes: known
+            .filter(|_| long_enough)
+            .and_then(|known| unused_indexes(known, now)),
+        transactions: feature(counters.transactions),
+        change_streams: feature(counters.change_streams),
+        grid_fs: feature(known.map(grid_fs_buckets)),
+    }
+}
+
+fn most_frequent(commands: Vec<CommandCount>) -> Vec<Command> {
+    let commands = commands.into_iter().map(|count| Command {
+        name: count.name,
+        total: count.total,
+        failed: count.failed,
+    });
+    let mut commands: Vec<_> = commands.collect();
     commands.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
     commands.truncate(MAX_ENTRIES);
+    commands
+}
+
+fn busiest(mut times: Vec<CollectionTime>) -> Vec<CollectionUse> {
     times.retain(|time| time.total_micros > 0);
     times.sort_by(|a, b| {
         b.total_micros
@@ -160,19 +276,7 @@ fn report(
             .then_with(|| a.name.cmp(&b.name))
     });
     times.truncate(MAX_ENTRIES);
-    let both = counters.reads.zip(counters.writes);
-    Access {
-        since: uptime.and_then(|uptime| now.checked_sub(uptime).ok()),
-        reads: counters.reads,
-        writes: counters.writes,
-        share_of_reads: both.and_then(|(reads, writes)| share(reads, reads.saturating_add(writes))),
-        commands,
-        collections: times.into_iter().map(collection_use).collect(),
-        unused_indexes: known.filter(|_| long_enough).map(unused_indexes),
-        transactions: feature(counters.transactions),
-        change_streams: feature(counters.change_streams),
-        grid_fs: feature(known.map(grid_fs_buckets)),
-    }
+    times.into_iter().map(collection_use).collect()
 }
 
 fn collection_use(time: CollectionTime) -> CollectionUse {
@@ -193,24 +297,23 @@ fn feature(count: Option<u64>) -> Feature {
     }
 }
 
-fn unused_indexes(known: &Collections) -> Vec<UnusedIndex> {
-    let indexes = known.collections.iter().flat_map(|collection| {
-        collection
-            .indexes
-            .iter()
-            .flatten()
-            .map(move |index| (collection, index))
-    });
-    let unused = indexes.filter(|(_, index)| {
-        index.ops == Some(0) && index.name != "_id_" && index.ttl_seconds.is_none()
-    });
-    unused
-        .map(|(collection, index)| UnusedIndex {
-            collection: collection.name.clone(),
-            index: index.name.clone(),
-            bytes: index.bytes,
-        })
-        .collect()
+fn unused_indexes(known: &Collections, now: Timestamp) -> Option<Vec<UnusedIndex>> {
+    let mut unused = Vec::new();
+    for collection in &known.collections {
+        for index in collection.indexes.as_ref()? {
+            let watched = index.since.map(|since| now.duration_since(since));
+            let long_enough = watched.is_some_and(|watched| watched >= MIN_WATCHED);
+            if index.ops == Some(0) && !index.enforces && long_enough {
+                unused.push(UnusedIndex {
+                    collection: collection.name.clone(),
+                    index: index.name.clone(),
+                    bytes: index.bytes,
+                    since: index.since,
+                });
+            }
+        }
+    }
+    Some(unused)
 }
 
 /// A `GridFS` bucket is a pair of collections, `<name>.files` and `<name>.chunks`.
@@ -229,10 +332,12 @@ fn grid_fs_buckets(known: &Collections) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collections::Collection;
+    use crate::gateway::Index;
 
     #[test]
     fn values_that_the_server_does_not_count_are_unknown() {
-        let access = report(Counters::default(), vec![], None, Timestamp::now());
+        let access = report(Counters::default(), None, None, Timestamp::now());
         assert_eq!(
             (access.since, access.share_of_reads, access.unused_indexes),
             (None, None, None)
@@ -255,7 +360,12 @@ mod tests {
             change_streams: Some(2),
             ..Counters::default()
         };
-        let access = report(counters, vec![], None, Timestamp::from_second(10).unwrap());
+        let access = report(
+            counters,
+            Some(vec![]),
+            None,
+            Timestamp::from_second(10).unwrap(),
+        );
         assert_eq!(access.share_of_reads, Some(0.85));
         assert_eq!(access.since, Timestamp::from_second(9).ok());
         assert_eq!(
@@ -265,5 +375,72 @@ mod tests {
                 count: Some(2)
             }
         );
+    }
+
+    #[test]
+    fn an_index_is_unused_only_if_it_enforces_nothing_and_was_watched_for_a_week() {
+        let now = Timestamp::now();
+        let days = |days: i64| now - SignedDuration::from_hours(24 * days);
+        let index = |name: &str, since, ops, enforces| Index {
+            name: name.into(),
+            keys: vec![],
+            unique: None,
+            sparse: None,
+            partial: None,
+            ttl_seconds: None,
+            bytes: Some(9),
+            ops: Some(ops),
+            since,
+            enforces,
+            sorts: true,
+        };
+        let indexes = vec![
+            index("unused", Some(days(8)), 0, false),
+            index("built yesterday", Some(days(1)), 0, false),
+            index("never counted", None, 0, false),
+            index("unique", Some(days(8)), 0, true),
+            index("used", Some(days(8)), 1, false),
+        ];
+        let collection = Collection {
+            name: "moods".into(),
+            indexes: Some(indexes),
+            ..Collection::default()
+        };
+        let of = |uptime_days: u64, collections| {
+            let known = Collections {
+                collections,
+                ..Collections::default()
+            };
+            let counters = Counters {
+                uptime_ms: Some(uptime_days * 24 * 3_600_000),
+                ..Counters::default()
+            };
+            let unused = report(counters, None, Some(&known), now).unused_indexes;
+            unused.map(|unused| unused.into_iter().map(|it| it.index).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            of(10, vec![collection.clone()]),
+            Some(vec!["unused".into()])
+        );
+        assert_eq!(of(6, vec![collection.clone()]), None);
+        let unknown = Collection {
+            indexes: None,
+            ..Collection::default()
+        };
+        assert_eq!(of(10, vec![collection, unknown]), None);
+    }
+
+    #[test]
+    fn silo_s_own_reads_are_apart() {
+        let look = |reads, writes, own_reads| FirstLook {
+            run: Run::default(),
+            at: Timestamp::UNIX_EPOCH,
+            reads,
+            writes,
+            own_reads,
+        };
+        let observed = since_first(&look(100, 10, 90), &look(160, 30, 130)).unwrap();
+        assert_eq!((observed.reads, observed.silo_reads), (60, 40));
+        assert_eq!(observed.share_of_reads, Some(0.5));
     }
 }

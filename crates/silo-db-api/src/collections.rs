@@ -2,17 +2,20 @@
 
 mod view;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use silo_core::units::{count_from_usize, share};
 use silo_mongo::catalogue::{Catalogue, Category};
+use silo_mongo::collections::Kind;
 use silo_mongo::error::DatabaseError;
 use silo_web::snapshot::{Measured, SourceError};
 use utoipa::ToSchema;
 
-use crate::gateway::{Gateway, Measures, source_error};
+use crate::gateway::{Gateway, ListedCollection, Measures, Run, source_error};
 
 pub use view::{CategorySum, Collection, Collections, Sum};
 
@@ -32,46 +35,137 @@ pub enum Sort {
     Name,
 }
 
-/// Measures them all: one command to list them, one for each, two at a time.
-pub async fn measure(
+/// Watcher of the collections, which remembers what is expensive to read.
+#[derive(Clone)]
+pub struct Watcher {
     gateway: Gateway,
     catalogue: Arc<Catalogue>,
-) -> Result<Measured<Collections>, SourceError> {
-    let listed = gateway
-        .list_collections()
-        .await
-        .map_err(|error| source_error("mongod", error))?;
-    let (views, stored): (Vec<_>, Vec<_>) = listed.into_iter().partition(|listed| listed.view);
-    let measured = stream::iter(stored.into_iter().map(|listed| {
-        let gateway = gateway.clone();
-        async move { (gateway.measure_collection(&listed.name).await, listed.name) }
-    }));
-    let measured: Vec<_> = measured.buffer_unordered(AT_ONCE).collect().await;
+    /// Pause between two counts of a time series.
+    count_every: Duration,
+    memory: Arc<Mutex<Memory>>,
+}
 
-    let (mut rows, mut errors) = (Vec::new(), Vec::new());
-    for (outcome, name) in measured {
-        match outcome {
-            Ok(measures) => {
-                errors.extend(what_is_missing(&name, &measures));
-                rows.push(describe(&catalogue, name, measures));
-            }
-            Err(DatabaseError::NotThere) => {}
-            // Without the server, no collection can be measured.
-            Err(error @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
-                return Err(source_error("mongod", error));
-            }
-            Err(error) => {
-                errors.push(source_error(format!("collection {name}"), error));
-                rows.push(describe(&catalogue, name, Measures::default()));
-            }
+#[derive(Default)]
+struct Memory {
+    /// Number of documents of each time series, and when it was counted.
+    time_series: HashMap<String, (Result<u64, DatabaseError>, Instant)>,
+    /// The run of mongod, and whether it began after a crash; `None` if that is unknown.
+    start: Option<(Run, Option<bool>)>,
+}
+
+impl Watcher {
+    /// A watcher that has measured nothing. Time series are counted once per `count_every`, because that reads all their documents.
+    #[must_use]
+    pub fn new(gateway: Gateway, catalogue: Arc<Catalogue>, count_every: Duration) -> Self {
+        Self {
+            gateway,
+            catalogue,
+            count_every,
+            memory: Arc::default(),
         }
     }
-    let mut views: Vec<_> = views.into_iter().map(|view| view.name).collect();
-    views.sort();
-    Ok(Measured {
-        value: summarise(rows, views),
-        errors,
-    })
+
+    /// Measures all collections: one command to list them, one for each, two at a time; and one for the state of the server.
+    ///
+    /// # Errors
+    /// The error of the list, or of a server that went away.
+    pub async fn measure(self) -> Result<Measured<Collections>, SourceError> {
+        let at = |error| source_error("mongod", error);
+        let listed = self.gateway.list_collections().await.map_err(at)?;
+        let mut errors = Vec::new();
+        let counts_may_be_off = self.started_after_crash().await;
+        let counts_may_be_off = counts_may_be_off
+            .map_err(|error| errors.push(source_error("getLog", error)))
+            .ok()
+            .flatten();
+        let (views, stored): (Vec<_>, Vec<_>) =
+            listed.into_iter().partition(|it| it.kind == Kind::View);
+        let measured = stream::iter(stored.into_iter().map(|listed| {
+            let watcher = self.clone();
+            async move { (watcher.measure_one(&listed).await, listed) }
+        }));
+        let measured: Vec<_> = measured.buffer_unordered(AT_ONCE).collect().await;
+
+        let mut rows = Vec::new();
+        for (outcome, listed) in measured {
+            match outcome {
+                Ok((measures, error)) => {
+                    errors.extend(error);
+                    rows.push(describe(&self.catalogue, listed, measures));
+                }
+                Err(DatabaseError::NotThere) => {}
+                // Without the server, no collection can be measured.
+                Err(
+                    error @ (DatabaseError::Unreachable
+                    | DatabaseError::AuthenticationFailed
+                    | DatabaseError::NotReadable),
+                ) => {
+                    return Err(at(error));
+                }
+                Err(error) => {
+                    errors.push(source_error(format!("collection {}", listed.name), error));
+                    rows.push(describe(&self.catalogue, listed, Measures::default()));
+                }
+            }
+        }
+        let exists = |name: &String| rows.iter().any(|row| row.name == *name);
+        self.memory().time_series.retain(|name, _| exists(name));
+        let mut views: Vec<_> = views.into_iter().map(|view| view.name).collect();
+        views.sort();
+        let value = Collections {
+            counts_may_be_off,
+            ..summarise(rows, views)
+        };
+        Ok(Measured { value, errors })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sizes of a collection, and the reason of a missing one.
+    async fn measure_one(
+        &self,
+        listed: &ListedCollection,
+    ) -> Result<(Measures, Option<SourceError>), DatabaseError> {
+        let mut measures = self.gateway.measure_collection(listed).await?;
+        if listed.kind == Kind::TimeSeries {
+            match self.count_time_series(&listed.name).await {
+                Ok(count) => measures.documents = Some(count),
+                Err(error) => {
+                    let source = format!("collection {}", listed.name);
+                    return Ok((measures, Some(source_error(source, error))));
+                }
+            }
+        }
+        let missing = what_is_missing(&listed.name, &measures);
+        Ok((measures, missing))
+    }
+
+    async fn count_time_series(&self, name: &str) -> Result<u64, DatabaseError> {
+        let known = self.memory().time_series.get(name).copied();
+        if let Some((count, _)) = known.filter(|(_, at)| at.elapsed() < self.count_every) {
+            return count;
+        }
+        let count = self.gateway.count_time_series(name).await;
+        let entry = (count, Instant::now());
+        self.memory().time_series.insert(name.to_owned(), entry);
+        count
+    }
+
+    /// `true` if this run of mongod began after a crash. Asked once per run.
+    async fn started_after_crash(&self) -> Result<Option<bool>, DatabaseError> {
+        let Some(run) = self.gateway.run().await? else {
+            return Ok(None);
+        };
+        let known = self.memory().start.clone();
+        if let Some((_, crashed)) = known.filter(|(known, _)| known.is(&run)) {
+            return Ok(crashed);
+        }
+        let crashed = self.gateway.started_after_crash().await?;
+        self.memory().start = Some((run, crashed));
+        Ok(crashed)
+    }
 }
 
 impl Collections {
@@ -93,7 +187,11 @@ impl Collections {
     }
 }
 
-fn describe(catalogue: &Catalogue, name: String, measures: Measures) -> Collection {
+fn describe(
+    catalogue: &Catalogue,
+    ListedCollection { name, kind }: ListedCollection,
+    measures: Measures,
+) -> Collection {
     let entry = catalogue.get(&name);
     let Measures {
         documents,
@@ -103,6 +201,7 @@ fn describe(catalogue: &Catalogue, name: String, measures: Measures) -> Collecti
         indexes,
     } = measures;
     Collection {
+        kind: kind.word(),
         category: entry.map_or(Category::Other, |entry| entry.category),
         known: entry.is_some(),
         disposable: entry.is_some_and(|entry| entry.disposable),
@@ -163,6 +262,7 @@ fn summarise(mut rows: Vec<Collection>, views: Vec<String>) -> Collections {
         total,
         views,
         collections: rows,
+        counts_may_be_off: None,
     }
 }
 
@@ -172,6 +272,8 @@ fn sum(rows: &[Collection], belongs: impl Fn(&Collection) -> bool, total: Option
         rows.iter().map(|row| number(row)).sum::<Option<u64>>()
     };
     let (documents, data_bytes) = (add(|row| row.documents), add(|row| row.data_bytes));
+    let known =
+        |number: fn(&Collection) -> Option<u64>| rows.iter().filter_map(|row| number(row)).sum();
     let whole = |of: fn(&Sum) -> Option<u64>, own| total.map_or(own, of);
     Sum {
         collections: count_from_usize(rows.len()),
@@ -179,6 +281,10 @@ fn sum(rows: &[Collection], belongs: impl Fn(&Collection) -> bool, total: Option
         data_bytes,
         storage_bytes: add(|row| row.storage_bytes),
         index_bytes: add(|row| row.index_bytes),
+        known_documents: known(|row| row.documents),
+        known_data_bytes: known(|row| row.data_bytes),
+        known_storage_bytes: known(|row| row.storage_bytes),
+        known_index_bytes: known(|row| row.index_bytes),
         share_of_documents: documents
             .zip(whole(|total| total.documents, documents))
             .and_then(|(part, whole)| share(part, whole)),

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_mongo::catalogue::{Catalogue, IdKind};
+use silo_mongo::collections::Kind;
 use silo_web::problem::Problem;
 use silo_web::snapshot::{Measured, Reading, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::collections::{Collection, Collections};
-use crate::gateway::{FieldSeen, Gateway, source_error};
+use crate::gateway::{FieldSeen, Gateway, NewestBy, source_error};
 
 /// Documents in the random sample.
 const SAMPLE: i32 = 100;
@@ -30,11 +31,13 @@ pub struct Details {
     pub top_fields: Option<Vec<Field>>,
     /// Number of field names left out because they look like data: dates, ids, addresses.
     pub dynamic_fields: Option<u64>,
-    /// The time of the newest document; `null` when the collection is empty or no field holds one.
+    /// The time of the newest document; `null` when the collection is empty, or see `newestUnknown`.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub newest_document: Option<Timestamp>,
     /// The field that time is from.
     pub newest_from: Option<String>,
+    /// Reason why the newest document was not searched for: no index finds it. `null` if it was.
+    pub newest_unknown: Option<String>,
 }
 
 /// A field.
@@ -85,7 +88,11 @@ impl DetailsCache {
     ///
     /// # Errors
     /// 503 when the first look failed or is not ready in time.
-    pub async fn read(&self, name: &str, all: &Collections) -> Result<Reading<Details>, Problem> {
+    pub async fn read(
+        &self,
+        collection: &Collection,
+        all: &Collections,
+    ) -> Result<Reading<Details>, Problem> {
         let snapshot = {
             let mut snapshots = self
                 .snapshots
@@ -93,13 +100,17 @@ impl DetailsCache {
                 .unwrap_or_else(PoisonError::into_inner);
             snapshots.retain(|name, _| all.get(name).is_some());
             let empty = || Arc::new(Snapshot::new("details", self.policy));
-            Arc::clone(snapshots.entry(name.to_owned()).or_insert_with(empty))
+            Arc::clone(
+                snapshots
+                    .entry(collection.name.clone())
+                    .or_insert_with(empty),
+            )
         };
         let look = || {
             measure(
                 self.gateway.clone(),
                 Arc::clone(&self.catalogue),
-                name.to_owned(),
+                collection.clone(),
             )
         };
         snapshot.read_on_demand(look).await
@@ -109,30 +120,31 @@ impl DetailsCache {
 async fn measure(
     gateway: Gateway,
     catalogue: Arc<Catalogue>,
-    name: String,
+    collection: Collection,
 ) -> Result<Measured<Details>, SourceError> {
-    let entry = catalogue.get(&name);
-    let (date, id) = entry.map_or((None, IdKind::Object), |entry| {
-        (entry.date.as_deref(), entry.id)
-    });
+    let name = &collection.name;
+    let entry = catalogue.get(name);
+    let newest_by = newest_by(&collection, entry.map_or(IdKind::Object, |entry| entry.id));
     let source = || format!("collection {name}");
     let sample = if entry.is_some_and(|entry| entry.hidden) {
         None
     } else {
         Some(
             gateway
-                .sample_fields(&name, SAMPLE)
+                .sample_fields(name, SAMPLE)
                 .await
                 .map_err(|error| source_error(source(), error))?,
         )
     };
     let mut errors = Vec::new();
-    let newest = gateway
-        .newest(&name, date, id)
-        .await
-        .map_err(|error| errors.push(source_error(source(), error)))
-        .ok()
-        .flatten();
+    let (newest, newest_unknown) = match newest_by {
+        Ok(by) => {
+            let newest = gateway.newest(name, &by).await;
+            let newest = newest.map_err(|error| errors.push(source_error(source(), error)));
+            (newest.ok().flatten(), None)
+        }
+        Err(reason) => (None, Some(reason)),
+    };
     let redact = entry.map_or(&[][..], |entry| &entry.redact);
     let listed = sample.map(|(sampled, fields)| (sampled, list(fields, redact)));
     let (newest_document, newest_from) = newest.map(|newest| (newest.at, newest.from)).unzip();
@@ -145,8 +157,33 @@ async fn measure(
             dynamic_fields,
             newest_document,
             newest_from,
+            newest_unknown,
         },
         errors,
+    })
+}
+
+/// The index that finds the newest document, or the reason why there is none: without an index, all documents would be read and sorted.
+fn newest_by(collection: &Collection, id: IdKind) -> Result<NewestBy, String> {
+    let indexes = collection.indexes.as_deref();
+    let by_date = collection.date_field.as_ref().and_then(|field| {
+        let index = indexes?.iter().find(|index| index.sorts_by(field))?;
+        Some(NewestBy::Index {
+            field: field.clone(),
+            index: index.name.clone(),
+        })
+    });
+    if let Some(by_date) = by_date {
+        return Ok(by_date);
+    }
+    // The `_id`s of a time series are in its documents and have no index.
+    if id == IdKind::Object && collection.kind == Kind::Collection.word() {
+        return Ok(NewestBy::Id);
+    }
+    Err(match &collection.date_field {
+        _ if indexes.is_none() => "its indexes are unknown".into(),
+        Some(field) => format!("no index begins with `{field}`"),
+        None => "its documents are not indexed by time".into(),
     })
 }
 
@@ -187,6 +224,54 @@ fn is_a_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Index;
+
+    #[test]
+    fn the_newest_document_is_searched_for_by_an_index_only() {
+        let index = |field: &str, sorts| Index {
+            name: format!("{field}_-1"),
+            keys: vec![format!("{field}: -1")],
+            sorts,
+            unique: None,
+            sparse: None,
+            partial: None,
+            ttl_seconds: None,
+            bytes: None,
+            ops: None,
+            since: None,
+            enforces: false,
+        };
+        let by = |kind: Kind, date: Option<&str>, indexes: Vec<Index>, id| {
+            let collection = Collection {
+                kind: kind.word(),
+                date_field: date.map(str::to_owned),
+                indexes: Some(indexes),
+                ..Collection::default()
+            };
+            newest_by(&collection, id)
+        };
+        let when = Some("when");
+        let indexed = by(
+            Kind::Collection,
+            when,
+            vec![index("user", true), index("when", true)],
+            IdKind::Text,
+        );
+        let wanted = NewestBy::Index {
+            field: "when".into(),
+            index: "when_-1".into(),
+        };
+        assert_eq!(indexed, Ok(wanted));
+        for unusable in [vec![index("user", true)], vec![index("when", false)]] {
+            let by_id = by(Kind::Collection, when, unusable.clone(), IdKind::Object);
+            assert_eq!(by_id, Ok(NewestBy::Id));
+            for id in [IdKind::Text, IdKind::Mixed] {
+                let reason = by(Kind::Collection, when, unusable.clone(), id).unwrap_err();
+                assert!(reason.contains("`when`"), "{reason}");
+            }
+        }
+        assert!(by(Kind::TimeSeries, None, vec![], IdKind::Object).is_err());
+    }
 
     #[test]
     fn names_that_are_data_are_counted_and_not_shown() {

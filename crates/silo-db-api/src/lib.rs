@@ -12,11 +12,14 @@ pub mod clients;
 pub mod collections;
 pub mod compare;
 pub mod details;
+pub mod disk;
 pub mod keeps;
+pub mod operations;
 pub mod server;
 pub mod tapes;
 
 pub mod gateway;
+pub mod metrics;
 
 pub mod settings;
 pub mod state;
@@ -35,6 +38,7 @@ use silo_web::service::Service;
 use utoipa::OpenApi;
 
 use crate::gateway::Gateway;
+use crate::metrics::DatabaseMetrics;
 use crate::settings::{OldCluster, Settings};
 use crate::state::State;
 
@@ -52,7 +56,7 @@ pub async fn start(
 ) -> std::io::Result<Running> {
     let client = connect(&settings.mongo, NAME, Arc::new(commands.clone())).await;
     let client = client.map_err(unusable(MONGODB_CONNECTION_STRING))?;
-    let state = State::new(Gateway::new(client, &settings.database), settings);
+    let state = State::new(Gateway::new(client, &settings.database, commands), settings);
     state.start(settings);
     if let Some(old) = &settings.old {
         compare_with(old, settings, &state).await?;
@@ -66,7 +70,8 @@ pub async fn start(
             "mongo_commands",
             "commands sent to mongod",
             commands.metric(),
-        )
+        );
+        registry.register_collector(Box::new(DatabaseMetrics(state.clone())));
     });
     let description = Description::new(&routes::openapi::Api::openapi())?;
     serve(listener, service, move |config| {

@@ -5,9 +5,11 @@ pub mod atproto;
 pub mod clients;
 pub mod collections;
 pub mod compare;
+pub mod disk;
 pub mod health;
 pub mod keeps;
 pub mod openapi;
+pub mod operations;
 pub mod tapes;
 pub mod users;
 
@@ -32,6 +34,8 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
         .service(get("/api/db/tapes", tapes::list_tape_owners))
         .service(get("/api/db/clients", clients::list_clients))
         .service(get("/api/db/access", access::get_access))
+        .service(get("/api/db/disk", disk::get_disk))
+        .service(get("/api/db/operations", operations::get_operations))
         .service(get("/api/db/compare", compare::get_comparison))
         .service(get("/api/db/atproto", atproto::get_atproto))
         .service(get("/api/kidlisp/stats", keeps::get_kidlisp_stats))

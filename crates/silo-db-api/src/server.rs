@@ -1,25 +1,25 @@
-//! State of mongod: up, degraded or down, and its load.
+//! State of mongod: up, degraded or down, its load and its replica set.
 
+mod load;
+mod notes;
 mod view;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use silo_core::units::{double, round, share};
+use silo_core::units::{double, round};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::privileges::{Privileges, privileges};
 use silo_mongo::versions;
 use silo_web::snapshot::{Measured, SourceError};
 
-use crate::gateway::{Cache, Gateway, Opcounters, Status, source_error};
+use crate::gateway::{Gateway, OperationCounts, ReplicaSet, Status, source_error};
+use load::Load;
 
-pub use view::{Rates, Server, ServerStatus};
+pub use view::{CachePressure, Rates, Server, ServerStatus};
 
-/// Rates kept for the sparkline.
-const KEPT_RATES: usize = 90;
-/// Above this share of connections in use the server is degraded.
-const MAX_CONNECTION_SHARE: f64 = 0.9;
+/// Pause between two looks at the account's privileges, which an administrator may change at any time.
+const PRIVILEGES_EVERY: Duration = Duration::from_secs(60);
 
 /// Watcher of the server, which remembers the counters that rates are computed from.
 #[derive(Clone)]
@@ -31,9 +31,8 @@ pub struct Watcher {
 
 #[derive(Default)]
 struct Memory {
-    last: Option<(Opcounters, u64)>,
-    rates: VecDeque<Option<f64>>,
-    privileges: Option<Privileges>,
+    load: Load,
+    privileges: Option<(Privileges, Instant)>,
     /// The version whose known faults were logged.
     warned_of: Option<String>,
 }
@@ -51,37 +50,45 @@ impl Watcher {
 
     /// Looks once.
     pub async fn measure(self) -> Result<Measured<Server>, SourceError> {
+        self.memory().load.begin();
         let at = |error| source_error("mongod", error);
-        let (status, refused) = match self.gateway.server_status().await {
-            Ok(status) => (status, None),
+        let mut errors = Vec::new();
+        let status = match self.gateway.server_status().await {
+            Ok(status) => Some(status),
             // The server is up, but the account may not read its state.
             Err(error @ (DatabaseError::NotAuthorized | DatabaseError::NotSupported)) => {
                 self.gateway.ping().await.map_err(at)?;
-                (Status::default(), Some(source_error("serverStatus", error)))
+                errors.push(source_error("serverStatus", error));
+                None
             }
             Err(error) => {
-                self.remember_rights(None);
+                self.memory().privileges = None;
                 return Err(at(error));
             }
         };
-        if let Some(version) = &status.version {
+        let replica_set = match self.gateway.replica_set().await {
+            Ok(replica_set) => replica_set,
+            Err(error @ DatabaseError::Unreachable) => return Err(at(error)),
+            Err(error) => {
+                errors.push(source_error("replSetGetStatus", error));
+                None
+            }
+        };
+        if let Some(version) = status.as_ref().and_then(|status| status.version.as_ref()) {
             self.warn_of_version(version);
         }
-        self.check_rights().await;
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors = refused.into_iter().collect();
-        let value = describe(status, &mut memory, self.every);
-        let value = if Vec::is_empty(&errors) {
-            value
-        } else {
-            without_status(value)
-        };
+        errors.extend(self.check_privileges().await.err());
+        let value = self.describe(status, replica_set);
         Ok(Measured { value, errors })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs the known faults of this version, once for each version that is seen.
     fn warn_of_version(&self, version: &str) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory();
         if memory.warned_of.as_deref() == Some(version) {
             return;
         }
@@ -91,24 +98,29 @@ impl Watcher {
         memory.warned_of = Some(version.to_owned());
     }
 
-    /// Asks what the account may do, once for each time the server comes up, and warns when that is too much.
-    async fn check_rights(&self) {
-        if self
-            .memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .privileges
-            .is_some()
+    /// Asks what the account may do, once a minute, and logs a change.
+    async fn check_privileges(&self) -> Result<(), SourceError> {
+        let known = self.memory().privileges.clone();
+        if known
+            .as_ref()
+            .is_some_and(|(_, at)| at.elapsed() < PRIVILEGES_EVERY)
         {
-            return;
+            return Ok(());
         }
-        let Ok(privileges) = privileges(self.gateway.client(), self.gateway.database_name()).await
-        else {
-            return;
-        };
-        match &privileges {
+        let privileges = privileges(self.gateway.client(), self.gateway.database_name())
+            .await
+            .map_err(|error| source_error("connectionStatus", error))?;
+        if known.is_none_or(|(known, _)| known != privileges) {
+            self.log_privileges(&privileges);
+        }
+        self.memory().privileges = Some((privileges, Instant::now()));
+        Ok(())
+    }
+
+    fn log_privileges(&self, privileges: &Privileges) {
+        match privileges {
             Privileges::ReadOnly => {
-                log::info!("the account can read and watch, and cannot write")
+                log::info!("the account can read and watch, and cannot write");
             }
             Privileges::CanWrite(actions) => log::warn!(
                 actions = actions.join(",").as_str();
@@ -118,129 +130,64 @@ impl Watcher {
                 "THE SERVER REQUIRES NO AUTHENTICATION: anyone who reaches it can read and write everything; turn on authorization"
             ),
         }
-        self.remember_rights(Some(privileges));
     }
 
-    fn remember_rights(&self, privileges: Option<Privileges>) {
-        self.memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .privileges = privileges;
-    }
-}
-
-fn describe(status: Status, memory: &mut Memory, every: Duration) -> Server {
-    let rates = rates(
-        status.opcounters.as_ref(),
-        status.uptime_ms,
-        memory.last.as_ref(),
-    );
-    memory.last = status.opcounters.clone().zip(status.uptime_ms);
-    memory.rates.push_back(rates.as_ref().map(total_rate));
-    while memory.rates.len() > KEPT_RATES {
-        memory.rates.pop_front();
-    }
-    let account = memory
-        .privileges
-        .as_ref()
-        .map(|privileges| match privileges {
+    /// `status` is `None` if the account may not read it.
+    fn describe(&self, status: Option<Status>, replica_set: Option<ReplicaSet>) -> Server {
+        let mut memory = self.memory();
+        let notes = notes::notes(status.as_ref(), replica_set.as_ref());
+        let status = status.unwrap_or_default();
+        let rates = memory.load.finish(&status);
+        let account = memory.privileges.as_ref().map(|(it, _)| match it {
             Privileges::ReadOnly => "readOnly",
             Privileges::CanWrite(_) => "canWrite",
             Privileges::Unauthenticated => "unauthenticated",
         });
-    Server {
-        notes: notes(&status),
-        version_warnings: status
-            .version
-            .as_deref()
-            .map(versions::warnings)
-            .unwrap_or_default(),
-        version: status.version,
-        uptime_seconds: status.uptime_ms.map(|ms| ms / 1000),
-        connections: status.connections,
-        read_write_ratio: status.opcounters.as_ref().and_then(read_write_ratio),
-        opcounters: status.opcounters,
-        per_second: rates,
-        recent_operations_per_second: memory.rates.clone(),
-        sample_ms: silo_core::units::whole_millis(every),
-        resident_bytes: status.resident_bytes,
-        cache_hit_ratio: hit_ratio(&status.cache),
-        cache: status.cache,
-        replica_set: status.replica_set,
-        oplog_window_seconds: status.oplog_window_seconds,
-        account,
+        Server {
+            notes,
+            version_warnings: status
+                .version
+                .as_deref()
+                .map(versions::warnings)
+                .unwrap_or_default(),
+            uptime_seconds: status.uptime_ms.map(|ms| ms / 1000),
+            read_write_ratio: status.operations.as_ref().and_then(read_write_ratio),
+            per_second: rates,
+            recent_operations_per_second: memory.load.recent_rates(),
+            sample_ms: silo_core::units::whole_millis(self.every),
+            cache_pressure: memory.load.cache_pressure(),
+            version: status.version,
+            connections: status.connections,
+            opcounters: status.opcounters,
+            operations: status.operations,
+            resident_bytes: status.resident_bytes,
+            cache: status.cache,
+            expiry: status.expiry,
+            replica_set,
+            oplog_window_seconds: status.oplog_window_seconds,
+            account,
+        }
     }
 }
 
-fn without_status(server: Server) -> Server {
-    let note = "the account lacks the role clusterMonitor, so the server's status is unknown";
-    Server {
-        notes: vec![note.into()],
-        ..server
-    }
-}
-
-fn notes(status: &Status) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some((current, available)) = status.connections.current.zip(status.connections.available)
-        && share(current, current.saturating_add(available))
-            .is_some_and(|used| used > MAX_CONNECTION_SHARE)
-    {
-        notes.push(format!(
-            "{current} connections are open and only {available} more are possible"
-        ));
-    }
-    if let Some(set) = &status.replica_set
-        && set.state == "neither"
-    {
-        notes.push(format!(
-            "the server is neither primary nor secondary of {}",
-            set.name
-        ));
-    }
-    notes
-}
-
-/// Operations a second between two looks; `None` when there was no look before or the server has restarted since.
-fn rates(
-    now: Option<&Opcounters>,
-    uptime_ms: Option<u64>,
-    before: Option<&(Opcounters, u64)>,
-) -> Option<Rates> {
-    let ((now, uptime_ms), (before, uptime_before)) = (now.zip(uptime_ms)?, before?);
-    let seconds = double(uptime_ms.checked_sub(*uptime_before).filter(|ms| *ms > 0)?) / 1000.0;
-    let rate = |now: u64, before: u64| Some(round(double(now.checked_sub(before)?) / seconds, 2));
-    Some(Rates {
-        insert: rate(now.insert, before.insert)?,
-        query: rate(now.query, before.query)?,
-        update: rate(now.update, before.update)?,
-        delete: rate(now.delete, before.delete)?,
-        getmore: rate(now.getmore, before.getmore)?,
-        command: rate(now.command, before.command)?,
-    })
-}
-
-fn total_rate(rates: &Rates) -> f64 {
-    round(
-        rates.insert + rates.query + rates.update + rates.delete + rates.getmore + rates.command,
-        2,
-    )
-}
-
-fn read_write_ratio(counters: &Opcounters) -> Option<f64> {
-    let writes = counters.insert + counters.update + counters.delete;
-    (writes > 0).then(|| {
-        round(
-            double(counters.query + counters.getmore) / double(writes),
-            2,
-        )
-    })
-}
-
-fn hit_ratio(cache: &Cache) -> Option<f64> {
-    let (requested, read) = cache.pages_requested.zip(cache.pages_read)?;
-    share(requested.checked_sub(read)?, requested)
+fn read_write_ratio(operations: &OperationCounts) -> Option<f64> {
+    (operations.writes > 0).then(|| round(double(operations.reads) / double(operations.writes), 2))
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_without_writes_is_unknown() {
+        let ratio = |reads, writes| {
+            read_write_ratio(&OperationCounts {
+                reads,
+                writes,
+                commands: 9,
+            })
+        };
+        assert_eq!(ratio(5, 0), None);
+        assert_eq!(ratio(17, 3), Some(5.67));
+    }
+}

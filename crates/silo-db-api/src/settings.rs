@@ -47,7 +47,9 @@ pub struct OldCluster {
 pub struct RefreshPolicies {
     /// The server's own state; also how soon it is known to be down.
     pub server: RefreshPolicy,
-    /// Collections, users, clients, access: a minute.
+    /// Operations that run for long.
+    pub operations: RefreshPolicy,
+    /// Collections, users, clients, access, disk: a minute.
     pub minute: RefreshPolicy,
     /// Keeps and AT-protocol keys, which read whole collections.
     pub slow: RefreshPolicy,
@@ -68,6 +70,7 @@ impl RefreshPolicies {
         };
         Self {
             server: policy(Duration::from_secs(2), 3),
+            operations: policy(refresh.min(Duration::from_secs(10)), 3),
             minute: policy(refresh, 30),
             slow: policy(refresh * 5, 30),
             details: policy(refresh * 5, 10),

@@ -11,13 +11,15 @@ use crate::clients::Clients;
 use crate::collections::Collections;
 use crate::compare::{Compared, Comparison};
 use crate::details::DetailsCache;
+use crate::disk::Disk;
 use crate::gateway::Gateway;
 use crate::keeps::Keeps;
+use crate::operations::Operations;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::tapes::Tapes;
 use crate::users::Users;
-use crate::{access, atproto, clients, collections, keeps, server, tapes, users};
+use crate::{access, atproto, clients, collections, disk, keeps, operations, server, tapes, users};
 
 /// The subjects of this service.
 #[derive(Clone)]
@@ -34,6 +36,10 @@ pub struct State {
     pub clients: Arc<Snapshot<Clients>>,
     /// Use of the database.
     pub access: Arc<Snapshot<Access>>,
+    /// Free disk of the server.
+    pub disk: Arc<Snapshot<Disk>>,
+    /// Operations that run for long.
+    pub operations: Arc<Snapshot<Operations>>,
     /// AT-protocol sync.
     pub atproto: Arc<Snapshot<Atproto>>,
     /// KidLisp keeps.
@@ -64,6 +70,8 @@ impl State {
             users: subject("users", policies.minute),
             clients: subject("clients", policies.minute),
             access: subject("access", policies.minute),
+            disk: subject("disk", policies.minute),
+            operations: subject("operations", policies.operations),
             atproto: subject("atproto", policies.slow),
             keeps: subject("keeps", policies.slow),
             tapes: subject("tapes", policies.minute),
@@ -81,18 +89,21 @@ impl State {
         let catalogue: Arc<Catalogue> = Arc::new(settings.catalogue.clone());
         let (users, collections) = (Arc::clone(&self.users), Arc::clone(&self.collections));
         keep_measuring(&self.server, move || server.clone().measure());
-        keep_measuring(&self.collections, {
-            let gateway = gateway.clone();
-            move || collections::measure(gateway.clone(), Arc::clone(&catalogue))
-        });
+        let count_every = settings.policies.slow.interval;
+        let watcher = collections::Watcher::new(gateway.clone(), catalogue, count_every);
+        keep_measuring(&self.collections, move || watcher.clone().measure());
         keep_measuring(&self.users, {
             let gateway = gateway.clone();
             move || users::measure(gateway.clone())
         });
         keep_measuring(&self.clients, move || clients.clone().measure());
-        keep_measuring(&self.access, {
+        let access = access::Watcher::new(gateway.clone(), collections);
+        keep_measuring(&self.access, move || access.clone().measure());
+        let disk = disk::Watcher::new(gateway.clone());
+        keep_measuring(&self.disk, move || disk.clone().measure());
+        keep_measuring(&self.operations, {
             let gateway = gateway.clone();
-            move || access::measure(gateway.clone(), Arc::clone(&collections))
+            move || operations::measure(gateway.clone())
         });
         keep_measuring(&self.atproto, {
             let gateway = gateway.clone();
@@ -121,6 +132,8 @@ impl State {
             self.users.clone(),
             self.clients.clone(),
             self.access.clone(),
+            self.disk.clone(),
+            self.operations.clone(),
             self.atproto.clone(),
             self.keeps.clone(),
             self.tapes.clone(),

@@ -466,6 +466,52 @@ impl MongoServer {
         Ok(())
     }
 
+    /// Takes away the server's majority: adds two voting members that do not exist, and waits until it has stepped down. It then is a secondary without
+    /// a primary.
+    ///
+    /// # Errors
+    /// When the server refuses, or does not step down.
+    pub async fn lose_majority(&self) -> Result<(), MongoError> {
+        let admin = self.client().await?.database("admin");
+        let mut config = admin
+            .run_command(doc! { "replSetGetConfig": 1 })
+            .await?
+            .get_document("config")
+            .cloned()
+            .unwrap_or_default();
+        if let Ok(members) = config.get_array_mut("members") {
+            // Ports below 10 of the loopback interface: nothing listens there.
+            members.push(doc! { "_id": 1, "host": "127.0.0.1:1" }.into());
+            members.push(doc! { "_id": 2, "host": "127.0.0.1:2" }.into());
+        }
+        if let Ok(settings) = config.get_document_mut("settings") {
+            settings.insert("electionTimeoutMillis", 1000);
+            settings.insert("heartbeatIntervalMillis", 300);
+        }
+        admin
+            .run_command(doc! { "replSetReconfig": config, "force": true })
+            .await?;
+        let stepped_down = wait_for(UP_WITHIN, || async {
+            let hello = admin.run_command(doc! { "hello": 1 }).await.ok()?;
+            hello
+                .get_bool("secondary")
+                .ok()
+                .filter(|secondary| *secondary)
+        });
+        stepped_down.await.map(drop).ok_or(MongoError::NoPrimary)
+    }
+
+    /// Starts it again on another port. Its replica set's configuration does not contain that address, so it is in state REMOVED.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn move_to_another_port(&mut self) -> Result<(), MongoError> {
+        self.stop().await?;
+        let port = free_port()?;
+        (self.process, self.port) = (Some(self.spawn(port).await?), port);
+        Ok(())
+    }
+
     fn uri_for(&self, account: Option<Account>) -> String {
         let sign_in = match account.filter(|_| self.setup.database.is_some()) {
             Some((user, password)) => format!("{user}:{password}@"),

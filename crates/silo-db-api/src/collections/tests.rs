@@ -8,7 +8,11 @@ fn row(name: &str, documents: Option<u64>, bytes: Option<u64>) -> Collection {
         index_bytes: Some(1),
         indexes: None,
     };
-    describe(&Catalogue::built_in().unwrap(), name.into(), measures)
+    let listed = ListedCollection {
+        name: name.into(),
+        kind: Kind::Collection,
+    };
+    describe(&Catalogue::built_in().unwrap(), listed, measures)
 }
 
 #[test]
@@ -48,6 +52,10 @@ fn a_sum_with_an_unknown_part_is_unknown() {
     assert_eq!(
         (report.total.documents, report.total.data_bytes),
         (None, None)
+    );
+    assert_eq!(
+        (report.total.known_documents, report.total.known_data_bytes),
+        (20, 50)
     );
     assert_eq!(report.disposable.share_of_documents, None);
     assert_eq!(

@@ -7,11 +7,13 @@ use utoipa::ToSchema;
 use crate::gateway::Index;
 
 /// One collection.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Collection {
     /// Name of the collection, verbatim.
     pub name: String,
+    /// Kind: `collection` or `timeseries`.
+    pub kind: &'static str,
     /// Category; `other` when the collection is not in the catalogue.
     #[schema(value_type = String)]
     pub category: Category,
@@ -39,8 +41,8 @@ pub struct Collection {
     pub indexes: Option<Vec<Index>>,
 }
 
-/// Sums over some collections. A sum with an unknown part is `null`.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+/// Sums over some collections. A sum with an unknown part is `null`; its known part is told beside it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sum {
     /// Number of collections.
@@ -53,6 +55,14 @@ pub struct Sum {
     pub storage_bytes: Option<u64>,
     /// Size of the indexes in bytes.
     pub index_bytes: Option<u64>,
+    /// Documents of the collections whose number is known.
+    pub known_documents: u64,
+    /// Bytes of the documents of the collections whose size is known.
+    pub known_data_bytes: u64,
+    /// Bytes on disk of the collections whose size is known.
+    pub known_storage_bytes: u64,
+    /// Bytes of the indexes of the collections whose size is known.
+    pub known_index_bytes: u64,
     /// Documents as a share of the total, 0 to 1.
     pub share_of_documents: Option<f64>,
     /// `dataBytes` as a share of the total, 0 to 1.
@@ -72,7 +82,7 @@ pub struct CategorySum {
 }
 
 /// All collections. Views and the server's own collections are not counted.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Collections {
     /// Each of them.
@@ -85,4 +95,7 @@ pub struct Collections {
     pub total: Sum,
     /// The names of the views, which store nothing.
     pub views: Vec<String>,
+    /// `true` if mongod was not shut down cleanly before it started. Documents and bytes are counters of the storage engine, which may be wrong then
+    /// until `validate` has run on a collection. `null` when unknown.
+    pub counts_may_be_off: Option<bool>,
 }

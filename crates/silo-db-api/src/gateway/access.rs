@@ -4,7 +4,7 @@ use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
 
-use super::Gateway;
+use super::{Gateway, Run};
 
 /// Number of runs of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,14 @@ pub struct CommandCount {
 pub struct Counters {
     /// Uptime in milliseconds.
     pub uptime_ms: Option<u64>,
-    /// Queries and fetches of more results.
+    /// The run of mongod that they are from.
+    pub run: Option<Run>,
+    /// Read operations (`opLatencies`): find, getMore, aggregate, count, distinct.
     pub reads: Option<u64>,
-    /// Inserts, updates and deletes.
+    /// Write operations (`opLatencies`): insert, update, delete, findAndModify.
     pub writes: Option<u64>,
     /// Commands by kind, those that ran at least once.
-    pub commands: Vec<CommandCount>,
+    pub commands: Option<Vec<CommandCount>>,
     /// Transactions started.
     pub transactions: Option<u64>,
     /// Change streams opened.
@@ -61,20 +63,13 @@ impl Gateway {
             )
             .await?;
         let count = |path: &str| field::count(&status, path);
-        let sum = |kinds: &[&str]| {
-            kinds
-                .iter()
-                .map(|kind| count(&format!("opcounters.{kind}")))
-                .sum::<Option<u64>>()
-        };
         let stages = field::document(&status, "metrics.aggStageCounters");
         Ok(Counters {
             uptime_ms: count("uptimeMillis"),
-            reads: sum(&["query", "getmore"]),
-            writes: sum(&["insert", "update", "delete"]),
-            commands: field::document(&status, "metrics.commands")
-                .map(command_counts)
-                .unwrap_or_default(),
+            run: Run::of(&status),
+            reads: count("opLatencies.reads.ops"),
+            writes: count("opLatencies.writes.ops"),
+            commands: field::document(&status, "metrics.commands").map(command_counts),
             transactions: count("transactions.totalStarted"),
             change_streams: stages.and_then(|stages| field::count_of(stages.get("$changeStream")?)),
         })

@@ -44,7 +44,7 @@ impl Gateway {
             "synced": tally(kept(Bson::Document(has_key))),
             "newestUnsynced": { "$max": { "$cond": [unsynced, "$when", Bson::Null] } },
         } };
-        let groups = self.aggregate(collection, vec![group]).await?;
+        let groups = self.aggregate_all(collection, vec![group]).await?;
         let Some(group) = groups.first() else {
             return Ok(SyncCounts::default());
         };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-use futures_util::TryStreamExt;
+use silo_mongo::collections::Kind;
 use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
@@ -17,8 +17,8 @@ use super::{Gateway, MAX_TIME_MS};
 pub struct ListedCollection {
     /// The name, verbatim.
     pub name: String,
-    /// `true` for a view, which stores no documents.
-    pub view: bool,
+    /// Kind of the collection. A view stores no documents.
+    pub kind: Kind,
 }
 
 /// An index of a collection.
@@ -44,6 +44,21 @@ pub struct Index {
     /// Since when the server counts.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
+    /// `true` if it does more than find documents: it enforces uniqueness or expiry. Also `true` when its options are unknown.
+    #[serde(skip)]
+    pub enforces: bool,
+    /// `true` if a query can sort by its first key with it. Not by an index that is hidden, being built, partial, collated or not ordered.
+    #[serde(skip)]
+    pub sorts: bool,
+}
+
+impl Index {
+    /// `true` if it begins with this field and a query can sort by that.
+    #[must_use]
+    pub fn sorts_by(&self, field: &str) -> bool {
+        let first = self.keys.first().and_then(|key| key.rsplit_once(": "));
+        self.sorts && first.is_some_and(|(name, _)| name == field)
+    }
 }
 
 /// Sizes and indexes of one collection. `None` is a value that the server does not report.
@@ -68,37 +83,62 @@ impl Gateway {
     /// The error of the command.
     pub async fn list_collections(&self) -> Result<Vec<ListedCollection>, DatabaseError> {
         let command = doc! { "listCollections": 1, "nameOnly": true, "cursor": { "batchSize": 10_000 }, "maxTimeMS": MAX_TIME_MS };
-        let cursor = self.database().run_cursor_command(command).await?;
-        let listed: Vec<Document> = cursor.try_collect().await?;
+        let listed = self.all(&self.database, command).await?;
         let listed = listed.iter().filter_map(|entry| {
             let name = field::text(entry, "name")?.to_owned();
-            let view = field::text(entry, "type") == Some("view");
-            (!name.starts_with("system.")).then_some(ListedCollection { name, view })
+            let kind = Kind::of_word(field::text(entry, "type").unwrap_or_default());
+            (!name.starts_with("system.")).then_some(ListedCollection { name, kind })
         });
         Ok(listed.collect())
     }
 
-    /// Reads sizes and indexes of one collection, in one command.
+    /// Reads sizes and indexes of one collection, in one command; in two for a time series, whose statistics do not contain its number of documents
+    /// ([`Self::count_time_series`]).
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn measure_collection(&self, name: &str) -> Result<Measures, DatabaseError> {
+    pub async fn measure_collection(
+        &self,
+        ListedCollection { name, kind }: &ListedCollection,
+    ) -> Result<Measures, DatabaseError> {
         let stats = vec![
             doc! { "$collStats": { "storageStats": {} } },
             doc! { "$project": { "storageStats.wiredTiger": 0, "storageStats.indexDetails": 0 } },
         ];
-        let with_indexes = [
-            stats.clone(),
-            vec![doc! { "$unionWith": { "coll": name, "pipeline": [{ "$indexStats": {} }] } }],
-        ]
-        .concat();
-        match self.aggregate(name, with_indexes).await {
+        let indexes = vec![doc! { "$indexStats": {} }];
+        let answer = if *kind == Kind::TimeSeries {
+            let mut answer = self.aggregate(name, stats.clone()).await?;
+            match self.aggregate(name, indexes).await {
+                Ok(indexes) => answer.extend(indexes),
+                Err(DatabaseError::NotAuthorized) => return Ok(from_answer(&answer, false)),
+                Err(error) => return Err(error),
+            }
+            Ok(answer)
+        } else {
+            let union = doc! { "$unionWith": { "coll": name, "pipeline": indexes } };
+            self.aggregate(name, [stats.clone(), vec![union]].concat())
+                .await
+        };
+        match answer {
             Ok(answer) => Ok(from_answer(&answer, true)),
             Err(DatabaseError::NotAuthorized) => {
                 Ok(from_answer(&self.aggregate(name, stats).await?, false))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Counts the documents of a time series, which reads all of them.
+    ///
+    /// # Errors
+    /// The error of the command.
+    pub async fn count_time_series(&self, name: &str) -> Result<u64, DatabaseError> {
+        let count = vec![doc! { "$count": "documents" }];
+        let answer = self.aggregate_all(name, count).await?;
+        // An empty collection has no answer.
+        answer.first().map_or(Ok(0), |answer| {
+            field::count(answer, "documents").ok_or(DatabaseError::Unreadable)
+        })
     }
 }
 
@@ -139,6 +179,8 @@ fn indexes(answer: &[Document], stats: &[&Document]) -> Vec<Index> {
             (Some(before), Some(more)) => Some(before + more),
             _ => None,
         };
+        // The latest of all shards: before it, not all of them counted.
+        index.since = index.since.max(field::time(part, "accesses.since"));
     }
     found.into_values().collect()
 }
@@ -152,7 +194,19 @@ fn describe(name: &str, key: &Document, part: &Document, stats: &[&Document]) ->
             .ok()
             .and_then(|sizes| field::count_of(sizes.get(name)?))
     });
+    let has = |option: &str| spec.is_some_and(|spec| spec.contains_key(option));
+    let is = |option: &str| spec.is_some_and(|spec| field::flag(spec, option) == Some(true));
+    let enforces =
+        name == "_id_" || is("unique") || is("prepareUnique") || has("expireAfterSeconds");
+    let ordered = matches!(
+        key.values().next(),
+        Some(Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_))
+    );
+    let building = field::flag(part, "building") == Some(true);
+    let limited = is("hidden") || has("collation") || has("partialFilterExpression");
     Index {
+        enforces: spec.is_none() || enforces,
+        sorts: spec.is_some() && ordered && !building && !limited,
         name: name.to_owned(),
         keys: key
             .iter()
@@ -169,7 +223,7 @@ fn describe(name: &str, key: &Document, part: &Document, stats: &[&Document]) ->
         ttl_seconds: spec.and_then(|spec| field::count(spec, "expireAfterSeconds")),
         bytes: bytes.sum::<Option<u64>>(),
         ops: Some(0),
-        since: field::time(part, "accesses.since"),
+        since: None,
     }
 }
 
@@ -219,6 +273,33 @@ mod tests {
         ];
         let index = indexes(&answer, &[]).remove(0);
         assert_eq!((index.unique, index.sparse), (None, None));
+        assert!(index.enforces && !index.sorts, "{index:?}");
         assert_eq!(index.keys, ["code: 1", "when: -1", "text: text"]);
+    }
+
+    #[test]
+    fn an_index_that_cannot_sort_or_must_not_be_dropped_is_known_as_such() {
+        let index = |key: Document, spec: Document| {
+            let part = doc! { "name": "i", "key": key, "accesses": { "ops": 0_i64 }, "spec": spec };
+            indexes(&[part], &[]).remove(0)
+        };
+        let by_when = |spec| index(doc! { "when": -1 }, spec);
+        assert!(by_when(doc! {}).sorts_by("when") && !by_when(doc! {}).enforces);
+        assert!(!by_when(doc! {}).sorts_by("wh"));
+        for spec in [
+            doc! { "hidden": true },
+            doc! { "collation": { "locale": "de" } },
+            doc! { "partialFilterExpression": { "a": 1 } },
+        ] {
+            assert!(!by_when(spec.clone()).sorts_by("when"), "{spec}");
+        }
+        assert!(!index(doc! { "when": "hashed" }, doc! {}).sorts);
+        for spec in [
+            doc! { "unique": true },
+            doc! { "prepareUnique": true },
+            doc! { "expireAfterSeconds": f64::NAN },
+        ] {
+            assert!(by_when(spec.clone()).enforces, "{spec}");
+        }
     }
 }

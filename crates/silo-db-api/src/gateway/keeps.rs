@@ -164,7 +164,7 @@ impl Gateway {
     /// The error of the command.
     pub async fn keep_jobs(&self) -> Result<BTreeMap<String, u64>, DatabaseError> {
         let group = doc! { "$group": { "_id": "$status", "count": { "$sum": 1 } } };
-        let groups = self.aggregate("keep-jobs", vec![group]).await?;
+        let groups = self.aggregate_all("keep-jobs", vec![group]).await?;
         let read = |group: &Document| {
             Some((
                 field::text(group, "_id").unwrap_or("unknown").to_owned(),

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use silo_mongo::catalogue::IdKind;
 use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, doc};
 
-use super::Gateway;
+use super::{Gateway, MAX_TIME_MS};
 
 /// A field of the sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +25,20 @@ pub struct Newest {
     pub at: Timestamp,
     /// The field it was read from; `_id` for the time inside an `ObjectId`.
     pub from: String,
+}
+
+/// Index that finds the newest document of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewestBy {
+    /// The index of `_id`, whose `ObjectId`s begin with the time.
+    Id,
+    /// An index that begins with a date field.
+    Index {
+        /// The field.
+        field: String,
+        /// Name of the index.
+        index: String,
+    },
 }
 
 impl Gateway {
@@ -50,26 +63,28 @@ impl Gateway {
         Ok((silo_core::units::count_from_usize(sample.len()), fields))
     }
 
-    /// Reads the time of the newest document: by the date field if there is one, else by `_id` if that holds a time.
+    /// Reads the time of the newest document; `None` for an empty collection, or when the newest document has no time.
     ///
     /// # Errors
     /// The error of the command.
     pub async fn newest(
         &self,
         collection: &str,
-        date: Option<&str>,
-        id: IdKind,
+        by: &NewestBy,
     ) -> Result<Option<Newest>, DatabaseError> {
-        let from = match (date, id) {
-            (Some(date), _) => date,
-            (None, IdKind::Object) => "_id",
-            (None, IdKind::Text | IdKind::Mixed) => return Ok(None),
+        let from = match by {
+            NewestBy::Id => "_id",
+            NewestBy::Index { field, .. } => field,
         };
-        let find = doc! { "find": collection, "filter": { from: { "$exists": true } }, "sort": { from: -1 }, "limit": 1, "projection": { from: 1 } };
-        let mut newest = None;
-        self.each(find, |document| newest = time_in(document, from))
-            .await?;
-        Ok(newest.map(|at| Newest {
+        let mut find = doc! { "find": collection, "sort": { from: -1 }, "limit": 1, "projection": { from: 1 }, "maxTimeMS": MAX_TIME_MS };
+        if let NewestBy::Index { index, .. } = by {
+            // A sparse index is used for a sort only with this filter.
+            find.insert("filter", doc! { from: { "$exists": true } });
+            find.insert("hint", index);
+        }
+        let documents = self.all(&self.database, find).await?;
+        let at = documents.first().and_then(|newest| time_in(newest, from));
+        Ok(at.map(|at| Newest {
             at,
             from: from.to_owned(),
         }))

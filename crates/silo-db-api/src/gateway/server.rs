@@ -37,29 +37,43 @@ pub struct Opcounters {
     pub command: u64,
 }
 
+/// Operations by latency class, since the server started. Unlike `opcounters`, every version counts them the same way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OperationCounts {
+    /// find, getMore, aggregate, count, distinct. Those of Silo are among them; `/api/db/access` has their share.
+    pub reads: u64,
+    /// insert, update, delete, findAndModify.
+    pub writes: u64,
+    /// All other commands.
+    pub commands: u64,
+}
+
 /// The storage engine's cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
-    /// Used size in bytes.
+    /// Used size in bytes. Above 80 % of the maximum, WiredTiger evicts pages in the background; above 95 %, operations must help.
     pub used_bytes: Option<u64>,
+    /// Size of modified pages in bytes. Above 5 % of the maximum, WiredTiger writes them in the background; above 20 %, operations must help.
+    pub dirty_bytes: Option<u64>,
     /// Bytes it may hold.
     pub max_bytes: Option<u64>,
-    /// Pages requested from the cache.
+    /// Pages requested from the cache since the server started.
     pub pages_requested: Option<u64>,
-    /// Pages read into the cache.
+    /// Pages read into the cache since the server started.
     pub pages_read: Option<u64>,
+    /// Pages that operations had to evict themselves since the server started: each made its client wait.
+    pub pages_evicted_by_operations: Option<u64>,
 }
 
-/// The replica set a server belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ReplicaSet {
-    /// Name of the replica set.
-    pub name: String,
-    /// Role of this server: `primary`, `secondary` or `neither`.
-    pub state: &'static str,
-    /// Number of members.
-    pub members: Option<u64>,
+/// Work of the background job that deletes expired documents (TTL indexes), since the server started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Expiry {
+    /// Times that it ran; normally once a minute.
+    pub passes: Option<u64>,
+    /// Documents that it deleted.
+    pub deleted_documents: Option<u64>,
 }
 
 /// State of the server. `None` is a value that the server does not report.
@@ -71,14 +85,16 @@ pub struct Status {
     pub uptime_ms: Option<u64>,
     /// Connections.
     pub connections: Connections,
-    /// Operations since it started.
+    /// Operations since it started, by kind.
     pub opcounters: Option<Opcounters>,
+    /// Operations since it started, by latency class.
+    pub operations: Option<OperationCounts>,
     /// Memory that the process uses, in bytes.
     pub resident_bytes: Option<u64>,
     /// The storage engine's cache.
     pub cache: Cache,
-    /// The replica set it belongs to.
-    pub replica_set: Option<ReplicaSet>,
+    /// Deletion of expired documents.
+    pub expiry: Expiry,
     /// From the oldest to the newest operation in the oplog, in seconds.
     pub oplog_window_seconds: Option<u64>,
 }
@@ -90,7 +106,7 @@ impl Gateway {
     /// The error of the command.
     pub async fn server_status(&self) -> Result<Status, DatabaseError> {
         // Excluding `metrics` would exclude `mem` too.
-        let command = doc! { "serverStatus": 1, "repl": 1, "oplog": 1, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
+        let command = doc! { "serverStatus": 1, "repl": 0, "oplog": 1, "locks": 0, "tcmalloc": 0, "logicalSessionRecordCache": 0 };
         Ok(from_status(&self.admin(command).await?))
     }
 
@@ -115,6 +131,13 @@ fn from_status(status: &Document) -> Status {
             command: count("opcounters.command")?,
         })
     };
+    let operations = || {
+        Some(OperationCounts {
+            reads: count("opLatencies.reads.ops")?,
+            writes: count("opLatencies.writes.ops")?,
+            commands: count("opLatencies.commands.ops")?,
+        })
+    };
     Status {
         version: field::text(status, "version").map(str::to_owned),
         uptime_ms: count("uptimeMillis"),
@@ -124,9 +147,13 @@ fn from_status(status: &Document) -> Status {
             total_created: count("connections.totalCreated"),
         },
         opcounters: opcounters(),
+        operations: operations(),
         resident_bytes: count("mem.resident").map(|megabytes| megabytes * 1024 * 1024),
         cache: cache(status),
-        replica_set: replica_set(status),
+        expiry: Expiry {
+            passes: count("metrics.ttl.passes"),
+            deleted_documents: count("metrics.ttl.deletedDocuments"),
+        },
         oplog_window_seconds: window(status),
     }
 }
@@ -136,31 +163,19 @@ fn cache(status: &Document) -> Cache {
         field::document(status, "wiredTiger.cache")
             .and_then(|cache| field::count_of(cache.get(name)?))
     };
+    // 8.0.16 replaced the first by its parts.
+    let evicted = count("pages evicted by application threads").or_else(|| {
+        count("page evict attempts by application threads")?
+            .checked_sub(count("page evict failures by application threads")?)
+    });
     Cache {
         used_bytes: count("bytes currently in the cache"),
+        dirty_bytes: count("tracked dirty bytes in the cache"),
         max_bytes: count("maximum bytes configured"),
         pages_requested: count("pages requested from the cache"),
         pages_read: count("pages read into cache"),
+        pages_evicted_by_operations: evicted,
     }
-}
-
-fn replica_set(status: &Document) -> Option<ReplicaSet> {
-    let flag = |path: &str| field::flag(status, path);
-    let name = field::text(status, "repl.setName")?.to_owned();
-    let state = match (flag("repl.isWritablePrimary"), flag("repl.secondary")) {
-        (Some(true), _) => "primary",
-        (_, Some(true)) => "secondary",
-        (Some(false), _) | (_, Some(false)) => "neither",
-        (None, None) => return None,
-    };
-    let members = field::at(status, "repl.hosts")
-        .and_then(Bson::as_array)
-        .map(|hosts| silo_core::units::count_from_usize(hosts.len()));
-    Some(ReplicaSet {
-        name,
-        state,
-        members,
-    })
 }
 
 fn window(status: &Document) -> Option<u64> {
@@ -171,4 +186,25 @@ fn window(status: &Document) -> Option<u64> {
     second("oplog.latestOptime")?
         .checked_sub(second("oplog.earliestOptime")?)
         .map(u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evictions_by_operations_are_read_from_both_shapes() {
+        let evicted = |cache: Document| {
+            let status = doc! { "wiredTiger": { "cache": cache } };
+            from_status(&status).cache.pages_evicted_by_operations
+        };
+        let before = doc! { "pages evicted by application threads": 7_i64 };
+        let since_8_0_16 = doc! {
+            "page evict attempts by application threads": 9_i64,
+            "page evict failures by application threads": 2_i64,
+        };
+        assert_eq!(evicted(before), Some(7));
+        assert_eq!(evicted(since_8_0_16), Some(7));
+        assert_eq!(evicted(doc! {}), None);
+    }
 }

@@ -62,7 +62,7 @@ pub async fn get_collection(
             "there is no collection of this name; /api/db/collections lists them",
         ));
     };
-    let details = state.details.read(&name, &reading.value).await?;
+    let details = state.details.read(&collection, &reading.value).await?;
     let both = CollectionDetails {
         collection,
         details: details.value.as_ref().clone(),

@@ -5,7 +5,9 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{access, atproto, clients, collections, compare, health, keeps, tapes, users};
+use super::{
+    access, atproto, clients, collections, compare, disk, health, keeps, operations, tapes, users,
+};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -25,6 +27,8 @@ use super::{access, atproto, clients, collections, compare, health, keeps, tapes
         tapes::list_tape_owners,
         clients::list_clients,
         access::get_access,
+        disk::get_disk,
+        operations::get_operations,
         compare::get_comparison,
         atproto::get_atproto,
         keeps::get_kidlisp_stats,

@@ -1,11 +1,9 @@
 //! State of mongod, as the API returns it.
 
-use std::collections::VecDeque;
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::gateway::{Cache, Connections, Opcounters, ReplicaSet};
+use crate::gateway::{Cache, Connections, Expiry, Opcounters, OperationCounts, ReplicaSet};
 
 /// Status of mongod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -33,23 +31,26 @@ pub struct Server {
     pub uptime_seconds: Option<u64>,
     /// Connections.
     pub connections: Connections,
-    /// Operations since it started.
+    /// Operations since it started, by kind.
     pub opcounters: Option<Opcounters>,
+    /// Operations since it started, by latency class.
+    pub operations: Option<OperationCounts>,
     /// Operations a second since the look before.
     pub per_second: Option<Rates>,
-    /// All operations a second, oldest first, one for each look; `null` where a look has no rate.
-    #[schema(value_type = Vec<Option<f64>>)]
-    pub recent_operations_per_second: VecDeque<Option<f64>>,
+    /// All operations a second, oldest first, one for each look; `null` where a look failed or has no rate.
+    pub recent_operations_per_second: Vec<Option<f64>>,
     /// Milliseconds between two looks.
     pub sample_ms: u64,
-    /// Reads for each write since it started; `null` before the first write.
+    /// Reads for each write since it started, of `operations`; `null` before the first write.
     pub read_write_ratio: Option<f64>,
     /// Memory that the process uses.
     pub resident_bytes: Option<u64>,
     /// The storage engine's cache.
     pub cache: Cache,
-    /// Of the pages asked of the cache, the share it had, 0 to 1.
-    pub cache_hit_ratio: Option<f64>,
+    /// Use of the cache during the last minutes.
+    pub cache_pressure: Option<CachePressure>,
+    /// Deletion of expired documents (TTL indexes).
+    pub expiry: Expiry,
     /// The replica set; `null` for a standalone server.
     pub replica_set: Option<ReplicaSet>,
     /// From the oldest to the newest operation in the oplog.
@@ -73,4 +74,20 @@ pub struct Rates {
     pub getmore: f64,
     /// Commands.
     pub command: f64,
+}
+
+/// Use of the cache during the last minutes.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CachePressure {
+    /// Length of the time that is described.
+    pub seconds: u64,
+    /// Used share of the cache now, 0 to 1.
+    pub used_share: Option<f64>,
+    /// Share of the cache with modified pages now, 0 to 1.
+    pub dirty_share: Option<f64>,
+    /// Of the pages requested from the cache, the share that was in it, 0 to 1.
+    pub hit_ratio: Option<f64>,
+    /// Pages a second that operations had to evict themselves: each made its client wait. 0 when the cache is large enough.
+    pub evictions_per_second: Option<f64>,
 }

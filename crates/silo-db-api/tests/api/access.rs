@@ -1,10 +1,12 @@
 //! `/api/db/access`.
 
+use std::time::Duration;
+
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use silo_testkit::mongo::MongoServer;
 
-use crate::service::{DATABASE, database, start};
+use crate::service::{DATABASE, Reply, database, start, start_with};
 
 #[tokio::test]
 async fn reads_writes_and_features_are_reported_since_the_server_started() {
@@ -49,4 +51,34 @@ async fn reads_writes_and_features_are_reported_since_the_server_started() {
         .map(|row| row["name"].as_str().unwrap())
         .collect();
     assert!(names.contains(&"moods"), "{names:?}");
+}
+
+#[tokio::test]
+async fn reads_of_others_are_told_apart_from_silo_s_own() {
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
+    let moods = database(&server).await.collection::<Document>("moods");
+    moods.insert_one(doc! { "_id": 1 }).await.unwrap();
+    let service = start_with(&server.reader_uri(), &[("REFRESH_SECONDS", "1")]).await;
+    let own = |reply: &Reply| reply.json_or_null()["data"]["observed"]["siloReads"].as_u64();
+    let within = Duration::from_secs(15);
+    let path = "/api/db/access";
+    let watched = |reply: &Reply| own(reply) > Some(0);
+    service.until(within, path, watched).await;
+    for _ in 0..100 {
+        moods.find_one(doc! {}).await.unwrap();
+    }
+    // Commands that were under way at a look are counted in one figure and not in the other.
+    let counted = |reply: &Reply| {
+        let reads = reply.json_or_null()["data"]["observed"]["reads"].as_u64();
+        reads > own(reply).map(|own| own + 90)
+    };
+    let answer = service.until(within, path, counted).await.json();
+    let observed = &answer["data"]["observed"];
+    let others = observed["reads"].as_u64().unwrap() - own_reads(observed);
+    assert!((95..=105).contains(&others), "{observed}");
+    assert!(observed["shareOfReads"].as_f64() > Some(0.9), "{observed}");
+}
+
+fn own_reads(observed: &Value) -> u64 {
+    observed["siloReads"].as_u64().unwrap()
 }

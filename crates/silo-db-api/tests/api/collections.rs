@@ -265,6 +265,50 @@ async fn odd_names_views_and_empty_collections() {
 }
 
 #[tokio::test]
+async fn time_series_and_clustered_collections_are_counted() {
+    let server = MongoServer::start_with_accounts(DATABASE).await.unwrap();
+    let db = database(&server).await;
+    db.run_command(
+        doc! { "create": "weather", "timeseries": { "timeField": "at", "metaField": "place" } },
+    )
+    .await
+    .unwrap();
+    let clustered = doc! { "key": { "_id": 1 }, "unique": true };
+    db.run_command(doc! { "create": "clustered", "clusteredIndex": clustered })
+        .await
+        .unwrap();
+    let at = |n: i64| mongodb::bson::DateTime::from_millis(1_700_000_000_000 + n * 1000);
+    let weather = (0..250).map(|n| doc! { "at": at(n), "place": n % 3, "degrees": n });
+    db.collection("weather").insert_many(weather).await.unwrap();
+    let documents = (0..40).map(|n| doc! { "_id": n });
+    db.collection("clustered")
+        .insert_many(documents)
+        .await
+        .unwrap();
+
+    let service = start(&server.reader_uri()).await;
+    let answer = service.get("/api/db/collections").await.ok();
+    assert_eq!(answer["meta"]["state"], "fresh", "{answer}");
+    let data = &answer["data"];
+    let weather = row(data, "weather");
+    assert_eq!(
+        (&weather["documents"], &weather["kind"]),
+        (&json!(250), &json!("timeseries"))
+    );
+    assert!(weather["storageBytes"].is_u64(), "{weather}");
+    let clustered = row(data, "clustered");
+    assert_eq!(
+        (&clustered["documents"], &clustered["indexBytes"]),
+        (&json!(40), &json!(0))
+    );
+    assert_eq!(data["total"]["documents"], 290);
+    assert_eq!(data["total"]["knownDocuments"], 290);
+    let details = service.data("/api/db/collections/weather").await;
+    assert_eq!(details["newestDocument"], Value::Null);
+    assert!(details["newestUnknown"].is_string(), "{details}");
+}
+
+#[tokio::test]
 async fn an_empty_database_has_zeros_and_no_shares() {
     let server = MongoServer::start().await.unwrap();
     let service = start(&server.reader_uri()).await;

@@ -40,11 +40,10 @@ async fn one_refresh_of_all_collections_is_at_most_45_commands() {
     let client = connect(&uri, "test", std::sync::Arc::new(commands.clone()))
         .await
         .unwrap();
-    let gateway = silo_db_api::gateway::Gateway::new(client, DATABASE);
-    let catalogue = Catalogue::built_in().unwrap();
-    let measured = silo_db_api::collections::measure(gateway, catalogue.into())
-        .await
-        .unwrap();
+    let gateway = silo_db_api::gateway::Gateway::new(client, DATABASE, &commands);
+    let catalogue = Catalogue::built_in().unwrap().into();
+    let watcher = silo_db_api::collections::Watcher::new(gateway, catalogue, Duration::MAX);
+    let measured = watcher.measure().await.unwrap();
     assert_eq!(measured.value.collections.len(), 38);
     let sent: u64 = commands.counts().values().sum();
     assert!((39..=45).contains(&sent), "{:?}", commands.counts());
@@ -58,7 +57,12 @@ async fn an_unchanged_answer_is_304_and_its_age_is_in_a_header() {
     let first = service.get(path).await;
     let tag = first.header("etag").to_owned();
     assert!(tag.starts_with("W/\""), "{first:#?}");
-    assert_eq!(first.header("cache-control"), "private, max-age=60");
+    // The age may have reached the next second between the two headers.
+    let kept = first.header("cache-control");
+    assert!(
+        ["private, max-age=60", "private, max-age=59"].contains(&kept),
+        "{kept}"
+    );
     assert!(first.header("age").parse::<u64>().unwrap() < 60);
     assert!(first.header("server-timing").starts_with("app;dur="));
     let again = service

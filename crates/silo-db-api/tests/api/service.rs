@@ -9,12 +9,14 @@ pub(crate) use silo_testkit::service::{Reply, Service};
 use tokio::process::Command;
 
 /// Paths whose answer is a measurement of the database's contents.
-pub(crate) const MEASURED: [&str; 7] = [
+pub(crate) const MEASURED: [&str; 9] = [
     "/api/db/collections",
     "/api/db/collections/moods",
     "/api/db/users/count",
     "/api/db/clients",
     "/api/db/access",
+    "/api/db/disk",
+    "/api/db/operations",
     "/api/db/atproto",
     "/api/kidlisp/stats",
 ];

@@ -77,6 +77,10 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
     ("mongosh-root --eval 'rs.status().ok'", Written),
     (
+        "mongosh-root --quiet --eval 'db.getSiblingDB(\"aesthetic\").moods.validate().valid'",
+        Written,
+    ),
+    (
         "mongosh-root --eval 'db.getSiblingDB(\"aesthetic\").dropUser(\"NAME\")'",
         As(
             "mongosh-root --eval 'db.getSiblingDB(\"aesthetic\").createUser({ user: \"NAME\", pwd: \"x\", roles: [] })' && mongosh-root --eval 'db.getSiblingDB(\"aesthetic\").dropUser(\"NAME\")'",
