@@ -169,4 +169,7 @@ const KINDS = {
     rows([['calls', count(calls)], ['errors', count(errors)], ['of calls', errorPercent === null ? '–' : `${errorPercent} %`], ['functions', count(functions)], ['memory', bytesText(memoryBytes)], ['up for', ageText(uptimeSeconds)]]),
     failing?.length > 0 && h('p', { class: 'facts' }, 'most errors: ', failing.map(({ name, errors: by }) => `${name} ${countText(by)}`).join(', ')),
   ],
+  redis: ({ version, keys, clients, usedBytes, maxBytes, hitRatio, evictedKeys, uptimeSeconds }) => rows([
+    ['keys', count(keys)], ['clients', count(clients)], ['memory', maxBytes ? `${bytesText(usedBytes)} of ${bytesText(maxBytes)}` : bytesText(usedBytes)],
+    ['found', percentText(hitRatio)], ['evicted', count(evictedKeys)], ['version', version ?? '–'], ['up for', ageText(uptimeSeconds)]]),
 };

@@ -55,7 +55,7 @@ export function mount(body) {
   const update = ({ usage, buckets, top }) => {
     redraw('totals', [usage.data, buckets.data ?? {}], totals, () => figures(usage.data, buckets.data));
     redraw('scan', [usage.data], scan, () => scanLine(usage.data.scan, now));
-    redraw('charts', [usage.data?.kinds && buckets.data], charts, () => [byBucket(buckets.data.buckets), byKind(usage.data)]);
+    redraw('charts', [usage.data?.kinds && buckets.data], charts, () => [byBucket(buckets.data.buckets), byKind(usage.data), ...bySizeAndAge(buckets.data.buckets), folders(buckets.data.buckets), uploads(buckets.data.buckets)]);
     redraw('users', [top.data, usage.data?.unattributed && buckets.data], users, () => owners(top.data, usage.data));
     if (usage.data && usage.data !== drawn.watched) {
       drawn.watched = usage.data;
@@ -81,12 +81,12 @@ function figures({ bytes: all, objects, knownBytes, growth, owners, unattributed
   const unfinished = (buckets?.buckets ?? []).map((bucket) => bucket.unfinishedUploads);
   const uploads = unfinished.length > 0 && unfinished.every(Boolean) ? unfinished.reduce((sum, each) => sum + each.uploads, 0) : null;
   const parts = unfinished.reduce((sum, each) => (sum === null || each?.bytes == null ? null : sum + each.bytes), 0);
-  const grown = (period) => (period ? more(period) : 'no record from then yet');
+  const grown = (period) => (period ? `${more(period)}, since ${period.since}` : 'no record from then yet');
   return [
     box('spaces', bytes(all), all === null && knownBytes > 0 ? `at least ${bytesText(knownBytes)}` : `${countText(objects)} objects`),
-    box('since yesterday', growth.lastDay ? signed(growth.lastDay.bytes) : unknown(), grown(growth.lastDay)),
-    box('since last week', growth.lastWeek ? signed(growth.lastWeek.bytes) : unknown(), grown(growth.lastWeek)),
-    box('users with objects', count(objects === null && knownBytes === 0 ? null : owners), `${bytesText(unattributed.bytes)} have no owner`),
+    box('last day', growth.lastDay ? signed(growth.lastDay.bytes) : unknown(), grown(growth.lastDay)),
+    box('last week', growth.lastWeek ? signed(growth.lastWeek.bytes) : unknown(), grown(growth.lastWeek)),
+    box('users with objects', count(owners), unattributed ? `${bytesText(unattributed.bytes)} have no owner` : ''),
     box('unfinished uploads', count(uploads), uploads ? `${bytesText(parts)} of parts, in no other figure` : 'in no other figure'),
     box('every bucket as of', ago(lastFullScan), 'when its listing began'),
   ];
@@ -120,6 +120,7 @@ function byBucket(buckets) {
     { title: 'share', number: true, cell: (row) => percent(total && row.bytes !== null ? row.bytes / total : null) },
     { title: 'newest', number: true, cell: (row) => ago(row.newestObject) },
     { title: 'classes', cell: (row) => row.classes.map(({ class: name, objects }) => `${name} ${countText(objects)}`).join(', ') },
+    { title: 'older versions', cell: ({ olderVersions }) => ({ none: 'none', notCounted: '◑ not counted' })[olderVersions] ?? 'not known' },
     { title: 'as of', number: true, cell: (row) => ago(row.asOf) },
   ], buckets);
   const failed = buckets.filter(({ error }) => error);
@@ -140,6 +141,62 @@ function byKind({ kinds, knownBytes }) {
   ], kinds);
   const summary = kinds.length === 0 ? 'No objects yet.' : `Most is ${kinds[0].kind}: ${percentText(share(kinds[0]))}.`;
   return h('div', {}, h('h3', {}, 'kinds'), bars(summary, kinds.map((row) => ({ label: row.kind, value: row.bytes, marked: 0, text: `${bytesText(row.bytes)} · ${percentText(share(row))}` })), twin));
+}
+
+/** Adds up the classes of all buckets. */
+function classes(buckets, name) {
+  const known = buckets.map((bucket) => bucket[name]).filter((list) => list.length > 0);
+  const first = known[0] ?? [];
+  const add = (at, field) => known.reduce((sum, list) => sum + list[at][field], 0);
+  return first.map(({ below }, at) => ({ below, objects: add(at, 'objects'), bytes: add(at, 'bytes') }));
+}
+
+const days = (count) => (count >= 365 ? `${count / 365} y` : `${count} d`);
+
+/** Bars of sizes and of ages. */
+function bySizeAndAge(buckets) {
+  const chart = (title, name, text) => {
+    const rows = classes(buckets, name);
+    const label = ({ below }, at) => (below === null ? `${text(rows[at - 1].below)} and more` : `less than ${text(below)}`);
+    const total = rows.reduce((sum, row) => sum + row.bytes, 0);
+    const labelled = rows.map((row, at) => ({ ...row, label: label(row, at) })).filter(({ objects }) => objects > 0);
+    const twin = table(title, [
+      { title, cell: (row) => row.label },
+      { title: 'objects', number: true, cell: (row) => count(row.objects) },
+      { title: 'bytes', number: true, cell: (row) => bytes(row.bytes) },
+    ], labelled);
+    const most = labelled.toSorted((a, b) => b.bytes - a.bytes)[0];
+    const summary = most ? `Most bytes are in objects of ${most.label}: ${percentText(total ? most.bytes / total : null)}.` : 'No objects yet.';
+    return h('div', {}, h('h3', {}, title), bars(summary, labelled.map((row) => ({ label: row.label, value: row.bytes, marked: 0, text: `${bytesText(row.bytes)} · ${countText(row.objects)}` })), twin));
+  };
+  return [chart('size', 'sizes', bytesText), chart('age', 'ages', days)];
+}
+
+/** The largest folders of all buckets. */
+function folders(buckets) {
+  const all = buckets.flatMap(({ name, largestPrefixes }) => largestPrefixes.map((prefix) => ({ bucket: name, ...prefix })));
+  const largest = all.toSorted((a, b) => b.bytes - a.bytes).slice(0, 20);
+  if (largest.length === 0) return null;
+  const missing = Math.max(...buckets.map(({ prefixesMissingBytes }) => prefixesMissingBytes ?? 0));
+  const note = missing > 0 ? `, each at least; at most ${bytesText(missing)} are missing` : '';
+  return h('details', {}, h('summary', { 'data-key': 'folders' }, `largest folders${note}`), h('div', { class: 'wide' }, table('largest folders', [
+    { title: 'folder', cell: ({ prefix }) => prefix },
+    { title: 'bucket', cell: ({ bucket }) => bucket },
+    { title: 'objects', number: true, cell: (row) => count(row.objects) },
+    { title: 'bytes', number: true, cell: (row) => bytes(row.bytes) },
+  ], largest)));
+}
+
+/** The oldest unfinished uploads. */
+function uploads(buckets) {
+  const all = buckets.flatMap(({ name, unfinishedUploads }) => (unfinishedUploads?.list ?? []).map((upload) => ({ bucket: name, ...upload })));
+  if (all.length === 0) return null;
+  return h('details', {}, h('summary', { 'data-key': 'uploads' }, 'unfinished uploads, oldest first'), h('div', { class: 'wide' }, table('unfinished uploads', [
+    { title: 'key', cell: ({ key }) => key },
+    { title: 'bucket', cell: ({ bucket }) => bucket },
+    { title: 'begun', cell: ({ begun }) => ago(begun) },
+    { title: 'bytes', number: true, cell: (row) => bytes(row.bytes) },
+  ], all.toSorted((a, b) => (a.begun < b.begun ? -1 : 1)))));
 }
 
 function owners({ users, of }, { knownBytes, unattributed }) {

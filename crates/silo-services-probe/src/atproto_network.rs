@@ -10,7 +10,6 @@ use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::gateway::fetch::{Fetched, Fetcher, Reply};
-use crate::gateway::internal::get;
 use crate::kinds::atproto::{ACCOUNTS, read_accounts};
 use crate::probe::{Expect, Probe};
 
@@ -115,7 +114,9 @@ impl Network {
         let sync = Arc::clone(&self.sync);
         tokio::spawn(async move {
             let look = || async {
-                let answer = get::<SyncedCollections>(&db_api, "/api/db/atproto").await?;
+                let answer = db_api
+                    .get_envelope::<SyncedCollections>("/api/db/atproto")
+                    .await?;
                 Ok(Measured {
                     value: Sync {
                         as_of: answer.meta.as_of,

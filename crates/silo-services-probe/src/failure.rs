@@ -44,8 +44,10 @@ pub enum RedirectFault {
 /// Cause of a failed check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The name does not exist.
+    /// DNS answered that the name does not exist.
     NameNotFound,
+    /// No DNS server answered, or it failed.
+    ResolverFailed,
     /// The connection was refused.
     Refused,
     /// There is no way there.
@@ -70,6 +72,7 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NameNotFound => "name_not_found",
+            Self::ResolverFailed => "resolver_failed",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Reset => "reset",
@@ -88,17 +91,15 @@ impl Failure {
         }
     }
 
-    /// `true` if no HTTP answer was received: the prober itself may be offline.
+    /// `true` if nothing came back from the network, not even a refusal: the prober itself may be offline.
     #[must_use]
     pub fn is_network_error(&self) -> bool {
-        match self {
-            Self::NameNotFound
-            | Self::Refused
-            | Self::Unreachable
-            | Self::Reset
-            | Self::TimedOut(_) => true,
-            Self::Tls(_) | Self::Status(_) | Self::Redirect(_) | Self::Body(_) => false,
-        }
+        matches!(
+            self,
+            Self::ResolverFailed
+                | Self::Unreachable
+                | Self::TimedOut(Phase::Resolve | Phase::Connect)
+        )
     }
 }
 
@@ -107,6 +108,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NameNotFound => f.write_str("its name is not known to DNS"),
+            Self::ResolverFailed => {
+                f.write_str("its name could not be looked up: DNS did not answer")
+            }
             Self::Refused => f.write_str("connection refused: nothing listens at its address"),
             Self::Unreachable => f.write_str("there is no route to its address"),
             Self::Reset => f.write_str("it closed the connection during the response"),

@@ -19,9 +19,11 @@ mod field;
 pub mod http;
 pub mod lith;
 pub mod oven;
+pub mod redis;
 mod reply;
 pub mod session;
 pub mod silo;
+pub mod tcp;
 
 /// Facts of a service, by kind.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -39,13 +41,17 @@ pub enum Facts {
     Silo(silo::Silo),
     /// Status of a plain HTTP service.
     Http(http::Http),
+    /// Of a Redis or Valkey server.
+    Redis(redis::Redis),
+    /// Of a service that takes connections.
+    Tcp(tcp::Tcp),
 }
 
 /// Evaluation of a good answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Facts that the service reports.
-    pub facts: Facts,
+    /// Facts that the service reports; `None` if its answer is too large to be read.
+    pub facts: Option<Facts>,
     /// Warnings.
     pub warnings: Vec<Warning>,
 }
@@ -61,6 +67,7 @@ impl Kind {
             Self::Atproto => atproto::PATH,
             Self::Lith => lith::PATH,
             Self::Silo => silo::PATH,
+            Self::Redis | Self::Tcp => "",
         }
     }
 
@@ -69,6 +76,9 @@ impl Kind {
     /// # Errors
     /// The failure: a status, body or field that a healthy service would not send.
     pub fn evaluate(self, reply: &Reply, expect: &Expect) -> Result<Evaluation, Failure> {
+        if self.reads_http() && reply.body.is_none() && expect.allows(reply.status) {
+            return Ok(too_large(expect));
+        }
         let mut warnings = Vec::new();
         let facts = match self {
             Self::Http => Facts::Http(http::evaluate(reply, expect)?),
@@ -81,12 +91,45 @@ impl Kind {
                 warnings.extend(silo.warning());
                 Facts::Silo(silo)
             }
+            Self::Redis => {
+                let redis = redis::read(reply)?;
+                warnings.extend(redis.warning());
+                Facts::Redis(redis)
+            }
+            Self::Tcp => Facts::Tcp(tcp::Tcp {}),
         };
         if !expect.json.is_empty() {
             pointers(&json(reply)?, expect)?;
         }
-        Ok(Evaluation { facts, warnings })
+        if let Some(text) = &expect.text {
+            contains(reply, text)?;
+        }
+        Ok(Evaluation {
+            facts: Some(facts),
+            warnings,
+        })
     }
+}
+
+/// Evaluation of an answer with a good status that is larger than is read: the service is up. What was to be checked in the answer is unknown.
+fn too_large(expect: &Expect) -> Evaluation {
+    let unchecked = !expect.json.is_empty() || expect.text.is_some();
+    let warning = || Warning {
+        code: "answer_too_large",
+        detail: "its answer is larger than 1 MiB, so it was not checked".into(),
+    };
+    Evaluation {
+        facts: None,
+        warnings: unchecked.then(warning).into_iter().collect(),
+    }
+}
+
+/// Checks that the body contains a text.
+fn contains(reply: &Reply, text: &str) -> Result<(), Failure> {
+    let body = reply.body.as_deref().unwrap_or_default();
+    let found = memchr::memmem::find(body, text.as_bytes()).is_some();
+    let missing = || Failure::Body("the expected text is not in its answer".into());
+    found.then_some(()).ok_or_else(missing)
 }
 
 /// Checks that each JSON pointer has its expected value.

@@ -11,7 +11,6 @@ use silo_web::internal_client::InternalClient;
 use silo_web::snapshot::{Freshness, Measured, RefreshPolicy, Snapshot, SourceError};
 use utoipa::ToSchema;
 
-use crate::gateway::internal::get;
 use crate::services::{Counts, Services};
 
 /// Time limit for each service's answer.
@@ -230,7 +229,7 @@ impl Gatherer {
 type PartResult<T> = Result<(Part<T>, Vec<SourceError>), SourceError>;
 
 async fn part<T: DeserializeOwned>(client: &InternalClient, path: &str) -> PartResult<T> {
-    let answer = get::<T>(client, path).await?;
+    let answer = client.get_envelope::<T>(path).await?;
     let part = Part {
         figures: answer.data,
         as_of: answer.meta.as_of,

@@ -7,6 +7,8 @@ use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
+use crate::gateway::redis::SignIn;
+
 /// Number of concurrent checks.
 pub const CONCURRENT_CHECKS: usize = 3;
 
@@ -26,17 +28,23 @@ pub enum Kind {
     Lith,
     /// A service of Silo.
     Silo,
+    /// A Redis or Valkey server.
+    Redis,
+    /// Anything that takes TCP connections.
+    Tcp,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Http,
         Self::Oven,
         Self::Session,
         Self::Atproto,
         Self::Lith,
         Self::Silo,
+        Self::Redis,
+        Self::Tcp,
     ];
 
     /// Name in the API.
@@ -49,7 +57,25 @@ impl Kind {
             Self::Atproto => "atproto",
             Self::Lith => "lith",
             Self::Silo => "silo",
+            Self::Redis => "redis",
+            Self::Tcp => "tcp",
         }
+    }
+
+    /// Schemes of the URLs of this kind.
+    #[must_use]
+    pub fn schemes(self) -> &'static [&'static str] {
+        match self {
+            Self::Redis => &["redis", "rediss"],
+            Self::Tcp => &["tcp"],
+            _ => &["http", "https"],
+        }
+    }
+
+    /// `true` if services of this kind are asked over HTTP.
+    #[must_use]
+    pub fn reads_http(self) -> bool {
+        !matches!(self, Self::Redis | Self::Tcp)
     }
 }
 
@@ -66,9 +92,16 @@ pub struct Probe {
     pub interval: Duration,
     /// Time limit of a check, at most 3 s.
     pub timeout: Duration,
+    /// Failures in a row after which the service is down; before, it is degraded.
+    pub failures_to_down: u32,
+    /// User and password, of a Redis server only.
+    pub sign_in: Option<SignIn>,
     /// Conditions on the answer.
     pub expect: Expect,
 }
+
+/// Failures in a row after which a service is down, unless its probe says otherwise.
+pub const FAILURES_TO_DOWN: u32 = 2;
 
 /// Conditions. An unmet one is a failure, except for slowness and certificate expiry, which degrade.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,6 +111,8 @@ pub struct Expect {
     pub status: Vec<u16>,
     /// JSON pointers (RFC 6901) and the values that must be there.
     pub json: std::collections::BTreeMap<String, Value>,
+    /// Text that must be in the body.
+    pub text: Option<String>,
     /// A slower answer degrades, in milliseconds.
     pub response_ms: Option<u64>,
     /// So many days before the certificate expires, or fewer, degrade.
@@ -89,6 +124,7 @@ impl Default for Expect {
         Self {
             status: Vec::new(),
             json: std::collections::BTreeMap::new(),
+            text: None,
             response_ms: None,
             certificate_days: 14,
         }

@@ -86,11 +86,10 @@ impl Shared {
                 let _turn = self.gate.acquire().await;
                 check(fetcher, probe).await
             };
-            let of_the_network = found
-                .outcome
-                .as_ref()
-                .is_err_and(|failure| failure.is_network_error());
-            if of_the_network && !self.prober.connectivity.is_online().await {
+            if found.proves_connectivity() {
+                self.prober.connectivity.prove().await;
+            }
+            if found.may_be_offline() && !self.prober.connectivity.is_online().await {
                 self.connected.send_replace(false);
                 store.set_offline();
                 continue;
@@ -111,13 +110,27 @@ impl Shared {
         );
     }
 
+    /// Checks services until one answers, or refuses, from outside: the addresses of the connectivity check may be blocked.
+    async fn some_probe_answers(&self) -> bool {
+        for probe in &self.prober.probes {
+            if check(&self.prober.fetcher, probe)
+                .await
+                .proves_connectivity()
+            {
+                self.prober.connectivity.prove().await;
+                return true;
+            }
+        }
+        false
+    }
+
     /// Looks, after the connection was lost, until it is there again.
     async fn watch_connection(&self) {
         let mut changes = self.connected.subscribe();
         loop {
             drop(changes.wait_for(|connected| !connected).await);
             tokio::time::sleep(OFFLINE_POLL_INTERVAL).await;
-            if self.prober.connectivity.is_online().await {
+            if self.prober.connectivity.is_online().await || self.some_probe_answers().await {
                 self.prober.store.regain_connection();
                 self.connected.send_replace(true);
             } else {
@@ -149,7 +162,7 @@ fn spread(name: &str, round: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{Expect, Kind};
+    use crate::probe::{Expect, FAILURES_TO_DOWN, Kind};
 
     #[test]
     fn checks_are_an_interval_apart_give_or_take_a_twentieth() {
@@ -159,6 +172,8 @@ mod tests {
             url: "http://127.0.0.1:1".parse().unwrap(),
             interval: Duration::from_secs(100),
             timeout: Duration::from_secs(3),
+            failures_to_down: FAILURES_TO_DOWN,
+            sign_in: None,
             expect: Expect::default(),
         };
         let started = Instant::now();

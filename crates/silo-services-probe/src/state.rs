@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use log::warn;
@@ -25,6 +25,9 @@ use crate::status_store::StatusStore;
 const LISTENERS: usize = 50;
 /// Interval of heartbeats on the event stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// For so long after the start, a part that is missing is asked for again each second: silo-storage-api's first scan takes a moment.
+const STARTING: Duration = Duration::from_secs(60);
 
 /// A service that flaps lets the overview be gathered out of turn no more often than this.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -105,10 +108,22 @@ impl State {
             }
         }
         let (overview, gatherer) = (Arc::clone(&self.overview), Arc::clone(&self.gatherer));
-        let status = self.status.clone();
+        let (status, soon) = (self.status.clone(), Arc::clone(&self.overview));
         tokio::spawn(async move {
+            let started = Instant::now();
             let gather = || async {
                 let gathered = gatherer.gather().await;
+                if started.elapsed() < STARTING
+                    && gathered
+                        .as_ref()
+                        .is_ok_and(|it| !it.value.missing.is_empty())
+                {
+                    let overview = Arc::clone(&soon);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(AT_MOST_EVERY).await;
+                        overview.measure_now();
+                    });
+                }
                 if let (Some(file), Ok(gathered)) = (&status, &gathered)
                     && let Err(error) = status_page::write(file, &gathered.value, Timestamp::now())
                 {

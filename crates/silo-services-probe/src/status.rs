@@ -1,4 +1,4 @@
-//! Status of a service, and its transitions: one failure degrades it, two in a row take it down, one good answer restores it.
+//! Status of a service, and its transitions: a failure degrades it, several in a row take it down, one good answer restores it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,9 +12,9 @@ use crate::kinds::Evaluation;
 pub enum Status {
     /// The service answers as expected.
     Up,
-    /// The service answers with warnings, or failed once.
+    /// The service answers with warnings, or failed less often in a row than takes it down.
     Degraded,
-    /// The service failed at least twice in a row.
+    /// The service failed several times in a row; as often as its probe says, normally twice.
     Down,
     /// Unknown: not checked yet, or the prober is offline.
     #[default]
@@ -42,13 +42,18 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.word() == word)
     }
 
-    /// Status after a check, given this previous status.
+    /// Status after a check, given this previous status. `failures` in a row, this one included, of `failures_to_down`.
     #[must_use]
-    pub fn after(self, outcome: &Result<Evaluation, Failure>, failed_before: bool) -> Self {
+    pub fn after(
+        self,
+        outcome: &Result<Evaluation, Failure>,
+        failures: u32,
+        failures_to_down: u32,
+    ) -> Self {
         match outcome {
             Ok(well) if well.warnings.is_empty() => Self::Up,
             Ok(_) => Self::Degraded,
-            Err(_) if self == Self::Down || failed_before => Self::Down,
+            Err(_) if self == Self::Down || failures >= failures_to_down => Self::Down,
             Err(_) => Self::Degraded,
         }
     }
@@ -65,7 +70,7 @@ mod tests {
     fn one_failure_degrades_and_two_in_a_row_take_down() {
         let well = |warnings| {
             Ok(Evaluation {
-                facts: Facts::Http(Http { status: 200 }),
+                facts: Some(Facts::Http(Http { status: 200 })),
                 warnings,
             })
         };
@@ -74,10 +79,10 @@ mod tests {
             detail: String::new(),
         };
         let mut status = Status::Unknown;
-        let mut failed = false;
+        let mut failures = 0;
         let mut after = |outcome: Result<Evaluation, Failure>| {
-            status = status.after(&outcome, failed);
-            failed = outcome.is_err();
+            failures = if outcome.is_err() { failures + 1 } else { 0 };
+            status = status.after(&outcome, failures, 2);
             status
         };
         assert_eq!(after(Err(Failure::Refused)), Status::Degraded);
@@ -91,5 +96,14 @@ mod tests {
         assert_eq!(after(Err(Failure::Reset)), Status::Down);
         assert_eq!(after(Err(Failure::Status(500))), Status::Down);
         assert_eq!(after(well(vec![])), Status::Up);
+    }
+
+    #[test]
+    fn a_probe_may_allow_more_or_fewer_failures() {
+        let failed = Err(Failure::Reset);
+        for (to_down, wanted) in [(1, Status::Down), (3, Status::Degraded)] {
+            assert_eq!(Status::Up.after(&failed, 1, to_down), wanted);
+        }
+        assert_eq!(Status::Degraded.after(&failed, 3, 3), Status::Down);
     }
 }

@@ -94,9 +94,7 @@ impl StatusStore {
         let Some(entry) = entries.get_mut(place).filter(|_| *connected) else {
             return;
         };
-        let status = entry
-            .effective_status()
-            .after(&check.outcome, entry.failed_before);
+        let status = entry.status_after(check);
         history.note(&entry.probe.name, now, tally(check, status));
         entry.take(check, now);
         entry.view.uptime = uptimes(history, &entry.probe, now);
@@ -122,7 +120,7 @@ impl StatusStore {
                 code: "prober_offline".into(),
                 detail: "the prober itself is offline".into(),
             }];
-            entry.failed_before = false;
+            entry.failures = 0;
             let change = entry.turn(Status::Unknown, now);
             self.broadcast(history, change);
         }
@@ -239,28 +237,61 @@ mod tests {
     use crate::check::Check;
     use crate::failure::Failure;
     use crate::gateway::fetch::Timings;
-    use crate::probe::{Expect, Kind};
+    use crate::probe::{Expect, FAILURES_TO_DOWN, Kind};
 
-    /// The overview is gathered again when this changes, and not only every ten seconds.
-    #[test]
-    fn receivers_of_counts_learn_of_a_service_that_goes_down() {
-        let folder = tempfile::tempdir().unwrap();
+    fn store(folder: &tempfile::TempDir) -> StatusStore {
         let probe = Probe {
             name: "feed".into(),
             kind: Kind::Http,
             url: "http://127.0.0.1/".parse().unwrap(),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(3),
+            failures_to_down: FAILURES_TO_DOWN,
+            sign_in: None,
             expect: Expect::default(),
         };
-        let store = StatusStore::new(&[probe], History::open(folder.path()).unwrap());
-        let mut counts = store.counts();
-        let failed = || Check {
+        StatusStore::new(&[probe], History::open(folder.path()).unwrap())
+    }
+
+    fn failed() -> Check {
+        Check {
             outcome: Err(Failure::Refused),
             elapsed: Duration::ZERO,
             steps: Timings::default(),
             certificate_days: None,
-        };
+            scope: None,
+        }
+    }
+
+    #[test]
+    fn while_the_prober_is_offline_nothing_is_down_and_its_time_counts_neither_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        store.note(0, &failed());
+        store.set_offline();
+        store.note(0, &failed());
+        let reading = store.services.current().unwrap();
+        let feed = &reading.value.services[0];
+        assert_eq!(
+            (feed.status, reading.value.connected),
+            (Status::Unknown, false)
+        );
+        assert_eq!(feed.reasons[0].code, "prober_offline");
+        assert_eq!(reading.errors[0].code, "prober_offline");
+        assert_eq!(feed.uptime.last_24h.checks, 1);
+        store.regain_connection();
+        store.note(0, &failed());
+        let reading = store.services.current().unwrap();
+        let status = reading.value.services[0].status;
+        assert_eq!(status, Status::Degraded, "the first failure since");
+    }
+
+    /// The overview is gathered again when this changes, and not only every ten seconds.
+    #[test]
+    fn receivers_of_counts_learn_of_a_service_that_goes_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let mut counts = store.counts();
         store.note(0, &failed());
         assert!(counts.has_changed().unwrap());
         assert_eq!(counts.borrow_and_update().degraded, 1);

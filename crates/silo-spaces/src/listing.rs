@@ -1,5 +1,7 @@
 //! Listing of buckets, page by page.
 
+use std::time::Duration;
+
 use crate::Spaces;
 use crate::error::{Kind, StorageError};
 use crate::page::{LARGEST, MOST, Page};
@@ -38,6 +40,15 @@ impl Spaces {
         delimiter: &str,
     ) -> Result<Page, StorageError> {
         self.list(bucket, None, after, Some(delimiter)).await
+    }
+
+    /// Asks once, without retries, whether the endpoint answers at all; an error status is an answer too.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`], or [`Kind::TimedOut`] after `limit`.
+    pub async fn reach(&self, bucket: &str, limit: Duration) -> Result<(), StorageError> {
+        let request = Request::get_bucket(bucket, &[("list-type", "2"), ("max-keys", "1")]);
+        self.transport.reach(&request, limit).await
     }
 
     async fn list(

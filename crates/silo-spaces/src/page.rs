@@ -238,15 +238,10 @@ fn decode(text: &[u8], encoded: bool) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_text| "the listing has a key that is not UTF-8".to_owned())
 }
 
-/// `true` if the storage honoured `encoding-type=url`. A key cannot contain a `<` in XML, so the tag cannot occur elsewhere.
+/// `true` if the storage honoured `encoding-type=url`. A key cannot contain a `<` in XML, so the tag cannot occur elsewhere. It may come before or
+/// after all objects, and echoes of long parameters beside it.
 fn is_url_encoded(document: &[u8]) -> bool {
-    const TAG: &[u8] = b"<EncodingType>url</EncodingType>";
-    // The tag comes before or after all objects, near the beginning or the end.
-    let head = &document[..document.len().min(2048)];
-    let tail = &document[document.len().saturating_sub(2048)..];
-    [head, tail]
-        .iter()
-        .any(|part| part.windows(TAG.len()).any(|window| window == TAG))
+    memchr::memmem::find(document, b"<EncodingType>url</EncodingType>").is_some()
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ impl Request {
             "POST" if has("uploads") => &["InitiateMultipartUploadResult"],
             "POST" if has("uploadId") => &["CompleteMultipartUploadResult"],
             "GET" if has("uploads") => &["ListMultipartUploadsResult"],
+            "GET" if has("versioning") => &["VersioningConfiguration"],
             "GET" if has("uploadId") => &["ListPartsResult", "ListPartsResponse"],
             _ => &[],
         }

@@ -86,6 +86,19 @@ impl Transport {
         Arc::clone(&self.0.traffic)
     }
 
+    /// Sends a request once. Any status is an answer.
+    pub(crate) async fn reach(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<(), StorageError> {
+        let answer = tokio::time::timeout(limit, self.send_once(request)).await;
+        match answer.unwrap_or_else(|_| Err(timed_out(limit))) {
+            Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// A whole document of at most `largest` bytes, read by `parse`; asked for again when it cannot be read.
     pub(crate) async fn document<T>(
         &self,

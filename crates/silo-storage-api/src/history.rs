@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::totals::{Kinds, Sum};
 
-/// Days kept.
-const DAYS: i32 = 400;
+/// Days kept. The newest are kept by their number and not by their age, so that a clock that is wrong for a while removes one day and not all.
+const DAYS: usize = 400;
 /// For a day without a scan, the last one up to this many days earlier is used.
 const GAP: i32 = 3;
 
@@ -39,8 +39,12 @@ impl History {
             .entry(day)
             .or_default()
             .insert(bucket.to_owned(), kinds);
-        let oldest = day.saturating_sub(DAYS.days());
-        self.days.retain(|day, _| *day > oldest);
+        while self.days.len() > DAYS {
+            // A day of the future is from a wrong clock; it goes first.
+            let last = self.days.last_entry().filter(|last| *last.key() > day);
+            let removed = last.map(|last| last.remove_entry());
+            removed.or_else(|| self.days.pop_first());
+        }
     }
 
     /// The first day there is anything from.
@@ -143,6 +147,16 @@ mod tests {
             day = day.tomorrow().unwrap();
         }
         assert_eq!(history.days.len(), 400);
+        // A clock that is wrong for a day, in either way, takes nothing with it.
+        let newest = day.yesterday().unwrap();
+        for wrong in [date(1970, 1, 1), date(2031, 1, 1)] {
+            history.note(wrong, "a", kinds(1));
+            history.note(newest, "a", kinds(1));
+        }
+        assert_eq!(history.days.len(), 400);
+        assert!(history.days.contains_key(&newest));
+        let month_ago = newest.saturating_sub(30.days());
+        assert!(history.days.contains_key(&month_ago));
         // Five buckets for 400 days stay small.
         let size = serde_json::to_vec(&history).unwrap().len();
         assert!(size * 5 < 5_000_000, "{size} bytes");

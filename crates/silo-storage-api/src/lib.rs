@@ -56,6 +56,7 @@ pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Resul
     let metrics = ScanMetrics {
         progress: Arc::clone(&state.progress),
         traffic: state.traffic.clone(),
+        storage: Arc::clone(&state.storage),
     };
     service
         .metrics

@@ -112,19 +112,27 @@ impl Ranges {
         }])
     }
 
-    /// All keys, split after each of these keys, which must be in order.
+    /// The keys after `after`, split after each of these keys, which must be in order; points up to `after` are left out.
     #[must_use]
-    pub fn split_at(points: &[String]) -> Self {
-        let ends = points.iter().cloned().map(Some).chain([None]);
-        let starts = [None].into_iter().chain(points.iter().cloned().map(Some));
+    pub fn split_at(after: Option<&str>, points: &[String]) -> Self {
+        let points: Vec<&String> = points
+            .iter()
+            .filter(|point| after.is_none_or(|after| point.as_str() > after))
+            .collect();
+        let points_then = |last: Option<String>| {
+            let points = points.iter().map(|point| Some((*point).clone()));
+            points.chain([last])
+        };
+        let starts = [after.map(str::to_owned)]
+            .into_iter()
+            .chain(points_then(None));
         let mut ranges = Self::of(
             starts
-                .zip(ends)
+                .zip(points_then(None))
                 .map(|(after, until)| RemainingRange { after, until }),
         );
-        points
-            .iter()
-            .for_each(|point| ranges.key_model.observe(point));
+        let known = after.into_iter().chain(points.iter().map(|it| it.as_str()));
+        known.for_each(|key| ranges.key_model.observe(key));
         ranges
     }
 

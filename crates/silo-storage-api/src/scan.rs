@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use silo_spaces::error::StorageError;
 use silo_spaces::page::Page;
@@ -16,6 +17,8 @@ use crate::progress::Progress;
 use crate::ranges::{Job, Ranges, RemainingRange, SplitResult};
 use crate::totals::Totals;
 
+/// Pages that are listed before a bucket is split: each split costs requests, which a bucket of some thousand objects is not worth.
+const FIRST_PAGES: usize = 8;
 /// Tapes in one request for their owners.
 const TAPES: usize = 400;
 
@@ -66,17 +69,18 @@ struct State {
 }
 
 impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
-    /// A new scan, or one resumed from a checkpoint.
+    /// A new scan that began at a time, or one resumed from a checkpoint. A new one is begun with [`Scan::begin`].
     pub fn new(
         list: &'a L,
         tapes: &'a T,
         layout: Layout,
         progress: &'a Progress,
+        begun: Timestamp,
         from: Option<Checkpoint>,
     ) -> Self {
         let (ranges, totals) = match from {
             Some(checkpoint) => (Ranges::of(checkpoint.remaining), checkpoint.totals),
-            None => (Ranges::default(), Totals::default()),
+            None => (Ranges::whole(), Totals::new(begun)),
         };
         Self {
             list,
@@ -94,13 +98,25 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         }
     }
 
-    /// Splits a bucket of which nothing is listed yet, so that every worker has a range from the start.
+    /// Begins a new scan: lists the first pages one after the other, which is all of a small bucket, and splits the rest so that every worker has a
+    /// range from the start.
     ///
     /// # Errors
-    /// When the bucket cannot be listed at all.
-    pub async fn split_initially(&self) -> Result<(), StorageError> {
+    /// When the bucket cannot be listed.
+    pub async fn begin(&self) -> Result<(), StorageError> {
+        let Job::List { range, mut after } = self.lock().ranges.job() else {
+            return Ok(());
+        };
+        for _ in 0..FIRST_PAGES {
+            let page = self.list.page(after.as_deref()).await?;
+            if self.count(range, &page) {
+                return Ok(());
+            }
+            after = page.last().map(str::to_owned);
+            self.ask_for_tapes(TAPES).await;
+        }
         let points = self.list.split_keys().await?;
-        self.lock().ranges = Ranges::split_at(&points);
+        self.lock().ranges = Ranges::split_at(after.as_deref(), &points);
         Ok(())
     }
 

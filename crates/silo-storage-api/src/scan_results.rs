@@ -35,21 +35,53 @@ pub struct ScanResult {
     /// The sums.
     pub totals: Totals,
     /// Unfinished uploads; `None` if the storage cannot list them.
-    pub unfinished: Option<UnfinishedUpload>,
+    pub unfinished: Option<UnfinishedUploads>,
+    /// Older versions of the objects; `None` if the storage cannot tell.
+    #[serde(default)]
+    pub older_versions: Option<OlderVersions>,
     /// Parts of the result that are unknown, with the reason.
     pub gaps: Vec<Failure>,
 }
 
+/// Older versions of the objects of a bucket. They cost as much as objects do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OlderVersions {
+    /// The bucket has never kept any.
+    None,
+    /// The bucket keeps versions, or once did; they are in none of the sums.
+    NotCounted,
+}
+
 /// Uploads that were begun and neither completed nor aborted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-pub struct UnfinishedUpload {
-    /// Number of uploads; 1,000 means 1,000 or more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnfinishedUploads {
+    /// Number of uploads.
     pub uploads: u64,
+    /// `true` if there are more than were counted: at least 10,000.
+    #[serde(default)]
+    pub more: bool,
     /// The bytes of their parts; `null` when there are too many uploads to ask for each.
     pub bytes: Option<u64>,
     /// When the oldest was begun.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub oldest: Option<Timestamp>,
+    /// The oldest uploads, at most 50, oldest first.
+    #[serde(default)]
+    pub list: Vec<UnfinishedUpload>,
+}
+
+/// An upload that was begun and neither completed nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnfinishedUpload {
+    /// The key it is for.
+    pub key: String,
+    /// When it was begun; `null` if the storage does not report it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub begun: Option<Timestamp>,
+    /// The bytes of its parts.
+    pub bytes: u64,
 }
 
 /// Error and the time since which it persists.
@@ -105,6 +137,16 @@ impl ScanResults {
             .iter()
             .filter_map(|bucket| bucket.found.as_ref());
         found.map(|found| found.totals.all.objects).sum()
+    }
+
+    /// Start of the oldest of the listings: the age of the whole.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let found = self
+            .buckets
+            .iter()
+            .filter_map(|bucket| bucket.found.as_ref());
+        found.map(|found| found.begun).min()
     }
 
     /// Errors of all buckets.

@@ -24,6 +24,7 @@ use crate::store::{Lock, Store, StoreError};
 mod bucket;
 mod cadence;
 mod checkpoint;
+mod reachability;
 
 use self::cadence::{Cadence, Due};
 use self::checkpoint::Checkpoints;
@@ -38,6 +39,8 @@ const LOCK_EVERY: Duration = Duration::from_secs(1);
 /// Scans all buckets periodically, and publishes and saves the results.
 pub struct Scanner {
     buckets: Vec<BucketClient>,
+    /// A bucket of each endpoint.
+    endpoints: Vec<BucketClient>,
     layouts: HashMap<String, Layout>,
     users: UserDirectory,
     store: Store,
@@ -46,6 +49,8 @@ pub struct Scanner {
     workers: usize,
     every: Duration,
     wake: Notify,
+    /// Storage can be reached again: buckets that failed are listed now.
+    back: Notify,
     asked: AtomicBool,
 }
 
@@ -53,6 +58,8 @@ pub struct Scanner {
 pub struct ScannerConfig {
     /// The buckets with their layouts, in order.
     pub buckets: Vec<(BucketClient, Layout)>,
+    /// A bucket of each endpoint, which is asked to see whether the endpoint answers.
+    pub endpoints: Vec<BucketClient>,
     /// Lookup of users and tape owners.
     pub users: UserDirectory,
     /// Files on disk.
@@ -82,6 +89,7 @@ impl Scanner {
                 .into_iter()
                 .map(|(bucket, _)| bucket)
                 .collect(),
+            endpoints: parts.endpoints,
             layouts,
             users: parts.users,
             store: parts.store,
@@ -90,6 +98,7 @@ impl Scanner {
             workers: parts.workers,
             every: parts.every,
             wake: Notify::new(),
+            back: Notify::new(),
             asked: AtomicBool::new(false),
         };
         scanner.restore();
@@ -114,6 +123,10 @@ impl Scanner {
     /// Scans in a loop; never returns.
     pub async fn run(&self) {
         let _lock = self.wait_for_lock().await;
+        tokio::join!(self.keep_scanning(), self.watch_reachability());
+    }
+
+    async fn keep_scanning(&self) {
         let mut results = self.load::<ScanResults>(RESULT_FILE).unwrap_or_default();
         let mut cadence = Cadence::new(self.every);
         let mut due = Due::All;
@@ -123,11 +136,13 @@ impl Scanner {
             self.asked.store(false, Ordering::SeqCst);
             let retry;
             (results, retry) = self.scan(&results, &due).await;
+            let failed = Due::Only(retry.clone());
             let (pause, next) = cadence.after(&due, retry, Instant::now());
             self.progress.end(Timestamp::now() + pause);
             due = tokio::select! {
                 () = tokio::time::sleep(pause) => next,
                 () = self.wake.notified() => Due::All,
+                () = self.back.notified(), if next != Due::All => failed,
             }
         }
     }
@@ -137,12 +152,7 @@ impl Scanner {
         let Some(results) = self.load::<ScanResults>(RESULT_FILE) else {
             return;
         };
-        let oldest = results
-            .buckets
-            .iter()
-            .filter_map(|bucket| Some(bucket.found.as_ref()?.begun))
-            .min();
-        if let Some(as_of) = oldest {
+        if let Some(as_of) = results.oldest() {
             let results = self.in_order(&results);
             let history = self.load::<History>(HISTORY_FILE).unwrap_or_default();
             let storage = Storage::of(&results, &self.layouts, &history, day(Timestamp::now()));
@@ -261,14 +271,10 @@ impl Scanner {
                 );
             }
             _ => {
-                let storage = Storage::of(results, &self.layouts, &history, today);
-                self.storage.publish(
-                    Ok(Measured {
-                        value: storage,
-                        errors,
-                    }),
-                    elapsed,
-                );
+                let value = Storage::of(results, &self.layouts, &history, today);
+                let as_of = results.oldest().unwrap_or_else(Timestamp::now);
+                let measured = Measured { value, errors };
+                self.storage.publish_as_of(measured, as_of, elapsed);
             }
         }
         let (buckets, objects) = (

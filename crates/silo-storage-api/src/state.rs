@@ -60,9 +60,14 @@ impl State {
             Arc::new(Snapshot::new("storage", pace)),
             Arc::<Progress>::default(),
         );
-        let Clients { buckets, traffic } = clients(settings)?;
+        let Clients {
+            buckets,
+            endpoints,
+            traffic,
+        } = clients(settings)?;
         let scanner = Scanner::new(ScannerConfig {
             buckets,
+            endpoints,
             users: users.clone(),
             store,
             progress: Arc::clone(&progress),
@@ -92,16 +97,17 @@ impl State {
     }
 }
 
-/// Client of each bucket, and request counters of each endpoint.
+/// Client of each bucket, and a bucket and request counters of each endpoint.
 struct Clients {
     buckets: Vec<(Bucket, Layout)>,
+    endpoints: Vec<Bucket>,
     traffic: Vec<Arc<Traffic>>,
 }
 
 /// Buckets of one endpoint and key share connections and limits.
 fn clients(settings: &Settings) -> io::Result<Clients> {
     let mut clients = HashMap::<_, Spaces>::new();
-    let mut buckets = Vec::new();
+    let (mut buckets, mut endpoints) = (Vec::new(), Vec::new());
     for bucket in &settings.buckets {
         let endpoint = &bucket.endpoint;
         let key = endpoint.key.expose().to_owned();
@@ -116,6 +122,10 @@ fn clients(settings: &Settings) -> io::Result<Clients> {
             None => {
                 let spaces = Spaces::new(endpoint, settings.limits).map_err(io::Error::other)?;
                 clients.insert(same, spaces.clone());
+                endpoints.push(Bucket {
+                    name: bucket.name.clone(),
+                    spaces: spaces.clone(),
+                });
                 spaces
             }
         };
@@ -123,5 +133,9 @@ fn clients(settings: &Settings) -> io::Result<Clients> {
         buckets.push((Bucket { name, spaces }, bucket.layout));
     }
     let traffic = clients.values().map(Spaces::traffic).collect();
-    Ok(Clients { buckets, traffic })
+    Ok(Clients {
+        buckets,
+        endpoints,
+        traffic,
+    })
 }

@@ -12,9 +12,12 @@ use silo_core::units::{count_from_usize, share};
 use crate::history::History;
 use crate::owners::{Kind, Layout};
 use crate::scan_results::{Failure, ScanResult, ScanResults};
-use crate::totals::{Kinds, Sum};
+use crate::totals::{Kinds, Prefix, Prefixes, Sum};
 
-pub use view::{BucketView, ClassSum, GrowthView, KindSum, OwnerView, Storage, Usage};
+pub use view::{BucketView, ClassSum, GrowthView, KindSum, OwnerView, PrefixSum, Storage, Usage};
+
+/// Folders in the list of the largest.
+const MAX_PREFIXES: usize = 20;
 
 impl Storage {
     /// Computes everything. `layouts` are those of the settings; a bucket that is no longer there is left out of `results` before.
@@ -86,12 +89,33 @@ fn bucket_view(
         classes: totals
             .map(|totals| totals.classes.iter().map(class).collect())
             .unwrap_or_default(),
+        sizes: totals
+            .map(|totals| totals.sizes.classes().collect())
+            .unwrap_or_default(),
+        ages: totals
+            .map(|totals| totals.ages.classes().collect())
+            .unwrap_or_default(),
+        largest_prefixes: totals
+            .map(|totals| prefix_sums(&totals.prefixes))
+            .unwrap_or_default(),
+        prefixes_missing_bytes: totals.map(|totals| totals.prefixes.missing_bytes()),
         owners: totals.map(|totals| count_from_usize(totals.owners.len())),
         unattributed: totals.map(|totals| totals.unattributed),
-        unfinished_uploads: found.and_then(|found| found.unfinished),
+        unfinished_uploads: found.and_then(|found| found.unfinished.clone()),
+        older_versions: found.and_then(|found| found.older_versions),
         as_of: found.map(|found| found.begun),
         error,
     }
+}
+
+fn prefix_sums(prefixes: &Prefixes) -> Vec<PrefixSum> {
+    let sum = |largest: Prefix<'_>| PrefixSum {
+        prefix: largest.prefix.to_owned(),
+        objects: largest.sum.objects,
+        bytes: largest.sum.bytes,
+    };
+    let largest = prefixes.largest(MAX_PREFIXES).into_iter();
+    largest.map(sum).collect()
 }
 
 /// The kinds of which there are any, the largest first.
@@ -120,6 +144,7 @@ fn usage(results: &ScanResults, owners: usize, history: &History, today: Date) -
         sums.push((bucket.name.as_str(), found.totals.all));
         oldest = Some(oldest.map_or(found.begun, |oldest| oldest.min(found.begun)));
     }
+    let any = !sums.is_empty();
     let whole = sums.len() == results.buckets.len();
     let growth = |days| whole.then(|| history.growth(today, days, &sums)).flatten();
     Usage {
@@ -129,8 +154,8 @@ fn usage(results: &ScanResults, owners: usize, history: &History, today: Date) -
         known_objects: known.objects,
         buckets: count_from_usize(results.buckets.len()),
         kinds: kind_sums(&kinds),
-        owners: count_from_usize(owners),
-        unattributed,
+        owners: any.then(|| count_from_usize(owners)),
+        unattributed: any.then_some(unattributed),
         growth: GrowthView {
             last_day: growth(1),
             last_week: growth(7),

@@ -9,6 +9,12 @@ use utoipa::ToSchema;
 
 use crate::owners::{Kind, Layout, Owner};
 
+mod histograms;
+mod prefixes;
+
+pub use histograms::{Ages, Class, Sizes};
+pub use prefixes::{Prefix, Prefixes};
+
 /// Largest objects of an owner that are kept by key.
 const LARGEST: usize = 5;
 /// Storage classes that are kept apart; a storage that invents more has the rest under one name.
@@ -100,6 +106,15 @@ pub struct Totals {
     pub all: Sum,
     /// When the newest was written.
     pub newest: Option<Timestamp>,
+    /// By size.
+    #[serde(default)]
+    pub sizes: Sizes,
+    /// By age at the beginning of the scan.
+    #[serde(default)]
+    pub ages: Ages,
+    /// By folder, the largest.
+    #[serde(default)]
+    pub prefixes: Prefixes,
     /// By kind.
     pub kinds: Kinds,
     /// Sums by storage class; `unknown` if the storage reports none.
@@ -113,6 +128,15 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Nothing yet, of a scan that began at a time.
+    #[must_use]
+    pub fn new(begun: Timestamp) -> Self {
+        Self {
+            ages: Ages::at(begun),
+            ..Self::default()
+        }
+    }
+
     /// Adds one object.
     pub fn add(&mut self, layout: Layout, object: &Object<'_>) {
         let place = layout.place(object.key);
@@ -121,6 +145,9 @@ impl Totals {
         self.all.add(one);
         self.kinds.add(place.kind, one);
         self.newest = self.newest.max(object.modified);
+        self.sizes.add(one);
+        self.ages.add(object.modified, one);
+        self.prefixes.add(object.key, one);
         self.add_class(object.class, one);
         match place.owner {
             Owner::Sub(sub) => self.owned(sub, place.kind, bytes, object.key),

@@ -1,6 +1,6 @@
 //! Real servers for Silo's tests and local stack, and their demo data. Never shipped.
 //!
-//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `process` ends them with the test, `program` runs the built binaries, `node` AC's kind of scripts, `proxy` and `wire` inject faults in between, and
+//! `mongo` starts mongod, `s3` starts Ceph RGW or SeaweedFS, `redis` Redis, `process` ends them with the test, `program` runs the built binaries, `node` AC's kind of scripts, `proxy` and `wire` inject faults in between, and
 //! `demo` generates documents shaped like aesthetic.computer's. Only what cannot run here is simulated: `ac` for aesthetic.computer's own services,
 //! with `certificates` for their TLS, and `listing` for a bucket of millions of objects.
 
@@ -22,6 +22,8 @@ pub mod process;
 pub mod program;
 #[cfg(feature = "servers")]
 pub mod proxy;
+#[cfg(feature = "servers")]
+pub mod redis;
 #[cfg(feature = "servers")]
 pub mod s3;
 pub mod say;

@@ -530,7 +530,7 @@ impl MongoServer {
 }
 
 /// A port of the loopback interface on which nothing listens.
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     Ok(listener.local_addr()?.port())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::web::Bytes;
 use reqwest::StatusCode;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::answer::Envelope;
@@ -48,23 +49,51 @@ impl InternalClient {
         self.name
     }
 
-    /// Requests `path` and returns `data` of the answer; `None` for 404.
+    /// Requests `path` and returns `data` of the answer. A 404 is an error: the service is of another version, or another program.
     ///
     /// # Errors
     /// The error of the request, or of reading its answer.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, SourceError> {
-        let answer = self.get_envelope(path).await?;
-        Ok(answer.map(|answer| answer.data))
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, SourceError> {
+        Ok(self.get_envelope(path).await?.data)
     }
 
-    /// Requests `path` and returns the whole answer with its `meta`; `None` for 404. A 503 with data counts as an answer.
+    /// Like [`Self::get`], for a path with an id: `None` for a 404 with the code `unknown`, such as `unknown_user`.
+    ///
+    /// # Errors
+    /// The error of the request, or of reading its answer.
+    pub async fn find<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        unknown: &str,
+    ) -> Result<Option<T>, SourceError> {
+        match self.request(path).await? {
+            Found::Answer(answer) => Ok(Some(answer.data)),
+            Found::Nothing(code) if code.as_deref() == Some(unknown) => Ok(None),
+            Found::Nothing(_) => Err(self.unknown_path()),
+        }
+    }
+
+    /// Requests `path` and returns the whole answer with its `meta`. A 503 with data counts as an answer.
     ///
     /// # Errors
     /// The error of the request, or of reading its answer.
     pub async fn get_envelope<T: DeserializeOwned>(
         &self,
         path: &str,
-    ) -> Result<Option<Envelope<T>>, SourceError> {
+    ) -> Result<Envelope<T>, SourceError> {
+        match self.request(path).await? {
+            Found::Answer(answer) => Ok(answer),
+            Found::Nothing(_) => Err(self.unknown_path()),
+        }
+    }
+
+    /// Does not name the path, which may contain an id or an e-mail address.
+    fn unknown_path(&self) -> SourceError {
+        let detail = "it does not know this path: it may be of another version, or another program at its address";
+        SourceError::new(self.name, "unknown_path", detail)
+    }
+
+    async fn request<T: DeserializeOwned>(&self, path: &str) -> Result<Found<T>, SourceError> {
         let failed = |code: &str, detail: &str| SourceError::new(self.name, code, detail);
         let broken = |error: &reqwest::Error| {
             if error.is_timeout() {
@@ -77,15 +106,20 @@ impl InternalClient {
         let answer = self.http.get(url).send().await;
         let answer = answer.map_err(|error| broken(&error))?;
         let status = answer.status();
-        match status {
-            StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => {}
-            _ => return Err(failed("refused", "it did not answer this question")),
+        if !matches!(
+            status,
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_FOUND
+        ) {
+            return Err(failed("refused", "it did not answer this question"));
         }
         let body = read(answer).await.map_err(|error| broken(&error))?;
+        if status == StatusCode::NOT_FOUND {
+            let problem = body.and_then(|body| serde_json::from_slice::<Code>(&body).ok());
+            return Ok(Found::Nothing(problem.map(|problem| problem.code)));
+        }
         let parsed = body.and_then(|body| serde_json::from_slice(&body).ok());
         match (parsed, status) {
-            (Some(parsed), _) => Ok(Some(parsed)),
+            (Some(parsed), _) => Ok(Found::Answer(parsed)),
             (None, StatusCode::SERVICE_UNAVAILABLE) => {
                 Err(failed("unavailable", "it does not know yet"))
             }
@@ -95,6 +129,18 @@ impl InternalClient {
             }
         }
     }
+}
+
+/// What was asked for, or the code of a 404, if it has one.
+enum Found<T> {
+    Answer(Envelope<T>),
+    Nothing(Option<String>),
+}
+
+/// The part of a problem that is read.
+#[derive(Deserialize)]
+struct Code {
+    code: String,
 }
 
 /// The body; `None` when it is too large.

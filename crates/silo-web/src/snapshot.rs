@@ -153,6 +153,11 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.wake.notify_one();
     }
 
+    /// Starts the next measurement now, without letting readers wait for it.
+    pub fn measure_now(&self) {
+        self.wake.notify_one();
+    }
+
     /// Reads the value. Waits for the first measurement within a request's patience.
     ///
     /// # Errors

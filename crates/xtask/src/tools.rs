@@ -54,6 +54,19 @@ const CEPH: Need = Need {
     install: packages_only,
 };
 
+/// In the place of AC's managed Valkey, in tests of the probe kind `redis`; and what checks alert rules.
+const REDIS_AND_PROMETHEUS: Need = Need {
+    name: "Redis and promtool",
+    version: "Debian's",
+    packages: &["redis-server", "prometheus"],
+    present: |_| {
+        ["redis-server", "promtool"]
+            .iter()
+            .all(|program| on_path(program))
+    },
+    install: packages_only,
+};
+
 /// The gateway.
 const CADDY: Need = python_tool("Caddy", Tool::Caddy);
 /// The demo's S3 server.
@@ -179,7 +192,17 @@ pub const FOR_UP_WITHOUT_SERVER: &[Need] = &[BUILD, CADDY, SEAWEEDFS];
 pub const FOR_E2E: &[Need] = &[BUILD, CADDY, SEAWEEDFS, MONGOD, NODE, BROWSER];
 /// Tools for `test`.
 pub const FOR_TEST: &[Need] = &[
-    BUILD, CADDY, SEAWEEDFS, HADOLINT, CARGO_DENY, MONGOD, CEPH, NODE, BROWSER, CHECKS,
+    BUILD,
+    CADDY,
+    SEAWEEDFS,
+    HADOLINT,
+    CARGO_DENY,
+    MONGOD,
+    CEPH,
+    REDIS_AND_PROMETHEUS,
+    NODE,
+    BROWSER,
+    CHECKS,
 ];
 /// Tools for `droplet`.
 pub const FOR_DROPLET: &[Need] = &[
@@ -189,8 +212,23 @@ pub const FOR_DROPLET: &[Need] = &[
 pub const FOR_BENCH: &[Need] = &[BUILD, CADDY, SEAWEEDFS, RCLONE, MONGOD, CEPH, LOAD];
 /// All tools.
 pub const EVERYTHING: &[Need] = &[
-    BUILD, CADDY, SEAWEEDFS, RCLONE, HADOLINT, CARGO_DENY, MONGOD, MONGOSH, CEPH, NODE, BROWSER,
-    CHECKS, LOAD, DOCKER, COMPOSE, PEBBLE,
+    BUILD,
+    CADDY,
+    SEAWEEDFS,
+    RCLONE,
+    HADOLINT,
+    CARGO_DENY,
+    MONGOD,
+    MONGOSH,
+    CEPH,
+    REDIS_AND_PROMETHEUS,
+    NODE,
+    BROWSER,
+    CHECKS,
+    LOAD,
+    DOCKER,
+    COMPOSE,
+    PEBBLE,
 ];
 
 /// Installs missing tools, with progress.
@@ -322,7 +360,9 @@ fn install_packages(wanted: &[&str]) -> Result<()> {
     install
         .args(["-qq", "-y", "install", "--no-install-recommends"])
         .args(&missing)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Packages of servers do not start them then (invoke-rc.d).
+        .env("RUNLEVEL", "1");
     run(install.stdout(Stdio::null()))
 }
 

@@ -14,11 +14,15 @@ use super::dialer::CONNECT;
 /// Lifetime of a cached result.
 const CACHE_LIFETIME: Duration = Duration::from_secs(4);
 
+/// An answer of a service outside proves for so long that this machine is online.
+const PROOF_LIFETIME: Duration = Duration::from_secs(10);
+
 /// Addresses of which at least one takes connections when this machine is connected. None: it always is.
 #[derive(Clone, Debug)]
 pub struct Connectivity {
     addresses: Vec<SocketAddr>,
     last: Arc<Mutex<Option<(Instant, bool)>>>,
+    proved: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Connectivity {
@@ -28,12 +32,20 @@ impl Connectivity {
         Self {
             addresses,
             last: Arc::default(),
+            proved: Arc::default(),
         }
     }
 
-    /// `true` if this machine is online. The result is cached for four seconds.
+    /// A service outside answered, or refused.
+    pub async fn prove(&self) {
+        *self.proved.lock().await = Some(Instant::now());
+    }
+
+    /// `true` if this machine is online: a service outside has just answered, or one of the addresses takes connections. The result is cached for
+    /// four seconds.
     pub async fn is_online(&self) -> bool {
-        if self.addresses.is_empty() {
+        let proved = *self.proved.lock().await;
+        if self.addresses.is_empty() || proved.is_some_and(|at| at.elapsed() < PROOF_LIFETIME) {
             return true;
         }
         let mut last = self.last.lock().await;

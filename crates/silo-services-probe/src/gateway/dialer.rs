@@ -32,8 +32,24 @@ pub(super) async fn resolve(url: &Url, deadline: Instant) -> Result<Vec<SocketAd
                 .then_some(found)
                 .ok_or(Failure::NameNotFound)
         }
-        Ok(Err(_)) => Err(Failure::NameNotFound),
+        Ok(Err(error)) => Err(lookup_failure(&error.to_string())),
         Err(_) => Err(Failure::TimedOut(Phase::Resolve)),
+    }
+}
+
+/// Texts of `gai_strerror` for `EAI_NONAME` and `EAI_NODATA`, of glibc and of musl. std has no code for errors of a lookup.
+const NO_SUCH_NAME: [&str; 4] = [
+    "Name or service not known",
+    "No address associated with hostname",
+    "Name does not resolve",
+    "Name has no usable address",
+];
+
+fn lookup_failure(text: &str) -> Failure {
+    if NO_SUCH_NAME.iter().any(|known| text.contains(known)) {
+        Failure::NameNotFound
+    } else {
+        Failure::ResolverFailed
     }
 }
 
@@ -72,7 +88,7 @@ pub(super) fn failure_of(error: &Error) -> Failure {
 
 /// Reachability of a URL's addresses: public or private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddressScope {
+pub enum AddressScope {
     /// At least one address is on the internet.
     Public,
     /// All addresses are in a private network or of this machine.
@@ -196,6 +212,15 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), alive);
         let none = connect(&[dead], deadline).await;
         assert!(none.is_err(), "{none:?}");
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_no_failure_of_the_resolver() {
+        let known = "failed to lookup address information: Name or service not known";
+        assert_eq!(lookup_failure(known), Failure::NameNotFound);
+        for text in ["Temporary failure in name resolution", "System error"] {
+            assert_eq!(lookup_failure(text), Failure::ResolverFailed);
+        }
     }
 
     #[test]

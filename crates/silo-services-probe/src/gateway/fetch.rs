@@ -14,11 +14,14 @@ use hyper_1::{Request, Response};
 use hyper_util::rt::TokioIo;
 use openssl::ssl::SslConnector;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
+use tokio_openssl::SslStream;
 use url::Url;
 
 use super::dialer::{AddressScope, allowed, connect, failure_of, resolve};
+use super::redis::{self, SignIn};
 use super::tls::{Secured, connector, secure};
 use crate::failure::{Failure, Phase, RedirectFault};
 use crate::probe::Expect;
@@ -45,6 +48,8 @@ pub struct Fetched {
     pub steps: Timings,
     /// Days until the certificate expires; negative when it has; `None` without TLS or when none was shown.
     pub certificate_days: Option<i64>,
+    /// Scope of the first address; `None` if the name was not resolved.
+    pub scope: Option<AddressScope>,
 }
 
 /// Duration of each step; `None` if it was not reached.
@@ -65,9 +70,9 @@ pub struct Timings {
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status.
+    /// The HTTP status; 0 where there is none.
     pub status: u16,
-    /// The body; `None` when it is larger than 1 MiB.
+    /// The body; `None` when it is larger than 1 MiB, or there is none.
     pub body: Option<Bytes>,
 }
 
@@ -89,19 +94,8 @@ impl Fetcher {
     /// Sends a GET request within a time limit. Follows at most three redirects, unless the redirect's status is itself expected. A redirect from a
     /// public to a private address, and any to a link-local address (cloud metadata), is refused.
     pub async fn get(&self, url: &Url, expect: &Expect, limit: Duration) -> Fetched {
-        let started = Instant::now();
-        let mut trace = RequestTrace {
-            deadline: started + limit,
-            steps: Timings::default(),
-            certificate_days: None,
-        };
-        let answer = self.follow(url, expect, &mut trace).await;
-        Fetched {
-            answer,
-            elapsed: started.elapsed(),
-            steps: trace.steps,
-            certificate_days: trace.certificate_days,
-        }
+        self.traced(limit, async |trace| self.follow(url, expect, trace).await)
+            .await
     }
 
     async fn follow(
@@ -111,9 +105,8 @@ impl Fetcher {
         trace: &mut RequestTrace,
     ) -> Result<Reply, Failure> {
         let mut url = url.clone();
-        let mut first = None;
         for _ in 0..=REDIRECTS {
-            match self.hop(&url, expect, &mut first, trace).await? {
+            match self.hop(&url, expect, trace).await? {
                 Attempt::Reply(reply) => return Ok(reply),
                 Attempt::Redirect(location) => {
                     let next = url.join(&location).ok();
@@ -125,24 +118,36 @@ impl Fetcher {
         Err(Failure::Redirect(RedirectFault::TooMany))
     }
 
-    /// One connection. `first` is where the first of them led.
+    /// One connection, and a request over it.
     async fn hop(
         &self,
         url: &Url,
         expect: &Expect,
-        first: &mut Option<AddressScope>,
         trace: &mut RequestTrace,
     ) -> Result<Attempt, Failure> {
+        match self.open(url, url.scheme() == "https", trace).await? {
+            Connection::Plain(stream) => trace.ask(stream, url, expect).await,
+            Connection::Tls(stream) => trace.ask(stream, url, expect).await,
+        }
+    }
+
+    /// Opens a connection to a URL's host and port.
+    async fn open(
+        &self,
+        url: &Url,
+        tls: bool,
+        trace: &mut RequestTrace,
+    ) -> Result<Connection, Failure> {
         let step = Instant::now();
         let addresses = resolve(url, trace.deadline).await?;
         add(&mut trace.steps.resolve, step);
-        let addresses = allowed(*first, addresses)?;
-        first.get_or_insert(AddressScope::of(&addresses));
+        let addresses = allowed(trace.scope, addresses)?;
+        trace.scope.get_or_insert(AddressScope::of(&addresses));
         let step = Instant::now();
         let stream = connect(&addresses, trace.deadline).await?;
         add(&mut trace.steps.connect, step);
-        if url.scheme() != "https" {
-            return trace.ask(stream, url, expect).await;
+        if !tls {
+            return Ok(Connection::Plain(stream));
         }
         let step = Instant::now();
         let host = url.host_str().unwrap_or_default();
@@ -153,15 +158,82 @@ impl Fetcher {
         trace.certificate_days = least(trace.certificate_days, certificate_days);
         let stream = stream?;
         add(&mut trace.steps.tls, step);
-        trace.ask(stream, url, expect).await
+        Ok(Connection::Tls(stream))
+    }
+
+    /// Opens a connection and closes it: a service that takes connections is up.
+    pub async fn connect(&self, url: &Url, limit: Duration) -> Fetched {
+        self.traced(limit, async |trace| {
+            self.open(url, false, trace).await?;
+            Ok(Reply {
+                status: 0,
+                body: None,
+            })
+        })
+        .await
+    }
+
+    /// Asks a Redis or Valkey server (`redis://`, or `rediss://` for TLS) for `INFO`, after signing in and `PING`. The body of the reply is the text of
+    /// `INFO`.
+    pub async fn redis(&self, url: &Url, sign_in: Option<&SignIn>, limit: Duration) -> Fetched {
+        self.traced(limit, async |trace| {
+            let connection = self.open(url, url.scheme() == "rediss", trace).await?;
+            let step = Instant::now();
+            let info = async {
+                match connection {
+                    Connection::Plain(stream) => redis::info(stream, sign_in).await,
+                    Connection::Tls(stream) => redis::info(stream, sign_in).await,
+                }
+            };
+            let info = timeout_at(trace.deadline, info)
+                .await
+                .map_err(|_late| Failure::TimedOut(Phase::Answer))??;
+            add(&mut trace.steps.answer, step);
+            Ok(Reply {
+                status: 0,
+                body: Some(info),
+            })
+        })
+        .await
+    }
+
+    /// Runs one exchange within a time limit, and records its steps.
+    async fn traced(
+        &self,
+        limit: Duration,
+        exchange: impl AsyncFnOnce(&mut RequestTrace) -> Result<Reply, Failure>,
+    ) -> Fetched {
+        let started = Instant::now();
+        let mut trace = RequestTrace {
+            deadline: started + limit,
+            steps: Timings::default(),
+            certificate_days: None,
+            scope: None,
+        };
+        let answer = exchange(&mut trace).await;
+        Fetched {
+            answer,
+            elapsed: started.elapsed(),
+            steps: trace.steps,
+            certificate_days: trace.certificate_days,
+            scope: trace.scope,
+        }
     }
 }
 
-/// State of a request across redirects: deadline, durations and certificate expiry.
+/// An open connection.
+enum Connection {
+    Plain(TcpStream),
+    Tls(SslStream<TcpStream>),
+}
+
+/// State of a check across redirects: deadline, durations, certificate expiry and scope.
 struct RequestTrace {
     deadline: Instant,
     steps: Timings,
     certificate_days: Option<i64>,
+    /// Scope of the first address, which limits where redirects may lead.
+    scope: Option<AddressScope>,
 }
 
 impl RequestTrace {

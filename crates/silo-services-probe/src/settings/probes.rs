@@ -1,19 +1,24 @@
 //! The probes: AC's services and Silo's own, and what `[[probes]]` in `silo.toml` changes of them and adds.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use silo_core::secret::Secret;
 use silo_core::settings::SettingsReader;
 use silo_core::variables::{ATPROTO_URL, OVEN_URL, PROBE_SECONDS, SESSION_URL};
 use url::Url;
 
-use crate::probe::{Expect, Kind, Probe};
+use crate::gateway::redis::SignIn;
+use crate::probe::{Expect, FAILURES_TO_DOWN, Kind, Probe};
 
 /// The quickest and the slowest interval, in seconds.
 const INTERVALS: RangeInclusive<u64> = 5..=3600;
 /// The longest time a check may take, and the shortest that makes sense, in milliseconds.
 const TIMEOUTS: RangeInclusive<u64> = 100..=3000;
+/// The fewest and the most failures in a row that take a service down.
+const FAILURES: RangeInclusive<u32> = 1..=10;
 /// Most probes.
 const MOST: usize = 100;
 /// The longest name.
@@ -28,6 +33,9 @@ struct Entry {
     url: Option<String>,
     interval_seconds: Option<u64>,
     timeout_ms: Option<u64>,
+    failures_to_down: Option<u32>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
     #[serde(default)]
     expect: Expect,
     #[serde(default = "yes")]
@@ -93,6 +101,9 @@ impl Entry {
             url: None,
             interval_seconds: None,
             timeout_ms: None,
+            failures_to_down: None,
+            user: None,
+            password_file: None,
             expect: Expect::default(),
             enabled: true,
         }
@@ -129,7 +140,13 @@ fn probe(
             "{place}: timeout_ms must be from {least} to {most}"
         ));
     }
-    check_expect(from, &place, &entry.expect);
+    let failures_to_down = entry.failures_to_down.unwrap_or(FAILURES_TO_DOWN);
+    if !FAILURES.contains(&failures_to_down) {
+        let (least, most) = (FAILURES.start(), FAILURES.end());
+        from.problem(format!(
+            "{place}: failures_to_down must be from {least} to {most}"
+        ));
+    }
     let kind = kind(from, &place, entry);
     let (kind, url) = match known {
         Some((usual, default)) => (kind.unwrap_or(usual), entry.url.clone().unwrap_or(default)),
@@ -140,8 +157,10 @@ fn probe(
             (kind.unwrap_or(Kind::Http), entry.url.clone()?)
         }
     };
+    check_expect(from, &place, kind, &entry.expect);
+    let sign_in = sign_in(from, &place, kind, entry);
     if entry.url.is_some() {
-        check_url(from, &place, &url);
+        check_url(from, &place, kind, &url);
     }
     let parsed = Url::parse(&url).ok();
     // Every rejected probe is reported. A value that does not look like a URL has been reported already.
@@ -155,6 +174,8 @@ fn probe(
         url,
         interval: Duration::from_secs(interval),
         timeout: Duration::from_millis(timeout),
+        failures_to_down,
+        sign_in,
         expect: entry.expect.clone(),
     })
 }
@@ -169,14 +190,46 @@ fn kind(from: &mut SettingsReader, place: &str, entry: &Entry) -> Option<Kind> {
     kind
 }
 
+/// User and password of a Redis server. The password is read from a file, so that `silo.toml` holds no secret.
+fn sign_in(from: &mut SettingsReader, place: &str, kind: Kind, entry: &Entry) -> Option<SignIn> {
+    let file = match (&entry.password_file, &entry.user) {
+        (Some(file), _) => file,
+        (None, Some(_)) => {
+            from.problem(format!("{place}: user needs password_file"));
+            return None;
+        }
+        (None, None) => return None,
+    };
+    if kind != Kind::Redis {
+        from.problem(format!("{place}: password_file is for the kind redis only"));
+        return None;
+    }
+    match std::fs::read_to_string(file) {
+        Ok(password) => Some(SignIn {
+            user: entry.user.clone().unwrap_or_else(|| "default".into()),
+            password: Secret::new(password.trim_end()),
+        }),
+        Err(error) => {
+            let file = file.display();
+            from.problem(format!("{place}: password_file {file}: {error}"));
+            None
+        }
+    }
+}
+
 /// The URL is left out of messages: it may contain a password.
-fn check_url(from: &mut SettingsReader, place: &str, text: &str) {
+fn check_url(from: &mut SettingsReader, place: &str, kind: Kind, text: &str) {
+    let schemes = kind.schemes();
     let url = Url::parse(text).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.filter(|url| schemes.contains(&url.scheme()) && url.has_host());
     match url {
         None => from.problem(format!(
-            "{place}: url must be http:// or https:// with a host"
+            "{place}: url must be {}:// with a host",
+            schemes.join(":// or ")
         )),
+        Some(url) if url.port_or_known_default().is_none() => {
+            from.problem(format!("{place}: url must have a port"));
+        }
         Some(url) if !url.username().is_empty() || url.password().is_some() => {
             from.problem(format!(
                 "{place}: url must have no user and no password in it"
@@ -189,7 +242,17 @@ fn check_url(from: &mut SettingsReader, place: &str, text: &str) {
     }
 }
 
-fn check_expect(from: &mut SettingsReader, place: &str, expect: &Expect) {
+fn check_expect(from: &mut SettingsReader, place: &str, kind: Kind, expect: &Expect) {
+    let of_http = !expect.status.is_empty() || !expect.json.is_empty() || expect.text.is_some();
+    if of_http && !kind.reads_http() {
+        let kind = kind.word();
+        from.problem(format!(
+            "{place}: expect.status, expect.json and expect.text are not for the kind {kind}"
+        ));
+    }
+    if expect.text.as_ref().is_some_and(String::is_empty) {
+        from.problem(format!("{place}: expect.text is empty"));
+    }
     if let Some(status) = expect
         .status
         .iter()

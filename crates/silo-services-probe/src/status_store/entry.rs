@@ -27,7 +27,8 @@ pub(super) struct Entry {
     pub(super) view: ServiceView,
     /// Last status of the previous process, until the first check of this one.
     before: Option<(Status, Timestamp)>,
-    pub(super) failed_before: bool,
+    /// Failures in a row.
+    pub(super) failures: u32,
     pub(super) facts: Option<(Facts, Timestamp)>,
 }
 
@@ -72,7 +73,7 @@ impl Entry {
             probe: probe.clone(),
             view,
             before,
-            failed_before: false,
+            failures: 0,
             facts: None,
         }
     }
@@ -82,9 +83,18 @@ impl Entry {
         self.before.map_or(self.view.status, |(status, _)| status)
     }
 
+    /// Status after a check.
+    pub(super) fn status_after(&mut self, check: &Check) -> Status {
+        self.failures = match check.outcome {
+            Ok(_) => 0,
+            Err(_) => self.failures.saturating_add(1),
+        };
+        let (before, to_down) = (self.effective_status(), self.probe.failures_to_down);
+        before.after(&check.outcome, self.failures, to_down)
+    }
+
     /// Records a check's result, except for the status.
     pub(super) fn take(&mut self, check: &Check, now: Timestamp) {
-        self.failed_before = check.outcome.is_err();
         self.view.checked_at = Some(now);
         self.view.response_ms = Some(whole_millis(check.elapsed));
         self.view.steps = steps(check.steps);
@@ -96,7 +106,7 @@ impl Entry {
                     detail: warning.detail.clone(),
                 };
                 self.view.reasons = well.warnings.iter().map(reason).collect();
-                self.facts = Some((well.facts.clone(), now));
+                self.facts = well.facts.clone().map(|facts| (facts, now));
             }
             Err(failure) => {
                 let Reason { code, detail } = reason_of(failure);

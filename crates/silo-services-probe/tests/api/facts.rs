@@ -1,6 +1,8 @@
 //! Facts of each kind, and fields that are never read.
 
 use serde_json::json;
+use silo_testkit::certificates::Authority;
+use silo_testkit::redis::{PASSWORD, Redis};
 
 use crate::stage::{
     Behaviour, Role, Service, Simulator, Stage, VISIBLE_WITHIN, refusing_url, until_status,
@@ -333,4 +335,97 @@ async fn an_endless_body_delays_no_other_check() {
         let down = until_status(&service, name, "down").await;
         assert_eq!(down["reasons"][0]["code"], "timed_out_reading", "{down}");
     }
+}
+
+#[tokio::test]
+async fn redis_is_asked_for_its_state_with_a_password_and_over_tls() {
+    let authority = Authority::new().unwrap();
+    let plain = Redis::start(None).await.unwrap();
+    let secure = Redis::start(Some(&authority)).await.unwrap();
+    let stage = Stage::new();
+    let file = |name: &str, text: &str| {
+        let file = stage.folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let ca = stage.folder.path().join("authority.pem");
+    authority.save(&ca).unwrap();
+    let right = format!(
+        "password_file = \"{}\"",
+        file("right", &format!("{PASSWORD}\n"))
+    );
+    let wrong = format!("password_file = \"{}\"", file("wrong", "hunter2"));
+    let stage = stage
+        .probe("plain", "redis", &plain.url(), &right)
+        .probe("secure", "redis", &secure.url(), &right)
+        .probe("wrong", "redis", &plain.url(), &wrong)
+        .probe("without", "redis", &plain.url(), "")
+        .probe(
+            "not-redis",
+            "redis",
+            &refusing_url().replace("http", "redis"),
+            "",
+        )
+        .with("SSL_CERT_FILE", ca.to_str().unwrap());
+    let service = stage.service().await;
+    for name in ["plain", "secure"] {
+        let facts = until_status(&service, name, "up").await["facts"].clone();
+        assert!(facts["version"].is_string(), "{facts}");
+        assert_eq!(facts["maxBytes"], 64 * 1024 * 1024, "{facts}");
+        assert_eq!((&facts["keys"], &facts["clients"]), (&json!(0), &json!(1)));
+    }
+    let secure = service.data("/api/services/secure").await;
+    assert!(secure["certificateDays"].as_i64() >= Some(28), "{secure}");
+    for (name, reason) in [
+        ("wrong", "did not accept the user and password"),
+        ("without", "requires a password"),
+        ("not-redis", "refused"),
+    ] {
+        let down = until_status(&service, name, "down").await;
+        let detail = down["reasons"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(reason), "{name}: {detail}");
+    }
+    assert!(!service.log().contains("hunter2"), "{}", service.log());
+}
+
+#[tokio::test]
+async fn a_tcp_service_is_up_while_it_takes_connections() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let gone = refusing_url().replace("http", "tcp");
+    let service = Stage::new()
+        .probe("listens", "tcp", &url, "")
+        .probe("gone", "tcp", &gone, "failures_to_down = 1")
+        .service()
+        .await;
+    let listens = until_status(&service, "listens", "up").await;
+    assert!(listens["steps"]["connect"].is_u64(), "{listens}");
+    let gone = until_status(&service, "gone", "down").await;
+    assert_eq!(gone["reasons"][0]["code"], "refused");
+    let changes = gone["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "one failure is enough: {gone}");
+}
+
+#[tokio::test]
+async fn an_expected_text_must_be_in_the_body() {
+    let page = Simulator::start(Role::Http).await.unwrap();
+    page.behave(Behaviour::Respond("text/html", "<h1>aesthetic</h1>".into()));
+    let service = Stage::new()
+        .probe(
+            "there",
+            "http",
+            &page.url(),
+            "expect = { text = \"aesthetic\" }",
+        )
+        .probe(
+            "missing",
+            "http",
+            &page.url(),
+            "expect = { text = \"maintenance\" }",
+        )
+        .service()
+        .await;
+    until_status(&service, "there", "up").await;
+    let missing = until_status(&service, "missing", "down").await;
+    assert_eq!(missing["reasons"][0]["code"], "body", "{missing}");
 }

@@ -49,7 +49,16 @@ const READING: [Expected; 4] = [
     (Html, "down", "body", (0, 1000)),
     (BrokenJson, "down", "body", (0, 1000)),
     (OtherJson, "down", "body", (0, 1000)),
-    (Huge, "down", "body", (0, 2000)),
+    // It answered with a good status: what it would tell is not known.
+    (Huge, "up", "", (0, 2000)),
+];
+
+/// Kind `http` with a condition on the body, which an answer that is too large to be read neither meets nor fails.
+const WANTING: [Expected; 4] = [
+    (Html, "down", "body", (0, 1000)),
+    (BrokenJson, "down", "body", (0, 1000)),
+    (OtherJson, "down", "body", (0, 1000)),
+    (Huge, "degraded", "answer_too_large", (0, 2000)),
 ];
 
 /// Kind `http` without conditions, to which the status is all.
@@ -65,7 +74,7 @@ const WANTS_OK: &str = "expect = { json = { \"/status\" = \"ok\" } }";
 /// Kind, simulated role, conditions, and expectations of this kind.
 const KINDS: [(&str, Role, &str, [Expected; 4]); 7] = [
     ("http", Role::Http, "", BARE),
-    ("http", Role::Http, WANTS_OK, READING),
+    ("http", Role::Http, WANTS_OK, WANTING),
     ("oven", Role::Oven, "", READING),
     ("session", Role::Session, "", READING),
     ("atproto", Role::Atproto, "", READING),

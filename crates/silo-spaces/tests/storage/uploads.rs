@@ -1,14 +1,21 @@
 //! Objects written from streams of unknown length.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use rusoto_core::credential::StaticProvider;
+use rusoto_core::{HttpClient, Region};
+use rusoto_s3::{
+    CreateMultipartUploadRequest, PutBucketVersioningRequest, S3, S3Client, VersioningConfiguration,
+};
 use silo_spaces::error::Kind as FaultKind;
 use silo_spaces::upload::PART;
 use silo_testkit::proxy::{Fault, Proxy};
+use silo_testkit::s3::Storage;
 use silo_testkit::wait::wait_for;
 
 use crate::{BUCKET, client, read, server};
@@ -195,4 +202,60 @@ async fn an_error_document_with_status_200_is_an_error() {
         .await
         .unwrap_err();
     assert_eq!(fault.kind, FaultKind::ServerFailed);
+}
+
+#[tokio::test]
+async fn more_than_a_page_of_unfinished_uploads_are_listed() {
+    let (server, spaces) = server().await;
+    let client = rusoto(&server);
+    let begin = |at: usize| {
+        let request = CreateMultipartUploadRequest {
+            bucket: BUCKET.to_owned(),
+            // Several uploads of each key, so that a page may end among them.
+            key: format!("half {}", at % 300),
+            ..CreateMultipartUploadRequest::default()
+        };
+        client.create_multipart_upload(request)
+    };
+    stream::iter(0..1_050)
+        .map(begin)
+        .buffer_unordered(8)
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+    let listed = spaces.unfinished(BUCKET, None).await.unwrap();
+    let ids: BTreeSet<_> = listed.iter().map(|upload| &upload.id).collect();
+    assert_eq!((listed.len(), ids.len()), (1_050, 1_050));
+    assert!(!spaces.keeps_versions(BUCKET).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_bucket_that_keeps_or_kept_older_versions_is_known() {
+    let (server, spaces) = server().await;
+    for status in ["Enabled", "Suspended"] {
+        let versioning = PutBucketVersioningRequest {
+            bucket: BUCKET.to_owned(),
+            versioning_configuration: VersioningConfiguration {
+                status: Some(status.into()),
+                ..VersioningConfiguration::default()
+            },
+            ..PutBucketVersioningRequest::default()
+        };
+        rusoto(&server)
+            .put_bucket_versioning(versioning)
+            .await
+            .unwrap();
+        assert!(spaces.keeps_versions(BUCKET).await.unwrap(), "{status}");
+    }
+}
+
+/// rusoto's own client, for requests that silo-spaces never sends.
+fn rusoto(server: &Storage) -> S3Client {
+    let region = Region::Custom {
+        name: "us-east-1".into(),
+        endpoint: server.url(),
+    };
+    let account = &server.account;
+    let keys = StaticProvider::new_minimal(account.key.clone(), account.secret.clone());
+    S3Client::new_with(HttpClient::new().unwrap(), keys, region)
 }

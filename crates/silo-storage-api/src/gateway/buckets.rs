@@ -4,9 +4,10 @@ use silo_core::units::count_from_usize;
 use silo_spaces::Spaces;
 use silo_spaces::error::{Kind, StorageError};
 use silo_spaces::page::Page;
+use silo_spaces::unfinished::MAX_UPLOADS;
 
 use crate::scan::List;
-use crate::scan_results::UnfinishedUpload;
+use crate::scan_results::{OlderVersions, UnfinishedUpload, UnfinishedUploads};
 
 /// Ranges that a bucket is split into before listing, when its folders show where.
 const INITIAL_RANGES: usize = 16;
@@ -63,22 +64,45 @@ impl Bucket {
     ///
     /// # Errors
     /// The error of the request; [`Kind::NotSupported`] if the storage cannot list them.
-    pub async fn unfinished(&self) -> Result<UnfinishedUpload, StorageError> {
-        let uploads = self.spaces.unfinished(&self.name, None).await?;
-        let mut bytes = (uploads.len() <= ASKED).then_some(0);
+    pub async fn unfinished(&self) -> Result<UnfinishedUploads, StorageError> {
+        let mut uploads = self.spaces.unfinished(&self.name, None).await?;
+        uploads.sort_by_key(|upload| upload.begun);
+        let all_asked = uploads.len() <= ASKED;
+        let more = uploads.len() >= MAX_UPLOADS;
+        let mut count = uploads.len();
+        let mut list = Vec::new();
         for upload in uploads.iter().take(ASKED) {
-            bytes = match self.spaces.stored(&self.name, upload).await {
-                Ok(stored) => bytes.map(|bytes| bytes + stored),
+            match self.spaces.stored(&self.name, upload).await {
+                Ok(bytes) => list.push(UnfinishedUpload {
+                    key: upload.key.clone(),
+                    begun: upload.begun,
+                    bytes,
+                }),
                 // Finished or aborted since: no longer one of them.
-                Err(error) if error.kind == Kind::NotFound => bytes,
+                Err(error) if error.kind == Kind::NotFound => count -= 1,
                 Err(error) => return Err(error),
-            };
+            }
         }
-        Ok(UnfinishedUpload {
-            uploads: count_from_usize(uploads.len()),
-            bytes,
-            oldest: uploads.iter().filter_map(|upload| upload.begun).min(),
+        Ok(UnfinishedUploads {
+            uploads: count_from_usize(count),
+            more,
+            bytes: all_asked.then(|| list.iter().map(|upload| upload.bytes).sum()),
+            oldest: list.iter().filter_map(|upload| upload.begun).min(),
+            list,
         })
+    }
+
+    /// Asks whether the bucket keeps older versions; `None` if the storage cannot tell, or the key may not ask.
+    ///
+    /// # Errors
+    /// Another error of the request.
+    pub async fn older_versions(&self) -> Result<Option<OlderVersions>, StorageError> {
+        match self.spaces.keeps_versions(&self.name).await {
+            Ok(true) => Ok(Some(OlderVersions::NotCounted)),
+            Ok(false) => Ok(Some(OlderVersions::None)),
+            Err(error) if matches!(error.kind, Kind::NotSupported | Kind::Denied) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

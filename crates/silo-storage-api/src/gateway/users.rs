@@ -78,7 +78,8 @@ impl UserDirectory {
     /// The error of the request to silo-db-api.
     pub async fn find(&self, id: &str) -> Result<Option<User>, SourceError> {
         let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
-        let found: Option<User> = self.db_api.get(&format!("/api/db/users/{id}")).await?;
+        let path = format!("/api/db/users/{id}");
+        let found: Option<User> = self.db_api.find(&path, "unknown_user").await?;
         if let Some(person) = &found {
             self.remember([(person.sub.clone(), person.handle.clone())]);
         }
@@ -103,8 +104,7 @@ impl UserDirectory {
                 .get::<Handles>(&format!("/api/db/handles?ids={ids}"))
                 .await
             {
-                Ok(answer) => {
-                    let handles = answer.map(|answer| answer.handles).unwrap_or_default();
+                Ok(Handles { handles }) => {
                     let known = handles
                         .iter()
                         .filter_map(|(sub, handle)| Some((sub.clone(), handle.clone()?)));
@@ -142,12 +142,12 @@ impl UserDirectory {
 impl TapeOwners for UserDirectory {
     async fn owners(&self, codes: Vec<String>) -> Result<BTreeMap<String, String>, SourceError> {
         let codes = utf8_percent_encode(&codes.join(","), NON_ALPHANUMERIC).to_string();
-        let answer: Option<Tapes> = self
+        let answer: Tapes = self
             .db_api
             .get(&format!("/api/db/tapes?codes={codes}"))
             .await?;
-        let tapes = answer.map(|answer| answer.tapes).unwrap_or_default();
-        let owned = tapes
+        let owned = answer
+            .tapes
             .into_iter()
             .filter_map(|(code, tape)| Some((code, tape.sub?)));
         Ok(owned.collect())

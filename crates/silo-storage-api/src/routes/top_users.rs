@@ -29,8 +29,8 @@ pub struct TopParameters {
 /// The users with the most bytes.
 #[derive(Serialize, ToSchema)]
 pub struct TopUsers {
-    /// Number of users with objects.
-    of: u64,
+    /// Number of users with objects, in buckets with a result; `null` before the first.
+    of: Option<u64>,
     /// The first of them.
     users: Vec<TopUser>,
 }

@@ -34,8 +34,8 @@ pub struct UserUsage {
     share: Option<f64>,
     /// The place among users by bytes, from 1; `null` for a user without objects.
     rank: Option<u64>,
-    /// Number of users with objects.
-    of: u64,
+    /// Number of users with objects, in buckets with a result; `null` before the first.
+    of: Option<u64>,
     /// By bucket, where there is anything.
     buckets: Vec<BucketSum>,
     /// By kind, the largest first.

@@ -172,16 +172,28 @@ fn assert_counted(seed: u64, bucket: &Bucket, truth: Sum, all: Sum) {
     );
 }
 
+/// A scan from its beginning.
+async fn whole<L: List>(scan: &Scan<'_, L, Nobody>, workers: usize) -> Result<(), StorageError> {
+    scan.begin().await?;
+    scan.run(workers).await
+}
+
 #[tokio::test]
 async fn ranges_overlap_nowhere_and_miss_nothing() {
     let mut splits = 0;
     for seed in 0..1500 {
         let (bucket, truth) = bucket(seed, None);
         let progress = Progress::default();
-        let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.split_initially().await.unwrap();
+        let scan = Scan::new(
+            &bucket,
+            &Nobody,
+            Layout::Plain,
+            &progress,
+            Timestamp::UNIX_EPOCH,
+            None,
+        );
         let workers = SmallRng::seed_from_u64(seed).random_range(1..20);
-        scan.run(workers).await.unwrap();
+        whole(&scan, workers).await.unwrap();
         let checkpoint = scan.checkpoint();
         assert_eq!(checkpoint.remaining, [], "seed {seed}");
         assert_counted(seed, &bucket, truth, checkpoint.totals.all);
@@ -204,9 +216,15 @@ async fn an_interrupted_scan_resumes_from_its_checkpoint() {
             Some(SmallRng::seed_from_u64(seed).random_range(0..40)),
         );
         let progress = Progress::default();
-        let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.split_initially().await.unwrap();
-        let outcome = scan.run(5).await;
+        let scan = Scan::new(
+            &bucket,
+            &Nobody,
+            Layout::Plain,
+            &progress,
+            Timestamp::UNIX_EPOCH,
+            None,
+        );
+        let outcome = whole(&scan, 5).await;
         let written = serde_json::to_string(&scan.checkpoint()).unwrap();
         let checkpoint: Checkpoint = serde_json::from_str(&written).unwrap();
         if outcome.is_err() {
@@ -217,7 +235,14 @@ async fn an_interrupted_scan_resumes_from_its_checkpoint() {
             fails_after: None,
             ..bucket
         };
-        let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, Some(checkpoint));
+        let scan = Scan::new(
+            &bucket,
+            &Nobody,
+            Layout::Plain,
+            &progress,
+            Timestamp::UNIX_EPOCH,
+            Some(checkpoint),
+        );
         scan.run(5).await.unwrap();
         assert_counted(seed, &bucket, truth, scan.finish().0.all);
     }
@@ -260,10 +285,16 @@ async fn sixteen_workers_need_far_fewer_round_trips() {
             pages: AtomicU64::new(0),
         };
         let progress = Progress::default();
-        let scan = Scan::new(&bucket, &Nobody, Layout::Plain, &progress, None);
-        scan.split_initially().await.unwrap();
+        let scan = Scan::new(
+            &bucket,
+            &Nobody,
+            Layout::Plain,
+            &progress,
+            Timestamp::UNIX_EPOCH,
+            None,
+        );
         let mut rounds = 0_u64;
-        let mut run = std::pin::pin!(scan.run(16));
+        let mut run = std::pin::pin!(whole(&scan, 16));
         // Every page that is being waited for arrives at once: that is one round trip.
         loop {
             tokio::select! {

@@ -42,10 +42,17 @@ impl Scanner {
             .copied()
             .unwrap_or(Layout::Plain);
         let fresh = checkpoint.is_none();
-        let scan = Scan::new(client, &self.users, layout, &self.progress, checkpoint);
+        let scan = Scan::new(
+            client,
+            &self.users,
+            layout,
+            &self.progress,
+            begun,
+            checkpoint,
+        );
         let run = async {
             if fresh {
-                scan.split_initially().await?;
+                scan.begin().await?;
             }
             scan.run(self.workers).await
         };
@@ -98,7 +105,7 @@ impl Scanner {
         }
     }
 
-    /// Adds facts that a listing does not contain: owners of tapes, unfinished uploads.
+    /// Adds facts that a listing does not contain: owners of tapes, unfinished uploads, older versions.
     async fn complete(
         &self,
         client: &BucketClient,
@@ -140,11 +147,21 @@ impl Scanner {
                 None
             }
         };
+        let older_versions = match client.older_versions().await {
+            Ok(older_versions) => older_versions,
+            Err(error) => {
+                let detail = format!("it is not known whether it keeps older versions: {error}");
+                let code = "versions_unknown";
+                gaps.push(Failure::new(code, detail, gap_before(code)));
+                None
+            }
+        };
         ScanResult {
             begun,
             ended: Timestamp::now(),
             totals,
             unfinished,
+            older_versions,
             gaps,
         }
     }

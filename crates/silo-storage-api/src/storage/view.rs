@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::history::Growth;
 use crate::owners::{Kind, Layout};
-use crate::scan_results::{Failure, UnfinishedUpload};
-use crate::totals::{Kinds, Sum};
+use crate::scan_results::{Failure, OlderVersions, UnfinishedUploads};
+use crate::totals::{Class, Kinds, Sum};
 
 /// Result of the last scan. Serialised as `/api/storage/buckets`; skipped fields are for the other endpoints.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -50,12 +50,22 @@ pub struct BucketView {
     pub kinds: Vec<KindSum>,
     /// By storage class.
     pub classes: Vec<ClassSum>,
+    /// By size in bytes, the smallest first.
+    pub sizes: Vec<Class>,
+    /// By age in days when its listing began, the youngest first. Objects without a time are in none of them.
+    pub ages: Vec<Class>,
+    /// The largest folders of the first two levels, at most 20, the largest first.
+    pub largest_prefixes: Vec<PrefixSum>,
+    /// No sum of a folder is too low by more than this many bytes; 0 when all are exact.
+    pub prefixes_missing_bytes: Option<u64>,
     /// Number of users with objects here.
     pub owners: Option<u64>,
     /// Objects without an owner.
     pub unattributed: Option<Sum>,
     /// Unfinished uploads, in none of the sums; `null` if the storage cannot list them.
-    pub unfinished_uploads: Option<UnfinishedUpload>,
+    pub unfinished_uploads: Option<UnfinishedUploads>,
+    /// Older versions of the objects; `null` if the storage cannot tell.
+    pub older_versions: Option<OlderVersions>,
     /// When its listing began: the age of these figures.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
@@ -68,6 +78,17 @@ pub struct BucketView {
 pub struct KindSum {
     /// The kind.
     pub kind: Kind,
+    /// Number of objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One folder's sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PrefixSum {
+    /// Beginning of the keys, with the `/` at its end.
+    pub prefix: String,
     /// Number of objects.
     pub objects: u64,
     /// Their bytes.
@@ -101,10 +122,10 @@ pub struct Usage {
     pub buckets: u64,
     /// By kind, over the buckets that are known, the largest first.
     pub kinds: Vec<KindSum>,
-    /// Number of users with objects.
-    pub owners: u64,
-    /// Objects without an owner, in buckets with a result.
-    pub unattributed: Sum,
+    /// Number of users with objects, in buckets with a result; `null` before the first.
+    pub owners: Option<u64>,
+    /// Objects without an owner, in buckets with a result; `null` before the first.
+    pub unattributed: Option<Sum>,
     /// Growth.
     pub growth: GrowthView,
     /// When every bucket had been listed to its end: the age of the oldest figure.

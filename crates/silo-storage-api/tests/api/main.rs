@@ -11,6 +11,7 @@ mod bad_input;
 mod buckets;
 mod faults;
 mod lists;
+mod reachability;
 mod rescan;
 mod restart;
 mod settings;

@@ -66,8 +66,16 @@ impl UserDirectory {
 
 /// Storage filled with the demo objects, and the people they belong to.
 pub(crate) async fn stage() -> Stage {
-    let (users, s3) = tokio::join!(UserDirectory::start(), Storage::new());
-    let s3 = s3.unwrap();
+    stage_on(Storage::new().await.unwrap()).await
+}
+
+/// The same on a storage that can be switched off.
+pub(crate) async fn stage_with_switch() -> Stage {
+    stage_on(Storage::with_switch().await.unwrap()).await
+}
+
+async fn stage_on(s3: Storage) -> Stage {
+    let users = UserDirectory::start().await;
     let objects = users.demo.objects();
     let spaces = spaces(&s3, &s3.url());
     for bucket in BUCKETS {

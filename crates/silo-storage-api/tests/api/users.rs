@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use silo_testkit::demo::Demo;
+use silo_testkit::proxy::{Fault, Proxy};
 
-use crate::stage::{Stage, stage, sum};
+use crate::stage::{Stage, stage, sum, until_scanned};
 
 /// Bytes by owner, the most first.
 fn ranking(stage: &Stage) -> Vec<(String, u64)> {
@@ -230,4 +231,31 @@ async fn without_silo_db_api_subs_are_shown_and_the_answer_is_partial() {
         (unresolved.status.as_u16(), &unresolved.json()["code"]),
         (503, &json!("source_unavailable"))
     );
+}
+
+#[tokio::test]
+async fn a_sibling_that_does_not_know_the_path_is_an_error_and_not_nobody() {
+    let stage = stage().await;
+    // Another program at silo-db-api's address.
+    let answer = |_: u64, _: &str| Fault::answer("404 Not Found", "", "no such page");
+    let other = Proxy::start(&stage.s3.url(), answer).await.unwrap();
+    let address = other.url();
+    let service = stage
+        .service_at(&stage.s3.url(), &[("DB_API_URL", &address)])
+        .await;
+    until_scanned(&service).await;
+    let top = service.get("/api/storage/top-users").await.ok();
+    assert_eq!(top["meta"]["state"], "partial", "{top}");
+    let codes: Vec<_> = top["meta"]["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["code"].as_str().unwrap())
+        .collect();
+    assert!(
+        codes.contains(&"unknown_path") && codes.contains(&"owners_unknown"),
+        "{codes:?}"
+    );
+    let nobody = service.get("/api/storage/user/@nobody").await;
+    assert_eq!(nobody.status, 503, "{nobody:#?}");
 }

@@ -37,6 +37,18 @@ impl<T: Serialize + Send + Sync + 'static> Snapshot<T> {
         self.publish_result(Ok(measured), Some(as_of), elapsed);
     }
 
+    /// Withdraws the last failure, for a subject whose source was away between two measurements and whose value still is the last one.
+    pub fn withdraw_failure(&self) {
+        self.state.send_modify(|state| {
+            *state = Arc::new(State {
+                good: state.good.clone(),
+                failure: None,
+                attempts: state.attempts,
+                failures: 0,
+            });
+        });
+    }
+
     fn publish_result(
         &self,
         outcome: Result<Measured<T>, SourceError>,
