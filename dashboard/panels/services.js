@@ -15,14 +15,20 @@ const STATES = { up: 'fresh', degraded: 'partial', down: 'error', unknown: 'unkn
 const REFUSED_MS = 30_000;
 
 export function mount(body) {
-  const sources = { services: source('/api/services') };
+  const sources = { services: source('/api/services'), alarms: source('/api/services/alarms') };
   const notice = h('p', { class: 'facts' });
+  const open = h('div', { class: 'alarms' });
   const cards = h('div', { class: 'cards' });
-  fill(body, notice, cards);
+  fill(body, notice, open, cards);
   const shown = new Map();
   listen();
 
-  const update = ({ services }) => {
+  let lastAlarms = null;
+  const update = ({ services, alarms }) => {
+    if (alarms.data && alarms.data !== lastAlarms) {
+      lastAlarms = alarms.data;
+      fill(open, openAlarms(alarms.data));
+    }
     if (!services.data) return;
     const { services: list, total, up, down, degraded, unknown, connected } = services.data;
     notice.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
@@ -34,6 +40,25 @@ export function mount(body) {
     for (const service of list) shown.get(service.name).head(service);
   };
   return { sources, update };
+}
+
+/** Open alarms with their acknowledgement, and receivers that do not take them. */
+function openAlarms({ alarms, setUp, failedDelivery, failedPing }) {
+  const failed = [failedDelivery, failedPing].filter(Boolean).map(({ receiver, error, at }) =>
+    h('p', { class: 'facts warning', 'data-state': 'error' }, `▲ alarms are not delivered: ${receiver}: ${error}, `, ago(at)));
+  const quiet = !setUp && h('p', { class: 'facts' }, '▢ nobody is told of alarms: ALERT_WEBHOOK_URL is not set');
+  const row = ({ code, detail, since, acknowledged }) => h('li', { 'data-state': acknowledged ? 'partial' : 'error' },
+    `${acknowledged ? '◑' : '▲'} ${detail}, since `, ago(since), ' ',
+    acknowledged ? h('span', { class: 'facts' }, `acknowledged by ${acknowledged.by} `, ago(acknowledged.at))
+      : h('button', { type: 'button', 'data-key': `acknowledge ${code}`, onclick: () => acknowledge(code) }, 'acknowledge'));
+  return [...failed, quiet, alarms.length > 0 && h('ul', { class: 'reasons', 'aria-label': 'open alarms' }, alarms.map(row))];
+}
+
+async function acknowledge(code) {
+  const path = `/api/services/alarms/${encodeURIComponent(code)}/acknowledge`;
+  // What came of it is in the next answer.
+  await fetch(path, { method: 'POST', signal: AbortSignal.timeout(8000) }).catch(() => null);
+  source('/api/services/alarms').ask();
 }
 
 /** Shows changes of status as they happen. Without the stream, the page shows them after its next request. */

@@ -1,19 +1,10 @@
 //! Alerts: pings at the start and end of a run, and a webhook when an operator must act.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use jiff::Timestamp;
-use log::{error, warn};
-use serde::Serialize;
+use log::error;
+use silo_alerts::delivery::{FailedDelivery, Message, Webhook, ping};
 use silo_core::secret::Secret;
-use utoipa::ToSchema;
-
-/// Time limit of one attempt.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
-/// Retries after a failed attempt.
-const RETRIES: usize = 3;
 
 /// Event to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,20 +29,7 @@ pub struct Receivers {
     /// Dead man's switch of drills.
     pub drill_ping: Option<Secret>,
     /// Webhook for everything that needs an operator.
-    pub webhook: Option<Secret>,
-}
-
-/// Record of an alert that could not be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FailedDelivery {
-    /// `ping` or `webhook`.
-    pub receiver: &'static str,
-    /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// Error, without the URL.
-    pub error: String,
+    pub webhook: Option<Webhook>,
 }
 
 /// Receivers of alerts. Clones share the record of failed deliveries.
@@ -76,35 +54,33 @@ impl Alerts {
         if let Event::Alarm(code, detail) | Event::DrillFailed(code, detail) = event {
             error!(code = *code; "alarm: {detail}");
         }
-        let (ping, end, body) = match event {
-            Event::RunStarted => (&self.receivers.ping, "/start", ""),
-            Event::RunSucceeded(what) => (&self.receivers.ping, "", what.as_str()),
-            Event::Alarm(_, detail) => (&self.receivers.ping, "/fail", detail.as_str()),
-            Event::DrillSucceeded(what) => (&self.receivers.drill_ping, "", what.as_str()),
-            Event::DrillFailed(_, detail) => (&self.receivers.drill_ping, "/fail", detail.as_str()),
+        let receivers = &self.receivers;
+        let (switch, end, body) = match event {
+            Event::RunStarted => (&receivers.ping, "/start", ""),
+            Event::RunSucceeded(what) => (&receivers.ping, "", what.as_str()),
+            Event::Alarm(_, detail) => (&receivers.ping, "/fail", detail.as_str()),
+            Event::DrillSucceeded(what) => (&receivers.drill_ping, "", what.as_str()),
+            Event::DrillFailed(_, detail) => (&receivers.drill_ping, "/fail", detail.as_str()),
         };
         let mut failed = None;
-        if let Some(ping) = ping {
-            let url = format!("{}{end}", ping.expose().trim_end_matches('/'));
-            failed = self
-                .deliver("ping", |http| http.post(&url).body(body.to_owned()))
-                .await;
+        if let Some(switch) = switch {
+            failed = ping(switch, end, body).await.err();
         }
         let alarm = match event {
             Event::Alarm(code, detail) | Event::DrillFailed(code, detail) => Some((code, detail)),
             _ => None,
         };
-        let webhook = self.receivers.webhook.as_ref().zip(alarm);
+        let webhook = receivers.webhook.as_ref().zip(alarm);
         if let Some((webhook, (code, detail))) = webhook {
-            let text = format!("silo-backup: {detail}");
-            // `text` and `content` are what Slack and Discord show.
-            let body = serde_json::json!({ "source": "silo-backup", "code": code, "detail": detail, "at": Timestamp::now(), "text": text, "content": text });
-            failed = self
-                .deliver("webhook", |http| http.post(webhook.expose()).json(&body))
-                .await
-                .or(failed);
+            let message = Message {
+                source: "silo-backup",
+                code: (*code).to_owned(),
+                detail: detail.clone(),
+                recovered: false,
+            };
+            failed = webhook.send(&message).await.err().or(failed);
         }
-        if ping.is_some() || webhook.is_some() {
+        if switch.is_some() || webhook.is_some() {
             *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         }
     }
@@ -122,51 +98,5 @@ impl Alerts {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-
-    /// Uses a client of its own: alerts are rare, and a long-lived client keeps all certificate authorities in memory.
-    async fn deliver(
-        &self,
-        receiver: &'static str,
-        request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
-    ) -> Option<FailedDelivery> {
-        let http = reqwest::Client::builder().timeout(TIME_LIMIT).build();
-        let send = || async {
-            let http = http.as_ref().map_err(describe)?;
-            let answer = request(http)
-                .send()
-                .await
-                .map_err(|error| describe(&error))?;
-            let status = answer.status();
-            if status.is_success() {
-                Ok(())
-            } else {
-                Err(format!(
-                    "the receiver answers with status {}",
-                    status.as_u16()
-                ))
-            }
-        };
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(300))
-            .with_max_times(RETRIES)
-            .with_jitter();
-        let error = send.retry(pauses).await.err()?;
-        warn!(receiver; "an alert could not be delivered: {error}");
-        Some(FailedDelivery {
-            receiver,
-            at: Timestamp::now(),
-            error,
-        })
-    }
-}
-
-/// Text of an error without the URL, which is a secret.
-fn describe(error: &reqwest::Error) -> String {
-    match error {
-        error if error.is_timeout() => "the receiver does not answer in time".into(),
-        error if error.is_connect() => "the receiver cannot be reached".into(),
-        error if error.is_builder() => "TLS cannot be set up on this machine".into(),
-        _ => "the request failed".into(),
     }
 }

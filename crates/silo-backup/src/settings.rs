@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use silo_alerts::delivery::Webhook;
+use silo_alerts::settings::{is_this_machine, receiver, webhook};
 use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
 use silo_core::settings::{SettingsError, SettingsReader};
@@ -12,9 +14,8 @@ use silo_core::variables::{
     BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_PING_URL, BACKUP_DRILL_SCHEDULE,
     BACKUP_EXPECTED, BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY,
     BACKUP_KEEP_WEEKLY, BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE,
-    BACKUP_TIMEZONE, BACKUP_WEBHOOK_URL, DRILL_CONNECTION_STRING, MONGO_TOOLS,
-    MONGODB_CONNECTION_STRING, MONGODB_NAME, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY,
-    SPACES_REGION, SPACES_SECRET, Variable,
+    BACKUP_TIMEZONE, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING, MONGODB_NAME,
+    SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET, Variable,
 };
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
@@ -69,8 +70,8 @@ pub struct Settings {
     pub ping: Option<Secret>,
     /// Dead man's switch of drills.
     pub drill_ping: Option<Secret>,
-    /// URL of the webhook.
-    pub webhook: Option<Secret>,
+    /// The webhook.
+    pub webhook: Option<Webhook>,
 }
 
 /// Bucket and endpoint of a destination.
@@ -119,9 +120,9 @@ impl Settings {
             drill_schedule,
             oldest: hours(&mut from, BACKUP_OLDEST_HOURS, 1..=2400, 1),
             folder: PathBuf::from(from.text(BACKUP_FOLDER)),
-            ping: alert(&mut from, BACKUP_PING_URL, allow_http),
-            drill_ping: alert(&mut from, BACKUP_DRILL_PING_URL, allow_http),
-            webhook: alert(&mut from, BACKUP_WEBHOOK_URL, allow_http),
+            ping: receiver(&mut from, BACKUP_PING_URL, allow_http),
+            drill_ping: receiver(&mut from, BACKUP_DRILL_PING_URL, allow_http),
+            webhook: webhook(&mut from, allow_http),
             schedule: match schedule {
                 Some(schedule) => schedule,
                 // The problem has already been recorded.
@@ -168,15 +169,7 @@ fn check_https(from: &mut SettingsReader, variable: Variable, url: &str, allow_h
     let Ok(url) = reqwest::Url::parse(url) else {
         return;
     };
-    let local = match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback()),
-        None => false,
-    };
-    if url.scheme() == "http" && !local && !allow_http {
+    if url.scheme() == "http" && !is_this_machine(&url) && !allow_http {
         from.problem(format!(
             "{variable}: use https://, or set {BACKUP_ALLOW_HTTP}=true for a private network"
         ));
@@ -326,18 +319,6 @@ fn policy(from: &mut SettingsReader) -> Policy {
         weekly: count(BACKUP_KEEP_WEEKLY),
         monthly: count(BACKUP_KEEP_MONTHLY),
     }
-}
-
-fn alert(from: &mut SettingsReader, variable: Variable, allow_http: bool) -> Option<Secret> {
-    let url = from.optional_text(variable)?;
-    // Not repeated: who knows the address can speak in our name.
-    if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
-        from.problem(format!(
-            "{variable}: must be an address that begins with http:// or https://"
-        ));
-    }
-    check_https(from, variable, &url, allow_http);
-    Some(Secret::new(url))
 }
 
 #[cfg(test)]

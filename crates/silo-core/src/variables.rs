@@ -76,6 +76,14 @@ variables! {
     SCAN_WORKERS: "scan.workers" = "16";
     /// Rate limit of requests to one endpoint, per second.
     SCAN_REQUESTS_PER_SECOND: "scan.requests_per_second" = "100";
+    /// URL that gets a POST when an operator must act: from silo-backup about backups, from silo-services-probe about everything else.
+    ALERT_WEBHOOK_URL: "alert.webhook_url";
+    /// Format of what the webhook gets: json, discord, slack or ntfy.
+    ALERT_WEBHOOK_FORMAT: "alert.webhook_format" = "json";
+    /// URL of a Healthchecks-style check, requested every five minutes as it is, and with /fail while an alarm is open that nobody has acknowledged.
+    ALERT_PING_URL: "alert.ping_url";
+    /// Hours after which an alarm is repeated that nobody has acknowledged.
+    ALERT_REPEAT_HOURS: "alert.repeat_hours" = "6";
     /// Folder of the last scan results.
     STORAGE_FOLDER: "storage.folder" = "/var/lib/silo/storage";
     /// URL of silo-db-api, for Silo's other services.
@@ -128,8 +136,6 @@ variables! {
     BACKUP_PING_URL: "backup.ping_url";
     /// URL of a Healthchecks-style check for drills, requested as it is, and with /fail.
     BACKUP_DRILL_PING_URL: "backup.drill_ping_url";
-    /// URL that gets a POST with JSON when an operator must act.
-    BACKUP_WEBHOOK_URL: "backup.webhook_url";
     /// true allows http:// for storage and alerts on other machines, for a private network.
     BACKUP_ALLOW_HTTP: "backup.allow_http" = "false";
     /// URL of the storage for a second copy, as `https://host`.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
+use silo_alerts::alarms::Alarm;
 use silo_web::snapshot::SourceError;
 
 use crate::changes::Change;
@@ -40,6 +41,7 @@ struct Kept {
     series: BTreeMap<String, Series>,
     changes: VecDeque<Change>,
     last_change: u64,
+    alarms: Vec<Alarm>,
 }
 
 impl History {
@@ -71,6 +73,19 @@ impl History {
         };
         self.keep(Record::Change(change.clone()));
         change
+    }
+
+    /// Keeps the open alarms for the next process.
+    pub fn note_alarms(&mut self, alarms: Vec<Alarm>) {
+        if alarms != self.known.alarms {
+            self.keep(Record::Alarms(alarms));
+        }
+    }
+
+    /// The open alarms, as they were last kept.
+    #[must_use]
+    pub fn alarms(&self) -> &[Alarm] {
+        &self.known.alarms
     }
 
     /// History of one service.
@@ -122,6 +137,7 @@ impl Kept {
             Record::Hour { name, at, tally } => {
                 self.of(name).add_hour(at, tally);
             }
+            Record::Alarms(alarms) => self.alarms = alarms,
             Record::Change(change) => {
                 self.last_change = self.last_change.max(change.id);
                 self.changes.push_back(change);
@@ -158,6 +174,7 @@ impl Kept {
                 out.write_all(Record::Minute { name, at, tally }.line().as_bytes())?;
             }
         }
+        out.write_all(Record::Alarms(self.alarms.clone()).line().as_bytes())?;
         for change in &self.changes {
             out.write_all(Record::Change(change.clone()).line().as_bytes())?;
         }

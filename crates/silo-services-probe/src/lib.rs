@@ -1,11 +1,12 @@
 //! silo-services-probe: health of aesthetic.computer's services, and an overview of everything in one answer.
 //!
 //! `routes` are the HTTP API. The `prober` starts a `check` when a `probe` is due; the service's kind (`kinds`) evaluates the answer; the
-//! `status_store` records the result, determines the `status`, keeps `history` and broadcasts `changes`. `overview` gathers figures from the other
+//! `status_store` records the result, determines the `status`, keeps `history` and broadcasts `changes`. `alarms` are sent about what stays wrong. `overview` gathers figures from the other
 //! services. `atproto_network` refreshes slow facts. `gateway` has the outgoing connections.
 
 pub mod routes;
 
+pub mod alarms;
 pub mod badge;
 pub mod overview;
 pub mod services;
@@ -53,7 +54,10 @@ pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Resul
     let state = State::new(settings)?;
     state.start();
     let service = Service::new(NAME, settings.process.build.clone()).measures(state.sources());
-    let metrics = ProbeMetrics(state.store.services.clone());
+    let metrics = ProbeMetrics {
+        services: state.store.services.clone(),
+        alarms: state.alarms.view.clone(),
+    };
     service
         .metrics
         .register(|registry| registry.register_collector(Box::new(metrics)));

@@ -10,12 +10,18 @@ use prometheus_client::registry::Unit;
 use silo_core::units::{double, round};
 use silo_web::snapshot::Snapshot;
 
+use crate::alarms::AlarmsView;
 use crate::services::{ServiceView, Services};
 use crate::status::Status;
 
 /// Collector that reads the last results on every scrape.
 #[derive(Clone)]
-pub struct ProbeMetrics(pub Arc<Snapshot<Services>>);
+pub struct ProbeMetrics {
+    /// Status of all services.
+    pub services: Arc<Snapshot<Services>>,
+    /// Open alarms.
+    pub alarms: Arc<Snapshot<AlarmsView>>,
+}
 
 impl std::fmt::Debug for ProbeMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,7 +74,31 @@ fn certificate(service: &ServiceView) -> Option<f64> {
 
 impl Collector for ProbeMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Ok(reading) = self.0.current() else {
+        if let Ok(alarms) = self.alarms.current() {
+            let open = alarms.value.alarms.len();
+            let failed = alarms.value.failed_delivery.is_some();
+            for (name, help, value) in [
+                (
+                    "alarms_open",
+                    "open alarms",
+                    i64::try_from(open).unwrap_or(i64::MAX),
+                ),
+                (
+                    "alert_delivery_failed",
+                    "1 while the last alarm could not be delivered",
+                    i64::from(failed),
+                ),
+            ] {
+                let gauge = ConstGauge::new(value);
+                gauge.encode(encoder.encode_descriptor(
+                    name,
+                    help,
+                    None,
+                    gauge.metric_type(),
+                )?)?;
+            }
+        }
+        let Ok(reading) = self.services.current() else {
             return Ok(());
         };
         for (name, help, unit, value) in &GAUGES {

@@ -33,6 +33,8 @@ pub struct Overview {
     pub collections: Option<Part<Collections>>,
     /// The database server, from silo-db-api.
     pub database: Option<Part<Database>>,
+    /// Disk of the database server, from silo-db-api.
+    pub disk: Option<Part<Disk>>,
     /// KidLisp keeps, from silo-db-api.
     pub keeps: Option<Part<Keeps>>,
     /// Storage, from silo-storage-api.
@@ -104,8 +106,17 @@ pub struct Disposable {
 #[serde(rename_all = "camelCase")]
 pub struct Database {
     pub(crate) status: String,
-    version: Option<String>,
-    uptime_seconds: Option<u64>,
+    pub(crate) version: Option<String>,
+    pub(crate) uptime_seconds: Option<u64>,
+}
+
+/// Disk of the database server.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    pub(crate) free_bytes: Option<u64>,
+    pub(crate) used_share: Option<f64>,
+    pub(crate) days_until_full: Option<f64>,
 }
 
 /// Number of kept pieces.
@@ -182,10 +193,11 @@ impl Gatherer {
     /// When no service has ever answered.
     pub async fn gather(&self) -> Result<Measured<Overview>, SourceError> {
         let db = &self.db_api;
-        let (users, collections, database, keeps, storage, backup) = tokio::join!(
+        let (users, collections, database, disk, keeps, storage, backup) = tokio::join!(
             part::<Users>(db, "/api/db/users/count"),
             part::<Collections>(db, "/api/db/collections"),
             part::<Database>(db, "/api/db/health"),
+            part::<Disk>(db, "/api/db/disk"),
             part::<Keeps>(db, "/api/kidlisp/stats"),
             part::<Storage>(&self.storage_api, "/api/storage/usage"),
             part::<Backup>(&self.backup_api, "/api/backup/status"),
@@ -195,6 +207,7 @@ impl Gatherer {
         notes.take("users", users, &mut last.users);
         notes.take("collections", collections, &mut last.collections);
         notes.take("database", database, &mut last.database);
+        notes.take("disk", disk, &mut last.disk);
         notes.take("keeps", keeps, &mut last.keeps);
         notes.take("storage", storage, &mut last.storage);
         notes.take("backup", backup, &mut last.backup);

@@ -1,5 +1,6 @@
 //! The route table and nothing else.
 
+pub mod alarms;
 pub mod badge;
 pub mod events;
 pub mod history;
@@ -9,7 +10,7 @@ pub mod service;
 pub mod services;
 
 use actix_web::web::{Data, ServiceConfig};
-use silo_web::app::get;
+use silo_web::app::{get, post};
 
 use crate::state::State;
 
@@ -19,6 +20,11 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
         .app_data(Data::new(state))
         .service(get("/api/overview", overview::get_overview))
         .service(get("/api/services", services::list_services))
+        .service(get("/api/services/alarms", alarms::list_alarms))
+        .service(post(
+            "/api/services/alarms/{code}/acknowledge",
+            alarms::acknowledge_alarm,
+        ))
         .service(get("/api/services/events", events::watch_events))
         .service(get("/api/services/openapi.json", openapi::get_openapi))
         .service(get("/api/services/{name}", service::get_service))

@@ -12,7 +12,7 @@ use crate::probe::Kind;
 use crate::status::Status;
 
 /// All services.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Services {
     /// Number of services by status.
     #[serde(flatten)]
@@ -32,7 +32,7 @@ pub struct Counts {
     pub up: u64,
     /// Services that answer with warnings, or failed once.
     pub degraded: u64,
-    /// Services that failed at least twice in a row.
+    /// Services that failed several times in a row.
     pub down: u64,
     /// Services without a known status.
     pub unknown: u64,

@@ -3,12 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
+use silo_alerts::settings::{receiver, webhook};
+
 use self::probes::probes;
+use crate::alarms::Receivers;
 use crate::probe::Probe;
 use silo_core::process::ServerConfig;
 use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
-    BACKUP_API_URL, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER, STATUS_FILE, STORAGE_API_URL,
+    ALERT_PING_URL, ALERT_REPEAT_HOURS, BACKUP_API_URL, CONNECTIVITY_CHECK, DB_API_URL,
+    PROBE_FOLDER, STATUS_FILE, STORAGE_API_URL,
 };
 
 mod probes;
@@ -24,6 +29,8 @@ pub struct Settings {
     pub connectivity: Vec<SocketAddr>,
     /// Folder of the history.
     pub folder: PathBuf,
+    /// Receivers of alarms.
+    pub alarms: Receivers,
     /// The file that the overview is written to in a few lines, when there is to be one.
     pub status: Option<PathBuf>,
     /// URL of silo-db-api.
@@ -47,6 +54,11 @@ impl Settings {
             probes: probes(&mut from, [&db_api, &storage_api, &backup_api]),
             connectivity: connectivity(&mut from),
             folder: PathBuf::from(from.text(PROBE_FOLDER)),
+            alarms: Receivers {
+                webhook: webhook(&mut from, false),
+                ping: receiver(&mut from, ALERT_PING_URL, false),
+                repeat: hours(from.number(ALERT_REPEAT_HOURS, 1..=168)),
+            },
             status: from.optional_text(STATUS_FILE).map(PathBuf::from),
             db_api,
             storage_api,
@@ -55,6 +67,10 @@ impl Settings {
         from.finish()?;
         Ok(settings)
     }
+}
+
+fn hours(count: u64) -> SignedDuration {
+    SignedDuration::from_hours(i64::try_from(count).unwrap_or(i64::MAX / 3600))
 }
 
 fn connectivity(from: &mut SettingsReader) -> Vec<SocketAddr> {

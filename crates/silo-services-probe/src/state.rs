@@ -10,6 +10,7 @@ use silo_web::internal_client::InternalClient;
 use silo_web::snapshot::{Snapshot, Source};
 use silo_web::stream::Streams;
 
+use crate::alarms::AlarmKeeper;
 use crate::atproto_network::Network;
 use crate::gateway::connectivity::Connectivity;
 use crate::gateway::fetch::Fetcher;
@@ -39,6 +40,8 @@ pub struct State {
     pub store: Arc<StatusStore>,
     /// Overview of all services.
     pub overview: Arc<Snapshot<Overview>>,
+    /// Alarms.
+    pub alarms: Arc<AlarmKeeper>,
     /// AT-protocol facts of each server.
     pub networks: Vec<Network>,
     /// Clients of the event stream.
@@ -78,11 +81,15 @@ impl State {
             services: Arc::clone(&store.services),
             last: Mutex::default(),
         };
+        let overview = Arc::new(Snapshot::new("overview", overview::REFRESH));
+        let receivers = settings.alarms.clone();
+        let alarms = AlarmKeeper::new(receivers, Arc::clone(&store), Arc::clone(&overview));
         let of_atproto = probes.iter().filter(|probe| probe.kind == Kind::Atproto);
         Ok(Self {
             networks: of_atproto.map(|probe| Network::new(&probe.name)).collect(),
             store,
-            overview: Arc::new(Snapshot::new("overview", overview::REFRESH)),
+            overview,
+            alarms: Arc::new(alarms),
             streams: Streams::new(LISTENERS, HEARTBEAT),
             probes,
             gatherer: Arc::new(gatherer),
@@ -102,6 +109,8 @@ impl State {
             connectivity: self.connectivity.clone(),
         };
         tokio::spawn(prober.run());
+        let alarms = Arc::clone(&self.alarms);
+        tokio::spawn(async move { alarms.run().await });
         for network in &self.networks {
             if let Some(probe) = self.probes.iter().find(|probe| probe.name == network.name) {
                 network.start(probe.clone(), self.fetcher.clone(), self.db_api.clone());
@@ -145,6 +154,10 @@ impl State {
     /// All subjects, for metrics.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
-        vec![self.store.services.clone(), self.overview.clone()]
+        vec![
+            self.store.services.clone(),
+            self.overview.clone(),
+            self.alarms.view.clone(),
+        ]
     }
 }

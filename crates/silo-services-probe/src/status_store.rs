@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use jiff::Timestamp;
 use log::{info, warn};
+use silo_alerts::alarms::Alarm;
 use silo_core::units::now;
 use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use silo_web::stream::Event;
@@ -138,6 +139,17 @@ impl StatusStore {
     /// Publishes the list again without a new check, so that its age shows that the prober is running.
     pub fn refresh(&self) {
         self.publish(&self.inner(), Duration::ZERO);
+    }
+
+    /// The open alarms of the process before.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.inner().history.alarms().to_vec()
+    }
+
+    /// Keeps the open alarms for the next process.
+    pub fn keep_alarms(&self, alarms: Vec<Alarm>) {
+        self.inner().history.note_alarms(alarms);
     }
 
     /// Data of one service; `None` if there is no service of that name.

@@ -12,6 +12,7 @@ use silo_testkit::mongo::MongoServer;
 use silo_testkit::say;
 
 use crate::browser::Script;
+use crate::metric_names;
 use crate::stack::{DATABASE, Plan, Stack};
 
 /// A collection's name that must stay text on the page.
@@ -46,6 +47,8 @@ impl E2e {
     }
 
     async fn drive(&self, stack: &mut Stack, truth: Value) -> Result<()> {
+        say::step("comparing the metrics with ops/prometheus");
+        metric_names::check(&stack.address).await?;
         say::step("driving the dashboard in Chromium");
         let address = stack.address.clone();
         let script = Script {

@@ -10,3 +10,4 @@ pub mod up;
 
 mod browser;
 pub mod build;
+mod metric_names;

@@ -207,7 +207,7 @@ fn an_announcement_is_sent_to_the_webhook_and_hides_its_address() {
     assert_eq!(code, 0, "{output_text}");
     assert!(output_text.contains("nobody is told"), "{output_text}");
 
-    std::fs::write(secrets.path().join("backup_webhook_url"), url).unwrap();
+    std::fs::write(secrets.path().join("alert_webhook_url"), url).unwrap();
     let receiver = std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
@@ -375,4 +375,36 @@ fn the_firewall_reads_settings_as_compose_does() {
             "{line}: {output_text}"
         );
     }
+}
+
+#[test]
+fn the_rules_and_the_configuration_of_prometheus_are_valid() {
+    let folder = workspace().join("ops/prometheus");
+    for arguments in [
+        ["check", "rules", "rules.yml"],
+        ["check", "config", "prometheus.example.yml"],
+    ] {
+        // The example names a file of the machine that it is for.
+        let flags = if arguments[1] == "config" {
+            &["--syntax-only"][..]
+        } else {
+            &[]
+        };
+        let output = Command::new("promtool")
+            .args(&arguments[..2])
+            .args(flags)
+            .arg(arguments[2])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let dashboard = std::fs::read_to_string(folder.join("grafana.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(
+        panels
+            .iter()
+            .all(|panel| panel["targets"][0]["expr"].is_string())
+    );
 }

@@ -37,7 +37,7 @@ fn all_problems_are_reported_at_once_without_secrets() {
         ("BACKUP_PREFIX", "/"),
         ("BACKUP_COPY_KEY", "hunter5"),
         ("BACKUP_KEEP_LAST", "many"),
-        ("BACKUP_WEBHOOK_URL", "hunter6"),
+        ("ALERT_WEBHOOK_URL", "hunter6"),
     ]);
     let message = message.unwrap_err().to_string();
     assert!(message.starts_with("9 settings are wrong"), "{message}");
@@ -50,7 +50,7 @@ fn http_is_for_this_machine_or_allowed_explicitly() {
         "SPACES_ENDPOINT",
         "BACKUP_PING_URL",
         "BACKUP_DRILL_PING_URL",
-        "BACKUP_WEBHOOK_URL",
+        "ALERT_WEBHOOK_URL",
     ];
     for name in urls {
         for local in [

@@ -5,11 +5,11 @@ use serde::Serialize;
 use silo_core::units::count_from_usize;
 use utoipa::ToSchema;
 
-use crate::alerts::FailedDelivery;
 use crate::archive::encoding::Compression;
 use crate::repository::manifest::{Consistency, State};
 use crate::repository::{Drill, Entry};
 use crate::run::attempts::LastAttempt;
+use silo_alerts::delivery::FailedDelivery;
 
 /// Status of backups.
 #[derive(Clone, Debug, Serialize, ToSchema)]

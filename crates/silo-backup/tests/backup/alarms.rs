@@ -26,7 +26,7 @@ async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() 
     );
     stage.set("BACKUP_PING_URL", format!("{}/ping-me", ping.url()));
     stage.set(
-        "BACKUP_WEBHOOK_URL",
+        "ALERT_WEBHOOK_URL",
         format!("{}/hook-secret", webhook.url()),
     );
     let id = stage.backup().await;
@@ -91,7 +91,7 @@ async fn pings_report_start_and_end_of_a_run_and_the_webhook_reports_problems() 
 async fn a_start_without_storage_attempts_a_backup_and_raises_an_alarm() {
     let mut stage = Stage::with_demo_data().await;
     let webhook = Simulator::start(Role::Http).await.unwrap();
-    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
     stage.s3.switch_off();
     let service = Service::start("silo-backup", stage.command(&["serve"])).await;
     // A minute and a half for a start of everything at once, and the attempts of one request.
@@ -122,7 +122,7 @@ async fn a_killed_run_is_not_repeated_at_once_and_is_reported() {
     let mut stage = Stage::with_demo_data().await;
     stage.fill_incompressible(12).await;
     let webhook = Simulator::start(Role::Http).await.unwrap();
-    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
     let (sent, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     let proxy = Proxy::start(&stage.s3.url(), move |_, line| {
         let upload = line.starts_with("PUT ") && line.contains("partNumber=1");

@@ -235,7 +235,7 @@ async fn a_run_that_publishes_nowhere_has_failed() {
     let (mut stage, _other) = with_copy_on(Stage::with(Setup::default().fail_points()).await).await;
     stage.fill("moods", 100).await;
     let webhook = Simulator::start(Role::Http).await.unwrap();
-    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
     // The database does not take the record that comes before each manifest (disk full: OutOfDiskSpace).
     let full = doc! { "errorCode": 14031, "namespace": "silo.backups" };
     stage

@@ -23,7 +23,7 @@ async fn no_secret_in_any_output_argument_manifest_or_metric() {
         .insert_one(doc! { "_id": "canary-in-a-document", "key": "canary-in-a-document" })
         .await
         .unwrap();
-    stage.set("BACKUP_WEBHOOK_URL", "http://127.0.0.1:9/canary-webhook");
+    stage.set("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/canary-webhook");
     stage.set("BACKUP_PING_URL", "http://127.0.0.1:9/canary-ping");
     stage.set("RUST_LOG", "debug,hyper=info,mongodb=info");
     let mut everything = Vec::new();

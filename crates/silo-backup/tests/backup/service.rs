@@ -202,7 +202,7 @@ async fn without_a_drill_account_no_drill_is_scheduled() {
     let mut stage = Stage::with_demo_data().await;
     stage.environment.remove("DRILL_CONNECTION_STRING");
     let webhook = Simulator::start(Role::Http).await.unwrap();
-    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
     let service = serve(&stage).await;
     let made = service
         .until(LIMIT, "/api/backup/status", |reply| {
@@ -225,7 +225,7 @@ async fn a_drill_without_the_right_to_make_databases_fails_once_and_downloads_no
     let mut stage = Stage::with_demo_data().await;
     stage.set("DRILL_CONNECTION_STRING", stage.mongo.reader_uri());
     let webhook = Simulator::start(Role::Http).await.unwrap();
-    stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
     let archives = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&archives);
     let proxy = Proxy::start(&stage.s3.url(), move |_, line| {

@@ -52,7 +52,7 @@ impl Broken {
         let proxy = proxy.await.unwrap();
         stage.set("SPACES_ENDPOINT", proxy.url());
         let webhook = Simulator::start(Role::Http).await.unwrap();
-        stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+        stage.set("ALERT_WEBHOOK_URL", webhook.url());
         Self {
             stage,
             proxy,

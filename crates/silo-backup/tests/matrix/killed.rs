@@ -54,7 +54,7 @@ impl Wired {
         let storage = Wire::start(address).await.unwrap();
         stage.set("SPACES_ENDPOINT", format!("http://{}", storage.address()));
         let webhook = Simulator::start(Role::Http).await.unwrap();
-        stage.set("BACKUP_WEBHOOK_URL", webhook.url());
+        stage.set("ALERT_WEBHOOK_URL", webhook.url());
         Self {
             stage,
             database,

@@ -84,7 +84,7 @@ impl Year {
             ("BACKUP_COPY_BUCKET", BUCKET.into()),
             ("BACKUP_COPY_KEY", other.account.key.clone()),
             ("BACKUP_COPY_SECRET", other.account.secret.clone()),
-            ("BACKUP_WEBHOOK_URL", webhook.url()),
+            ("ALERT_WEBHOOK_URL", webhook.url()),
         ] {
             stage.set(name, value);
         }

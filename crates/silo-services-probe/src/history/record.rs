@@ -4,11 +4,13 @@
 //! 1a2b3c4d m 29400000 oven 1 0 0 0 123       checks of a minute since 1970: up, degraded, failed, down, milliseconds
 //! 1a2b3c4d h 490000 oven 58 1 1 0 7140       the same for an hour whose minutes are no longer kept
 //! 1a2b3c4d e 12 1764000000123 oven up degraded reset it cut the connection
+//! 1a2b3c4d a [{"code":"service_down.oven",...}]   the open alarms, as JSON
 //! ```
 //!
 //! The checksum is CRC-32 (IEEE) of the record, without the blank before it, in hexadecimal.
 
 use jiff::Timestamp;
+use silo_alerts::alarms::Alarm;
 
 use super::tally::Tally;
 use crate::changes::Change;
@@ -37,6 +39,8 @@ pub enum Record {
     },
     /// A change of state.
     Change(Change),
+    /// All open alarms; it replaces earlier ones.
+    Alarms(Vec<Alarm>),
 }
 
 impl Record {
@@ -58,6 +62,10 @@ impl Record {
                     .replace(['\n', '\r'], " ");
                 format!("e {id} {at} {name} {from} {to} {code} {detail}")
             }
+            // Alarms have nothing that cannot be written, and JSON has no newline in a text.
+            Self::Alarms(alarms) => {
+                format!("a {}", serde_json::to_string(alarms).unwrap_or_default())
+            }
         };
         format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
     }
@@ -74,6 +82,7 @@ impl Record {
             "m" => parse_tally(rest).map(|(at, name, tally)| Self::Minute { name, at, tally }),
             "h" => parse_tally(rest).map(|(at, name, tally)| Self::Hour { name, at, tally }),
             "e" => parse_change(rest).map(Self::Change),
+            "a" => serde_json::from_str(rest).ok().map(Self::Alarms),
             _ => None,
         }
     }

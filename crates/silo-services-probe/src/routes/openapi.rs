@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{badge, events, history, overview, service, services};
+use super::{alarms, badge, events, history, overview, service, services};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -21,6 +21,8 @@ use super::{badge, events, history, overview, service, services};
         service::get_service,
         history::get_history,
         badge::get_badge,
+        alarms::list_alarms,
+        alarms::acknowledge_alarm,
         events::watch_events,
         get_openapi,
         silo_web::health::get_healthz,

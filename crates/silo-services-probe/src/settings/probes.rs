@@ -21,6 +21,8 @@ const TIMEOUTS: RangeInclusive<u64> = 100..=3000;
 const FAILURES: RangeInclusive<u32> = 1..=10;
 /// Most probes.
 const MOST: usize = 100;
+/// Names of paths beside the services.
+const RESERVED: [&str; 2] = ["alarms", "events"];
 /// The longest name.
 const LONGEST_NAME: usize = 40;
 
@@ -120,10 +122,13 @@ fn probe(
     let name = &entry.name;
     let place = format!("probes in silo.toml, {name}");
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(plain) || name == "events"
+    if name.is_empty()
+        || name.len() > LONGEST_NAME
+        || !name.bytes().all(plain)
+        || RESERVED.contains(&name.as_str())
     {
         from.problem(format!(
-            "{place}: a name has 1 to {LONGEST_NAME} small letters, digits and dashes, and is not `events`"
+            "{place}: a name has 1 to {LONGEST_NAME} small letters, digits and dashes, and is neither `alarms` nor `events`"
         ));
     }
     let interval = entry.interval_seconds.unwrap_or(every);

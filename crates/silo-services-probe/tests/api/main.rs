@@ -7,6 +7,7 @@
 
 mod stage;
 
+mod alarms;
 mod bad_input;
 mod changes;
 mod facts;
