@@ -97,7 +97,7 @@ function replicaSet({ replicaSet: set }) {
 /** Operations that have been running for a second or longer; nothing if there are none. */
 function longOperations({ total, operations: list }) {
   if (total === 0) return [];
-  return [h('h3', {}, `${countText(total)} long-running operations`), h('div', { class: 'wide' }, table('long-running operations', [
+  return [h('h3', {}, total === 1 ? 'A long-running operation' : `${countText(total)} long-running operations`), h('div', { class: 'wide' }, table('long-running operations', [
     { title: 'operation', cell: ({ name, waitingForLock }) => [name ?? '–', waitingForLock && h('span', { class: 'tag' }, 'waits for a lock')] },
     { title: 'collection', cell: ({ namespace }) => namespace ?? '–' },
     { title: 'for', number: true, cell: ({ seconds }) => ageText(seconds) },

@@ -167,7 +167,7 @@ function bySizeAndAge(buckets) {
     ], labelled);
     const most = labelled.toSorted((a, b) => b.bytes - a.bytes)[0];
     const summary = most ? `Most bytes are in objects of ${most.label}: ${percentText(total ? most.bytes / total : null)}.` : 'No objects yet.';
-    return h('div', {}, h('h3', {}, title), bars(summary, labelled.map((row) => ({ label: row.label, value: row.bytes, marked: 0, text: `${bytesText(row.bytes)} · ${countText(row.objects)}` })), twin));
+    return h('div', {}, h('h3', {}, title), bars(summary, labelled.map((row) => ({ label: row.label.replace('less than', '<').replace(/^(.*) and more$/, '≥ $1'), value: row.bytes, marked: 0, text: `${bytesText(row.bytes)} · ${countText(row.objects)}` })), twin));
   };
   return [chart('size', 'sizes', bytesText), chart('age', 'ages', days)];
 }

@@ -26,7 +26,7 @@ pub struct RunningOperation {
 }
 
 impl Gateway {
-    /// Lists operations that have run for at least `seconds`, longest first. Without those that wait for news by design: `hello`, change streams and
+    /// Lists operations that have run for at least `seconds`, longest first. Without those that wait for news by design: `hello` by all its names, change streams and
     /// other tailing cursors.
     ///
     /// # Errors
@@ -49,6 +49,8 @@ impl Gateway {
                 "secs_running": { "$gte": seconds },
                 "op": { "$ne": "none" },
                 "command.hello": { "$exists": false },
+                "command.isMaster": { "$exists": false },
+                "command.ismaster": { "$exists": false },
                 "cursor.awaitData": { "$ne": true },
             } },
             doc! { "$project": {
