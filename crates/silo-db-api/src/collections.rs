@@ -177,12 +177,13 @@ impl Collections {
             .find(|collection| collection.name == name)
     }
 
-    /// The same report with the list in another order and cut to `limit`; the sums stay those of all.
+    /// The same report with the list in another order, without the first `offset` and cut to `limit`; the sums stay those of all.
     #[must_use]
-    pub fn view(&self, sort: Sort, limit: usize) -> Self {
+    pub fn view(&self, sort: Sort, offset: usize, limit: usize) -> Self {
         let mut view = self.clone();
         sort_rows(&mut view.collections, sort);
-        view.collections.truncate(limit);
+        let wanted = view.collections.into_iter().skip(offset).take(limit);
+        view.collections = wanted.collect();
         view
     }
 }

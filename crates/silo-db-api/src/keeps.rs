@@ -207,7 +207,14 @@ fn count(pieces: &[Piece], directory: &Directory) -> Keeps {
         kept: of(&KeepStatus::Kept),
         tokens: count_from_usize(all().count()),
         pending: of(&KeepStatus::Pending),
-        rebake_pending: count_from_usize(pieces.iter().filter(|piece| piece.rebake).count()),
+        rebake_pending: count_from_usize(
+            tokens
+                .iter()
+                .filter(|(piece, tokens)| {
+                    piece.rebake && status_of(piece, tokens) == KeepStatus::Kept
+                })
+                .count(),
+        ),
         baked_not_kept: of(&KeepStatus::Baked),
         failed: of(&KeepStatus::Failed),
         by_network: by_network

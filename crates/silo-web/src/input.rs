@@ -53,6 +53,12 @@ pub fn limit(given: Option<u64>, default: usize, most: usize) -> Result<usize, P
     }
 }
 
+/// `offset`: number of entries to leave out at the beginning of a list.
+#[must_use]
+pub fn offset(given: Option<u64>) -> usize {
+    usize::try_from(given.unwrap_or_default()).unwrap_or(usize::MAX)
+}
+
 /// An id from a path, decoded, of a length that anything could have.
 ///
 /// # Errors

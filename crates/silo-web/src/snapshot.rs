@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use silo_core::boot_time::BootTime;
 use silo_core::units::whole_millis;
 use tokio::sync::{Notify, watch};
 
@@ -65,7 +66,7 @@ struct Good<T> {
     value: Arc<T>,
     json: Json,
     as_of: Timestamp,
-    measured: Instant,
+    measured: BootTime,
     /// Age of a restored value at the time of restoring; zero for measured values.
     older: Duration,
     errors: Vec<SourceError>,

@@ -80,10 +80,13 @@ fn a_cut_list_keeps_the_sums_of_all() {
         vec![row("a", Some(1), Some(10)), row("b", Some(2), Some(5))],
         vec![],
     );
-    let view = report.view(Sort::Documents, 1);
+    let view = report.view(Sort::Documents, 0, 1);
     assert_eq!(
         (view.collections.len(), view.collections[0].name.as_str()),
         (1, "b")
     );
     assert_eq!(view.total.documents, Some(3));
+    let rest = report.view(Sort::Documents, 1, 9);
+    assert_eq!(rest.collections[0].name, "a");
+    assert!(report.view(Sort::Name, 2, 9).collections.is_empty());
 }

@@ -111,7 +111,12 @@ fn each_piece_has_one_keep_status() {
         rebake: true,
         ..Piece::default()
     };
+    let rebake_without_keep = Piece {
+        rebake: true,
+        ..Piece::default()
+    };
     let keeps = counted(&[
+        rebake_without_keep,
         waiting,
         begun,
         kept_and_begun,

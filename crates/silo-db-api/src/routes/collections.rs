@@ -28,6 +28,9 @@ pub struct ListParameters {
     /// Maximum number of collections in the list; the totals still include all.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
+    /// Number of collections to leave out at the beginning of the list, for those after the first 500.
+    #[param(minimum = 0)]
+    offset: Option<u64>,
 }
 
 /// Every collection, by category and in total.
@@ -38,12 +41,13 @@ pub async fn list_collections(
     Query(parameters): Query<ListParameters>,
 ) -> Result<impl Responder, Problem> {
     let limit = input::limit(parameters.limit, MOST, MOST)?;
+    let offset = input::offset(parameters.offset);
     let reading = state.collections.read().await?;
     let sort = parameters.sort.unwrap_or_default();
-    if sort == Sort::default() && limit >= reading.value.collections.len() {
+    if sort == Sort::default() && offset == 0 && limit >= reading.value.collections.len() {
         return Ok(Answer::whole(&reading));
     }
-    Answer::part(&reading, &reading.value.view(sort, limit))
+    Answer::part(&reading, &reading.value.view(sort, offset, limit))
 }
 
 /// One collection, with its fields and newest document.

@@ -29,6 +29,11 @@ fn keys_are_read_as_they_are() {
         &(object("a+b%2Bc%01", "1") + &object("auth0%7Cx/%C3%BC%3F%23", "2")),
     );
     assert_eq!(keys(&encoded), ["a b+c\u{1}", "auth0|x/ü?#"]);
+    // A key of 1,024 bytes, each percent-encoded, echoed before the tag and after all objects.
+    let echo = format!("<StartAfter>{}</StartAfter>", "%C3".repeat(1024));
+    let tag = format!("{echo}<EncodingType>url</EncodingType>{echo}");
+    let far = listing(&tag, &object("z%2Bz", "1"));
+    assert_eq!(keys(&far), ["z+z"]);
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub struct TopParameters {
     /// Most users in the list; default 20.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
+    /// Number of users to leave out at the beginning of the ranking, for those after the first 500.
+    #[param(minimum = 0)]
+    offset: Option<u64>,
 }
 
 /// The users with the most bytes.
@@ -31,7 +34,7 @@ pub struct TopParameters {
 pub struct TopUsers {
     /// Number of users with objects, in buckets with a result; `null` before the first.
     of: Option<u64>,
-    /// The first of them.
+    /// Those that were asked for.
     users: Vec<TopUser>,
 }
 
@@ -62,11 +65,12 @@ pub async fn list_top_users(
     let limit = input::limit(parameters.limit, USUAL, MOST)?;
     let reading = state.storage.read().await?;
     let storage = &reading.value;
-    let first: Vec<_> = storage.owners.iter().take(limit).collect();
-    let subs: Vec<_> = first.iter().map(|owner| owner.sub.as_str()).collect();
+    let offset = input::offset(parameters.offset);
+    let asked: Vec<_> = storage.owners.iter().skip(offset).take(limit).collect();
+    let subs: Vec<_> = asked.iter().map(|owner| owner.sub.as_str()).collect();
     let (handles, missing) = state.users.handles(&subs).await;
     let user = |(at, owner): (usize, &&crate::storage::OwnerView)| TopUser {
-        rank: count_from_usize(at + 1),
+        rank: count_from_usize(offset + at + 1),
         sub: owner.sub.clone(),
         handle: handles.get(&owner.sub).cloned(),
         objects: owner.sum.objects,
@@ -75,7 +79,7 @@ pub async fn list_top_users(
     };
     let top = TopUsers {
         of: storage.usage.owners,
-        users: first.iter().enumerate().map(user).collect(),
+        users: asked.iter().enumerate().map(user).collect(),
     };
     Answer::part(&reading.noting(missing), &top)
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use log::{info, warn};
 use serde::Serialize;
 use silo_core::units::whole_millis;
 
+use silo_core::boot_time::BootTime;
 use silo_core::units::now;
 
 use super::reading::{keep_since, restored_error};
@@ -130,7 +131,7 @@ fn serialise<T: Serialize>(
         value: Arc::new(measured.value),
         json,
         as_of,
-        measured: Instant::now(),
+        measured: BootTime::now(),
         older,
         errors: measured.errors,
     })

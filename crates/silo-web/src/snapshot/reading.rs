@@ -115,7 +115,7 @@ pub struct Reading<T> {
     pub json: Json,
     /// When it was measured.
     pub as_of: Timestamp,
-    /// Age, by a monotonic clock.
+    /// Age, by a clock that is not set and runs while the machine is suspended.
     pub age: Duration,
     /// Interval between measurements.
     pub ttl: Duration,
