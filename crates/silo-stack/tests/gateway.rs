@@ -77,6 +77,10 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
         "/api/db/users/count",
         "/api/services",
         "/api/services/oven/badge.svg",
+        "/metrics/db",
+        "/metrics/storage",
+        "/metrics/services",
+        "/metrics/backup",
     ] {
         let answer = get(path).await;
         assert_eq!(answer.status(), 200, "{path}");

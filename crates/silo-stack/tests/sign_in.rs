@@ -208,6 +208,9 @@ async fn paths_without_sign_in_are_chosen_by_a_setting() {
         let policy = &answer.headers()["cross-origin-resource-policy"];
         assert_eq!(policy, "cross-origin", "a page elsewhere may show it");
         assert_eq!(seen("/healthz").await.status(), 200);
+        for path in ["/metrics/db", "/metrics/backup"] {
+            assert_eq!(seen(path).await.status(), 401, "{path}");
+        }
         let page = seen("/").await;
         assert_eq!(page.status(), 401);
         assert_eq!(

@@ -92,23 +92,32 @@ async fn a_server_without_connections_left_is_degraded() {
     let within = Duration::from_secs(15);
     let up = |reply: &Reply| reply.json_or_null()["data"]["status"] == "up";
     service.until(within, "/api/db/health", up).await;
-    // Connections count from when mongod accepts them; it closes those beyond the limit.
     let admin = server.client().await.unwrap().database("admin");
     let taken = Mutex::new(Vec::new());
-    let exhausted = wait_for(within, || async {
-        let stream = tokio::net::TcpStream::connect(server.address()).await;
-        taken.lock().unwrap().push(stream.unwrap());
-        let status = admin.run_command(doc! { "serverStatus": 1 }).await.ok()?;
-        let connections = status.get_document("connections").ok()?;
-        (connections.get_i32("available").ok() == Some(0)).then_some(())
-    });
-    exhausted.await.unwrap();
-    // The driver of this test may give a connection back.
-    let crowded = |reply: &Reply| {
-        let available = &reply.json_or_null()["data"]["connections"]["available"];
-        available.as_u64().is_some_and(|available| available <= 1)
+    // Connections count from when mongod accepts them; it closes those beyond the limit.
+    let take_all = || async {
+        wait_for(within, || async {
+            let stream = tokio::net::TcpStream::connect(server.address()).await;
+            taken.lock().unwrap().push(stream.unwrap());
+            let status = admin.run_command(doc! { "serverStatus": 1 }).await.ok()?;
+            let connections = status.get_document("connections").ok()?;
+            (connections.get_i32("available").ok() == Some(0)).then_some(())
+        })
+        .await
     };
-    let reply = service.until(within, "/api/db/health", crowded).await.ok();
+    // A client whose pool meets the limit gives connections back; they are taken again.
+    let crowded = wait_for(3 * within, || async {
+        take_all().await?;
+        let looked = wait_for(Duration::from_secs(4), || async {
+            let reply = service.get("/api/db/health").await.json_or_null();
+            let available = reply["data"]["connections"]["available"].as_u64();
+            available
+                .is_some_and(|available| available <= 1)
+                .then_some(reply)
+        });
+        looked.await
+    });
+    let reply = crowded.await.unwrap();
     assert_eq!(reply["data"]["status"], "degraded", "{reply}");
     let note = reply["data"]["notes"][0].as_str().unwrap();
     assert!(note.contains("more are possible"), "{note}");

@@ -15,8 +15,8 @@ use crate::status::Status;
 const HOURS_OF_MINUTES: u32 = 48;
 /// Most minutes with checks, and most hours, that are kept. The oldest are removed by count and not by age, so that a clock that is wrong for a while
 /// removes nothing.
-const MINUTES: usize = 49 * 60;
-const HOURS: usize = 90 * 24 + 1;
+pub(super) const MINUTES: usize = 49 * 60;
+pub(super) const HOURS: usize = 90 * 24 + 1;
 
 /// Checks by minute and by hour. Minutes are also counted in their hour.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +106,12 @@ impl Series {
         self.add_hour(at / PER_HOUR, tally);
     }
 
-    /// Adds checks of an hour since 1970 whose minutes are not known any more.
+    /// Adds the checks of one minute to that minute only, for a process whose hours have them already.
+    pub(super) fn restore_minute(&mut self, at: u32, tally: Tally) {
+        add(&mut self.minutes, at, tally, MINUTES);
+    }
+
+    /// Adds checks of an hour since 1970.
     pub fn add_hour(&mut self, at: u32, tally: Tally) {
         add(&mut self.hours, at, tally, HOURS);
     }
@@ -121,36 +126,6 @@ impl Series {
     #[must_use]
     pub fn last_hour(&self) -> Option<u32> {
         self.hours.back().map(|(at, _)| *at)
-    }
-
-    /// Kept minutes with checks, oldest first: minutes since 1970, and the tally.
-    pub fn minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
-        self.minutes.iter().copied()
-    }
-
-    /// Checks of each hour that are not in a kept minute: whole hours before the first minute, and the part of its own hour before it.
-    pub fn hours_without_minutes(&self) -> impl Iterator<Item = (u32, Tally)> {
-        let hour_of = |minute: u32| minute / PER_HOUR;
-        let first = self
-            .minutes
-            .front()
-            .map_or(u32::MAX, |(at, _)| hour_of(*at));
-        let kept = self
-            .minutes
-            .iter()
-            .filter(move |(at, _)| hour_of(*at) == first);
-        let kept = kept.fold(Tally::default(), |mut sum, (_, tally)| {
-            sum.add(*tally);
-            sum
-        });
-        self.hours
-            .iter()
-            .filter(move |(hour, _)| *hour <= first)
-            .map(move |(hour, tally)| match *hour == first {
-                true => (*hour, tally.without(kept)),
-                false => (*hour, *tally),
-            })
-            .filter(|(_, tally)| tally.checks() > 0)
     }
 
     /// The points of a period that ends now, the oldest first.

@@ -26,17 +26,6 @@ impl Tally {
         self.answered_ms = self.answered_ms.saturating_add(other.answered_ms);
     }
 
-    /// Difference of two tallies, each count at least zero.
-    pub(super) fn without(self, some: Self) -> Self {
-        Self {
-            up: self.up.saturating_sub(some.up),
-            degraded: self.degraded.saturating_sub(some.degraded),
-            failed: self.failed.saturating_sub(some.failed),
-            down: self.down.saturating_sub(some.down),
-            answered_ms: self.answered_ms.saturating_sub(some.answered_ms),
-        }
-    }
-
     pub(super) fn answered(self) -> u32 {
         u32::from(self.up) + u32::from(self.degraded)
     }

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
-use silo_services_probe::history::Tally;
-use silo_services_probe::history::record::Record;
+use jiff::{SignedDuration, Timestamp};
+use silo_services_probe::history::{History, Tally};
 use silo_testkit::ac::{Behaviour, Role, Simulator};
 use silo_testkit::say;
 use silo_testkit::service::Service;
@@ -47,7 +46,7 @@ pub(super) async fn run() -> Result<()> {
         let took = started.elapsed().as_millis();
         all_checked(&service).await?;
         let id = service.process.id().context("it runs")?;
-        let file = std::fs::metadata(folder.path().join("kept/history.log"))?.len() / 1024;
+        let file = std::fs::metadata(folder.path().join("kept/history.db"))?.len() / 1024;
         row(
             name,
             &[mib(resident(id)?), took.to_string(), file.to_string()],
@@ -61,31 +60,21 @@ pub(super) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Writes a history of so many days with twenty probes every 30 s, in the service's own format.
+/// Writes a history of so many days with twenty probes every 30 s, through the service's own history.
 fn remember(folder: &Path, days: u32) -> Result<()> {
-    let kept = folder.join("kept");
-    std::fs::create_dir_all(&kept)?;
-    let now = u32::try_from(Timestamp::now().as_second() / 60)?;
-    let mut text = String::new();
+    let mut history = History::open(&folder.join("kept"))?;
+    let now = Timestamp::now();
     for probe in 0..PROBES {
         let name = format!("probe-{probe}");
-        let by_hour = days.saturating_sub(2) * 24;
-        for hour in 0..by_hour {
+        for hour in 0..days.saturating_sub(2) * 24 {
             let tally = Tally {
                 up: 119,
                 failed: 1,
                 answered_ms: 119 * 40,
                 ..Tally::default()
             };
-            let at = now / 60 - days * 24 + hour;
-            text.push_str(
-                &Record::Hour {
-                    name: name.clone(),
-                    at,
-                    tally,
-                }
-                .line(),
-            );
+            let age = i64::from(days * 24 - hour);
+            history.note(&name, now - SignedDuration::from_hours(age), tally);
         }
         for minute in 0..days.min(2) * 24 * 60 {
             let tally = Tally {
@@ -93,18 +82,11 @@ fn remember(folder: &Path, days: u32) -> Result<()> {
                 answered_ms: 80,
                 ..Tally::default()
             };
-            let at = now - 1 - minute;
-            text.push_str(
-                &Record::Minute {
-                    name: name.clone(),
-                    at,
-                    tally,
-                }
-                .line(),
-            );
+            let age = i64::from(1 + minute);
+            history.note(&name, now - SignedDuration::from_mins(age), tally);
         }
     }
-    Ok(std::fs::write(kept.join("history.log"), text)?)
+    Ok(())
 }
 
 async fn start(

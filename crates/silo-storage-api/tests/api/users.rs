@@ -56,7 +56,9 @@ async fn the_first_users_are_those_with_the_most_bytes() {
         );
     }
     assert!(users.iter().any(|user| user["handle"].is_string()));
-    let later = service.data("/api/storage/top-users?limit=3&offset=7").await;
+    let later = service
+        .data("/api/storage/top-users?limit=3&offset=7")
+        .await;
     assert_eq!(later["users"].as_array().unwrap()[..], users[7..]);
     let past = service.data("/api/storage/top-users?offset=100000").await;
     assert_eq!(past["users"], json!([]));

@@ -93,29 +93,6 @@ fn a_series_is_bounded_and_accepts_times_in_any_order() {
         series.minutes.len(),
         series.hours.len()
     );
-    let checks: u64 = series
-        .hours_without_minutes()
-        .chain(series.minutes())
-        .map(|(_, tally)| u64::from(tally.checks()))
-        .sum();
-    let all: u64 = series
-        .hours
-        .iter()
-        .map(|(_, tally)| u64::from(tally.checks()))
-        .sum();
-    assert_eq!(
-        checks, all,
-        "hours and minutes together are everything, once"
-    );
-    // Written and read again, as when the file is compacted, nothing is missing.
-    let mut read = Series::default();
-    for (hour, tally) in series.hours_without_minutes() {
-        read.add_hour(hour, tally);
-    }
-    for (minute, tally) in series.minutes() {
-        read.add_minute(minute, tally);
-    }
-    assert_eq!(read.hours, series.hours);
     series.add_minute(60 * 24 * 100 - 30, DOWN);
     assert!(series.minutes.iter().is_sorted_by_key(|(at, _)| *at));
     assert_eq!(
