@@ -49,11 +49,16 @@ class Source {
     this.url = url;
   }
 
-  /** Calls back after every answer, good or bad; the first watcher starts the asking. */
+  /** Calls back after every answer, good or bad; the first watcher starts the asking, and the last one that leaves ends it. */
   watch(callback) {
     this.#watchers.add(callback);
     if (this.#due === 0 && !document.hidden) this.ask();
-    return () => this.#watchers.delete(callback);
+    return () => {
+      this.#watchers.delete(callback);
+      if (this.#watchers.size > 0) return;
+      this.pause();
+      this.#due = 0;
+    };
   }
 
   /** Current value: `data`, its age in seconds, its freshness, and the reasons for that. */
@@ -78,7 +83,7 @@ class Source {
     this.#askedAt = Date.now();
     this.#asking ??= this.#fetch().finally(() => {
       this.#asking = null;
-      this.#schedule(this.#pause() * 1000);
+      if (this.#watchers.size > 0) this.#schedule(this.#pause() * 1000);
       this.#watchers.forEach((callback) => callback());
     });
     return this.#asking;

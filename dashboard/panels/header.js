@@ -103,7 +103,29 @@ export function tick(sources) {
     if (announced !== '' || word !== 'fresh') say(document.getElementById('announcement'), `silo is ${word}`);
     announced = word;
   }
-  document.title = ['stale', 'error'].includes(view.state) ? `${view.state} · silo` : 'silo';
+  const wrong = problems(source('/api/overview').data ?? undefined);
+  const words = wrong.length > 0 ? wrong : ['stale', 'error'].includes(view.state) ? [view.state] : [];
+  document.title = [...words, 'silo'].join(' · ');
+  icon(wrong.length > 0);
+}
+
+/** What is wrong, in a word each, for the title of the tab. */
+function problems({ database, services, backup } = {}) {
+  return [
+    database?.status === 'down' && 'mongod down',
+    services?.down > 0 && `${countText(services.down)} down`,
+    backup?.overdue && 'backup too old',
+    backup?.problems > 0 && 'backups missing',
+  ].filter(Boolean);
+}
+
+/** The icon of the tab, with a red mark while something is wrong. */
+function icon(marked) {
+  const link = document.querySelector('link[rel="icon"]');
+  link.dataset.plain ??= link.href;
+  const mark = '%3Ccircle cx=\'12\' cy=\'4\' r=\'4\' fill=\'%23ff3b30\'/%3E%3C/svg%3E';
+  const href = marked ? link.dataset.plain.replace('%3C/svg%3E', mark) : link.dataset.plain;
+  if (link.href !== href) link.href = href;
 }
 
 /** The parts of the overview have ages of their own. */

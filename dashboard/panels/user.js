@@ -6,12 +6,16 @@ import { bytes, bytesText, count, countText, percentText } from '../lib/format.j
 export function lookUp() {
   const input = h('input', { type: 'search', name: 'id', placeholder: '@handle, sub or code', 'aria-label': 'find a user by @handle, sub or code', autocomplete: 'off', spellcheck: 'false', maxlength: 255 });
   const found = h('div', { class: 'found-user', role: 'status' });
+  let asked = 0;
   const ask = async (event) => {
     event.preventDefault();
     const id = input.value.trim();
+    const own = ++asked;
     if (id === '') return fill(found);
     fill(found, h('p', { class: 'facts' }, 'looking …'));
-    fill(found, await answer(id));
+    const view = await answer(id);
+    // A later question has an answer of its own.
+    if (own === asked) fill(found, view);
   };
   return h('div', { class: 'look-up' }, h('h3', {}, 'find a user'), h('form', { class: 'tools', onsubmit: ask }, input, h('button', { type: 'submit' }, 'find')), found);
 }

@@ -54,9 +54,13 @@ pub async fn start(
     settings: &Settings,
     commands: &Commands,
 ) -> std::io::Result<Running> {
-    let client = connect(&settings.mongo, NAME, Arc::new(commands.clone())).await;
-    let client = client.map_err(unusable(MONGODB_CONNECTION_STRING))?;
-    let state = State::new(Gateway::new(client, &settings.database, commands), settings);
+    let open = async || {
+        let client = connect(&settings.mongo, NAME, Arc::new(commands.clone())).await;
+        let client = client.map_err(unusable(MONGODB_CONNECTION_STRING))?;
+        std::io::Result::Ok(Gateway::new(client, &settings.database, commands))
+    };
+    // The state of the server is read through a connection of its own, which is never idle: it is there when no other can be opened.
+    let state = State::new(open().await?, open().await?, settings);
     state.start(settings);
     if let Some(old) = &settings.old {
         compare_with(old, settings, &state).await?;

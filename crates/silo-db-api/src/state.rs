@@ -51,12 +51,14 @@ pub struct State {
     /// The comparison itself.
     pub comparison: Comparison,
     gateway: Gateway,
+    /// For the state of the server only.
+    server_gateway: Gateway,
 }
 
 impl State {
-    /// State without any measurement.
+    /// State without any measurement. `server_gateway` is for the state of the server only.
     #[must_use]
-    pub fn new(gateway: Gateway, settings: &Settings) -> Self {
+    pub fn new(gateway: Gateway, server_gateway: Gateway, settings: &Settings) -> Self {
         let policies = settings.policies;
         let catalogue = Arc::new(settings.catalogue.clone());
         Self {
@@ -78,13 +80,17 @@ impl State {
             compared: subject("comparison", policies.comparison),
             comparison: Comparison::default(),
             gateway,
+            server_gateway,
         }
     }
 
     /// Starts measuring: one task for each subject, until the runtime ends.
     pub fn start(&self, settings: &Settings) {
         let gateway = &self.gateway;
-        let server = server::Watcher::new(gateway.clone(), settings.policies.server.interval);
+        let server = server::Watcher::new(
+            self.server_gateway.clone(),
+            settings.policies.server.interval,
+        );
         let clients = clients::Watcher::new(gateway.clone(), settings.clients.clone());
         let catalogue: Arc<Catalogue> = Arc::new(settings.catalogue.clone());
         let (users, collections) = (Arc::clone(&self.users), Arc::clone(&self.collections));

@@ -159,10 +159,13 @@ test('a stopped mongod is down on the page while the rest stays as stale', async
   await settle(page, 'collections', ['stale'], 60_000);
   assert.match(await page.textContent('#database .reasons'), /no server answers at the configured address/);
   assert.equal(await boxValue(page, 'header', 'documents'), before);
+  const tab = (wanted, mark) => page.waitForFunction(([title, marked]) => document.title.startsWith(title) && document.querySelector('link[rel="icon"]').href.includes('ff3b30') === marked, [wanted, mark], { timeout: 60_000 });
+  await tab('mongod down', true);
   await start('mongo');
   await page.waitForFunction(() => document.querySelector('#database .box .value').textContent.includes('up'), null, { timeout: 60_000 });
   await page.click('.again');
   for (const panel of DATABASE_PANELS) await settle(page, panel, KNOWN, 90_000);
+  await tab('silo', false);
   await close();
 });
 
@@ -216,6 +219,27 @@ test('nothing moves sideways at 320 px and every target is 24 px', async () => {
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
   const small = await page.$$eval('button, input, summary, nav a', (targets) => targets.filter((each) => each.checkVisibility()).map((each) => [each.textContent, each.getBoundingClientRect()]).filter(([, { width, height }]) => width < 24 || height < 24).map(([text]) => text));
   assert.deepEqual(small, []);
+  await close();
+});
+
+test('nothing is asked for after the last watcher has left', async () => {
+  const { page, close } = await open();
+  // A page without panels, which would set timers of their own.
+  await page.goto(`${address}/healthz`);
+  const [watched, left] = await page.evaluate(async () => {
+    const { source } = await import('/lib/source.js');
+    const timer = window.setTimeout;
+    let timers = 0;
+    window.setTimeout = (...rest) => { timers += 1; return timer(...rest); };
+    const own = source('/api/db/users/count');
+    const stop = await new Promise((resolve) => { const leave = own.watch(() => resolve(leave)); });
+    const before = timers;
+    stop();
+    await own.ask();
+    return [before, timers - before];
+  });
+  assert.ok(watched > 0, 'it is asked again while it is watched');
+  assert.equal(left, 0, 'and not afterwards');
   await close();
 });
 

@@ -35,6 +35,18 @@ test('a user is looked up by sub and by handle', async () => {
   assert.equal(keeps, truth.storage.top.bytes);
   await look('@nobody-has-this <b>');
   await page.getByText('no user @nobody-has-this <b>').waitFor();
+  // The answer to an earlier question comes later: it is not shown.
+  let letGo;
+  const slow = new Promise((resolve) => { letGo = resolve; });
+  await page.route('**/api/storage/user/slow', async (route) => { await slow; await route.continue(); });
+  await look('slow');
+  await look('@nobody-else');
+  await page.getByText('no user @nobody-else').waitFor();
+  const late = page.waitForResponse('**/api/storage/user/slow');
+  letGo();
+  await late;
+  await page.getByText('no user @nobody-else').waitFor();
+  assert.equal(await page.getByText('no user slow').count(), 0);
   await close();
 });
 
