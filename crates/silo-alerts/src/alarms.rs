@@ -75,9 +75,13 @@ impl Alarms {
         self.open.values()
     }
 
-    /// Takes over what is wrong now: problems that were not there before begin, others end.
-    pub fn update(&mut self, problems: Vec<Problem>, now: Timestamp) {
+    /// Takes over what is wrong now: problems that were not there before begin, others end. Alarms with a code in `unknown` stay as they are: nothing is
+    /// known of their subject now.
+    pub fn update(&mut self, problems: Vec<Problem>, unknown: &[String], now: Timestamp) {
         for alarm in self.open.values_mut() {
+            if unknown.contains(&alarm.code) {
+                continue;
+            }
             let still = problems.iter().any(|problem| problem.code == alarm.code);
             alarm.ended = if still {
                 None
@@ -191,17 +195,17 @@ mod tests {
     #[test]
     fn an_alarm_is_sent_once_repeated_and_its_end_is_sent() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), at(0));
+        alarms.update(down(), &[], at(0));
         assert_eq!(send(&mut alarms, 0, true), (1, 0));
         for minute in 1..360 {
-            alarms.update(down(), at(minute));
+            alarms.update(down(), &[], at(minute));
             assert_eq!(send(&mut alarms, minute, true), (0, 0), "{minute}");
         }
-        alarms.update(down(), at(360));
+        alarms.update(down(), &[], at(360));
         assert_eq!(send(&mut alarms, 360, true), (1, 0), "repeated");
-        alarms.update(vec![], at(370));
+        alarms.update(vec![], &[], at(370));
         assert_eq!(send(&mut alarms, 370, true), (0, 1));
-        alarms.update(vec![], at(371));
+        alarms.update(vec![], &[], at(371));
         assert_eq!(send(&mut alarms, 371, true), (0, 0));
         assert_eq!(alarms.open().count(), 0);
     }
@@ -209,44 +213,60 @@ mod tests {
     #[test]
     fn an_acknowledged_alarm_is_not_repeated_until_it_begins_again() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), at(0));
+        alarms.update(down(), &[], at(0));
         send(&mut alarms, 0, true);
         assert!(alarms.acknowledge("other", "jane", at(1)).is_none());
         let by = alarms.acknowledge("service_down.oven", "jane", at(1));
         assert_eq!(by.unwrap().acknowledged.as_ref().unwrap().by, "jane");
-        alarms.update(down(), at(1000));
+        alarms.update(down(), &[], at(1000));
         assert_eq!(send(&mut alarms, 1000, true), (0, 0));
-        alarms.update(vec![], at(1001));
+        alarms.update(vec![], &[], at(1001));
         assert_eq!(send(&mut alarms, 1001, true), (0, 1));
-        alarms.update(down(), at(1002));
+        alarms.update(down(), &[], at(1002));
         assert_eq!(send(&mut alarms, 1003, true), (1, 0));
     }
 
     #[test]
     fn what_was_not_delivered_is_tried_again_each_minute() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), at(0));
+        alarms.update(down(), &[], at(0));
         assert_eq!(send(&mut alarms, 0, false), (1, 0));
         assert_eq!(send(&mut alarms, 0, false), (0, 0));
         assert_eq!(send(&mut alarms, 1, true), (1, 0));
-        alarms.update(vec![], at(2));
+        alarms.update(vec![], &[], at(2));
         assert_eq!(send(&mut alarms, 2, false), (0, 1));
         assert_eq!(send(&mut alarms, 3, true), (0, 1));
         // Nobody was told that it began, so nobody is told that it ended.
-        alarms.update(down(), at(4));
-        alarms.update(vec![], at(5));
+        alarms.update(down(), &[], at(4));
+        alarms.update(vec![], &[], at(5));
         assert_eq!(send(&mut alarms, 5, true), (0, 0));
+    }
+
+    #[test]
+    fn what_is_unknown_neither_ends_nor_begins() {
+        let unknown = ["service_down.oven".to_owned()];
+        let mut alarms = Alarms::default();
+        alarms.update(vec![], &unknown, at(0));
+        assert_eq!(alarms.open().count(), 0);
+        alarms.update(down(), &[], at(1));
+        send(&mut alarms, 1, true);
+        // As after a restart, before the first check.
+        alarms.update(vec![], &unknown, at(2));
+        assert_eq!(send(&mut alarms, 2, true), (0, 0));
+        assert_eq!(alarms.open().count(), 1);
+        alarms.update(vec![], &[], at(3));
+        assert_eq!(send(&mut alarms, 4, true), (0, 1));
     }
 
     #[test]
     fn alarms_of_an_earlier_process_are_not_sent_again() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), at(0));
+        alarms.update(down(), &[], at(0));
         send(&mut alarms, 0, true);
         let mut restored = Alarms::restored(alarms.open().cloned());
-        restored.update(down(), at(10));
+        restored.update(down(), &[], at(10));
         assert_eq!(send(&mut restored, 10, true), (0, 0));
-        restored.update(vec![], at(11));
+        restored.update(vec![], &[], at(11));
         assert_eq!(send(&mut restored, 11, true), (0, 1));
     }
 }

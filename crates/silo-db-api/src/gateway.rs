@@ -28,7 +28,7 @@ pub use clients::Connection;
 pub use collections::{Index, ListedCollection, Measures};
 pub use disk::FileSystem;
 pub use keeps::{Contract, Legacy, Piece, Played, Record};
-pub use operations::RunningOperation;
+pub use operations::Operation;
 pub use replica_set::{Member, ReplicaSet};
 pub use run::Run;
 pub use sample::{FieldSeen, Newest, NewestBy};

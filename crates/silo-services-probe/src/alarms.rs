@@ -10,10 +10,10 @@ use silo_alerts::alarms::{Alarm, Alarms, Problem};
 use silo_alerts::delivery::{FailedDelivery, Message, Webhook, ping};
 use silo_core::secret::Secret;
 use silo_core::units::now;
-use silo_web::snapshot::{RefreshPolicy, Snapshot};
+use silo_web::snapshot::{Freshness, RefreshPolicy, Snapshot};
 use utoipa::ToSchema;
 
-use crate::overview::Overview;
+use crate::overview::{Database, Disk, Overview, Part};
 use crate::services::{ServiceView, Services};
 use crate::status::Status;
 use crate::status_store::StatusStore;
@@ -101,8 +101,8 @@ impl AlarmKeeper {
         let mut pinged: Option<Instant> = None;
         loop {
             let started = Instant::now();
-            if let Some(problems) = self.problems() {
-                self.state().alarms.update(problems, now());
+            if let Some(Findings { problems, unknown }) = self.findings() {
+                self.state().alarms.update(problems, &unknown, now());
             }
             self.publish(started);
             self.send_due().await;
@@ -127,13 +127,13 @@ impl AlarmKeeper {
     }
 
     /// What is wrong now; `None` while it is unknown: before the first checks, and while this machine is offline.
-    fn problems(&self) -> Option<Vec<Problem>> {
+    fn findings(&self) -> Option<Findings> {
         let services = self.store.services.current().ok()?;
         if !services.value.connected {
             return None;
         }
         let overview = self.overview.current().ok()?;
-        Some(problems(&services.value, &overview.value))
+        Some(Findings::of(&services.value, &overview.value))
     }
 
     async fn send_due(&self) {
@@ -156,8 +156,8 @@ impl AlarmKeeper {
         let open: Vec<String> = {
             let state = self.state();
             let open = state.alarms.open();
-            let unknown = open.filter(|it| it.ended.is_none() && it.acknowledged.is_none());
-            unknown.map(|alarm| alarm.detail.clone()).collect()
+            let new = open.filter(|it| it.ended.is_none() && it.acknowledged.is_none());
+            new.map(|alarm| alarm.detail.clone()).collect()
         };
         let end = if open.is_empty() { "" } else { "/fail" };
         let outcome = ping(switch, end, &open.join("\n")).await;
@@ -195,56 +195,86 @@ fn message(alarm: &Alarm) -> Message {
     }
 }
 
-fn problems(services: &Services, overview: &Overview) -> Vec<Problem> {
-    let mut problems: Vec<_> = services.services.iter().flat_map(of_service).collect();
-    if let Some(database) = &overview.database
-        && database.figures.status == "down"
-    {
-        problems.push(Problem {
-            code: "mongod_down".into(),
-            detail: "mongod is down".into(),
-        });
+/// What is wrong now, and the codes of which that is not known: their alarms neither begin nor end.
+#[derive(Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    unknown: Vec<String>,
+}
+
+impl Findings {
+    fn of(services: &Services, overview: &Overview) -> Self {
+        let mut findings = Self::default();
+        for service in &services.services {
+            findings.service(service);
+        }
+        findings.mongod(overview.database.as_ref());
+        findings.disk(overview.disk.as_ref());
+        findings
     }
-    problems.extend(of_disk(overview));
-    problems
-}
 
-fn of_service(service: &ServiceView) -> impl Iterator<Item = Problem> + use<> {
-    let name = &service.name;
-    let down = (service.status == Status::Down).then(|| {
-        let reason = service.reasons.first().map(|reason| reason.detail.as_str());
-        Problem {
-            code: format!("service_down.{name}"),
-            detail: format!("{name} is down: {}", reason.unwrap_or("no reason is known")),
+    /// A service that was not checked yet, and the certificate of one that showed none.
+    fn service(&mut self, service: &ServiceView) {
+        let name = &service.name;
+        let code = format!("service_down.{name}");
+        let reason = |code: &str| service.reasons.iter().find(|reason| reason.code == code);
+        match service.status {
+            Status::Unknown => self.unknown.push(code),
+            Status::Down => {
+                let reason = service.reasons.first().map(|reason| reason.detail.as_str());
+                let reason = reason.unwrap_or("no reason is known");
+                self.problem(code, format!("{name} is down: {reason}"));
+            }
+            Status::Up | Status::Degraded => {}
         }
-    });
-    let expiring = service
-        .reasons
-        .iter()
-        .find(|reason| reason.code == "certificate_expires");
-    let expiring = expiring.map(|reason| Problem {
-        code: format!("certificate_expires.{name}"),
-        detail: format!("{name}: {}", reason.detail),
-    });
-    down.into_iter().chain(expiring)
-}
+        let code = format!("certificate_expires.{name}");
+        if let Some(reason) = reason("certificate_expires") {
+            self.problem(code, format!("{name}: {}", reason.detail));
+        } else if service.certificate_days.is_none() || service.status == Status::Down {
+            self.unknown.push(code);
+        }
+    }
 
-fn of_disk(overview: &Overview) -> Option<Problem> {
-    let disk = &overview.disk.as_ref()?.figures;
-    let used = disk.used_share?;
-    let days = disk.days_until_full;
-    let soon = days.is_some_and(|days| days < MIN_DAYS_UNTIL_FULL);
-    (used >= MAX_DISK_SHARE || soon).then(|| {
-        let days = days.map(|days| format!(", and full in {days:.0} days at its present growth"));
-        Problem {
-            code: "disk_filling_up".into(),
-            detail: format!(
-                "the disk of mongod is {:.0} % full{}",
-                used * 100.0,
+    /// silo-db-api says that mongod is down, with its last figures. If it does not answer itself, nothing is known.
+    fn mongod(&mut self, database: Option<&Part<Database>>) {
+        let code = "mongod_down".to_owned();
+        match database {
+            Some(part) if part.figures.status == "down" => {
+                self.problem(code, "mongod is down".into());
+            }
+            Some(part) if is_current(part.state) => {}
+            _ => self.unknown.push(code),
+        }
+    }
+
+    fn disk(&mut self, disk: Option<&Part<Disk>>) {
+        let code = "disk_filling_up".to_owned();
+        let current = disk.filter(|part| is_current(part.state));
+        let Some((used, days)) =
+            current.and_then(|part| Some((part.figures.used_share?, part.figures.days_until_full)))
+        else {
+            return self.unknown.push(code);
+        };
+        let soon = days.is_some_and(|days| days < MIN_DAYS_UNTIL_FULL);
+        if used >= MAX_DISK_SHARE || soon {
+            let days =
+                days.map(|days| format!(", and full in {days:.0} days at its present growth"));
+            let share = used * 100.0;
+            let detail = format!(
+                "the disk of mongod is {share:.0} % full{}",
                 days.unwrap_or_default()
-            ),
+            );
+            self.problem(code, detail);
         }
-    })
+    }
+
+    fn problem(&mut self, code: String, detail: String) {
+        self.problems.push(Problem { code, detail });
+    }
+}
+
+fn is_current(state: Freshness) -> bool {
+    matches!(state, Freshness::Fresh | Freshness::Partial)
 }
 
 #[cfg(test)]
@@ -252,14 +282,13 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::overview::{Database, Disk, Part};
 
     fn overview(status: &str, used_share: f64, days_until_full: Option<f64>) -> Overview {
         fn part<T>(figures: T) -> Option<Part<T>> {
             Some(Part {
                 figures,
                 as_of: Some(Timestamp::UNIX_EPOCH),
-                state: silo_web::snapshot::Freshness::Fresh,
+                state: Freshness::Fresh,
             })
         }
         Overview {
@@ -280,8 +309,9 @@ mod tests {
     #[test]
     fn mongod_and_a_full_disk_are_problems() {
         let codes = |overview: &Overview| -> Vec<String> {
-            let problems = problems(&Services::default(), overview);
-            problems.into_iter().map(|problem| problem.code).collect()
+            let findings = Findings::of(&Services::default(), overview);
+            let problems = findings.problems.into_iter();
+            problems.map(|problem| problem.code).collect()
         };
         assert_eq!(codes(&overview("up", 0.5, None)), Vec::<String>::new());
         assert_eq!(
@@ -292,5 +322,19 @@ mod tests {
         assert_eq!(codes(&overview("up", 0.91, None)), ["disk_filling_up"]);
         assert_eq!(codes(&overview("up", 0.5, Some(6.0))), ["disk_filling_up"]);
         assert_eq!(codes(&Overview::default()), Vec::<String>::new());
+    }
+
+    /// As after a restart, or while silo-db-api does not answer: an open alarm must not be told to have ended.
+    #[test]
+    fn without_a_current_answer_nothing_is_known() {
+        let unknown = |overview: &Overview| Findings::of(&Services::default(), overview).unknown;
+        let both = ["mongod_down", "disk_filling_up"];
+        assert_eq!(unknown(&Overview::default()), both);
+        let mut last = overview("up", 0.5, None);
+        assert_eq!(unknown(&last), Vec::<String>::new());
+        if let (Some(database), Some(disk)) = (&mut last.database, &mut last.disk) {
+            (database.state, disk.state) = (Freshness::Stale, Freshness::Stale);
+        }
+        assert_eq!(unknown(&last), both);
     }
 }

@@ -1,14 +1,17 @@
 //! Operations that run now, from `$currentOp`. No values of queries or documents are read.
 
+use serde::Serialize;
 use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Document, doc};
+use utoipa::ToSchema;
 
 use super::{Gateway, MAX_TIME_MS};
 
-/// An operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunningOperation {
+/// An operation that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
     /// Command or operation: `find`, `update`, `createIndexes`...
     pub name: Option<String>,
     /// Database and collection.
@@ -31,10 +34,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The error of the command.
-    pub async fn running_operations(
-        &self,
-        seconds: i64,
-    ) -> Result<Vec<RunningOperation>, DatabaseError> {
+    pub async fn running_operations(&self, seconds: i64) -> Result<Vec<Operation>, DatabaseError> {
         let first_key = doc! { "$let": {
             "vars": { "first": { "$arrayElemAt": [{ "$objectToArray": { "$ifNull": ["$command", {}] } }, 0] } },
             "in": "$$first.k",
@@ -66,12 +66,12 @@ impl Gateway {
     }
 }
 
-fn read_operation(operation: &Document) -> Option<RunningOperation> {
+fn read_operation(operation: &Document) -> Option<Operation> {
     let text = |path: &str| {
         let text = field::text(operation, path).filter(|text| !text.is_empty());
         text.map(str::to_owned)
     };
-    Some(RunningOperation {
+    Some(Operation {
         name: text("name"),
         namespace: text("ns"),
         seconds: field::count(operation, "secs_running")?,

@@ -172,6 +172,15 @@ fn assert_counted(seed: u64, bucket: &Bucket, truth: Sum, all: Sum) {
     );
 }
 
+fn scan_of<'a, L: List>(
+    list: &'a L,
+    progress: &'a Progress,
+    from: Option<Checkpoint>,
+) -> Scan<'a, L, Nobody> {
+    let begun = Timestamp::UNIX_EPOCH;
+    Scan::new(list, &Nobody, Layout::Plain, progress, begun, from)
+}
+
 /// A scan from its beginning.
 async fn whole<L: List>(scan: &Scan<'_, L, Nobody>, workers: usize) -> Result<(), StorageError> {
     scan.begin().await?;
@@ -184,14 +193,7 @@ async fn ranges_overlap_nowhere_and_miss_nothing() {
     for seed in 0..1500 {
         let (bucket, truth) = bucket(seed, None);
         let progress = Progress::default();
-        let scan = Scan::new(
-            &bucket,
-            &Nobody,
-            Layout::Plain,
-            &progress,
-            Timestamp::UNIX_EPOCH,
-            None,
-        );
+        let scan = scan_of(&bucket, &progress, None);
         let workers = SmallRng::seed_from_u64(seed).random_range(1..20);
         whole(&scan, workers).await.unwrap();
         let checkpoint = scan.checkpoint();
@@ -216,14 +218,7 @@ async fn an_interrupted_scan_resumes_from_its_checkpoint() {
             Some(SmallRng::seed_from_u64(seed).random_range(0..40)),
         );
         let progress = Progress::default();
-        let scan = Scan::new(
-            &bucket,
-            &Nobody,
-            Layout::Plain,
-            &progress,
-            Timestamp::UNIX_EPOCH,
-            None,
-        );
+        let scan = scan_of(&bucket, &progress, None);
         let outcome = whole(&scan, 5).await;
         let written = serde_json::to_string(&scan.checkpoint()).unwrap();
         let checkpoint: Checkpoint = serde_json::from_str(&written).unwrap();
@@ -235,14 +230,7 @@ async fn an_interrupted_scan_resumes_from_its_checkpoint() {
             fails_after: None,
             ..bucket
         };
-        let scan = Scan::new(
-            &bucket,
-            &Nobody,
-            Layout::Plain,
-            &progress,
-            Timestamp::UNIX_EPOCH,
-            Some(checkpoint),
-        );
+        let scan = scan_of(&bucket, &progress, Some(checkpoint));
         scan.run(5).await.unwrap();
         assert_counted(seed, &bucket, truth, scan.finish().0.all);
     }
@@ -285,14 +273,7 @@ async fn sixteen_workers_need_far_fewer_round_trips() {
             pages: AtomicU64::new(0),
         };
         let progress = Progress::default();
-        let scan = Scan::new(
-            &bucket,
-            &Nobody,
-            Layout::Plain,
-            &progress,
-            Timestamp::UNIX_EPOCH,
-            None,
-        );
+        let scan = scan_of(&bucket, &progress, None);
         let mut rounds = 0_u64;
         let mut run = std::pin::pin!(whole(&scan, 16));
         // Every page that is being waited for arrives at once: that is one round trip.
