@@ -1,6 +1,8 @@
 //! Use of the database since mongod started: the seed report's access patterns, live.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod observed;
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -9,7 +11,10 @@ use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use utoipa::ToSchema;
 
 use crate::collections::Collections;
-use crate::gateway::{CollectionTime, CommandCount, Counters, Gateway, Run, source_error};
+use crate::gateway::{CollectionTime, CommandCount, Counters, Gateway, source_error};
+
+pub use observed::Observed;
+use observed::Observer;
 
 /// Entries of each list.
 const MAX_ENTRIES: usize = 20;
@@ -44,23 +49,6 @@ pub struct Access {
     pub change_streams: Feature,
     /// Use of `GridFS` collections.
     pub grid_fs: Feature,
-}
-
-/// Reads and writes since this service first looked at this run of mongod.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Observed {
-    /// When it first looked.
-    #[schema(value_type = String, format = DateTime)]
-    pub since: Timestamp,
-    /// Read operations of all clients.
-    pub reads: u64,
-    /// Write operations of all clients.
-    pub writes: u64,
-    /// Reads that this service sent. Not among them: those of the comparison with the old cluster, and of silo-backup.
-    pub silo_reads: u64,
-    /// Reads as a share of reads and writes, without `siloReads`, 0 to 1; `null` before the first.
-    pub share_of_reads: Option<f64>,
 }
 
 /// Use of a feature of MongoDB.
@@ -114,22 +102,12 @@ pub struct UnusedIndex {
     pub since: Option<Timestamp>,
 }
 
-/// Watcher of the counters, which remembers those of its first look.
+/// Watcher of the counters.
 #[derive(Clone)]
 pub struct Watcher {
     gateway: Gateway,
     collections: Arc<Snapshot<Collections>>,
-    first: Arc<Mutex<Option<FirstLook>>>,
-}
-
-/// Counters of the first look at a run of mongod.
-#[derive(Clone)]
-struct FirstLook {
-    run: Run,
-    at: Timestamp,
-    reads: u64,
-    writes: u64,
-    own_reads: u64,
+    observer: Observer,
 }
 
 impl Watcher {
@@ -139,55 +117,26 @@ impl Watcher {
         Self {
             gateway,
             collections,
-            first: Arc::default(),
+            observer: Observer::default(),
         }
     }
 
     /// Looks once.
     pub async fn measure(self) -> Result<Measured<Access>, SourceError> {
-        // Read right before the server's own count. Commands that are under way meanwhile may be in one and not the other.
+        // Right before the server counts: a read that is answered in between is in its count only, until the next look.
         let own_reads = self.gateway.own_reads();
         let counters = self
             .gateway
             .counters()
             .await
             .map_err(|error| source_error("mongod", error))?;
-        let observed = self.observed(&counters, own_reads, Timestamp::now());
+        let observed = self
+            .observer
+            .observe(&counters, own_reads, Timestamp::now());
         let mut measured = measure(&self.gateway, counters, &self.collections).await;
         measured.value.observed = observed;
         Ok(measured)
     }
-
-    fn observed(&self, counters: &Counters, own_reads: u64, now: Timestamp) -> Option<Observed> {
-        let (reads, writes) = counters.reads.zip(counters.writes)?;
-        let look = FirstLook {
-            run: counters.run.clone()?,
-            at: now,
-            reads,
-            writes,
-            own_reads,
-        };
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = match &mut *first {
-            Some(first) if first.run.is(&look.run) => first,
-            other => other.insert(look.clone()),
-        };
-        since_first(first, &look)
-    }
-}
-
-fn since_first(first: &FirstLook, look: &FirstLook) -> Option<Observed> {
-    let reads = look.reads.checked_sub(first.reads)?;
-    let writes = look.writes.checked_sub(first.writes)?;
-    let silo_reads = look.own_reads - first.own_reads;
-    let others = reads.saturating_sub(silo_reads);
-    Some(Observed {
-        since: first.at,
-        reads,
-        writes,
-        silo_reads,
-        share_of_reads: share(others, others + writes),
-    })
 }
 
 async fn measure(
@@ -428,19 +377,5 @@ mod tests {
             ..Collection::default()
         };
         assert_eq!(of(10, vec![collection, unknown]), None);
-    }
-
-    #[test]
-    fn silo_s_own_reads_are_apart() {
-        let look = |reads, writes, own_reads| FirstLook {
-            run: Run::default(),
-            at: Timestamp::UNIX_EPOCH,
-            reads,
-            writes,
-            own_reads,
-        };
-        let observed = since_first(&look(100, 10, 90), &look(160, 30, 130)).unwrap();
-        assert_eq!((observed.reads, observed.silo_reads), (60, 40));
-        assert_eq!(observed.share_of_reads, Some(0.5));
     }
 }

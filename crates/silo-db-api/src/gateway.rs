@@ -50,7 +50,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway to one database. `commands` counts what `client` sends.
+    /// The gateway to one database. `commands` counts those of `client`.
     #[must_use]
     pub fn new(client: Client, database: impl Into<String>, commands: &Commands) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Gateway {
         }
     }
 
-    /// Number of reads that this gateway has sent so far.
+    /// Number of answered reads of this process so far.
     #[must_use]
     pub fn own_reads(&self) -> u64 {
         self.commands.reads()

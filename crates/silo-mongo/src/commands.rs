@@ -1,4 +1,4 @@
-//! Number of commands that this process has sent, by name, from the driver's command events.
+//! Number of this process's answered commands, by name, from the driver's command events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -125,8 +125,11 @@ pub async fn connect_with(
     // With a handler the driver parses every reply, which costs more than all other work of a backup.
     options.command_event_handler = (!long).then(|| {
         EventHandler::callback(move |event| {
-            if let CommandEvent::Started(started) = event {
-                commands.note(&started.command_name);
+            // At the answer, as the server counts, so that a command under way is in neither count.
+            match event {
+                CommandEvent::Succeeded(done) => commands.note(&done.command_name),
+                CommandEvent::Failed(failed) => commands.note(&failed.command_name),
+                _ => {}
             }
         })
     });
