@@ -19,7 +19,7 @@ use crate::owners::Layout;
 use crate::progress::Progress;
 use crate::scan_results::{Bucket, ScanResults};
 use crate::storage::{Storage, day};
-use crate::store::{Lock, Store, StoreError};
+use crate::store::Store;
 
 mod bucket;
 mod cadence;
@@ -29,10 +29,10 @@ mod reachability;
 use self::cadence::{Cadence, Due};
 use self::checkpoint::Checkpoints;
 
-/// The names of the files.
-const RESULT_FILE: &str = "rollup";
-const HISTORY_FILE: &str = "history";
-const CHECKPOINT_FILE: &str = "scan";
+/// The names of the documents on disk.
+const RESULTS: &str = "results";
+const HISTORY: &str = "history";
+const CHECKPOINTS: &str = "checkpoints";
 /// Interval of attempts to take the lock while another process holds it.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
 
@@ -62,7 +62,7 @@ pub struct ScannerConfig {
     pub endpoints: Vec<BucketClient>,
     /// Lookup of users and tape owners.
     pub users: UserDirectory,
-    /// Files on disk.
+    /// State on disk.
     pub store: Store,
     /// Progress, for readers.
     pub progress: Arc<Progress>,
@@ -122,12 +122,12 @@ impl Scanner {
 
     /// Scans in a loop; never returns.
     pub async fn run(&self) {
-        let _lock = self.wait_for_lock().await;
+        self.wait_for_lock().await;
         tokio::join!(self.keep_scanning(), self.watch_reachability());
     }
 
     async fn keep_scanning(&self) {
-        let mut results = self.load::<ScanResults>(RESULT_FILE).unwrap_or_default();
+        let mut results = self.store.load::<ScanResults>(RESULTS).unwrap_or_default();
         let mut cadence = Cadence::new(self.every);
         let mut due = Due::All;
         loop {
@@ -149,34 +149,34 @@ impl Scanner {
 
     /// Serves what the last process found, as stale.
     fn restore(&self) {
-        let Some(results) = self.load::<ScanResults>(RESULT_FILE) else {
+        let Some(results) = self.store.load::<ScanResults>(RESULTS) else {
             return;
         };
         if let Some(as_of) = results.oldest() {
             let results = self.in_order(&results);
-            let history = self.load::<History>(HISTORY_FILE).unwrap_or_default();
+            let history = self.store.load::<History>(HISTORY).unwrap_or_default();
             let storage = Storage::of(&results, &self.layouts, &history, day(Timestamp::now()));
             self.storage.restore(storage, as_of);
             info!("serving the results of the previous process until the first scan ends");
         }
     }
 
-    /// Waits for the lock of the results folder, which only one process can hold; meanwhile the saved results are served. `None` if the lock cannot
-    /// be created.
-    async fn wait_for_lock(&self) -> Option<Lock> {
+    /// Waits for the lock of the results folder, which only one process can hold; meanwhile the saved results are served. If the
+    /// lock cannot be used, results are not saved.
+    async fn wait_for_lock(&self) {
         let mut warned = false;
         loop {
-            match self.store.lock() {
-                Ok(Some(lock)) => return Some(lock),
-                Ok(None) if !warned => warn!(
+            match self.store.take_lock() {
+                Ok(true) => return,
+                Ok(false) if !warned => warn!(
                     "another process scans and writes to the same folder; waiting for it to end"
                 ),
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(error) => {
                     error!(
                         "the folder of the scan results cannot be written to, so new results will be lost on restart: {error}"
                     );
-                    return None;
+                    return;
                 }
             }
             warned = true;
@@ -189,7 +189,8 @@ impl Scanner {
     async fn scan(&self, before: &ScanResults, due: &Due) -> (ScanResults, BTreeSet<String>) {
         let started = Instant::now();
         let mut checkpoints = self
-            .load::<Checkpoints>(CHECKPOINT_FILE)
+            .store
+            .load::<Checkpoints>(CHECKPOINTS)
             .unwrap_or_default();
         checkpoints.forget_old(Timestamp::now());
         let (mut kept, mut retry) = (Vec::new(), BTreeSet::new());
@@ -217,7 +218,7 @@ impl Scanner {
                 retry.insert(client.name.clone());
             }
             checkpoints.done.push(bucket);
-            self.save(CHECKPOINT_FILE, &checkpoints);
+            self.save(CHECKPOINTS, &checkpoints);
         }
         let results = self.in_order(&ScanResults {
             buckets: [checkpoints.done, kept].concat(),
@@ -228,14 +229,14 @@ impl Scanner {
             open: checkpoints.open,
         };
         self.publish(&results, started.elapsed());
-        self.save(CHECKPOINT_FILE, &left);
+        self.save(CHECKPOINTS, &left);
         (results, retry)
     }
 
     /// Publishes the results and saves them.
     fn publish(&self, results: &ScanResults, elapsed: Duration) {
         let today = day(Timestamp::now());
-        let mut history = self.load::<History>(HISTORY_FILE).unwrap_or_default();
+        let mut history = self.store.load::<History>(HISTORY).unwrap_or_default();
         for bucket in results
             .buckets
             .iter()
@@ -247,12 +248,12 @@ impl Scanner {
         }
         let mut errors = results.errors();
         for (name, saved) in [
-            (RESULT_FILE, self.store.save(RESULT_FILE, results)),
-            (HISTORY_FILE, self.store.save(HISTORY_FILE, &history)),
+            (RESULTS, self.store.save(RESULTS, results)),
+            (HISTORY, self.store.save(HISTORY, &history)),
         ] {
             if let Err(error) = saved {
-                error!("the {name} cannot be saved, so it will be lost on restart: {error}");
-                let detail = format!("the {name} cannot be saved, so it will be lost on restart");
+                error!("the {name} cannot be saved and will be lost on restart: {error}");
+                let detail = format!("the {name} cannot be saved and will be lost on restart");
                 errors.push(SourceError::new("state folder", "not_saved", detail));
             }
         }
@@ -301,23 +302,9 @@ impl Scanner {
         }
     }
 
-    fn load<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
-        match self.store.load(name) {
-            Ok(found) => found,
-            Err(StoreError::NotWhole) => {
-                warn!("the {name} on disk is damaged or has another version; it is discarded");
-                None
-            }
-            Err(StoreError::Io(error)) => {
-                warn!("the {name} on disk cannot be read: {error}");
-                None
-            }
-        }
-    }
-
     fn save(&self, name: &str, value: &impl Serialize) {
         if let Err(error) = self.store.save(name, value) {
-            warn!("the {name} cannot be written, so a restart would lose it: {error}");
+            warn!("the {name} cannot be saved and will be lost on restart: {error}");
         }
     }
 }

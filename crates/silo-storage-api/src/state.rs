@@ -50,10 +50,7 @@ impl State {
         };
         let store = Store::open(&settings.folder).map_err(|error| {
             let folder = settings.folder.display();
-            io::Error::new(
-                error.kind(),
-                format!("STORAGE_FOLDER {folder} cannot be used: {error}"),
-            )
+            io::Error::other(format!("STORAGE_FOLDER {folder} cannot be used: {error}"))
         })?;
         let users = UserDirectory::new(&settings.db_api)?;
         let (storage, progress) = (

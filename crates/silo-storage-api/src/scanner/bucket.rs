@@ -8,7 +8,7 @@ use silo_spaces::error::Kind;
 use silo_web::snapshot::SourceError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{CHECKPOINT_FILE, Checkpoints, Scanner};
+use super::{CHECKPOINTS, Checkpoints, Scanner};
 use crate::gateway::buckets::Bucket as BucketClient;
 use crate::owners::Layout;
 use crate::scan::Scan;
@@ -65,7 +65,7 @@ impl Scanner {
                 outcome = &mut run => break outcome,
                 _ = ticks.tick() => {
                     checkpoints.open.insert(client.name.clone(), (begun, scan.checkpoint()));
-                    self.save(CHECKPOINT_FILE, checkpoints);
+                    self.save(CHECKPOINTS, checkpoints);
                 }
             }
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use silo_storage_api::store::Store;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
@@ -46,15 +47,14 @@ async fn a_damaged_file_is_made_anew() {
     let stage = stage().await;
     let mut service = stage.scanned().await;
     service.process.kill().await.unwrap();
-    for name in ["rollup", "history", "scan"] {
-        let file = stage.folder.path().join(format!("{name}.silo"));
-        let whole = std::fs::read(&file).unwrap();
-        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    }
+    let file = stage.folder.path().join("storage.db");
+    std::fs::write(&file, "damaged").unwrap();
+    std::fs::write(stage.folder.path().join("storage.db-wal"), "").unwrap();
     let service = stage.service_at(&stage.s3.url(), &[]).await;
     let usage = until_scanned(&service).await.ok();
     assert_eq!(usage["data"]["bytes"], sum(stage.objects.iter()).1);
-    assert!(service.log().contains("damaged"), "{}", service.log());
+    let aside = stage.folder.path().join("storage.db.damaged");
+    assert!(aside.exists(), "{}", service.log());
 }
 
 #[tokio::test]
@@ -89,11 +89,10 @@ async fn a_killed_scan_resumes_from_its_checkpoint() {
     .await
     .unwrap();
     let mut service = stage.service_at(&slow.url(), &only).await;
-    let file = stage.folder.path().join("scan.silo");
     let written = || async {
         // Some of it, and not all: some thousand objects have been counted.
-        let text = std::fs::read_to_string(&file).ok()?;
-        let document: serde_json::Value = serde_json::from_str(text.split_once('\n')?.1).ok()?;
+        let store = Store::open(stage.folder.path()).unwrap();
+        let document: serde_json::Value = store.load("checkpoints")?;
         let checkpoint = &document["open"]["assets-aesthetic-computer"][1];
         checkpoint["totals"]["all"]["objects"]
             .as_u64()
