@@ -58,7 +58,7 @@ pub(super) async fn work(droplet: &Droplet<'_>) -> Result<()> {
         (attempt["id"] != before && attempt["outcome"] == "good").then_some(())
     });
     made.await.context("the backup was not made")?;
-    // jemalloc returns freed memory after a tenth of a second. What remains then is measured below.
+    // The work after a backup, such as pruning, ends. What remains then is measured below.
     let most = MOST.iter().find(|(name, ..)| *name == "silo-backup");
     wait_for(Duration::from_secs(10), || async {
         let taken = taken(droplet, "silo-backup").await.ok()?;
