@@ -4,6 +4,7 @@ import { sparkline } from '../lib/charts.js';
 import { box, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText } from '../lib/format.js';
 import { source } from '../lib/source.js';
+import { alarmList } from './alarms.js';
 
 /** How many backups are shown before one asks for more. */
 const SHOWN = 12;
@@ -18,13 +19,14 @@ const WORK = {
 };
 
 export function mount(body) {
-  const sources = { status: source('/api/backup/status'), backups: source('/api/backup/backups') };
+  const sources = { status: source('/api/backup/status'), alarms: source('/api/backup/alarms'), backups: source('/api/backup/backups') };
   const figures = h('div', { class: 'boxes' });
+  const open = h('div', { class: 'alarms' });
   const wrong = h('ul', { class: 'reasons wrong', hidden: true });
   const actions = h('div', { class: 'scan', tabindex: -1 });
   const notice = h('p', { class: 'notice', role: 'status' });
   const list = h('div', { class: 'all-backups' });
-  fill(body, figures, wrong, actions, notice, list);
+  fill(body, figures, open, wrong, actions, notice, list);
   const work = follow(actions, notice, () => {
     sources.status.ask();
     sources.backups.ask();
@@ -53,7 +55,11 @@ export function mount(body) {
     }
   }
 
-  const update = ({ status, backups }) => {
+  const update = ({ status, alarms, backups }) => {
+    if (alarms.data && alarms.data !== drawn.alarms) {
+      drawn.alarms = alarms.data;
+      fill(open, alarmList(alarms.data.alarms, '/api/backup', () => sources.alarms.ask()));
+    }
     if (status.data && status.data !== drawn.status) {
       drawn.status = status.data;
       fill(figures, boxes(status.data));

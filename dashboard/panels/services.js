@@ -5,6 +5,7 @@ import { fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytesText, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 import { showReasons } from '../lib/state.js';
+import { alarmList } from './alarms.js';
 
 /** One shape for each status. */
 const SHAPES = { up: '●', degraded: '◐', down: '▲', unknown: '?' };
@@ -47,18 +48,7 @@ function openAlarms({ alarms, setUp, failedDelivery, failedPing }) {
   const failed = [failedDelivery, failedPing].filter(Boolean).map(({ receiver, error, at }) =>
     h('p', { class: 'facts warning', 'data-state': 'error' }, `▲ alarms are not delivered: ${receiver}: ${error}, `, ago(at)));
   const quiet = !setUp && h('p', { class: 'facts' }, '▢ nobody is told of alarms: ALERT_WEBHOOK_URL is not set');
-  const row = ({ code, detail, since, acknowledged }) => h('li', { 'data-state': acknowledged ? 'partial' : 'error' },
-    `${acknowledged ? '◑' : '▲'} ${detail}, since `, ago(since), ' ',
-    acknowledged ? h('span', { class: 'facts' }, `acknowledged by ${acknowledged.by} `, ago(acknowledged.at))
-      : h('button', { type: 'button', 'data-key': `acknowledge ${code}`, onclick: () => acknowledge(code) }, 'acknowledge'));
-  return [...failed, quiet, alarms.length > 0 && h('ul', { class: 'reasons', 'aria-label': 'open alarms' }, alarms.map(row))];
-}
-
-async function acknowledge(code) {
-  const path = `/api/services/alarms/${encodeURIComponent(code)}/acknowledge`;
-  // What came of it is in the next answer.
-  await fetch(path, { method: 'POST', signal: AbortSignal.timeout(8000) }).catch(() => null);
-  source('/api/services/alarms').ask();
+  return [...failed, quiet, alarmList(alarms, '/api/services', () => source('/api/services/alarms').ask())];
 }
 
 /** Shows changes of status as they happen. Without the stream, the page shows them after its next request. */

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use log::{error, info};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::delivery::Message;
 
 /// Pause after a message that could not be delivered.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
@@ -18,6 +21,43 @@ pub struct Problem {
     pub code: String,
     /// One sentence.
     pub detail: String,
+    /// When it was reported otherwise, as a failed run is at its end.
+    pub reported: Option<Timestamp>,
+}
+
+/// What is wrong now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Problems.
+    pub problems: Vec<Problem>,
+    /// Codes of problems that may be there or not: nothing is known of their subject now.
+    pub unknown: Vec<String>,
+}
+
+impl Findings {
+    /// Adds a problem.
+    pub fn problem(&mut self, code: impl Into<String>, detail: impl Into<String>) {
+        self.reported(code, detail, None);
+    }
+
+    /// Adds a problem that was reported otherwise.
+    pub fn reported(
+        &mut self,
+        code: impl Into<String>,
+        detail: impl Into<String>,
+        reported: Option<Timestamp>,
+    ) {
+        self.problems.push(Problem {
+            code: code.into(),
+            detail: detail.into(),
+            reported,
+        });
+    }
+
+    /// Adds a code of which nothing is known.
+    pub fn unknown(&mut self, code: impl Into<String>) {
+        self.unknown.push(code.into());
+    }
 }
 
 /// An open alarm.
@@ -39,6 +79,27 @@ pub struct Alarm {
     /// When it ended, while that is not delivered yet.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended: Option<Timestamp>,
+}
+
+impl Alarm {
+    /// The message that a service sends about it.
+    #[must_use]
+    pub fn message(&self, source: &'static str) -> Message {
+        let Self {
+            code,
+            detail,
+            since,
+            ..
+        } = self;
+        let recovered = self.ended.is_some();
+        let no_longer = if recovered { "no longer: " } else { "" };
+        Message {
+            source,
+            code: code.clone(),
+            detail: format!("{no_longer}{detail} (since {since})"),
+            recovered,
+        }
+    }
 }
 
 /// Acknowledgement of an alarm.
@@ -75,19 +136,18 @@ impl Alarms {
         self.open.values()
     }
 
-    /// Takes over what is wrong now: problems that were not there before begin, others end. Alarms with a code in `unknown` stay as they are: nothing is
-    /// known of their subject now.
-    pub fn update(&mut self, problems: Vec<Problem>, unknown: &[String], now: Timestamp) {
+    /// Takes over what is wrong now: problems that were not there before begin, others end. Of what is unknown, alarms stay as they are.
+    pub fn update(&mut self, findings: Findings, now: Timestamp) {
+        let Findings { problems, unknown } = findings;
         for alarm in self.open.values_mut() {
             if unknown.contains(&alarm.code) {
                 continue;
             }
             let still = problems.iter().any(|problem| problem.code == alarm.code);
-            alarm.ended = if still {
-                None
-            } else {
-                alarm.ended.or(Some(now))
-            };
+            if !still && alarm.ended.is_none() {
+                info!(code = alarm.code.as_str(); "alarm ended: {}", alarm.detail);
+            }
+            alarm.ended = (!still).then(|| alarm.ended.unwrap_or(now));
         }
         // The end of an alarm that nobody was told of, or is told too late, is of no interest.
         self.open.retain(|_, alarm| {
@@ -96,15 +156,24 @@ impl Alarms {
             };
             alarm.sent.is_some() && now.duration_since(ended) < END_KEPT
         });
-        for Problem { code, detail } in problems {
+        for problem in problems {
+            let Problem {
+                code,
+                detail,
+                reported,
+            } = problem;
             match self.open.get_mut(&code) {
-                Some(alarm) => alarm.detail = detail,
+                Some(alarm) => {
+                    alarm.detail = detail;
+                    alarm.sent = alarm.sent.max(reported);
+                }
                 None => {
+                    error!(code = code.as_str(); "alarm: {detail}");
                     let alarm = Alarm {
                         code: code.clone(),
                         detail,
-                        since: now,
-                        sent: None,
+                        since: reported.unwrap_or(now),
+                        sent: reported,
                         acknowledged: None,
                         ended: None,
                     };
@@ -175,11 +244,14 @@ mod tests {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
     }
 
-    fn down() -> Vec<Problem> {
-        vec![Problem {
-            code: "service_down.oven".into(),
-            detail: "oven is down".into(),
-        }]
+    fn down() -> Findings {
+        let mut down = Findings::default();
+        down.problem("service_down.oven", "oven is down");
+        down
+    }
+
+    fn well() -> Findings {
+        Findings::default()
     }
 
     /// Sends what is due, and returns how many alarms and ends that were.
@@ -195,17 +267,17 @@ mod tests {
     #[test]
     fn an_alarm_is_sent_once_repeated_and_its_end_is_sent() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), &[], at(0));
+        alarms.update(down(), at(0));
         assert_eq!(send(&mut alarms, 0, true), (1, 0));
         for minute in 1..360 {
-            alarms.update(down(), &[], at(minute));
+            alarms.update(down(), at(minute));
             assert_eq!(send(&mut alarms, minute, true), (0, 0), "{minute}");
         }
-        alarms.update(down(), &[], at(360));
+        alarms.update(down(), at(360));
         assert_eq!(send(&mut alarms, 360, true), (1, 0), "repeated");
-        alarms.update(vec![], &[], at(370));
+        alarms.update(well(), at(370));
         assert_eq!(send(&mut alarms, 370, true), (0, 1));
-        alarms.update(vec![], &[], at(371));
+        alarms.update(well(), at(371));
         assert_eq!(send(&mut alarms, 371, true), (0, 0));
         assert_eq!(alarms.open().count(), 0);
     }
@@ -213,60 +285,79 @@ mod tests {
     #[test]
     fn an_acknowledged_alarm_is_not_repeated_until_it_begins_again() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), &[], at(0));
+        alarms.update(down(), at(0));
         send(&mut alarms, 0, true);
         assert!(alarms.acknowledge("other", "jane", at(1)).is_none());
         let by = alarms.acknowledge("service_down.oven", "jane", at(1));
         assert_eq!(by.unwrap().acknowledged.as_ref().unwrap().by, "jane");
-        alarms.update(down(), &[], at(1000));
+        alarms.update(down(), at(1000));
         assert_eq!(send(&mut alarms, 1000, true), (0, 0));
-        alarms.update(vec![], &[], at(1001));
+        alarms.update(well(), at(1001));
         assert_eq!(send(&mut alarms, 1001, true), (0, 1));
-        alarms.update(down(), &[], at(1002));
+        alarms.update(down(), at(1002));
         assert_eq!(send(&mut alarms, 1003, true), (1, 0));
     }
 
     #[test]
     fn what_was_not_delivered_is_tried_again_each_minute() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), &[], at(0));
+        alarms.update(down(), at(0));
         assert_eq!(send(&mut alarms, 0, false), (1, 0));
         assert_eq!(send(&mut alarms, 0, false), (0, 0));
         assert_eq!(send(&mut alarms, 1, true), (1, 0));
-        alarms.update(vec![], &[], at(2));
+        alarms.update(well(), at(2));
         assert_eq!(send(&mut alarms, 2, false), (0, 1));
         assert_eq!(send(&mut alarms, 3, true), (0, 1));
         // Nobody was told that it began, so nobody is told that it ended.
-        alarms.update(down(), &[], at(4));
-        alarms.update(vec![], &[], at(5));
+        alarms.update(down(), at(4));
+        alarms.update(well(), at(5));
         assert_eq!(send(&mut alarms, 5, true), (0, 0));
     }
 
     #[test]
     fn what_is_unknown_neither_ends_nor_begins() {
-        let unknown = ["service_down.oven".to_owned()];
+        let mut unknown = Findings::default();
+        unknown.unknown("service_down.oven");
         let mut alarms = Alarms::default();
-        alarms.update(vec![], &unknown, at(0));
+        alarms.update(unknown.clone(), at(0));
         assert_eq!(alarms.open().count(), 0);
-        alarms.update(down(), &[], at(1));
+        alarms.update(down(), at(1));
         send(&mut alarms, 1, true);
         // As after a restart, before the first check.
-        alarms.update(vec![], &unknown, at(2));
+        alarms.update(unknown, at(2));
         assert_eq!(send(&mut alarms, 2, true), (0, 0));
         assert_eq!(alarms.open().count(), 1);
-        alarms.update(vec![], &[], at(3));
+        alarms.update(well(), at(3));
         assert_eq!(send(&mut alarms, 4, true), (0, 1));
     }
 
     #[test]
     fn alarms_of_an_earlier_process_are_not_sent_again() {
         let mut alarms = Alarms::default();
-        alarms.update(down(), &[], at(0));
+        alarms.update(down(), at(0));
         send(&mut alarms, 0, true);
         let mut restored = Alarms::restored(alarms.open().cloned());
-        restored.update(down(), &[], at(10));
+        restored.update(down(), at(10));
         assert_eq!(send(&mut restored, 10, true), (0, 0));
-        restored.update(vec![], &[], at(11));
+        restored.update(well(), at(11));
         assert_eq!(send(&mut restored, 11, true), (0, 1));
+    }
+
+    #[test]
+    fn what_was_reported_otherwise_is_repeated_only() {
+        let failed = |minute| {
+            let mut failed = Findings::default();
+            failed.reported("backup_failed", "the backup failed", Some(at(minute)));
+            failed
+        };
+        let mut alarms = Alarms::default();
+        alarms.update(failed(0), at(1));
+        assert_eq!(send(&mut alarms, 1, true), (0, 0));
+        alarms.update(failed(300), at(301));
+        assert_eq!(send(&mut alarms, 361, true), (0, 0), "reported again");
+        alarms.update(failed(300), at(660));
+        assert_eq!(send(&mut alarms, 660, true), (1, 0));
+        alarms.update(well(), at(700));
+        assert_eq!(send(&mut alarms, 700, true), (0, 1));
     }
 }

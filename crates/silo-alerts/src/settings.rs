@@ -1,8 +1,9 @@
 //! Settings of the receivers.
 
+use jiff::SignedDuration;
 use silo_core::secret::Secret;
 use silo_core::settings::SettingsReader;
-use silo_core::variables::{ALERT_WEBHOOK_FORMAT, ALERT_WEBHOOK_URL, Variable};
+use silo_core::variables::{ALERT_REPEAT_HOURS, ALERT_WEBHOOK_FORMAT, ALERT_WEBHOOK_URL, Variable};
 
 use crate::delivery::{Format, Webhook};
 
@@ -21,6 +22,12 @@ pub fn webhook(from: &mut SettingsReader, allow_http: bool) -> Option<Webhook> {
         url,
         format: format?,
     })
+}
+
+/// Reads after what time an alarm is repeated that nobody has acknowledged.
+pub fn repeat(from: &mut SettingsReader) -> SignedDuration {
+    let hours = from.number(ALERT_REPEAT_HOURS, 1..=168);
+    SignedDuration::from_hours(i64::try_from(hours).unwrap_or(168))
 }
 
 /// Reads the URL of a receiver. It must use TLS, unless it is on this machine or `allow_http` is set.

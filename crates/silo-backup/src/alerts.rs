@@ -1,10 +1,17 @@
-//! Alerts: pings at the start and end of a run, and a webhook when an operator must act.
+//! Alerts: pings at the start and end of a run, a webhook when an operator must act, and the alarms that are open.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use log::error;
+use silo_alerts::alarms::{Alarm, Alarms, Findings};
 use silo_alerts::delivery::{FailedDelivery, Message, Webhook, ping};
 use silo_core::secret::Secret;
+
+use crate::settings::NAME;
+
+/// Appended to the URL of a dead man's switch.
+const FAIL: &str = "/fail";
 
 /// Event to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +20,7 @@ pub enum Event {
     RunStarted,
     /// A good backup was made; with its description.
     RunSucceeded(String),
-    /// A run failed, a backup is held or has vanished, or the newest good backup is too old; with a stable code and the reason.
+    /// A run failed, or a backup is held or has vanished; with a stable code and the reason.
     Alarm(&'static str, String),
     /// A drill restored a backup identically; with its description.
     DrillSucceeded(String),
@@ -32,20 +39,28 @@ pub struct Receivers {
     pub webhook: Option<Webhook>,
 }
 
-/// Receivers of alerts. Clones share the record of failed deliveries.
+/// Receivers of alerts, and the open alarms. Clones share both.
 #[derive(Clone)]
 pub struct Alerts {
     receivers: Receivers,
-    failed: Arc<Mutex<Option<FailedDelivery>>>,
+    repeat: SignedDuration,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    alarms: Alarms,
+    failed: Option<FailedDelivery>,
 }
 
 impl Alerts {
-    /// Receivers from the settings; none if neither is set.
+    /// Receivers from the settings; none if neither is set. An alarm that nobody acknowledges is repeated after `repeat`.
     #[must_use]
-    pub fn new(receivers: Receivers) -> Self {
+    pub fn new(receivers: Receivers, repeat: SignedDuration) -> Self {
         Self {
             receivers,
-            failed: Arc::default(),
+            repeat,
+            state: Arc::default(),
         }
     }
 
@@ -58,31 +73,68 @@ impl Alerts {
         let (switch, end, body) = match event {
             Event::RunStarted => (&receivers.ping, "/start", ""),
             Event::RunSucceeded(what) => (&receivers.ping, "", what.as_str()),
-            Event::Alarm(_, detail) => (&receivers.ping, "/fail", detail.as_str()),
+            Event::Alarm(_, detail) => (&receivers.ping, FAIL, detail.as_str()),
             Event::DrillSucceeded(what) => (&receivers.drill_ping, "", what.as_str()),
-            Event::DrillFailed(_, detail) => (&receivers.drill_ping, "/fail", detail.as_str()),
+            Event::DrillFailed(_, detail) => (&receivers.drill_ping, FAIL, detail.as_str()),
         };
-        let mut failed = None;
-        if let Some(switch) = switch {
-            failed = ping(switch, end, body).await.err();
-        }
-        let alarm = match event {
-            Event::Alarm(code, detail) | Event::DrillFailed(code, detail) => Some((code, detail)),
-            _ => None,
-        };
-        let webhook = receivers.webhook.as_ref().zip(alarm);
-        if let Some((webhook, (code, detail))) = webhook {
-            let message = Message {
-                source: "silo-backup",
+        let message = match event {
+            Event::Alarm(code, detail) | Event::DrillFailed(code, detail) => Some(Message {
+                source: NAME,
                 code: (*code).to_owned(),
                 detail: detail.clone(),
                 recovered: false,
+            }),
+            _ => None,
+        };
+        let ping = switch.as_ref().map(|switch| (switch, end, body));
+        self.deliver(ping, message).await;
+    }
+
+    /// Takes over what is wrong now, and sends alarms that begin, end, or were not acknowledged.
+    pub async fn update(&self, findings: Findings, now: Timestamp) {
+        let due = {
+            let mut state = self.state();
+            state.alarms.update(findings, now);
+            state.alarms.due(now, self.repeat)
+        };
+        if !self.are_set_up() {
+            return;
+        }
+        for alarm in due {
+            let drill = alarm.code.starts_with("drill_");
+            let receivers = &self.receivers;
+            let switch = if drill {
+                &receivers.drill_ping
+            } else {
+                &receivers.ping
             };
+            let switch = switch.as_ref().filter(|_| alarm.ended.is_none());
+            let ping = switch.map(|switch| (switch, FAIL, alarm.detail.as_str()));
+            let delivered = self.deliver(ping, Some(alarm.message(NAME))).await;
+            self.state().alarms.record(&alarm.code, delivered, now);
+        }
+    }
+
+    /// Pings a dead man's switch, and sends a message to the webhook. Returns whether all that were asked took it.
+    async fn deliver(
+        &self,
+        to_ping: Option<(&Secret, &str, &str)>,
+        message: Option<Message>,
+    ) -> bool {
+        let webhook = self.receivers.webhook.as_ref().zip(message);
+        if to_ping.is_none() && webhook.is_none() {
+            return true;
+        }
+        let mut failed = None;
+        if let Some((switch, end, body)) = to_ping {
+            failed = ping(switch, end, body).await.err();
+        }
+        if let Some((webhook, message)) = webhook {
             failed = webhook.send(&message).await.err().or(failed);
         }
-        if switch.is_some() || webhook.is_some() {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        }
+        let delivered = failed.is_none();
+        self.state().failed = failed;
+        delivered
     }
 
     /// `true` if there is any receiver.
@@ -94,9 +146,26 @@ impl Alerts {
     /// Last delivery, if it failed.
     #[must_use]
     pub fn failure(&self) -> Option<FailedDelivery> {
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state().failed.clone()
+    }
+
+    /// Open alarms, by code.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let state = self.state();
+        let open = state.alarms.open();
+        open.filter(|alarm| alarm.ended.is_none())
+            .cloned()
+            .collect()
+    }
+
+    /// Acknowledges an alarm, so that it is not repeated; `None` if there is no such alarm.
+    #[must_use]
+    pub fn acknowledge(&self, code: &str, by: &str, now: Timestamp) -> Option<Alarm> {
+        self.state().alarms.acknowledge(code, by, now).cloned()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -97,11 +97,12 @@ impl Context {
             .as_ref()
             .map(|copy| repository("copy", copy))
             .transpose()?;
-        let alerts = Alerts::new(Receivers {
+        let receivers = Receivers {
             ping: settings.ping.clone(),
             drill_ping: settings.drill_ping.clone(),
             webhook: settings.webhook.clone(),
-        });
+        };
+        let alerts = Alerts::new(receivers, settings.repeat);
         Ok(Self {
             client,
             status_client,

@@ -1,5 +1,6 @@
 //! The route table and nothing else.
 
+pub mod alarms;
 pub mod backups;
 pub mod drill;
 pub mod jobs;
@@ -20,6 +21,11 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
         .service(get("/api/backup/backups", backups::list_backups))
         .service(post("/api/backup/run", run::start_run))
         .service(post("/api/backup/drill", drill::start_drill))
+        .service(get("/api/backup/alarms", alarms::list_alarms))
+        .service(post(
+            "/api/backup/alarms/{code}/acknowledge",
+            alarms::acknowledge_alarm,
+        ))
         .service(get("/api/backup/jobs/{id}", jobs::get_job))
         .service(get("/api/backup/jobs/{id}/events", jobs::watch_job))
         .service(get("/api/backup/openapi.json", openapi::get_openapi));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use silo_alerts::delivery::Webhook;
-use silo_alerts::settings::{is_this_machine, receiver, webhook};
+use silo_alerts::settings::{is_this_machine, receiver, repeat, webhook};
 use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
 use silo_core::settings::{SettingsError, SettingsReader};
@@ -72,6 +72,8 @@ pub struct Settings {
     pub drill_ping: Option<Secret>,
     /// The webhook.
     pub webhook: Option<Webhook>,
+    /// After this time an alarm is repeated that nobody has acknowledged.
+    pub repeat: SignedDuration,
 }
 
 /// Bucket and endpoint of a destination.
@@ -123,6 +125,7 @@ impl Settings {
             ping: receiver(&mut from, BACKUP_PING_URL, allow_http),
             drill_ping: receiver(&mut from, BACKUP_DRILL_PING_URL, allow_http),
             webhook: webhook(&mut from, allow_http),
+            repeat: repeat(&mut from),
             schedule: match schedule {
                 Some(schedule) => schedule,
                 // The problem has already been recorded.

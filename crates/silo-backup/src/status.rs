@@ -15,7 +15,8 @@ use crate::retention::prune;
 use crate::run::attempts::{Kind, LastAttempt};
 
 pub use views::{
-    AlertsView, BackupStatus, BackupView, DestinationView, DrillView, GoodBackupView, RecoveryView,
+    AlarmsView, AlertsView, BackupStatus, BackupView, DestinationView, DrillView, GoodBackupView,
+    RecoveryView,
 };
 
 /// Measures the status.
@@ -113,10 +114,7 @@ fn status(
         recovery: recovery(context, catalog),
         destinations,
         problems: catalog.problems(),
-        alerts: AlertsView {
-            set_up: context.alerts.are_set_up(),
-            failed_delivery: context.alerts.failure(),
-        },
+        alerts: AlertsView::of(&context.alerts),
         backups: backups(context, catalog, now),
         last_made: catalog
             .entries()

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use serde::Serialize;
-use silo_alerts::alarms::{Alarm, Alarms, Problem};
-use silo_alerts::delivery::{FailedDelivery, Message, Webhook, ping};
+use silo_alerts::alarms::{Alarm, Alarms, Findings};
+use silo_alerts::delivery::{FailedDelivery, Webhook, ping};
 use silo_core::secret::Secret;
 use silo_core::units::now;
 use silo_web::snapshot::{Freshness, RefreshPolicy, Snapshot};
@@ -101,8 +101,8 @@ impl AlarmKeeper {
         let mut pinged: Option<Instant> = None;
         loop {
             let started = Instant::now();
-            if let Some(Findings { problems, unknown }) = self.findings() {
-                self.state().alarms.update(problems, &unknown, now());
+            if let Some(findings) = self.findings() {
+                self.state().alarms.update(findings, now());
             }
             self.publish(started);
             self.send_due().await;
@@ -133,7 +133,7 @@ impl AlarmKeeper {
             return None;
         }
         let overview = self.overview.current().ok()?;
-        Some(Findings::of(&services.value, &overview.value))
+        Some(evaluate(&services.value, &overview.value))
     }
 
     async fn send_due(&self) {
@@ -142,7 +142,7 @@ impl AlarmKeeper {
         };
         let due = self.state().alarms.due(now(), self.receivers.repeat);
         for alarm in due {
-            let outcome = webhook.send(&message(&alarm)).await;
+            let outcome = webhook.send(&alarm.message("silo")).await;
             let mut state = self.state();
             state.alarms.record(&alarm.code, outcome.is_ok(), now());
             state.failed_delivery = outcome.err();
@@ -179,97 +179,64 @@ impl AlarmKeeper {
     }
 }
 
-fn message(alarm: &Alarm) -> Message {
-    let Alarm { code, detail, .. } = alarm;
-    let recovered = alarm.ended.is_some();
-    let since = alarm.since;
-    Message {
-        source: "silo",
-        code: code.clone(),
-        detail: if recovered {
-            format!("no longer: {detail} (since {since})")
-        } else {
-            format!("{detail} (since {since})")
-        },
-        recovered,
+fn evaluate(services: &Services, overview: &Overview) -> Findings {
+    let mut findings = Findings::default();
+    for service in &services.services {
+        evaluate_service(service, &mut findings);
+    }
+    evaluate_mongod(overview.database.as_ref(), &mut findings);
+    evaluate_disk(overview.disk.as_ref(), &mut findings);
+    findings
+}
+
+/// A service that was not checked yet, and the certificate of one that showed none, are unknown.
+fn evaluate_service(service: &ServiceView, findings: &mut Findings) {
+    let name = &service.name;
+    let code = format!("service_down.{name}");
+    let reason = |code: &str| service.reasons.iter().find(|reason| reason.code == code);
+    match service.status {
+        Status::Unknown => findings.unknown(code),
+        Status::Down => {
+            let reason = service.reasons.first().map(|reason| reason.detail.as_str());
+            let reason = reason.unwrap_or("no reason is known");
+            findings.problem(code, format!("{name} is down: {reason}"));
+        }
+        Status::Up | Status::Degraded => {}
+    }
+    let code = format!("certificate_expires.{name}");
+    if let Some(reason) = reason("certificate_expires") {
+        findings.problem(code, format!("{name}: {}", reason.detail));
+    } else if service.certificate_days.is_none() || service.status == Status::Down {
+        findings.unknown(code);
     }
 }
 
-/// What is wrong now, and the codes of which that is not known: their alarms neither begin nor end.
-#[derive(Default)]
-struct Findings {
-    problems: Vec<Problem>,
-    unknown: Vec<String>,
+/// silo-db-api says that mongod is down, with its last figures. If it does not answer itself, nothing is known.
+fn evaluate_mongod(database: Option<&Part<Database>>, findings: &mut Findings) {
+    let code = "mongod_down";
+    match database {
+        Some(part) if part.figures.status == "down" => findings.problem(code, "mongod is down"),
+        Some(part) if is_current(part.state) => {}
+        _ => findings.unknown(code),
+    }
 }
 
-impl Findings {
-    fn of(services: &Services, overview: &Overview) -> Self {
-        let mut findings = Self::default();
-        for service in &services.services {
-            findings.service(service);
-        }
-        findings.mongod(overview.database.as_ref());
-        findings.disk(overview.disk.as_ref());
-        findings
-    }
-
-    /// A service that was not checked yet, and the certificate of one that showed none.
-    fn service(&mut self, service: &ServiceView) {
-        let name = &service.name;
-        let code = format!("service_down.{name}");
-        let reason = |code: &str| service.reasons.iter().find(|reason| reason.code == code);
-        match service.status {
-            Status::Unknown => self.unknown.push(code),
-            Status::Down => {
-                let reason = service.reasons.first().map(|reason| reason.detail.as_str());
-                let reason = reason.unwrap_or("no reason is known");
-                self.problem(code, format!("{name} is down: {reason}"));
-            }
-            Status::Up | Status::Degraded => {}
-        }
-        let code = format!("certificate_expires.{name}");
-        if let Some(reason) = reason("certificate_expires") {
-            self.problem(code, format!("{name}: {}", reason.detail));
-        } else if service.certificate_days.is_none() || service.status == Status::Down {
-            self.unknown.push(code);
-        }
-    }
-
-    /// silo-db-api says that mongod is down, with its last figures. If it does not answer itself, nothing is known.
-    fn mongod(&mut self, database: Option<&Part<Database>>) {
-        let code = "mongod_down".to_owned();
-        match database {
-            Some(part) if part.figures.status == "down" => {
-                self.problem(code, "mongod is down".into());
-            }
-            Some(part) if is_current(part.state) => {}
-            _ => self.unknown.push(code),
-        }
-    }
-
-    fn disk(&mut self, disk: Option<&Part<Disk>>) {
-        let code = "disk_filling_up".to_owned();
-        let current = disk.filter(|part| is_current(part.state));
-        let Some((used, days)) =
-            current.and_then(|part| Some((part.figures.used_share?, part.figures.days_until_full)))
-        else {
-            return self.unknown.push(code);
-        };
-        let soon = days.is_some_and(|days| days < MIN_DAYS_UNTIL_FULL);
-        if used >= MAX_DISK_SHARE || soon {
-            let days =
-                days.map(|days| format!(", and full in {days:.0} days at its present growth"));
-            let share = used * 100.0;
-            let detail = format!(
-                "the disk of mongod is {share:.0} % full{}",
-                days.unwrap_or_default()
-            );
-            self.problem(code, detail);
-        }
-    }
-
-    fn problem(&mut self, code: String, detail: String) {
-        self.problems.push(Problem { code, detail });
+fn evaluate_disk(disk: Option<&Part<Disk>>, findings: &mut Findings) {
+    let code = "disk_filling_up";
+    let current = disk.filter(|part| is_current(part.state));
+    let Some((used, days)) =
+        current.and_then(|part| Some((part.figures.used_share?, part.figures.days_until_full)))
+    else {
+        return findings.unknown(code);
+    };
+    let soon = days.is_some_and(|days| days < MIN_DAYS_UNTIL_FULL);
+    if used >= MAX_DISK_SHARE || soon {
+        let days = days.map(|days| format!(", and full in {days:.0} days at its present growth"));
+        let (share, days) = (used * 100.0, days.unwrap_or_default());
+        findings.problem(
+            code,
+            format!("the disk of mongod is {share:.0} % full{days}"),
+        );
     }
 }
 
@@ -309,7 +276,7 @@ mod tests {
     #[test]
     fn mongod_and_a_full_disk_are_problems() {
         let codes = |overview: &Overview| -> Vec<String> {
-            let findings = Findings::of(&Services::default(), overview);
+            let findings = evaluate(&Services::default(), overview);
             let problems = findings.problems.into_iter();
             problems.map(|problem| problem.code).collect()
         };
@@ -327,7 +294,7 @@ mod tests {
     /// As after a restart, or while silo-db-api does not answer: an open alarm must not be told to have ended.
     #[test]
     fn without_a_current_answer_nothing_is_known() {
-        let unknown = |overview: &Overview| Findings::of(&Services::default(), overview).unknown;
+        let unknown = |overview: &Overview| evaluate(&Services::default(), overview).unknown;
         let both = ["mongod_down", "disk_filling_up"];
         assert_eq!(unknown(&Overview::default()), both);
         let mut last = overview("up", 0.5, None);

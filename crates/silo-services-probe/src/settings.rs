@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use jiff::SignedDuration;
-use silo_alerts::settings::{receiver, webhook};
+use silo_alerts::settings::{receiver, repeat, webhook};
 
 use self::probes::probes;
 use crate::alarms::Receivers;
@@ -12,8 +11,8 @@ use crate::probe::Probe;
 use silo_core::process::ServerConfig;
 use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
-    ALERT_PING_URL, ALERT_REPEAT_HOURS, BACKUP_API_URL, CONNECTIVITY_CHECK, DB_API_URL,
-    PROBE_FOLDER, STATUS_FILE, STORAGE_API_URL,
+    ALERT_PING_URL, BACKUP_API_URL, CONNECTIVITY_CHECK, DB_API_URL, PROBE_FOLDER, STATUS_FILE,
+    STORAGE_API_URL,
 };
 
 mod probes;
@@ -57,7 +56,7 @@ impl Settings {
             alarms: Receivers {
                 webhook: webhook(&mut from, false),
                 ping: receiver(&mut from, ALERT_PING_URL, false),
-                repeat: hours(from.number(ALERT_REPEAT_HOURS, 1..=168)),
+                repeat: repeat(&mut from),
             },
             status: from.optional_text(STATUS_FILE).map(PathBuf::from),
             db_api,
@@ -67,10 +66,6 @@ impl Settings {
         from.finish()?;
         Ok(settings)
     }
-}
-
-fn hours(count: u64) -> SignedDuration {
-    SignedDuration::from_hours(i64::try_from(count).unwrap_or(i64::MAX / 3600))
 }
 
 fn connectivity(from: &mut SettingsReader) -> Vec<SocketAddr> {

@@ -34,6 +34,19 @@ pub struct Meta {
     pub errors: Vec<SourceError>,
 }
 
+impl Meta {
+    /// Meta of data that is read for this answer, and asked for at this interval by those who watch it.
+    #[must_use]
+    pub fn now(interval: Duration) -> Self {
+        Self {
+            as_of: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok(),
+            ttl_ms: whole_millis(interval),
+            state: Freshness::Fresh,
+            errors: Vec::new(),
+        }
+    }
+}
+
 /// Shape of every answer, for the API description and for clients in other services.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Envelope<T> {

@@ -6,13 +6,11 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, Responder};
 use futures_util::{Stream, stream};
-use jiff::Timestamp;
 use silo_web::answer::{Answer, Envelope, Meta};
 use silo_web::input;
 use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
 use silo_web::problem::{Kind, Problem};
 use silo_web::server::Shutdown;
-use silo_web::snapshot::Freshness;
 use silo_web::stream::Event;
 use tokio::sync::watch;
 
@@ -32,12 +30,10 @@ pub async fn get_job(state: Data<State>, id: Path<String>) -> Result<impl Respon
         .jobs
         .get(&input::id(id.into_inner())?)
         .ok_or_else(unknown)?;
-    let now = Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok();
+    let now = Meta::now(Duration::ZERO);
     let meta = Meta {
-        as_of: job.ended_at.or(now),
-        ttl_ms: 0,
-        state: Freshness::Fresh,
-        errors: Vec::new(),
+        as_of: job.ended_at.or(now.as_of),
+        ..now
     };
     let answer = Answer::new(&job, meta)?;
     Ok(answer

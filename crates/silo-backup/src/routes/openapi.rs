@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{backups, drill, jobs, run, status};
+use super::{alarms, backups, drill, jobs, run, status};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -17,6 +17,8 @@ use super::{backups, drill, jobs, run, status};
         backups::list_backups,
         run::start_run,
         drill::start_drill,
+        alarms::list_alarms,
+        alarms::acknowledge_alarm,
         jobs::get_job,
         jobs::watch_job,
         get_openapi,

@@ -1,24 +1,26 @@
-//! Watchdog: sends an alarm when the newest good backup is too old, when something is wrong with stored backups, when drills do not happen, or when the
-//! state of backups is unknown. It has its own timer and does not depend on the jobs, nor on the storage.
+//! Watchdog: raises an alarm when the newest good backup is too old, when something is wrong with stored backups, when drills do not happen, or when the
+//! state of backups is unknown, and repeats those of failed runs and drills. It has its own timer and does not depend on the jobs, nor on the storage.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use silo_alerts::alarms::Findings;
 use silo_web::snapshot::{Freshness, Snapshot};
 
-use crate::alerts::Event;
 use crate::context::Context;
+use crate::run::attempts::{Kind, LastAttempt};
 use crate::run::published_index;
 use crate::status::BackupStatus;
 
 /// Interval between checks.
-const INTERVAL: Duration = Duration::from_secs(60);
-/// Interval between repetitions of a persisting alarm.
-const REPEAT_INTERVAL: SignedDuration = SignedDuration::from_hours(12);
+pub const INTERVAL: Duration = Duration::from_secs(10);
 /// Time for which the state of backups may be unknown before an alarm.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_mins(30);
+/// Codes of the last run.
+const RUN_CODES: [&str; 2] = ["backup_failed", "backup_held"];
+/// Codes of problems that are known from the buckets.
+const BUCKET_CODES: [&str; 3] = ["vanished", "drill_overdue", "drill_failed"];
 
 /// Facts that the watchdog decides on.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +29,43 @@ pub struct Facts {
     pub last_good: Option<Timestamp>,
     /// Since when neither buckets nor database could be read; `None` if one of them could.
     pub unknown_since: Option<Timestamp>,
+    /// The last run; `None` if there was none, or it is not known.
+    pub last_run: Option<LastAttempt>,
+    /// What is known from the buckets; `None` if they cannot be read.
+    pub buckets: Option<BucketFacts>,
+}
+
+/// Facts from the buckets.
+#[derive(Clone, Debug, Default)]
+pub struct BucketFacts {
     /// Problems with stored backups.
     pub problems: Vec<String>,
     /// `true` if drills are scheduled and none has succeeded for two intervals.
     pub drill_overdue: bool,
+    /// Reason and time of the last drill, if it failed.
+    pub failed_drill: Option<(String, Timestamp)>,
+}
+
+impl Facts {
+    /// Facts of a status.
+    #[must_use]
+    pub fn of(status: &BackupStatus) -> Self {
+        let drill = status.last_drill.as_ref().filter(|drill| !drill.good);
+        Self {
+            last_good: status.last_good.as_ref().map(|good| good.as_of),
+            unknown_since: None,
+            last_run: status.last_attempt.clone(),
+            buckets: Some(BucketFacts {
+                problems: status.problems.clone(),
+                drill_overdue: status.drill_overdue == Some(true),
+                failed_drill: drill.map(|drill| {
+                    let notes = drill.notes.join("; ");
+                    let detail = format!("{} is not restored identically: {notes}", drill.id);
+                    (detail, drill.at)
+                }),
+            }),
+        }
+    }
 }
 
 /// The watchdog of one service.
@@ -41,8 +76,6 @@ pub struct Watchdog {
     oldest: SignedDuration,
     /// Last known time of a good backup.
     known: Option<Timestamp>,
-    /// When each alarm was sent, by its code.
-    sent: BTreeMap<&'static str, Timestamp>,
 }
 
 impl Watchdog {
@@ -53,79 +86,89 @@ impl Watchdog {
             started,
             oldest,
             known: None,
-            sent: BTreeMap::new(),
         }
     }
 
-    /// Alarms that are due now. An alarm that persists is repeated every twelve hours, and one that has ended is sent at once when it comes back.
-    pub fn check(&mut self, facts: &Facts, now: Timestamp) -> Vec<Event> {
+    /// What is wrong now.
+    pub fn check(&mut self, facts: &Facts, now: Timestamp) -> Findings {
+        let mut findings = Findings::default();
         if facts.unknown_since.is_none() {
             self.known = facts.last_good;
         }
-        let mut alarms: Vec<(&'static str, String)> = Vec::new();
         let last = self.known.or(facts.last_good);
         let since = last.unwrap_or(self.started);
         if now.duration_since(since) > self.oldest {
-            alarms.push((
-                "overdue",
-                match last {
-                    Some(last) => format!("the newest good backup is of {last}"),
-                    None => format!(
-                        "there is no good backup since the service started at {}",
-                        self.started
-                    ),
-                },
-            ));
+            let started = self.started;
+            let detail = match last {
+                Some(last) => format!("the newest good backup is of {last}"),
+                None => format!("there is no good backup since the service started at {started}"),
+            };
+            findings.problem("overdue", detail);
         }
         if let Some(unknown) = facts.unknown_since
             && now.duration_since(unknown) > UNKNOWN_FOR
         {
-            alarms.push((
-                "status_unknown",
-                format!("the state of backups is unknown since {unknown}: neither storage nor database can be read"),
-            ));
+            let detail = format!(
+                "the state of backups is unknown since {unknown}: neither storage nor database can be read"
+            );
+            findings.problem("status_unknown", detail);
         }
-        if !facts.problems.is_empty() {
-            alarms.push(("vanished", facts.problems.join("; ")));
-        }
-        if facts.drill_overdue {
-            alarms.push((
-                "drill_overdue",
-                "no drill has succeeded for two of its intervals".into(),
-            ));
-        }
-        self.sent
-            .retain(|code, _| alarms.iter().any(|(known, _)| known == code));
-        let mut due = Vec::new();
-        for (code, text) in alarms {
-            let recent = self
-                .sent
-                .get(code)
-                .is_some_and(|sent| now.duration_since(*sent) < REPEAT_INTERVAL);
-            if !recent {
-                self.sent.insert(code, now);
-                due.push(match code {
-                    "drill_overdue" => Event::DrillFailed(code, text),
-                    _ => Event::Alarm(code, text),
-                });
+        match &facts.last_run {
+            _ if facts.unknown_since.is_some() => {
+                RUN_CODES.iter().for_each(|code| findings.unknown(*code));
             }
+            Some(run) => check_run(run, &mut findings),
+            None => {}
         }
-        due
+        match &facts.buckets {
+            Some(buckets) => check_buckets(buckets, &mut findings),
+            None => BUCKET_CODES.iter().for_each(|code| findings.unknown(*code)),
+        }
+        findings
     }
 
-    /// Checks every minute until the process is to end.
+    /// Checks every ten seconds until the process is to end.
     pub async fn run(mut self, context: Context, status: Arc<Snapshot<BackupStatus>>) {
         let mut unknown_since = None;
         loop {
             let facts = facts(&context, &status, &mut unknown_since).await;
-            for event in self.check(&facts, context.clock.now()) {
-                context.alerts.send(&event).await;
-            }
+            let now = context.clock.now();
+            context.alerts.update(self.check(&facts, now), now).await;
             tokio::select! {
                 () = context.stop.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
         }
+    }
+}
+
+/// A failed run is reported at its end; here it is repeated.
+fn check_run(run: &LastAttempt, findings: &mut Findings) {
+    let [failed, held] = RUN_CODES;
+    let (code, what) = match run.outcome.as_str() {
+        "failed" => (failed, "the last backup failed"),
+        "held" => (held, "the last backup is held"),
+        _ => return,
+    };
+    let reason = run
+        .error
+        .as_ref()
+        .map(|error| format!(": {}", error.detail));
+    let detail = format!("{what}{}", reason.unwrap_or_default());
+    findings.reported(code, detail, Some(run.at));
+}
+
+fn check_buckets(buckets: &BucketFacts, findings: &mut Findings) {
+    let [vanished, drill_overdue, drill_failed] = BUCKET_CODES;
+    if !buckets.problems.is_empty() {
+        findings.problem(vanished, buckets.problems.join("; "));
+    }
+    if buckets.drill_overdue {
+        let detail = "no drill has succeeded for two of its intervals";
+        findings.problem(drill_overdue, detail);
+    }
+    if let Some((detail, at)) = &buckets.failed_drill {
+        findings.reported(drill_failed, detail, Some(*at));
     }
 }
 
@@ -140,18 +183,16 @@ async fn facts(
         measured.filter(|reading| matches!(reading.state, Freshness::Fresh | Freshness::Partial));
     if let Some(status) = measured.map(|reading| reading.value) {
         *unknown_since = None;
-        return Facts {
-            last_good: status.last_good.as_ref().map(|good| good.as_of),
-            unknown_since: None,
-            problems: status.problems.clone(),
-            drill_overdue: status.drill_overdue == Some(true),
-        };
+        return Facts::of(&status);
     }
-    match published_index::newest_good(&context.status_client).await {
-        Ok(last_good) => {
+    let client = &context.status_client;
+    let known = tokio::try_join!(published_index::newest_good(client), Kind::Run.last(client));
+    match known {
+        Ok((last_good, last_run)) => {
             *unknown_since = None;
             Facts {
                 last_good,
+                last_run,
                 ..Facts::default()
             }
         }
@@ -165,40 +206,27 @@ async fn facts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::outcome::Failure;
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
-    }
-
-    fn codes(events: &[Event]) -> Vec<&'static str> {
-        let code = |event: &Event| match event {
-            Event::Alarm(code, _) | Event::DrillFailed(code, _) => *code,
-            other => panic!("{other:?}"),
-        };
-        events.iter().map(code).collect()
     }
 
     fn watchdog() -> Watchdog {
         Watchdog::new(time("2026-01-10T00:00:00Z"), SignedDuration::from_hours(26))
     }
 
+    fn check(watchdog: &mut Watchdog, facts: &Facts, at: &str) -> Vec<String> {
+        let problems = watchdog.check(facts, time(at)).problems.into_iter();
+        problems.map(|problem| problem.code).collect()
+    }
+
     #[test]
     fn no_backup_since_the_start_is_an_alarm_after_the_allowed_age() {
         let (mut watchdog, none) = (watchdog(), Facts::default());
-        assert!(
-            watchdog
-                .check(&none, time("2026-01-11T01:59:00Z"))
-                .is_empty()
-        );
-        let late = time("2026-01-11T02:01:00Z");
-        assert_eq!(codes(&watchdog.check(&none, late)), ["overdue"]);
-        assert!(
-            watchdog
-                .check(&none, time("2026-01-11T14:00:00Z"))
-                .is_empty()
-        );
-        let repeated = watchdog.check(&none, time("2026-01-11T14:02:00Z"));
-        assert_eq!(codes(&repeated), ["overdue"]);
+        let mut check = |at| check(&mut watchdog, &none, at);
+        assert_eq!(check("2026-01-11T01:59:00Z"), Vec::<String>::new());
+        assert_eq!(check("2026-01-11T02:01:00Z"), ["overdue"]);
     }
 
     #[test]
@@ -208,37 +236,58 @@ mod tests {
             last_good: Some(time("2026-01-10T04:00:00Z")),
             ..Facts::default()
         };
-        assert!(
-            watchdog
-                .check(&good, time("2026-01-10T05:00:00Z"))
-                .is_empty()
-        );
+        let none = Vec::<String>::new();
+        assert_eq!(check(&mut watchdog, &good, "2026-01-10T05:00:00Z"), none);
         let unknown = Facts {
             unknown_since: Some(time("2026-01-10T06:00:00Z")),
             ..Facts::default()
         };
-        let first = watchdog.check(&unknown, time("2026-01-10T06:31:00Z"));
-        assert_eq!(codes(&first), ["status_unknown"]);
-        let second = watchdog.check(&unknown, time("2026-01-11T06:01:00Z"));
-        assert_eq!(codes(&second), ["overdue", "status_unknown"]);
+        let mut check = |at| check(&mut watchdog, &unknown, at);
+        assert_eq!(check("2026-01-10T06:31:00Z"), ["status_unknown"]);
+        assert_eq!(check("2026-01-11T06:01:00Z"), ["overdue", "status_unknown"]);
     }
 
     #[test]
-    fn an_alarm_that_ended_is_sent_again_when_it_returns() {
-        let mut watchdog = watchdog();
-        let now = time("2026-01-10T05:00:00Z");
-        let wrong = Facts {
-            last_good: Some(now),
+    fn failures_are_repeated_and_unknown_while_nothing_can_be_read() {
+        let at = time("2026-01-10T04:00:00Z");
+        let error = Failure {
+            code: "full".into(),
+            detail: "no room".into(),
+        };
+        let last_run = LastAttempt {
+            at,
+            outcome: "failed".into(),
+            id: None,
+            error: Some(error),
+            failures: 1,
+        };
+        let buckets = BucketFacts {
             problems: vec!["gone".into()],
+            drill_overdue: false,
+            failed_drill: Some(("not identical".into(), at)),
+        };
+        let facts = Facts {
+            last_run: Some(last_run),
+            buckets: Some(buckets),
             ..Facts::default()
         };
-        let well = Facts {
-            last_good: Some(now),
+        let now = time("2026-01-10T05:00:00Z");
+        let found = watchdog().check(&facts, now).problems;
+        let found: Vec<_> = found
+            .iter()
+            .map(|it| (it.code.as_str(), it.detail.as_str(), it.reported))
+            .collect();
+        let wanted = [
+            ("backup_failed", "the last backup failed: no room", Some(at)),
+            ("vanished", "gone", None),
+            ("drill_failed", "not identical", Some(at)),
+        ];
+        assert_eq!(found, wanted);
+        let nothing = Facts {
+            unknown_since: Some(at),
             ..Facts::default()
         };
-        assert_eq!(codes(&watchdog.check(&wrong, now)), ["vanished"]);
-        assert!(watchdog.check(&wrong, now).is_empty());
-        assert!(watchdog.check(&well, now).is_empty());
-        assert_eq!(codes(&watchdog.check(&wrong, now)), ["vanished"]);
+        let unknown = watchdog().check(&nothing, now).unknown;
+        assert_eq!(unknown, [&RUN_CODES[..], &BUCKET_CODES].concat());
     }
 }

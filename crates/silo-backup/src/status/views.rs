@@ -5,10 +5,12 @@ use serde::Serialize;
 use silo_core::units::count_from_usize;
 use utoipa::ToSchema;
 
+use crate::alerts::Alerts;
 use crate::archive::encoding::Compression;
 use crate::repository::manifest::{Consistency, State};
 use crate::repository::{Drill, Entry};
 use crate::run::attempts::LastAttempt;
+use silo_alerts::alarms::Alarm;
 use silo_alerts::delivery::FailedDelivery;
 
 /// Status of backups.
@@ -131,6 +133,27 @@ pub struct AlertsView {
     pub set_up: bool,
     /// Last delivery, if it failed.
     pub failed_delivery: Option<FailedDelivery>,
+}
+
+impl AlertsView {
+    /// View of the alerts as they are now.
+    #[must_use]
+    pub fn of(alerts: &Alerts) -> Self {
+        Self {
+            set_up: alerts.are_set_up(),
+            failed_delivery: alerts.failure(),
+        }
+    }
+}
+
+/// Open alarms, and their receivers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AlarmsView {
+    /// Open alarms, by code. The next process begins them anew.
+    pub alarms: Vec<Alarm>,
+    /// Receivers.
+    #[serde(flatten)]
+    pub alerts: AlertsView,
 }
 
 /// One backup.

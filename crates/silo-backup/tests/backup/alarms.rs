@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use silo_testkit::ac::{Behaviour, Role, Simulator};
 use silo_testkit::proxy::{Fault, Proxy};
-use silo_testkit::service::Service;
+use silo_testkit::service::{Reply, Service};
 use silo_testkit::wait::wait_for;
 
 use crate::service::{LIMIT, data, run_to_its_end, serve};
 use crate::stage::Stage;
+
+const ALARMS: &str = "/api/backup/alarms";
 
 /// The lines of what a receiver was sent.
 fn lines(receiver: &Simulator) -> Vec<String> {
@@ -105,6 +108,19 @@ async fn a_start_without_storage_attempts_a_backup_and_raises_an_alarm() {
         body.contains("unreachable") && body.contains("the backup failed"),
         "{body}"
     );
+    let open = service
+        .until(LIMIT, ALARMS, |reply| !data(reply)["alarms"][0].is_null())
+        .await;
+    let alarm = &data(&open)["alarms"][0];
+    assert_eq!(alarm["code"], "backup_failed", "{alarm}");
+    assert!(alarm["sent"].is_string() && alarm["acknowledged"].is_null());
+    let stranger = acknowledge(&service, "backup_failed", None).await;
+    assert_eq!(stranger.status, 403, "{stranger:#?}");
+    let unknown = acknowledge(&service, "overdue", Some("jane")).await;
+    assert_eq!(unknown.json()["code"], "unknown_alarm");
+    let known = acknowledge(&service, "backup_failed", Some("jane")).await;
+    assert_eq!(known.json()["acknowledged"]["by"], "jane", "{known:#?}");
+    assert_eq!(webhook.received().len(), 1, "the run itself reported it");
     // Storage recovers: an operator's run is good, and the status too.
     stage.s3.switch_on().await.unwrap();
     run_to_its_end(&service).await;
@@ -114,6 +130,23 @@ async fn a_start_without_storage_attempts_a_backup_and_raises_an_alarm() {
         })
         .await;
     assert_eq!(data(&status)["lastAttempt"]["failures"], 0);
+    let ended = wait_for(LIMIT, || async { webhook.received().get(1).cloned() });
+    let ended: Value = serde_json::from_str(&ended.await.unwrap().body).unwrap();
+    assert_eq!(
+        (&ended["code"], &ended["state"]),
+        (&"backup_failed".into(), &"recovered".into())
+    );
+    assert_eq!(data(&service.get(ALARMS).await)["alarms"], json!([]));
+}
+
+async fn acknowledge(service: &Service, code: &str, operator: Option<&str>) -> Reply {
+    let path = format!("{ALARMS}/{code}/acknowledge");
+    service
+        .send(Method::POST, &path, |request| match operator {
+            Some(operator) => request.header("X-Silo-Operator", operator),
+            None => request,
+        })
+        .await
 }
 
 /// A process that is killed in the middle of a run: the next one waits for its retry delay, and the next attempt reports it.

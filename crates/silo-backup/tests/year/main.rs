@@ -247,22 +247,16 @@ impl Year {
     async fn look(&mut self) {
         let now = self.clock.now();
         let measured = status::measure(&self.context).await.unwrap();
-        let facts = Facts {
-            last_good: measured.value.last_good.as_ref().map(|good| good.as_of),
-            unknown_since: None,
-            problems: measured.value.problems.clone(),
-            drill_overdue: measured.value.drill_overdue == Some(true),
-        };
+        let facts = Facts::of(&measured.value);
         self.last_good = facts.last_good;
         let held = measured
             .value
             .backups
             .iter()
             .any(|backup| backup.state == "held");
-        self.needs_operator = held || !facts.problems.is_empty();
-        for event in self.watchdog.check(&facts, now) {
-            self.context.alerts.send(&event).await;
-        }
+        self.needs_operator = held || !measured.value.problems.is_empty();
+        let findings = self.watchdog.check(&facts, now);
+        self.context.alerts.update(findings, now).await;
         let received = self.webhook.received();
         for request in &received[self.alarms.len()..] {
             self.alarms.push((now, request.body.clone()));
