@@ -39,18 +39,18 @@ pub(crate) fn read(
                     return Err("the document has an unexpected structure".into());
                 }
                 push(&mut open, depth, start.local_name().as_ref());
+                check_root(&open[0], roots)?;
                 depth += 1;
-                if depth == 1 && !roots.iter().any(|root| open[0] == root.as_bytes()) {
-                    return Err(format!("the document is not a {}", roots.join(" or a ")));
-                }
                 text.clear();
                 meet(XmlEvent::Begin(&open[..depth]))?;
             }
             Event::Empty(start) => {
-                if ended || depth == 0 || depth >= MAX_DEPTH {
+                if ended || depth >= MAX_DEPTH {
                     return Err("the document has an unexpected structure".into());
                 }
                 push(&mut open, depth, start.local_name().as_ref());
+                check_root(&open[0], roots)?;
+                ended = depth == 0;
                 meet(XmlEvent::Begin(&open[..=depth]))?;
                 meet(XmlEvent::End(&open[..=depth], b""))?;
             }
@@ -121,6 +121,14 @@ pub(crate) fn error_code(document: &[u8]) -> String {
     if read.is_ok() { code } else { String::new() }
 }
 
+fn check_root(root: &[u8], roots: &[&str]) -> Result<(), String> {
+    if roots.iter().any(|name| root == name.as_bytes()) {
+        Ok(())
+    } else {
+        Err(format!("the document is not a {}", roots.join(" or a ")))
+    }
+}
+
 /// Checks that this is a complete document with one of these roots, whatever its content.
 pub(crate) fn check(document: &[u8], roots: &[&str]) -> Result<(), String> {
     read(document, roots, |_| Ok(()))
@@ -134,6 +142,10 @@ mod tests {
     fn only_a_whole_document_with_the_right_root_passes() {
         let good = "<?xml version=\"1.0\"?><A xmlns=\"x\"><B>1</B><C/></A>\n";
         check(good.as_bytes(), &["A"]).unwrap();
+        // S3's own answer for a bucket that has never had versions.
+        let nothing =
+            b"<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>";
+        check(nothing, &["VersioningConfiguration"]).unwrap();
         for end in 0..good.len() - 1 {
             assert!(
                 check(&good.as_bytes()[..end], &["A"]).is_err(),
@@ -149,7 +161,9 @@ mod tests {
             "{\"a\": 1}",
             "<A>&nonsense;</A>",
             "<A></A>trailing",
-            "<A/>",
+            "<A/>trailing",
+            "<A/><A/>",
+            "<B/>",
         ] {
             assert!(check(bad.as_bytes(), &["A"]).is_err(), "{bad}");
         }

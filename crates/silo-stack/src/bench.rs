@@ -13,9 +13,9 @@ use clap::{Args, ValueEnum};
 /// Benchmarks
 #[derive(Args)]
 pub struct Bench {
-    /// Only one of the services
-    #[arg(long)]
-    only: Option<Only>,
+    /// Only these, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Only>,
     /// Scale of the demo data for silo-db-api: 1 is 128 thousand documents
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -48,19 +48,20 @@ enum Only {
 impl Bench {
     /// Measures one service after the other.
     pub async fn run(self) -> Result<()> {
-        if self.only.is_none_or(|only| only == Only::Database) {
+        let wanted = |part| self.only.is_empty() || self.only.contains(&part);
+        if wanted(Only::Database) {
             database::run(self.scale, self.seconds).await?;
         }
-        if self.only.is_none_or(|only| only == Only::Storage) {
+        if wanted(Only::Storage) {
             storage::run(self.keys).await?;
         }
-        if self.only.is_none_or(|only| only == Only::Services) {
+        if wanted(Only::Services) {
             services::run().await?;
         }
-        if self.only.is_none_or(|only| only == Only::Backup) {
+        if wanted(Only::Backup) {
             backup::run(self.scale, self.megabytes).await?;
         }
-        if self.only.is_none_or(|only| only == Only::Migrate) {
+        if wanted(Only::Migrate) {
             migrate::run(self.scale).await?;
         }
         Ok(())

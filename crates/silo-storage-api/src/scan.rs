@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use silo_spaces::error::StorageError;
@@ -17,8 +17,6 @@ use crate::progress::Progress;
 use crate::ranges::{Job, Ranges, RemainingRange, SplitResult};
 use crate::totals::Totals;
 
-/// Pages that are listed before a bucket is split: each split costs requests, which a bucket of some thousand objects is not worth.
-const FIRST_PAGES: usize = 8;
 /// Tapes in one request for their owners.
 const TAPES: usize = 400;
 
@@ -98,25 +96,26 @@ impl<'a, L: List, T: TapeOwners> Scan<'a, L, T> {
         }
     }
 
-    /// Begins a new scan: lists the first pages one after the other, which is all of a small bucket, and splits the rest so that every worker has a
-    /// range from the start.
+    /// Begins a new scan: lists the first two pages, which are all of a small bucket, and splits the rest so that every worker has a range from the
+    /// start.
     ///
     /// # Errors
     /// When the bucket cannot be listed.
     pub async fn begin(&self) -> Result<(), StorageError> {
-        let Job::List { range, mut after } = self.lock().ranges.job() else {
+        let Job::List { range, after } = self.lock().ranges.job() else {
             return Ok(());
         };
-        for _ in 0..FIRST_PAGES {
-            let page = self.list.page(after.as_deref()).await?;
-            if self.count(range, &page) {
-                return Ok(());
-            }
-            after = page.last().map(str::to_owned);
-            self.ask_for_tapes(TAPES).await;
+        let page = self.list.page(after.as_deref()).await?;
+        if self.count(range, &page) {
+            return Ok(());
         }
-        let points = self.list.split_keys().await?;
-        self.lock().ranges = Ranges::split_at(after.as_deref(), &points);
+        let second = self.list.page(page.last());
+        let (page, points) = try_join(second, self.list.split_keys()).await?;
+        if self.count(range, &page) {
+            return Ok(());
+        }
+        self.ask_for_tapes(TAPES).await;
+        self.lock().ranges = Ranges::split_at(page.last(), &points);
         Ok(())
     }
 

@@ -106,6 +106,9 @@ impl Listing {
         if query.contains("uploads") {
             return "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>".into();
         }
+        if query.contains("versioning") {
+            return "<VersioningConfiguration/>".into();
+        }
         let after = parameter("continuation-token").or_else(|| parameter("start-after"));
         let first = after.map_or(0, |after| self.first_after(&after));
         let encoded = parameter("encoding-type").is_some();

@@ -22,9 +22,9 @@ const PROBES: usize = 20;
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Number of rounds measured.
 const ROUNDS: u32 = 12;
-/// Number of timed requests, and the interval between them: 20 a second.
-const ASKED: usize = 400;
-const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
+/// Number of timed requests, and the interval between them: 100 a second.
+const ASKED: usize = 1000;
+const REQUEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Measures it with nothing to remember, with a day, and with ninety.
 pub(super) async fn run() -> Result<()> {
@@ -152,9 +152,9 @@ async fn rounds(id: u32) -> Result<()> {
 }
 
 async fn answers(service: &Service) -> Result<()> {
-    say::step(&format!("asking {ASKED} times, 20 a second"));
+    say::step(&format!("asking {ASKED} times, 100 a second"));
     row(
-        "path, at 20 requests a second",
+        "path, at 100 requests a second",
         &["p50, ms", "p95, ms", "most, ms"],
     );
     for path in [
