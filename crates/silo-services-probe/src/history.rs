@@ -109,15 +109,14 @@ impl History {
         change
     }
 
-    /// Keeps the open alarms for the next process.
+    /// Keeps the open alarms for the next process. What cannot be written is tried again the next time.
     pub fn note_alarms(&mut self, alarms: Vec<Alarm>) {
-        if alarms != self.alarms {
-            self.write(|tx| tables::replace_alarms(tx, &alarms));
+        if alarms != self.alarms && self.write(|tx| tables::replace_alarms(tx, &alarms)) {
             self.alarms = alarms;
         }
     }
 
-    /// The open alarms, as they were last kept.
+    /// The open alarms, as they were last written.
     #[must_use]
     pub fn alarms(&self) -> &[Alarm] {
         &self.alarms
@@ -154,8 +153,11 @@ impl History {
         Some(oldest)
     }
 
-    fn write(&mut self, statements: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) {
-        match self.store.write(statements) {
+    /// Returns whether it was written.
+    fn write(&mut self, statements: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>) -> bool {
+        let written = self.store.write(statements);
+        let is_written = written.is_ok();
+        match written {
             Ok(()) => self.failure = None,
             Err(error) if self.failure.is_none() => {
                 log::error!("the history of checks cannot be written: {error}");
@@ -169,6 +171,7 @@ impl History {
             }
             Err(_) => {}
         }
+        is_written
     }
 }
 
@@ -264,8 +267,16 @@ mod tests {
         second.note("a", Timestamp::now(), ONCE);
         let failure = second.failure().unwrap();
         assert_eq!(failure.code, "not_saved");
+        let mut alarms = silo_alerts::alarms::Alarms::default();
+        let mut findings = silo_alerts::alarms::Findings::default();
+        findings.problem("service_down.a", "a is down");
+        alarms.update(findings, Timestamp::now());
+        let open: Vec<Alarm> = alarms.open().cloned().collect();
+        second.note_alarms(open.clone());
         drop(first);
-        second.note("a", Timestamp::now(), ONCE);
+        second.note_alarms(open.clone());
         assert_eq!(second.failure(), None);
+        drop(second);
+        assert_eq!(History::open(folder.path()).unwrap().alarms(), open);
     }
 }
