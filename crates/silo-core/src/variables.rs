@@ -84,6 +84,8 @@ variables! {
     ALERT_PING_URL: "alert.ping_url";
     /// Hours after which an alarm is repeated that nobody has acknowledged.
     ALERT_REPEAT_HOURS: "alert.repeat_hours" = "6";
+    /// Folder of the database's history.
+    DB_FOLDER: "db.folder" = "/var/lib/silo/db";
     /// Folder of the last scan results.
     STORAGE_FOLDER: "storage.folder" = "/var/lib/silo/storage";
     /// URL of silo-db-api, for Silo's other services.

@@ -1,7 +1,7 @@
 //! silo-db-api: contents of aesthetic.computer's database, and state of mongod.
 //!
 //! `routes` are the HTTP API; a module for each subject (`collections`, `users`, `keeps`...) measures and evaluates it; `gateway` sends all commands
-//! to mongod. Requests read the last measurement; tasks in `state` refresh it.
+//! to mongod. Requests read the last measurement; tasks in `state` refresh it. `history` keeps samples of them on disk.
 
 pub mod routes;
 pub mod users;
@@ -13,6 +13,7 @@ pub mod collections;
 pub mod compare;
 pub mod details;
 pub mod disk;
+pub mod history;
 pub mod keeps;
 pub mod operations;
 pub mod server;
@@ -48,7 +49,7 @@ pub const NAME: &str = "silo-db-api";
 /// Starts the service on a listener: measuring in the background, answering at once. mongod need not be there.
 ///
 /// # Errors
-/// When the connection string cannot be used or the listener fails.
+/// When the connection string or the folder of the history cannot be used, or the listener fails.
 pub async fn start(
     listener: TcpListener,
     settings: &Settings,
@@ -60,7 +61,7 @@ pub async fn start(
         std::io::Result::Ok(Gateway::new(client, &settings.database, commands))
     };
     // The state of the server is read through a connection of its own, which is never idle: it is there when no other can be opened.
-    let state = State::new(open().await?, open().await?, settings);
+    let state = State::new(open().await?, open().await?, settings)?;
     state.start(settings);
     if let Some(old) = &settings.old {
         compare_with(old, settings, &state).await?;

@@ -7,6 +7,7 @@ pub mod collections;
 pub mod compare;
 pub mod disk;
 pub mod health;
+pub mod history;
 pub mod keeps;
 pub mod openapi;
 pub mod operations;
@@ -28,6 +29,11 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
             "/api/db/collections/{name}",
             collections::get_collection,
         ))
+        .service(get(
+            "/api/db/collections/{name}/history",
+            history::get_collection_history,
+        ))
+        .service(get("/api/db/history", history::get_history))
         .service(get("/api/db/users/count", users::count_users))
         .service(get("/api/db/users/{id}", users::get_user))
         .service(get("/api/db/handles", users::list_handles))

@@ -1,12 +1,13 @@
 //! Settings of silo-db-api: database, address, refresh intervals, expected clients.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use silo_core::process::ServerConfig;
 use silo_core::secret::Secret;
 use silo_core::settings::{SettingsError, SettingsReader};
 use silo_core::variables::{
-    COMPARE_MINUTES, MONGODB_CONNECTION_STRING, MONGODB_NAME, OLD_CONNECTION_STRING,
+    COMPARE_MINUTES, DB_FOLDER, MONGODB_CONNECTION_STRING, MONGODB_NAME, OLD_CONNECTION_STRING,
     REFRESH_SECONDS, Variable,
 };
 use silo_mongo::catalogue::{Catalogue, Entry};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub clients: Vec<ExpectedClient>,
     /// Refresh interval of each subject.
     pub policies: RefreshPolicies,
+    /// Folder of the history.
+    pub folder: PathBuf,
     /// The old cluster, during a migration.
     pub old: Option<OldCluster>,
 }
@@ -102,6 +105,7 @@ impl Settings {
             policies: RefreshPolicies::every(Duration::from_secs(
                 from.number(REFRESH_SECONDS, 1..=3600),
             )),
+            folder: PathBuf::from(from.text(DB_FOLDER)),
             old: old_cluster(&mut from),
         };
         from.finish()?;

@@ -1,5 +1,6 @@
 //! State shared by handlers: the last measurement of each subject, and the tasks that refresh it.
 
+use std::io;
 use std::sync::Arc;
 
 use silo_mongo::catalogue::Catalogue;
@@ -13,6 +14,7 @@ use crate::compare::{Compared, Comparison};
 use crate::details::DetailsCache;
 use crate::disk::Disk;
 use crate::gateway::Gateway;
+use crate::history::{History, Sampler};
 use crate::keeps::Keeps;
 use crate::operations::Operations;
 use crate::server::Server;
@@ -50,6 +52,10 @@ pub struct State {
     pub compared: Arc<Snapshot<Compared>>,
     /// The comparison itself.
     pub comparison: Comparison,
+    /// Samples of the last 90 days.
+    pub history: Arc<History>,
+    /// Catalogue of the collections.
+    pub catalogue: Arc<Catalogue>,
     gateway: Gateway,
     /// For the state of the server only.
     server_gateway: Gateway,
@@ -57,16 +63,22 @@ pub struct State {
 
 impl State {
     /// State without any measurement. `server_gateway` is for the state of the server only.
-    #[must_use]
-    pub fn new(gateway: Gateway, server_gateway: Gateway, settings: &Settings) -> Self {
+    ///
+    /// # Errors
+    /// When the folder of the history cannot be used.
+    pub fn new(gateway: Gateway, server_gateway: Gateway, settings: &Settings) -> io::Result<Self> {
         let policies = settings.policies;
         let catalogue = Arc::new(settings.catalogue.clone());
-        Self {
+        let history = History::open(&settings.folder).map_err(|error| {
+            let folder = settings.folder.display();
+            io::Error::other(format!("DB_FOLDER {folder} cannot be used: {error}"))
+        })?;
+        Ok(Self {
             server: subject("server", policies.server),
             collections: subject("collections", policies.minute),
             details: Arc::new(DetailsCache::new(
                 gateway.clone(),
-                catalogue,
+                Arc::clone(&catalogue),
                 policies.details,
             )),
             users: subject("users", policies.minute),
@@ -79,9 +91,11 @@ impl State {
             tapes: subject("tapes", policies.minute),
             compared: subject("comparison", policies.comparison),
             comparison: Comparison::default(),
+            history: Arc::new(history),
+            catalogue,
             gateway,
             server_gateway,
-        }
+        })
     }
 
     /// Starts measuring: one task for each subject, until the runtime ends.
@@ -92,11 +106,11 @@ impl State {
             settings.policies.server.interval,
         );
         let clients = clients::Watcher::new(gateway.clone(), settings.clients.clone());
-        let catalogue: Arc<Catalogue> = Arc::new(settings.catalogue.clone());
         let (users, collections) = (Arc::clone(&self.users), Arc::clone(&self.collections));
         keep_measuring(&self.server, move || server.clone().measure());
         let count_every = settings.policies.slow.interval;
-        let watcher = collections::Watcher::new(gateway.clone(), catalogue, count_every);
+        let watcher =
+            collections::Watcher::new(gateway.clone(), Arc::clone(&self.catalogue), count_every);
         keep_measuring(&self.collections, move || watcher.clone().measure());
         keep_measuring(&self.users, {
             let gateway = gateway.clone();
@@ -105,7 +119,7 @@ impl State {
         keep_measuring(&self.clients, move || clients.clone().measure());
         let access = access::Watcher::new(gateway.clone(), collections);
         keep_measuring(&self.access, move || access.clone().measure());
-        let disk = disk::Watcher::new(gateway.clone());
+        let disk = disk::Watcher::new(gateway.clone(), Arc::clone(&self.history));
         keep_measuring(&self.disk, move || disk.clone().measure());
         keep_measuring(&self.operations, {
             let gateway = gateway.clone();
@@ -127,6 +141,15 @@ impl State {
             let gateway = gateway.clone();
             move || keeps::measure(gateway.clone(), Arc::clone(&users))
         });
+        let sampler = Sampler {
+            history: Arc::clone(&self.history),
+            collections: Arc::clone(&self.collections),
+            users: Arc::clone(&self.users),
+            server: Arc::clone(&self.server),
+            access: Arc::clone(&self.access),
+            disk: Arc::clone(&self.disk),
+        };
+        tokio::spawn(sampler.run());
     }
 
     /// All subjects, for metrics.

@@ -106,6 +106,7 @@ impl Stack {
             port,
         };
         let uri = stack.start_mongo().await?;
+        let history = stack.folder.path().join("db").display().to_string();
         let db_api = stack
             .start_service(
                 "silo-db-api",
@@ -113,6 +114,7 @@ impl Stack {
                 &[
                     ("MONGODB_CONNECTION_STRING", uri),
                     ("MONGODB_NAME", DATABASE.into()),
+                    ("DB_FOLDER", history),
                 ],
             )
             .await?;

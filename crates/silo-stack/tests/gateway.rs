@@ -14,6 +14,7 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use silo_stack::stack::{Plan, Stack};
 use silo_testkit::ac::Behaviour;
+use silo_testkit::tools::workspace;
 use silo_testkit::wait::wait_for;
 
 const SERVICE: &str = "silo-db-api";
@@ -72,6 +73,7 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
     for path in [
         "/",
         "/main.js",
+        "/runbook",
         "/healthz",
         "/version",
         "/api/db/users/count",
@@ -110,6 +112,19 @@ async fn every_answer_has_the_security_headers_and_every_error_its_shape() {
             "{inside} is not for outside"
         );
     }
+
+    let runbook = get("/runbook").await.text().await.unwrap();
+    let problems = std::fs::read_to_string(workspace().join("dashboard/panels/problems.js"));
+    let problems = problems.unwrap();
+    let (_, sections) = problems.split_once("const SECTIONS = {").unwrap();
+    let (sections, _) = sections.split_once('}').unwrap();
+    let mut count = 0;
+    for section in sections.lines().filter_map(|line| line.split('\'').nth(1)) {
+        let heading = format!("<h2 id=\"{section}\">");
+        assert!(runbook.contains(&heading), "the runbook has no {section}");
+        count += 1;
+    }
+    assert!(count >= 10, "{count} sections");
 
     let page = http.get(at("/")).header("Accept-Encoding", "gzip");
     let page = page.send().await.unwrap();
@@ -260,6 +275,7 @@ async fn in_production_every_path_requires_sign_in() {
     for path in [
         "/",
         "/main.js",
+        "/runbook",
         "/api/db/users/count",
         "/api/overview",
         "/api/services/events",

@@ -19,6 +19,7 @@ const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -256;
+    PRAGMA temp_store = MEMORY;
     PRAGMA journal_size_limit = 1048576;
 ";
 

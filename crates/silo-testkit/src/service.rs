@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::process::Process;
@@ -25,6 +26,7 @@ pub struct Service {
     pub address: String,
     http: reqwest::Client,
     lines: Arc<Mutex<Vec<String>>>,
+    _folder: TempDir,
 }
 
 /// Answer with its request, to explain a failure.
@@ -41,7 +43,8 @@ pub struct Reply {
 }
 
 impl Service {
-    /// Starts a service and waits until it listens; its dependencies need not be available. The command has all settings except `BIND`.
+    /// Starts a service and waits until it listens; its dependencies need not be available. The command has all settings except `BIND`; silo-db-api
+    /// gets a folder of its own unless the command has one.
     ///
     /// # Panics
     /// When it does not start.
@@ -49,6 +52,11 @@ impl Service {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         command.env("BIND", "127.0.0.1:0");
+        let folder = tempfile::tempdir().unwrap();
+        let given = |name: &str| command.as_std().get_envs().any(|(it, _)| it == name);
+        if !given("DB_FOLDER") {
+            command.env("DB_FOLDER", folder.path());
+        }
         let sink = Arc::new(move |line: &str| kept.lock().unwrap().push(line.to_owned()));
         let mut process = Process::start(name, command, Some(sink)).unwrap();
         let port = |line: &str| {
@@ -68,6 +76,7 @@ impl Service {
             address: format!("http://127.0.0.1:{port}"),
             http,
             lines,
+            _folder: folder,
         }
     }
 

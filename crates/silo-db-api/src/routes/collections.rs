@@ -60,11 +60,7 @@ pub async fn get_collection(
     let name = input::id(name.into_inner())?;
     let reading = state.collections.read().await?;
     let Some(collection) = reading.value.get(&name).cloned() else {
-        return Err(Problem::with_code(
-            Kind::NotFound,
-            "unknown_collection",
-            "there is no collection of this name; /api/db/collections lists them",
-        ));
+        return Err(unknown_collection());
     };
     let details = state.details.read(&collection, &reading.value).await?;
     let both = CollectionDetails {
@@ -72,6 +68,14 @@ pub async fn get_collection(
         details: details.value.as_ref().clone(),
     };
     Answer::part(&older_of(&name, &reading, &details), &both)
+}
+
+pub(super) fn unknown_collection() -> Problem {
+    Problem::with_code(
+        Kind::NotFound,
+        "unknown_collection",
+        "there is no collection of this name; /api/db/collections lists them",
+    )
 }
 
 /// The age and trust of an answer that is made of two measurements: the older and the worse of both.

@@ -6,7 +6,8 @@ use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
 use super::{
-    access, atproto, clients, collections, compare, disk, health, keeps, operations, tapes, users,
+    access, atproto, clients, collections, compare, disk, health, history, keeps, operations,
+    tapes, users,
 };
 
 /// The description of this service, generated from its handlers.
@@ -21,6 +22,8 @@ use super::{
         health::get_health,
         collections::list_collections,
         collections::get_collection,
+        history::get_collection_history,
+        history::get_history,
         users::count_users,
         users::get_user,
         users::list_handles,

@@ -17,6 +17,7 @@ mod clients;
 mod collections;
 mod compare;
 mod health;
+mod history;
 mod keeps;
 mod lists;
 mod operations;

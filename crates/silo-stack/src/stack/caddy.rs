@@ -30,6 +30,10 @@ impl Stack {
                 "SILO_DASHBOARD".into(),
                 workspace().join("dashboard").display().to_string(),
             ),
+            (
+                "SILO_RUNBOOK".into(),
+                workspace().join("ops").display().to_string(),
+            ),
             ("SILO_ADMIN_SOCKET".into(), format!("{home}/caddy.sock")),
         ]);
         let services = services
