@@ -1,4 +1,4 @@
-// Registers the panels, loads each when it comes near the view, and lets every age tick.
+// Registers the panels, loads each when it comes into view, and lets every age tick.
 
 import { h } from './lib/dom.js';
 import { tickTimes } from './lib/format.js';
@@ -6,8 +6,8 @@ import { pauseAll, resumeAll, worst } from './lib/source.js';
 import { showReasons, showState } from './lib/state.js';
 import * as header from './panels/header.js';
 
-/** The panels, in the order of the page. Each module exports `mount(body)`, which gives `{ sources, update }`. */
-const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp', 'backups'];
+/** The panels, in the order of the page. Each module exports `mount(body, use)`, which gives `{ sources, update }`; `use(sources)` replaces the sources. */
+const PANELS = ['collections', 'database', 'history', 'storage', 'services', 'kidlisp', 'backups'];
 
 /** The panels on the page so far. */
 const frames = [];
@@ -19,15 +19,23 @@ function frame(root, panel) {
   title?.append(state);
   title?.after(reasons);
   const body = root.querySelector('.body') ?? root;
-  const { sources, update } = panel.mount(body);
-  const used = Object.values(sources);
+  const shown = { root, title, state, reasons, sources: [] };
+  let used = {};
+  let leave = [];
   const draw = () => {
-    update(Object.fromEntries(Object.entries(sources).map(([name, source]) => [name, source.view()])));
+    update(Object.fromEntries(Object.entries(used).map(([name, source]) => [name, source.view()])));
     tick();
   };
-  frames.push({ root, title, state, reasons, sources: used });
-  for (const source of used) source.watch(draw);
-  draw();
+  const use = (sources) => {
+    leave.forEach((end) => end());
+    used = sources;
+    shown.sources = Object.values(sources);
+    leave = shown.sources.map((source) => source.watch(draw));
+    draw();
+  };
+  const { sources, update } = panel.mount(body, use);
+  frames.push(shown);
+  use(sources);
 }
 
 async function load(name) {
@@ -53,15 +61,15 @@ function tick() {
   header.tick([...new Set(frames.flatMap(({ sources }) => sources))]);
 }
 
-const near = new IntersectionObserver((entries) => {
+const seen = new IntersectionObserver((entries) => {
   for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
-    near.unobserve(entry.target);
+    seen.unobserve(entry.target);
     load(entry.target.id);
   }
-}, { rootMargin: '200px' });
+});
 
 frame(document.getElementById('header'), header);
-for (const name of PANELS) near.observe(document.getElementById(name));
+for (const name of PANELS) seen.observe(document.getElementById(name));
 
 setInterval(() => document.hidden || tick(), 1000);
 document.addEventListener('visibilitychange', () => {

@@ -34,20 +34,53 @@ function hatch() {
 export function sparkline(summary, values, twin) {
   const highest = Math.max(1e-9, ...values.map((value) => value ?? 0));
   const width = Math.max(1, values.length - 1);
+  const drawing = svg('svg', { class: 'sparkline', viewBox: `0 0 ${width} 31`, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary },
+    svg('path', { class: 'ground', d: `M0 30.5H${width}` }), svg('path', { d: path(values, (value) => 30 - (28 * value) / highest) }));
+  return figure('spark', summary, drawing, twin);
+}
+
+/**
+ * A line of values over time, the newest last, between the smallest and the largest, from the first known value on; a gap where nothing is known. Without
+ * two known values there is only the summary.
+ * @param {string} summary
+ * @param {(number|null)[]} values
+ * @param {Date[]} times of the values
+ * @param {(value: number|null) => string} text
+ * @param {string} name
+ */
+export function line(summary, values, times, text, name) {
+  const known = values.filter((value) => value !== null);
+  if (known.length < 2) return h('p', { class: 'facts' }, summary);
+  const first = values.findIndex((value) => value !== null);
+  [values, times] = [values.slice(first), times.slice(first)];
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  // A line that does not change is in the middle.
+  const height = (value) => (most > least ? 98 - (96 * (value - least)) / (most - least) : 50);
+  const drawing = svg('svg', { class: 'plot', viewBox: `0 0 ${Math.max(1, values.length - 1)} 100`, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary },
+    svg('path', { d: path(values, height) }));
+  const when = (time) => time.toLocaleString('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false });
+  const rows = values.map((value, at) => ({ value, time: times[at] })).filter(({ value }) => value !== null).reverse();
+  const twin = table(`${name} over time`, [
+    { title: 'time', cell: ({ time }) => when(time) },
+    { title: name, number: true, cell: ({ value }) => text(value) },
+  ], rows);
+  const scale = most > least && h('div', { class: 'scale', 'aria-hidden': 'true' }, h('span', {}, text(most)), h('span', {}, text(least)));
+  const ends = h('div', { class: 'ends', 'aria-hidden': 'true' }, h('span', {}, when(times[0])), h('span', {}, when(times.at(-1))));
+  return figure('spark', summary, h('div', {}, h('div', { class: 'ground' }, drawing, scale), ends), twin);
+}
+
+/** The steps of a path through the known values; a value by itself is a dot, and not nothing. */
+function path(values, height) {
   let pen = 'M';
-  const path = values.map((value, at) => {
+  return values.map((value, at) => {
     if (value === null) {
       pen = 'M';
       return '';
     }
-    // A value by itself is a dot, and not nothing.
-    const step = `${pen}${at} ${(30 - (28 * value) / highest).toFixed(2)}${pen === 'M' ? 'h.3' : ''}`;
+    const step = `${pen}${at} ${height(value).toFixed(2)}${pen === 'M' ? 'h.3' : ''}`;
     pen = 'L';
     return step;
   }).join('');
-  const drawing = svg('svg', { class: 'sparkline', viewBox: `0 0 ${width} 31`, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary },
-    svg('path', { class: 'ground', d: `M0 30.5H${width}` }), svg('path', { d: path }));
-  return figure('spark', summary, drawing, twin);
 }
 
 /** Height of each status in a strip, so that it is recognisable without colour. */

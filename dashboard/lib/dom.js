@@ -55,8 +55,8 @@ export function table(caption, columns, rows) {
       h(at === 0 ? 'th' : 'td', { class: place(column), scope: at === 0 ? 'row' : null }, column.cell(row)))))));
 }
 
-/** A box with one figure: its name, its value, and a line below. */
-export function box(name, value, note, state) {
-  return h('div', { class: 'box', 'data-state': state },
+/** A box with one figure: its name, its value, and a line below. With a target it is a link. */
+export function box(name, value, note, state, href) {
+  return h(href ? 'a' : 'div', { class: 'box', 'data-state': state, href },
     h('div', { class: 'name' }, name), h('div', { class: 'value' }, value), h('div', { class: 'note' }, note ?? ''));
 }

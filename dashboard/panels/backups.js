@@ -4,7 +4,6 @@ import { sparkline } from '../lib/charts.js';
 import { box, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText } from '../lib/format.js';
 import { source } from '../lib/source.js';
-import { alarmList } from './alarms.js';
 
 /** How many backups are shown before one asks for more. */
 const SHOWN = 12;
@@ -19,14 +18,13 @@ const WORK = {
 };
 
 export function mount(body) {
-  const sources = { status: source('/api/backup/status'), alarms: source('/api/backup/alarms'), backups: source('/api/backup/backups') };
+  const sources = { status: source('/api/backup/status'), backups: source('/api/backup/backups') };
   const figures = h('div', { class: 'boxes' });
-  const open = h('div', { class: 'alarms' });
   const wrong = h('ul', { class: 'reasons wrong', hidden: true });
   const actions = h('div', { class: 'scan', tabindex: -1 });
   const notice = h('p', { class: 'notice', role: 'status' });
   const list = h('div', { class: 'all-backups' });
-  fill(body, figures, open, wrong, actions, notice, list);
+  fill(body, figures, wrong, actions, notice, list);
   const work = follow(actions, notice, () => {
     sources.status.ask();
     sources.backups.ask();
@@ -55,11 +53,7 @@ export function mount(body) {
     }
   }
 
-  const update = ({ status, alarms, backups }) => {
-    if (alarms.data && alarms.data !== drawn.alarms) {
-      drawn.alarms = alarms.data;
-      fill(open, alarmList(alarms.data.alarms, '/api/backup', () => sources.alarms.ask()));
-    }
+  const update = ({ status, backups }) => {
     if (status.data && status.data !== drawn.status) {
       drawn.status = status.data;
       fill(figures, boxes(status.data));
@@ -123,12 +117,11 @@ function destination({ name, backups, bytes: size, lastGood }) {
   return box(`in ${name}`, h('data', { value: backups }, some(backups, 'backup')), note, lastGood ? 'fresh' : 'error');
 }
 
-/** Problems, and failed alerts. */
+/** Problems with stored backups. */
 function openProblems({ problems, alerts }) {
   const line = (what, ...text) => h('li', {}, h('span', { class: 'where' }, what), ' ', ...text);
   return [
     ...problems.map((problem) => line('▲ problem', problem)),
-    alerts.failedDelivery && line('▲ alert not sent', `by ${alerts.failedDelivery.receiver}: ${alerts.failedDelivery.error} · `, ago(alerts.failedDelivery.at)),
     !alerts.setUp && line('▢ alerts not set up', 'a failed backup sends no alert'),
   ].filter(Boolean);
 }

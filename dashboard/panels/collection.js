@@ -1,27 +1,38 @@
 // Details of one collection: reasons against dropping it, indexes, fields. Names and types, no values.
 
+import { line } from '../lib/charts.js';
 import { fill, h, table } from '../lib/dom.js';
-import { ago, bytes, count, percentText } from '../lib/format.js';
+import { ago, bytes, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 import { showReasons, showState } from '../lib/state.js';
 
 /** Details of a row; requested when it is opened, and cached until the page is closed. */
 export function details(row) {
-  const asked = source(`/api/db/collections/${encodeURIComponent(row.name)}`);
+  const path = `/api/db/collections/${encodeURIComponent(row.name)}`;
+  const [asked, past] = [source(path), source(`${path}/history?range=month`)];
   const state = h('span', { class: 'state' });
   const reasons = h('ul', { class: 'reasons', hidden: true });
   const fields = h('div');
+  const chart = h('div');
+  let drawn = null;
   const show = () => {
     const view = asked.view();
     showState(state, view);
-    showReasons(reasons, [asked]);
+    showReasons(reasons, [asked, past]);
+    if (past.data && past.data !== drawn) {
+      drawn = past.data;
+      fill(chart, history(drawn));
+    }
     if (view.data) fill(fields, look(view.data));
   };
-  const stop = asked.watch(() => (state.isConnected ? show() : stop()));
+  const stops = [asked, past].map((each) => each.watch(() => {
+    if (state.isConnected) show();
+    else stops.forEach((stop) => stop());
+  }));
   show();
   return h('div', { class: 'look' },
     row.caution && h('p', { class: 'caution' }, h('span', { 'aria-hidden': 'true' }, '◆ '), `before dropping it: ${row.caution}`),
-    h('div', { class: 'wide' }, indexes(row)), h('p', {}, state), reasons, fields);
+    h('div', { class: 'wide' }, indexes(row)), h('p', {}, state), reasons, fields, chart);
 }
 
 function indexes({ name, indexes: list }) {
@@ -34,6 +45,17 @@ function indexes({ name, indexes: list }) {
     { title: 'size', number: true, cell: (index) => bytes(index.bytes) },
     { title: 'used', number: true, cell: (index) => [count(index.ops), ' ', index.since ? h('span', { class: 'since' }, 'since ', ago(index.since)) : ''] },
   ], list);
+}
+
+/** Documents of the last 30 days. */
+function history({ documents, from, stepSeconds }) {
+  const times = documents.map((_, at) => new Date(Date.parse(from) + at * stepSeconds * 1000));
+  const known = documents.filter((value) => value !== null);
+  if (known.length === 0) return h('p', { class: 'facts' }, 'documents over time: no sample yet');
+  if (known.length === 1) return h('p', { class: 'facts' }, 'documents over time: one sample so far');
+  const change = known.at(-1) - known[0];
+  const summary = `documents: ${countText(known.at(-1))}, ${change >= 0 ? '+' : ''}${countText(change)} in the samples of the last 30 days`;
+  return line(summary, documents, times, countText, 'documents');
 }
 
 function look({ name, sampled, topFields, dynamicFields, newestDocument, newestFrom, newestUnknown, ownerField }) {

@@ -1,4 +1,4 @@
-// Which collections there are, how big each is, and how much of it all is disposable.
+// Which collections there are, by category, how big each is, and how much of it all is disposable.
 
 import { bars } from '../lib/charts.js';
 import { fill, h, say, table } from '../lib/dom.js';
@@ -29,19 +29,20 @@ const MEASURES = {
 
 export function mount(body) {
   const sources = { collections: source('/api/db/collections') };
-  const choice = { measure: 'size', sort: 'dataBytes', down: true, filter: '', open: new Set() };
+  const choice = { measure: 'size', sort: 'dataBytes', down: true, filter: '', grouped: true, groups: new Set(), open: new Set() };
   let last = null;
 
   const chart = h('div', { class: 'chart' });
   const measures = h('div', { class: 'choice', role: 'group', 'aria-label': 'bars show' });
   const filter = h('input', { type: 'search', placeholder: 'filter by name or category', 'aria-label': 'filter collections', oninput: () => choose({ filter: filter.value.trim().toLowerCase() }) });
   const found = h('span', { class: 'found' });
+  const flat = h('button', { type: 'button', 'data-key': 'every collection', onclick: () => choose({ grouped: !choice.grouped }) });
   const head = h('tr');
   const rows = h('tbody');
   const all = h('table', { class: 'collections' }, h('caption', { class: 'unseen' }, 'collections'), h('thead', {}, head), rows);
   const crashed = h('p', { class: 'facts warning', 'data-state': 'partial', hidden: true }, '◑ mongod was not shut down cleanly before it started: documents and sizes may be off until validate has run');
   const empty = h('p', { class: 'empty', hidden: true }, '○ the database has no collections');
-  const shown = h('div', { hidden: true }, measures, chart, h('div', { class: 'tools' }, filter, found), all);
+  const shown = h('div', { hidden: true }, measures, chart, h('div', { class: 'tools' }, filter, flat, found), all);
 
   const choose = (change) => {
     Object.assign(choice, change);
@@ -61,7 +62,29 @@ export function mount(body) {
     fill(head, columns().map(heading));
     const wanted = last.collections.filter(({ name, category }) => `${name} ${category}`.toLowerCase().includes(choice.filter)).toSorted(order);
     say(found, choice.filter ? `${wanted.length} of ${last.collections.length}` : `${last.collections.length} collections`);
-    fill(rows, wanted.flatMap(lines));
+    const grouped = choice.grouped && choice.filter === '';
+    say(flat, grouped ? 'every collection' : 'by category');
+    flat.hidden = choice.filter !== '';
+    fill(rows, grouped ? last.categories.toSorted(larger).flatMap((category) => group(category, wanted)) : wanted.flatMap(lines));
+  }
+
+  /** A category with its sums, and its collections when it is open. */
+  function group(category, wanted) {
+    const { category: name } = category;
+    const open = choice.groups.has(name);
+    const turn = () => {
+      if (open) choice.groups.delete(name);
+      else choice.groups.add(name);
+      draw();
+    };
+    const button = h('button', { type: 'button', class: 'open', 'data-key': `category ${name}`, 'aria-expanded': String(open), onclick: turn },
+      h('span', { class: 'arrow', 'aria-hidden': 'true' }, open ? '▾' : '▸'), name, h('span', { class: 'tag' }, countText(category.collections)));
+    const own = { ...category, name, category: '', averageDocumentBytes: null };
+    const cells = columns().map((column) => {
+      if (column.key === 'name') return h('th', { scope: 'row' }, button);
+      return h('td', { class: place(column) }, column.key === 'averageDocumentBytes' ? '' : column.cell(own));
+    });
+    return [h('tr', { class: 'group' }, cells), ...(open ? wanted.filter((row) => row.category === name).flatMap(lines) : [])];
   }
 
   function heading(column) {
@@ -104,6 +127,8 @@ export function mount(body) {
   return { sources, update };
 }
 
+/** Most bytes first; unknown ones last. */
+const larger = (a, b) => (b.dataBytes ?? -1) - (a.dataBytes ?? -1);
 const place = ({ number }) => (number ? 'number' : null);
 
 function categories({ categories: list, collections, disposable }, { of, share, noun, text }) {

@@ -1,9 +1,10 @@
 // Header: version, worst freshness and oldest age of the page, and the main figures, all from one request.
 
 import { box, fill, h, say } from '../lib/dom.js';
-import { ageText, ago, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
+import { ageText, ago, bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
 import { refreshAll, source, worst } from '../lib/source.js';
 import { showState } from '../lib/state.js';
+import * as problemList from './problems.js';
 
 let overall;
 let announced = '';
@@ -13,34 +14,40 @@ export function mount(body) {
   overall = body.querySelector('.overall .state');
   const again = h('button', { type: 'button', class: 'again', title: 'ask every service now', onclick: () => refreshAll() }, 'refresh');
   overall.after(again);
-  showVersion();
-  const sources = { overview: source('/api/overview') };
-  const update = ({ overview }) => fill(boxes, figures(overview));
+  // After the figures have been asked for.
+  queueMicrotask(showVersion);
+  const list = body.querySelector('.problems');
+  const sources = { overview: source('/api/overview'), ...problemList.sources() };
+  const update = ({ overview, ...views }) => {
+    fill(boxes, figures(overview));
+    problemList.show(list, views);
+  };
   return { sources, update };
 }
 
-/** Nine boxes. A part that a service could not deliver is marked as stale with its age, or is a dash. */
+/** Ten boxes, which lead to their panels. A part that a service could not deliver is marked as stale with its age, or is a dash. */
 function figures({ data, state }) {
-  const { users, collections, database, keeps, storage, services, backup } = data ?? {};
+  const { users, collections, database, disk, keeps, storage, services, backup } = data ?? {};
   const total = collections?.total;
-  const part = (name, value, note, known) => {
-    const element = box(name, value, known ? note(known) : '', shown(known, state));
+  const part = (panel, name, value, note, known) => {
+    const element = box(name, value, known ? note(known) : '', shown(known, state), `#${panel}`);
     if (known?.asOf) element.title = `as of ${new Date(known.asOf).toLocaleString('en')}`;
     return element;
   };
   return [
-    part('documents', count(total?.documents), () => `in ${countText(total.collections)} collections`, collections),
-    part('database', bytes(total?.dataBytes), ({ disposable }) => `${percentText(disposable.shareOfDataBytes)} disposable`, collections),
-    part('users', count(users?.users), () => `${countText(users.new.last7Days)} new in 7 days`, users),
-    part('handles', count(users?.handles), () => `${countText(users.withoutHandle)} users without`, users),
-    part('keeps', count(keeps?.kept), () => `${countText(keeps.pending)} pending, ${countText(keeps.failed)} failed`, keeps),
-    part('mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
-    part('spaces', bytes(storage?.bytes), scanned, storage),
-    part('services up', up(services), troubled, services),
+    part('collections', 'documents', count(total?.documents), () => `in ${countText(total.collections)} collections`, collections),
+    part('collections', 'database', bytes(total?.dataBytes), ({ disposable }) => `${percentText(disposable.shareOfDataBytes)} disposable`, collections),
+    part('collections', 'users', count(users?.users), () => `${countText(users.new.last7Days)} new in 7 days`, users),
+    part('collections', 'handles', count(users?.handles), () => `${countText(users.withoutHandle)} users without`, users),
+    part('kidlisp', 'keeps', count(keeps?.kept), () => `${countText(keeps.pending)} pending, ${countText(keeps.failed)} failed`, keeps),
+    part('database', 'mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
+    part('database', 'disk used', percent(disk?.usedShare), filling, disk),
+    part('storage', 'spaces', bytes(storage?.bytes), scanned, storage),
+    part('services', 'services up', up(services), troubled, services),
     // If the prober does not collect backup status, show neither a status nor 'missing'.
     data && !backup && !data.missing?.includes('backup')
-      ? box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up')
-      : part('last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
+      ? box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up', '#backups')
+      : part('backups', 'last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
   ];
 }
 
@@ -52,8 +59,8 @@ function shown(part, state) {
 }
 
 /** Marks fresh data that reports a bad status. */
-function trouble({ status, down, degraded, unknown, overdue, problems }) {
-  if (status === 'down' || down > 0 || overdue) return 'error';
+function trouble({ status, down, degraded, unknown, overdue, problems, usedShare, daysUntilFull }) {
+  if (status === 'down' || down > 0 || overdue || usedShare >= 0.9 || (daysUntilFull ?? Infinity) < 7) return 'error';
   return status === 'degraded' || degraded > 0 || unknown > 0 || problems > 0 ? 'partial' : 'fresh';
 }
 
@@ -63,6 +70,12 @@ const up = (services) => (services ? h('data', { value: services.up }, `${countT
 function troubled(services) {
   const words = ['down', 'degraded', 'unknown'].filter((word) => services[word] > 0).map((word) => `${countText(services[word])} ${word}`);
   return words.join(', ');
+}
+
+/** When the disk will be full, if it goes on growing as in the last week. */
+function filling({ freeBytes, daysUntilFull }) {
+  const days = daysUntilFull === null ? '' : `, full in ${countText(Math.round(daysUntilFull))} days at this rate`;
+  return `${bytesText(freeBytes)} free${days}`;
 }
 
 /** Age of the newest good backup; 'none' is not the same as unknown. */

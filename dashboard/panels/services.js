@@ -5,7 +5,6 @@ import { fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytesText, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 import { showReasons } from '../lib/state.js';
-import { alarmList } from './alarms.js';
 
 /** One shape for each status. */
 const SHAPES = { up: '●', degraded: '◐', down: '▲', unknown: '?' };
@@ -18,18 +17,14 @@ const REFUSED_MS = 30_000;
 export function mount(body) {
   const sources = { services: source('/api/services'), alarms: source('/api/services/alarms') };
   const notice = h('p', { class: 'facts' });
-  const open = h('div', { class: 'alarms' });
+  const quiet = h('p', { class: 'facts', hidden: true }, '▢ nobody is told of alarms: ALERT_WEBHOOK_URL is not set');
   const cards = h('div', { class: 'cards' });
-  fill(body, notice, open, cards);
+  fill(body, notice, quiet, cards);
   const shown = new Map();
   listen();
 
-  let lastAlarms = null;
   const update = ({ services, alarms }) => {
-    if (alarms.data && alarms.data !== lastAlarms) {
-      lastAlarms = alarms.data;
-      fill(open, openAlarms(alarms.data));
-    }
+    quiet.hidden = alarms.data?.setUp !== false;
     if (!services.data) return;
     const { services: list, total, up, down, degraded, unknown, connected } = services.data;
     notice.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
@@ -41,14 +36,6 @@ export function mount(body) {
     for (const service of list) shown.get(service.name).head(service);
   };
   return { sources, update };
-}
-
-/** Open alarms with their acknowledgement, and receivers that do not take them. */
-function openAlarms({ alarms, setUp, failedDelivery, failedPing }) {
-  const failed = [failedDelivery, failedPing].filter(Boolean).map(({ receiver, error, at }) =>
-    h('p', { class: 'facts warning', 'data-state': 'error' }, `▲ alarms are not delivered: ${receiver}: ${error}, `, ago(at)));
-  const quiet = !setUp && h('p', { class: 'facts' }, '▢ nobody is told of alarms: ALERT_WEBHOOK_URL is not set');
-  return [...failed, quiet, alarmList(alarms, '/api/services', () => source('/api/services/alarms').ask())];
 }
 
 /** Shows changes of status as they happen. Without the stream, the page shows them after its next request. */
@@ -77,29 +64,34 @@ function listen() {
   if (!document.hidden) open();
 }
 
-/** One service: its head from the list of all, the rest from an answer of its own. */
+/** One service: a line from the list of all, and what is below it, when opened, from an answer of its own. */
 function card(name) {
   const head = h('div', { class: 'head' });
-  const facts = h('div', { class: 'known' });
+  const month = h('div', { class: 'month' });
+  const facts = h('div', { class: 'known', hidden: true });
   const why = h('ul', { class: 'reasons', hidden: true });
   const element = h('article', { class: 'card', 'aria-label': name }, head, why, facts);
   const detail = source(`/api/services/${name}`);
   let last = null;
-  let open = [];
+  let checked = null;
+  const turn = () => {
+    facts.hidden = !facts.hidden;
+    fill(head, top(checked, month, !facts.hidden, turn));
+  };
   detail.watch(() => {
     const { data } = detail.view();
     // What could not be had for this card, or that the card itself could not.
     showReasons(why, [detail]);
     if (!data || data === last) return;
     last = data;
-    open = [...facts.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
+    fill(month, uptime('the last 30 days', data.lastMonth));
+    const open = [...facts.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
     fill(facts, known(data));
     for (const key of open) {
       const summary = facts.querySelector(`[data-key="${CSS.escape(key)}"]`);
       if (summary) summary.parentElement.open = true;
     }
   });
-  let checked = null;
   return {
     element,
     head: (service) => {
@@ -108,19 +100,21 @@ function card(name) {
       if (checked && checked.checkedAt !== service.checkedAt && Date.parse(service.checkedAt) - Date.parse(last?.checkedAt ?? 0) > 30_000) detail.ask();
       checked = service;
       element.dataset.state = STATES[service.status];
-      fill(head, top(service));
+      fill(head, top(service, month, !facts.hidden, turn));
     },
   };
 }
 
-function top({ name, target, status, since, reasons, responseMs, checkedAt, certificateDays, uptime }) {
-  const uptimes = [['24 h', uptime.last24h], ['30 d', uptime.last30d]].map(([period, { percent, knownPercent }]) =>
-    h('span', { title: `${percentText(knownPercent / 100)} of the time is known` }, `${period} ${percent === null ? '–' : `${percent} %`}`));
+function top({ name, target, status, since, reasons, responseMs, checkedAt, certificateDays, uptime: { last24h, last30d } }, month, open, turn) {
+  const share = (period, { percent, knownPercent }) => h('span', { title: `${percentText(knownPercent / 100)} of the time is known` }, `${period} ${percent === null ? '–' : `${percent} %`}`);
+  const expires = certificateDays !== null && h('span', { class: certificateDays <= 14 ? 'caution' : null }, `certificate ${countText(certificateDays)} d`);
   return [
-    h('h3', {}, h('span', { title: target }, name), h('span', { class: 'status' }, h('span', { class: 'shape', 'aria-hidden': 'true' }, SHAPES[status]), ` ${status}`)),
+    h('div', { class: 'row' },
+      h('h3', {}, h('button', { type: 'button', class: 'open', title: target, 'data-key': `service ${name}`, 'aria-expanded': String(open), onclick: turn }, h('span', { class: 'arrow', 'aria-hidden': 'true' }, open ? '▾' : '▸'), name)),
+      h('span', { class: 'status' }, h('span', { class: 'shape', 'aria-hidden': 'true' }, SHAPES[status]), ` ${status}`),
+      h('span', { class: 'number' }, millis(responseMs)), month, share('24 h', last24h), share('30 d', last30d), h('span', { class: 'checked' }, 'checked ', ago(checkedAt))),
     ...reasons.map(({ code, detail }) => h('p', { class: 'reason' }, detail, h('span', { class: 'code' }, ` ${code}`))),
-    h('p', { class: 'facts' }, h('span', {}, millis(responseMs)), h('span', {}, 'checked ', ago(checkedAt)), h('span', {}, `${status} for `, since ? h('time', { datetime: since, 'data-for': '' }, ageText((Date.now() - Date.parse(since)) / 1000)) : '–')),
-    h('p', { class: 'facts' }, 'uptime ', ...uptimes, certificateDays !== null && h('span', { class: certificateDays <= 14 ? 'caution' : null }, `certificate ${countText(certificateDays)} d`)),
+    open && h('p', { class: 'facts' }, h('span', {}, `${status} for `, since ? h('time', { datetime: since, 'data-for': '' }, ageText((Date.now() - Date.parse(since)) / 1000)) : '–'), expires),
   ];
 }
 

@@ -63,13 +63,14 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
 /** The states of a panel that shows what is so. */
 export const KNOWN = ['fresh', 'refreshing', 'partial'];
 /** Every panel below the header. */
-export const PANELS = ['collections', 'database', 'storage', 'services', 'kidlisp', 'backups'];
+export const PANELS = ['collections', 'database', 'history', 'storage', 'services', 'kidlisp', 'backups'];
 /** Those that silo-db-api alone answers. */
-export const DATABASE_PANELS = ['collections', 'database', 'kidlisp'];
+export const DATABASE_PANELS = ['collections', 'database', 'history', 'kidlisp'];
 
 /** What a panel has once it is loaded. */
 const LOADED = {
   collections: '.collections tbody tr',
+  history: '#history .charts p, #history .charts figure',
   database: '#database .sparkline',
   storage: '#storage .treemap',
   services: '#services .card .strip',
@@ -77,12 +78,15 @@ const LOADED = {
   backups: '#backups .each-backup',
 };
 
-/** Brings one panel after the other into view and waits for it: the browser tells the page only of those that are in view when it draws. */
-export async function loadAll(page) {
+/** Brings one panel after the other into view and waits for it: the browser tells the page only of those that are in view when it draws. `flat` lists all
+ * collections without their categories. */
+export async function loadAll(page, { flat = true } = {}) {
   for (const id of PANELS) {
     await page.locator(`#${id}`).scrollIntoViewIfNeeded();
     await page.waitForSelector(LOADED[id], { timeout: id === 'storage' ? 60_000 : 30_000 });
   }
+  const every = page.getByRole('button', { name: 'every collection' });
+  if (flat && await every.isVisible()) await every.click();
 }
 
 /** Waits until a panel is in one of these states. */

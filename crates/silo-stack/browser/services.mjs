@@ -19,6 +19,7 @@ test('services show what they say of themselves', async () => {
   assert.equal((await facts('lith')).errors, '57');
   const text = await page.textContent('#services');
   assert.ok(!/auth0|203\.0\.113|Odense|zip|\[object/.test(text), text);
+  await page.click('[data-key="service oven"]');
   await page.click('[data-key="points of oven"]');
   assert.ok(await page.locator('.card[aria-label="oven"] tbody tr').count() >= 2, 'the charts have a table');
   await close();
@@ -40,8 +41,17 @@ test('a change of state is on the page as soon as it is reported', async () => {
   await status(page, 'lith', 'down');
   assert.match(await page.textContent('.card[aria-label="lith"] .reason'), /it answered with status 500/);
   await page.waitForFunction(() => [...document.querySelectorAll('#header .box')].some((box) => box.textContent.includes('1 down')), null, { timeout: 30_000 });
+  // The problem is first on the page; its link leads to what helps.
+  const problem = page.locator('.problems li', { hasText: 'lith is down' });
+  await problem.waitFor({ timeout: 30_000 });
+  await problem.getByRole('button', { name: 'acknowledge' }).click();
+  await page.locator('.problems li', { hasText: 'acknowledged by local' }).waitFor();
+  const help = await problem.locator('a').getAttribute('href');
   await restore('lith');
   await status(page, 'lith', 'up');
+  await problem.waitFor({ state: 'detached', timeout: 30_000 });
+  await page.goto(new URL(help, page.url()).href);
+  assert.equal(await page.textContent(':target'), 'A service is red, or degraded');
   await close();
 });
 
@@ -58,7 +68,7 @@ test('without silo-services-probe the last values stay, and a new page shows no 
   const late = await open();
   await late.page.waitForFunction(() => document.querySelector('#header .box[data-state="error"]'), null, { timeout: 30_000 });
   const values = await late.page.$$eval('#header .box .value', (all) => all.map((value) => value.textContent));
-  assert.ok(values.length === 9 && values.every((value) => !/\d/.test(value)), `unknown is never a number: ${values}`);
+  assert.ok(values.length === 10 && values.every((value) => !/\d/.test(value)), `unknown is never a number: ${values}`);
   await settle(late.page, 'collections', ['fresh', 'refreshing', 'partial'], 30_000);
   await late.close();
 
