@@ -38,13 +38,27 @@ function frame(root, panel) {
   use(sources);
 }
 
+/** Pauses before a module that could not be loaded is asked for again, in milliseconds: the network may have changed meanwhile. */
+const PAUSES = [1000, 3000, 10_000];
+
 async function load(name) {
   const root = document.getElementById(name);
   try {
-    frame(root, await import(`./panels/${name}.js`));
+    frame(root, await module(name));
   } catch (error) {
     console.error(error);
     root.querySelector('.body').replaceChildren(h('p', { class: 'empty' }, `this panel could not be loaded: ${error.message}`));
+  }
+}
+
+/** The module of a panel. Some browsers remember that an address failed, so the next attempt has another one. */
+async function module(name, attempt = 0) {
+  try {
+    return await import(`./panels/${name}.js${attempt > 0 ? `?attempt=${attempt}` : ''}`);
+  } catch (error) {
+    if (attempt === PAUSES.length) throw error;
+    await new Promise((resolve) => setTimeout(resolve, PAUSES[attempt]));
+    return module(name, attempt + 1);
   }
 }
 

@@ -128,6 +128,18 @@ test('one sorts, filters and opens with the keyboard alone', async () => {
   await close();
 });
 
+test('a panel whose module could not be loaded is loaded by the next attempt', async () => {
+  const { page, close } = await open();
+  let dropped = 0;
+  await page.route('**/panels/backups.js', (route) => {
+    dropped += 1;
+    return route.abort('failed');
+  });
+  await loadAll(page);
+  assert.equal(dropped, 1);
+  await close();
+});
+
 test('a hidden page asks nothing', async () => {
   const { page, requests, close } = await open({ clock: true });
   await loadAll(page);

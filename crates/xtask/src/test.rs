@@ -47,7 +47,9 @@ impl Test {
                 .join()
                 .unwrap_or_else(|_| bail!("building images panicked"));
             tests?;
-            let Some(ready) = images? else { return Ok(()) };
+            let images = images?;
+            self.browser(steps)?;
+            let Some(ready) = images else { return Ok(()) };
             compose_files(steps, &ready)?;
             let mut droplet = stack("droplet");
             steps.run("everything in Docker", droplet.arg("--no-build"))
@@ -57,11 +59,6 @@ impl Test {
     /// Steps that need no images.
     fn beside_images(&self, steps: &Steps, programs: &[programs::Program]) -> Result<()> {
         steps.time("unit and API tests", || programs::run(programs))?;
-        if self.no_browser {
-            say::skipped("the browser test", "--no-browser was given");
-        } else {
-            steps.run("browser test", &mut stack("e2e"))?;
-        }
         let clippy = [
             "clippy",
             "--workspace",
@@ -85,6 +82,15 @@ impl Test {
             dependencies()?;
             ops()
         })
+    }
+
+    /// The browser test. Not beside the images: while Docker adds and removes networks, Chromium drops its requests (`ERR_NETWORK_CHANGED`).
+    fn browser(&self, steps: &Steps) -> Result<()> {
+        if self.no_browser {
+            say::skipped("the browser test", "--no-browser was given");
+            return Ok(());
+        }
+        steps.run("browser test", &mut stack("e2e"))
     }
 
     /// Builds the images, where Docker is available; `None` where it is not.
