@@ -33,6 +33,8 @@ pub struct Facts {
     pub last_run: Option<LastAttempt>,
     /// What is known from the buckets; `None` if they cannot be read.
     pub buckets: Option<BucketFacts>,
+    /// `true` if a part of the status could not be read: what it does not list may be there.
+    pub incomplete: bool,
 }
 
 /// Facts from the buckets.
@@ -64,6 +66,7 @@ impl Facts {
                     (detail, drill.at)
                 }),
             }),
+            incomplete: false,
         }
     }
 }
@@ -114,15 +117,14 @@ impl Watchdog {
             findings.problem("status_unknown", detail);
         }
         match &facts.last_run {
-            _ if facts.unknown_since.is_some() => {
-                RUN_CODES.iter().for_each(|code| findings.unknown(*code));
-            }
             Some(run) => check_run(run, &mut findings),
-            None => {}
+            None => RUN_CODES.iter().for_each(|code| findings.unknown(*code)),
         }
-        match &facts.buckets {
-            Some(buckets) => check_buckets(buckets, &mut findings),
-            None => BUCKET_CODES.iter().for_each(|code| findings.unknown(*code)),
+        if let Some(buckets) = &facts.buckets {
+            check_buckets(buckets, &mut findings);
+        }
+        if facts.incomplete || facts.buckets.is_none() {
+            BUCKET_CODES.iter().for_each(|code| findings.unknown(*code));
         }
         findings
     }
@@ -148,7 +150,9 @@ fn check_run(run: &LastAttempt, findings: &mut Findings) {
     let (code, what) = match run.outcome.as_str() {
         "failed" => (failed, "the last backup failed"),
         "held" => (held, "the last backup is held"),
-        _ => return,
+        "good" => return,
+        // A run that is under way, was killed or stopped says nothing about the failure before it.
+        _ => return RUN_CODES.iter().for_each(|code| findings.unknown(*code)),
     };
     let reason = run
         .error
@@ -181,9 +185,12 @@ async fn facts(
     let measured = status.current().ok();
     let measured =
         measured.filter(|reading| matches!(reading.state, Freshness::Fresh | Freshness::Partial));
-    if let Some(status) = measured.map(|reading| reading.value) {
+    if let Some(status) = measured {
         *unknown_since = None;
-        return Facts::of(&status);
+        return Facts {
+            incomplete: status.state == Freshness::Partial,
+            ..Facts::of(&status.value)
+        };
     }
     let client = &context.status_client;
     let known = tokio::try_join!(published_index::newest_good(client), Kind::Run.last(client));
@@ -283,6 +290,17 @@ mod tests {
             ("drill_failed", "not identical", Some(at)),
         ];
         assert_eq!(found, wanted);
+        let under_way = facts.last_run.clone().map(|run| LastAttempt {
+            outcome: "unfinished".into(),
+            ..run
+        });
+        let again = Facts {
+            last_run: under_way,
+            incomplete: true,
+            ..facts.clone()
+        };
+        let unknown = watchdog().check(&again, now).unknown;
+        assert_eq!(unknown, [&RUN_CODES[..], &BUCKET_CODES].concat());
         let nothing = Facts {
             unknown_since: Some(at),
             ..Facts::default()
