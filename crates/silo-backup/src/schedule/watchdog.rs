@@ -297,7 +297,7 @@ mod tests {
         let again = Facts {
             last_run: under_way,
             incomplete: true,
-            ..facts.clone()
+            ..facts
         };
         let unknown = watchdog().check(&again, now).unknown;
         assert_eq!(unknown, [&RUN_CODES[..], &BUCKET_CODES].concat());
