@@ -125,11 +125,14 @@ impl Watcher {
     pub async fn measure(self) -> Result<Measured<Access>, SourceError> {
         // Right before the server counts: a read that is answered in between is in its count only, until the next look.
         let own_reads = self.gateway.own_reads();
-        let counters = self
+        let mut counters = self
             .gateway
             .counters()
             .await
             .map_err(|error| source_error("mongod", error))?;
+        let own_streams = self.gateway.own_change_streams();
+        let others = |opened: u64| opened.saturating_sub(own_streams);
+        counters.change_streams = counters.change_streams.map(others);
         let observed = self
             .observer
             .observe(&counters, own_reads, Timestamp::now());

@@ -215,7 +215,7 @@ fn list(fields: BTreeMap<String, FieldSeen>, redact: &[String]) -> (Vec<Field>, 
 }
 
 /// `true` if a field name looks like one that a programmer wrote, and not like data used as a key.
-fn is_a_name(name: &str) -> bool {
+pub(crate) fn is_a_name(name: &str) -> bool {
     let plain = |character: char| character.is_ascii_alphanumeric() || "_-$".contains(character);
     let starts = |character: char| character.is_ascii_alphabetic() || "_$".contains(character);
     name.len() <= LONGEST_NAME && name.starts_with(starts) && name.chars().all(plain)

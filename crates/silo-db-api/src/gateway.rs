@@ -5,8 +5,12 @@ mod atproto;
 mod clients;
 mod collections;
 mod disk;
+mod documents;
+mod events;
+mod filter;
 mod keeps;
 mod operations;
+mod redaction;
 mod replica_set;
 mod run;
 mod sample;
@@ -27,8 +31,12 @@ pub use atproto::SyncCounts;
 pub use clients::Connection;
 pub use collections::{Index, ListedCollection, Measures};
 pub use disk::FileSystem;
+pub use documents::{FoundDocument, Page, Work};
+pub use events::{Change, ChangeKind, ChangeReader, DocumentId};
+pub use filter::Filter;
 pub use keeps::{Contract, Legacy, Piece, Played, Record};
 pub use operations::Operation;
+pub use redaction::Redaction;
 pub use replica_set::{Member, ReplicaSet};
 pub use run::Run;
 pub use sample::{FieldSeen, Newest, NewestBy};
@@ -64,6 +72,12 @@ impl Gateway {
     #[must_use]
     pub fn own_reads(&self) -> u64 {
         self.commands.reads()
+    }
+
+    /// Number of change streams that this process has opened so far.
+    #[must_use]
+    pub fn own_change_streams(&self) -> u64 {
+        self.commands.change_streams()
     }
 
     /// The client, for the check of the account's rights.

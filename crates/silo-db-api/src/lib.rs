@@ -1,18 +1,21 @@
 //! silo-db-api: contents of aesthetic.computer's database, and state of mongod.
 //!
 //! `routes` are the HTTP API; a module for each subject (`collections`, `users`, `keeps`...) measures and evaluates it; `gateway` sends all commands
-//! to mongod. Requests read the last measurement; tasks in `state` refresh it. `history` keeps samples of them on disk.
+//! to mongod. Requests read the last measurement; tasks in `state` refresh it. `history` keeps samples of them on disk, `events` the changes of the
+//! last day.
 
 pub mod routes;
 pub mod users;
 
 pub mod access;
 pub mod atproto;
+pub mod browse;
 pub mod clients;
 pub mod collections;
 pub mod compare;
 pub mod details;
 pub mod disk;
+pub mod events;
 pub mod history;
 pub mod keeps;
 pub mod operations;
@@ -62,7 +65,8 @@ pub async fn start(
     };
     // The state of the server is read through a connection of its own, which is never idle: it is there when no other can be opened.
     let state = State::new(open().await?, open().await?, settings)?;
-    state.start(settings);
+    // Its client always has a command under way, so it has one of its own too.
+    state.start(settings, open().await?);
     if let Some(old) = &settings.old {
         compare_with(old, settings, &state).await?;
     }

@@ -6,6 +6,8 @@ pub mod clients;
 pub mod collections;
 pub mod compare;
 pub mod disk;
+pub mod documents;
+pub mod events;
 pub mod health;
 pub mod history;
 pub mod keeps;
@@ -33,9 +35,16 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
             "/api/db/collections/{name}/history",
             history::get_collection_history,
         ))
+        .service(get(
+            "/api/db/collections/{name}/documents",
+            documents::list_documents,
+        ))
         .service(get("/api/db/history", history::get_history))
+        .service(get("/api/db/activity", events::get_activity))
+        .service(get("/api/db/events", events::watch_events))
         .service(get("/api/db/users/count", users::count_users))
         .service(get("/api/db/users/{id}", users::get_user))
+        .service(get("/api/db/users/{id}/works", documents::get_works))
         .service(get("/api/db/handles", users::list_handles))
         .service(get("/api/db/tapes", tapes::list_tape_owners))
         .service(get("/api/db/clients", clients::list_clients))

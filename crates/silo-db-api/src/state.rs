@@ -2,9 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use silo_mongo::catalogue::Catalogue;
 use silo_web::snapshot::{RefreshPolicy, Snapshot, Source};
+use silo_web::stream::Streams;
+use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::atproto::Atproto;
@@ -13,6 +16,7 @@ use crate::collections::Collections;
 use crate::compare::{Compared, Comparison};
 use crate::details::DetailsCache;
 use crate::disk::Disk;
+use crate::events::EventLog;
 use crate::gateway::Gateway;
 use crate::history::{History, Sampler};
 use crate::keeps::Keeps;
@@ -21,7 +25,16 @@ use crate::server::Server;
 use crate::settings::Settings;
 use crate::tapes::Tapes;
 use crate::users::Users;
-use crate::{access, atproto, clients, collections, disk, keeps, operations, server, tapes, users};
+use crate::{
+    access, atproto, clients, collections, disk, events, keeps, operations, server, tapes, users,
+};
+
+/// Most clients of the event stream.
+const LISTENERS: usize = 50;
+/// Requests that read documents at once.
+const BROWSING: usize = 2;
+/// Longest pause between two events of it.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The subjects of this service.
 #[derive(Clone)]
@@ -54,9 +67,15 @@ pub struct State {
     pub comparison: Comparison,
     /// Samples of the last 90 days.
     pub history: Arc<History>,
+    /// Changes of the database in the last day.
+    pub events: Arc<EventLog>,
+    /// Clients of their stream.
+    pub streams: Streams,
     /// Catalogue of the collections.
     pub catalogue: Arc<Catalogue>,
     gateway: Gateway,
+    /// Limits requests that read documents.
+    browsing: Arc<Semaphore>,
     /// For the state of the server only.
     server_gateway: Gateway,
 }
@@ -69,10 +88,12 @@ impl State {
     pub fn new(gateway: Gateway, server_gateway: Gateway, settings: &Settings) -> io::Result<Self> {
         let policies = settings.policies;
         let catalogue = Arc::new(settings.catalogue.clone());
-        let history = History::open(&settings.folder).map_err(|error| {
+        let unusable = |error| {
             let folder = settings.folder.display();
             io::Error::other(format!("DB_FOLDER {folder} cannot be used: {error}"))
-        })?;
+        };
+        let history = History::open(&settings.folder).map_err(unusable)?;
+        let events = EventLog::open(&settings.folder.join("events")).map_err(unusable)?;
         Ok(Self {
             server: subject("server", policies.server),
             collections: subject("collections", policies.minute),
@@ -92,14 +113,17 @@ impl State {
             compared: subject("comparison", policies.comparison),
             comparison: Comparison::default(),
             history: Arc::new(history),
+            events: Arc::new(events),
+            streams: Streams::new(LISTENERS, HEARTBEAT),
             catalogue,
             gateway,
+            browsing: Arc::new(Semaphore::new(BROWSING)),
             server_gateway,
         })
     }
 
-    /// Starts measuring: one task for each subject, until the runtime ends.
-    pub fn start(&self, settings: &Settings) {
+    /// Starts measuring: one task for each subject, until the runtime ends. `events_gateway` is for the change stream only.
+    pub fn start(&self, settings: &Settings, events_gateway: Gateway) {
         let gateway = &self.gateway;
         let server = server::Watcher::new(
             self.server_gateway.clone(),
@@ -150,6 +174,23 @@ impl State {
             disk: Arc::clone(&self.disk),
         };
         tokio::spawn(sampler.run());
+        let watcher = events::Watcher {
+            log: Arc::clone(&self.events),
+            gateway: events_gateway,
+            catalogue: Arc::clone(&self.catalogue),
+            users: Arc::clone(&self.users),
+        };
+        tokio::spawn(watcher.run());
+    }
+
+    /// Reads documents, for at most two requests at once.
+    pub async fn browse<'a, Fut: Future>(
+        &'a self,
+        read: impl FnOnce(&'a Gateway) -> Fut,
+    ) -> Fut::Output {
+        // The semaphore is never closed.
+        let _slot = self.browsing.acquire().await;
+        read(&self.gateway).await
     }
 
     /// All subjects, for metrics.

@@ -80,6 +80,9 @@ pub struct Entry {
     /// The field that names the user a document belongs to.
     #[serde(default)]
     pub owner: Option<String>,
+    /// The field that holds the code or slug by which AC knows a document; never anything personal.
+    #[serde(default)]
+    pub label: Option<String>,
     /// The field that holds a document's time.
     #[serde(default)]
     pub date: Option<String>,

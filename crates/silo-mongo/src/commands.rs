@@ -1,8 +1,10 @@
 //! Number of this process's answered commands, by name, from the driver's command events.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mongodb::bson::{Bson, Document};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +16,7 @@ const READS: [&str; 5] = ["find", "getMore", "aggregate", "count", "distinct"];
 #[derive(Clone, Debug, Default)]
 pub struct Commands {
     counts: Arc<Mutex<BTreeMap<String, u64>>>,
+    change_streams: Arc<AtomicU64>,
     metric: Family<CommandLabel, Counter>,
 }
 
@@ -24,6 +27,21 @@ pub struct CommandLabel {
 }
 
 impl Commands {
+    /// Counts a change stream, if the command opens one: mongod counts it when it begins.
+    pub fn note_start(&self, command: &Document) {
+        let stages = command.get_array("pipeline").into_iter().flatten();
+        let mut stages = stages.filter_map(Bson::as_document);
+        if stages.any(|stage| stage.contains_key("$changeStream")) {
+            self.change_streams.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Number of change streams that this process has opened.
+    #[must_use]
+    pub fn change_streams(&self) -> u64 {
+        self.change_streams.load(Ordering::Relaxed)
+    }
+
     /// Counts one command.
     pub fn note(&self, name: &str) {
         *self

@@ -127,6 +127,7 @@ pub async fn connect_with(
         EventHandler::callback(move |event| {
             // At the answer, as the server counts, so that a command under way is in neither count.
             match event {
+                CommandEvent::Started(started) => commands.note_start(&started.command),
                 CommandEvent::Succeeded(done) => commands.note(&done.command_name),
                 CommandEvent::Failed(failed) => commands.note(&failed.command_name),
                 _ => {}

@@ -25,6 +25,7 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
             "/api/services/alarms/{code}/acknowledge",
             alarms::acknowledge_alarm,
         ))
+        .service(get("/api/services/changes", events::list_changes))
         .service(get("/api/services/events", events::watch_events))
         .service(get("/api/services/openapi.json", openapi::get_openapi))
         .service(get("/api/services/{name}", service::get_service))

@@ -10,9 +10,10 @@ use silo_alerts::alarms::Alarm;
 use silo_core::units::now;
 use silo_web::snapshot::{Measured, RefreshPolicy, Snapshot, SourceError};
 use silo_web::stream::Event;
+use silo_web::stream::broadcast::{Backlog, Broadcaster, events};
 use tokio::sync::watch;
 
-use crate::changes::{Backlog, Broadcaster, Change, events};
+use crate::changes::{Change, MAX_LAG};
 use crate::check::Check;
 use crate::history::series::{Point, Range};
 use crate::history::{History, minute_of};
@@ -33,7 +34,7 @@ pub struct StatusStore {
     /// The published list, for readers.
     pub services: Arc<Snapshot<Services>>,
     counts: watch::Sender<Counts>,
-    listeners: Broadcaster,
+    listeners: Broadcaster<Change>,
     inner: Mutex<Inner>,
 }
 
@@ -73,7 +74,7 @@ impl StatusStore {
         Self {
             services: Arc::new(Snapshot::new("services", pace)),
             counts: watch::Sender::new(Counts::default()),
-            listeners: Broadcaster::default(),
+            listeners: Broadcaster::new(MAX_LAG),
             inner: Mutex::new(Inner {
                 connected: true,
                 entries,
@@ -189,7 +190,14 @@ impl StatusStore {
     pub fn listen(&self, last: Option<u64>) -> impl Stream<Item = Event> + use<> {
         let live = self.listeners.subscribe();
         let missed = last.map(|last| Backlog::since(last, self.inner().history.changes()));
-        events(missed.unwrap_or_default(), live)
+        events("change", missed.unwrap_or_default(), live)
+    }
+
+    /// Kept changes of all services, newest first.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        let inner = self.inner();
+        inner.history.changes().rev().cloned().collect()
     }
 
     /// Number of services by status, whenever it changes.

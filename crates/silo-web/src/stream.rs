@@ -1,5 +1,7 @@
 //! Server-sent events (WHATWG HTML, 9.2) for a limited number of clients, with a heartbeat, until the service shuts down.
 
+pub mod broadcast;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;

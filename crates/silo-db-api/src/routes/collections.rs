@@ -70,7 +70,7 @@ pub async fn get_collection(
     Answer::part(&older_of(&name, &reading, &details), &both)
 }
 
-pub(super) fn unknown_collection() -> Problem {
+pub(crate) fn unknown_collection() -> Problem {
     Problem::with_code(
         Kind::NotFound,
         "unknown_collection",

@@ -6,8 +6,8 @@ use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
 use super::{
-    access, atproto, clients, collections, compare, disk, health, history, keeps, operations,
-    tapes, users,
+    access, atproto, clients, collections, compare, disk, documents, events, health, history,
+    keeps, operations, tapes, users,
 };
 
 /// The description of this service, generated from its handlers.
@@ -24,6 +24,10 @@ use super::{
         collections::get_collection,
         history::get_collection_history,
         history::get_history,
+        documents::list_documents,
+        documents::get_works,
+        events::get_activity,
+        events::watch_events,
         users::count_users,
         users::get_user,
         users::list_handles,

@@ -9,6 +9,7 @@ use silo_web::answer::{Answer, Envelope};
 use silo_web::input::{self, Query};
 use silo_web::openapi::{Malformed, OutOfRange, Unavailable, UnknownId};
 use silo_web::problem::{Kind, Problem};
+use silo_web::snapshot::Reading;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::state::State;
@@ -44,16 +45,21 @@ pub async fn count_users(state: Data<State>) -> Result<impl Responder, Problem> 
     responses((status = 200, body = Envelope<User>), UnknownId, OutOfRange, Malformed, Unavailable))]
 pub async fn get_user(state: Data<State>, id: Path<String>) -> Result<impl Responder, Problem> {
     let id = input::id(id.into_inner())?;
+    let (users, user) = find_user(&state, &id).await?;
+    Answer::part(&users, &user)
+}
+
+/// The user of a sub, an `@handle` or a user code.
+pub(super) async fn find_user(state: &State, id: &str) -> Result<(Reading<Users>, User), Problem> {
     let users = state.users.read().await?;
-    let person = users.value.directory.find(&id);
-    let person = person.ok_or_else(|| {
+    let user = users.value.directory.find(id).ok_or_else(|| {
         Problem::with_code(
             Kind::NotFound,
             "unknown_user",
             "no user has this sub, @handle or user code",
         )
     })?;
-    Answer::part(&users, &person)
+    Ok((users, user))
 }
 
 /// The handles of some subs, for Silo's other services.

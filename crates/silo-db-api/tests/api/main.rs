@@ -16,6 +16,8 @@ mod bad_input;
 mod clients;
 mod collections;
 mod compare;
+mod documents;
+mod events;
 mod health;
 mod history;
 mod keeps;

@@ -23,6 +23,7 @@ use super::{alarms, badge, events, history, overview, service, services};
         badge::get_badge,
         alarms::list_alarms,
         alarms::acknowledge_alarm,
+        events::list_changes,
         events::watch_events,
         get_openapi,
         silo_web::health::get_healthz,

@@ -22,7 +22,7 @@ const FAILURES: RangeInclusive<u32> = 1..=10;
 /// Most probes.
 const MOST: usize = 100;
 /// Names of paths beside the services.
-const RESERVED: [&str; 2] = ["alarms", "events"];
+const RESERVED: [&str; 3] = ["alarms", "changes", "events"];
 /// The longest name.
 const LONGEST_NAME: usize = 40;
 
@@ -128,7 +128,7 @@ fn probe(
         || RESERVED.contains(&name.as_str())
     {
         from.problem(format!(
-            "{place}: a name has 1 to {LONGEST_NAME} small letters, digits and dashes, and is neither `alarms` nor `events`"
+            "{place}: a name has 1 to {LONGEST_NAME} small letters, digits and dashes, and is none of `alarms`, `changes`, `events`"
         ));
     }
     let interval = entry.interval_seconds.unwrap_or(every);
