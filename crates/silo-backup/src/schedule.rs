@@ -89,6 +89,13 @@ impl Schedule {
         }
     }
 
+    /// The times after `from` up to `until`, at most 48.
+    #[must_use]
+    pub fn between(&self, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let times = std::iter::successors(self.after(from), |time| self.after(*time));
+        times.take_while(|time| *time <= until).take(48).collect()
+    }
+
     /// When to try again after so many failures in a row, the last of which ended at `ended`: after 5 and 30 minutes and 2 hours, then at the
     /// regular times.
     #[must_use]
@@ -160,6 +167,16 @@ mod tests {
             Some(time("2026-01-11T04:00:00Z"))
         );
         assert_eq!(schedule.next(made("2036-01-10T04:00:01Z"), now), Some(now));
+    }
+
+    #[test]
+    fn times_of_a_day_are_listed() {
+        let schedule = Schedule::new("0 */8 * * *", "UTC").unwrap();
+        let (from, until) = (time("2026-01-10T08:00:00Z"), time("2026-01-11T08:00:00Z"));
+        let times = ["10T16", "11T00", "11T08"].map(|at| time(&format!("2026-01-{at}:00:00Z")));
+        assert_eq!(schedule.between(from, until), times);
+        let minutes = Schedule::new("* * * * *", "UTC").unwrap();
+        assert_eq!(minutes.between(from, until).len(), 48);
     }
 
     #[test]

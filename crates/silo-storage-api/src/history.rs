@@ -32,7 +32,67 @@ pub struct Growth {
     pub since: Date,
 }
 
+/// Bytes and objects of each day, up to the day of the last scan. `null` for a day that is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StorageHistory {
+    /// The first day.
+    #[schema(value_type = Option<String>, format = Date)]
+    pub from: Option<Date>,
+    /// Bytes of all buckets; `null` as well when one of them is not known.
+    pub bytes: Vec<Option<u64>>,
+    /// Objects of all buckets, likewise.
+    pub objects: Vec<Option<u64>>,
+    /// Each bucket.
+    pub buckets: Vec<BucketHistory>,
+}
+
+/// Bytes of a bucket on each day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BucketHistory {
+    /// Name of the bucket.
+    pub name: String,
+    /// Bytes on each day.
+    pub bytes: Vec<Option<u64>>,
+}
+
 impl History {
+    /// The last days of these buckets, from the first that is known on, at most `most`.
+    #[must_use]
+    pub fn days(&self, today: Date, most: i32, names: &[&str]) -> StorageHistory {
+        let oldest = today.saturating_sub((most - 1).days());
+        let mut known = self.days.range(oldest..=today);
+        let Some((from, _)) = known.next() else {
+            return StorageHistory::default();
+        };
+        let days: Vec<_> = from
+            .series(1.day())
+            .take_while(|day| *day <= today)
+            .collect();
+        let sum = |day: &Date, name: &str| Some(self.days.get(day)?.get(name)?.sum());
+        let all = |day: &Date| {
+            let sums = names.iter().map(|name| sum(day, name));
+            sums.collect::<Option<Vec<_>>>().map(|sums| {
+                let mut all = Sum::default();
+                sums.into_iter().for_each(|sum| all.add(sum));
+                all
+            })
+        };
+        let totals: Vec<_> = days.iter().map(all).collect();
+        let bucket = |name: &&str| BucketHistory {
+            name: (*name).to_owned(),
+            bytes: days.iter().map(|day| Some(sum(day, name)?.bytes)).collect(),
+        };
+        StorageHistory {
+            from: Some(*from),
+            bytes: totals.iter().map(|sum| Some(sum.as_ref()?.bytes)).collect(),
+            objects: totals
+                .iter()
+                .map(|sum| Some(sum.as_ref()?.objects))
+                .collect(),
+            buckets: names.iter().map(bucket).collect(),
+        }
+    }
+
     /// Notes what a bucket holds on a day; the last scan of a day counts.
     pub fn note(&mut self, day: Date, bucket: &str, kinds: Kinds) {
         self.days
@@ -135,6 +195,27 @@ mod tests {
             history.growth(today, 7, &with_new),
             None,
             "the other bucket is not known from then"
+        );
+    }
+
+    #[test]
+    fn a_day_without_a_scan_is_not_known_and_neither_is_a_sum_with_a_part_missing() {
+        let mut history = History::default();
+        let today = date(2026, 1, 8);
+        assert_eq!(history.days(today, 90, &["a"]), StorageHistory::default());
+        history.note(date(2026, 1, 5), "a", kinds(10));
+        history.note(date(2026, 1, 7), "a", kinds(12));
+        history.note(date(2026, 1, 7), "b", kinds(3));
+        history.note(date(2026, 1, 8), "gone", kinds(3));
+        let days = history.days(today, 90, &["a", "b"]);
+        assert_eq!(days.from, Some(date(2026, 1, 5)));
+        assert_eq!(days.bytes, [None, None, Some(15), None]);
+        assert_eq!(days.objects, [None, None, Some(2), None]);
+        assert_eq!(days.buckets[0].bytes, [Some(10), None, Some(12), None]);
+        let two = history.days(today, 2, &["a"]);
+        assert_eq!(
+            (two.from, two.bytes),
+            (Some(date(2026, 1, 7)), vec![Some(12), None])
         );
     }
 

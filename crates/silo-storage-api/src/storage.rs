@@ -16,6 +16,8 @@ use crate::totals::{Kinds, Prefix, Prefixes, Sum};
 
 pub use view::{BucketView, ClassSum, GrowthView, KindSum, OwnerView, PrefixSum, Storage, Usage};
 
+/// Days of the history.
+const HISTORY_DAYS: i32 = 90;
 /// Folders in the list of the largest.
 const MAX_PREFIXES: usize = 20;
 
@@ -29,6 +31,11 @@ impl Storage {
         today: Date,
     ) -> Self {
         let owners = owners(results);
+        let names: Vec<_> = results
+            .buckets
+            .iter()
+            .map(|bucket| bucket.name.as_str())
+            .collect();
         let ranks = owners
             .iter()
             .enumerate()
@@ -46,6 +53,7 @@ impl Storage {
         Self {
             buckets: results.buckets.iter().map(view).collect(),
             usage: usage(results, owners.len(), history, today),
+            history: history.days(today, HISTORY_DAYS, &names),
             owners,
             ranks,
         }

@@ -171,6 +171,8 @@ pub struct BackupView {
     pub good: bool,
     /// Reasons for holding the backup.
     pub held: Vec<String>,
+    /// Duration of the run, from its start to the end of the verification, in milliseconds.
+    pub duration_ms: u64,
     /// Time of the verification.
     #[schema(value_type = String, format = DateTime)]
     pub verified_at: Timestamp,
@@ -222,6 +224,7 @@ impl BackupView {
             },
             good: entry.is_good(),
             held: manifest.held.clone(),
+            duration_ms: milliseconds_between(manifest.started_at, manifest.verified_at),
             verified_at: manifest.verified_at,
             verification: manifest.verification.how.clone(),
             drill: entry
@@ -250,4 +253,9 @@ impl BackupView {
             problems: Vec::new(),
         }
     }
+}
+
+/// Zero if a clock was set back in between.
+fn milliseconds_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0)
 }

@@ -62,7 +62,16 @@ async fn a_missed_run_is_caught_up_drilled_and_reported() {
             .is_some_and(|next| next > body["lastGood"]["asOf"].as_str().unwrap()),
         "{body}"
     );
+    let upcoming = body["upcoming"].as_array().unwrap();
+    assert!(
+        upcoming
+            .iter()
+            .any(|job| job["at"] == body["nextRun"] && job["kind"] == "run"),
+        "{body}"
+    );
     let backups = service.data("/api/backup/backups").await;
+    let took = backups["backups"][0]["durationMs"].as_u64().unwrap();
+    assert!((1..600_000).contains(&took), "{backups}");
     assert_eq!(
         (
             &backups["total"],

@@ -95,6 +95,8 @@ async fn failures_and_recoveries_are_broadcast_as_they_happen() {
         .to_vec();
     assert_eq!(ids, [ids[0], ids[0] + 1, ids[0] + 2]);
 
+    let all = service.data("/api/services/changes").await;
+    assert_eq!((&all[0], &all[1], &all[2]), (&up, &down, &degraded));
     let detail = service.data("/api/services/oven-2").await;
     assert_eq!(detail["since"], up["at"]);
     assert_eq!(detail["lastFailures"].as_array().unwrap().len(), 2);

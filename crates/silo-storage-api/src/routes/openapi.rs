@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{buckets, rescan, top_users, usage, user};
+use super::{buckets, history, rescan, top_users, usage, user};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -18,6 +18,7 @@ use super::{buckets, rescan, top_users, usage, user};
     paths(
         usage::get_usage,
         buckets::list_buckets,
+        history::get_history,
         user::get_user_usage,
         top_users::list_top_users,
         rescan::start_rescan,

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::history::Growth;
+use crate::history::{Growth, StorageHistory};
 use crate::owners::{Kind, Layout};
 use crate::scan_results::{Failure, OlderVersions, UnfinishedUploads};
 use crate::totals::{Class, Kinds, Sum};
@@ -22,6 +22,10 @@ pub struct Storage {
     #[serde(skip)]
     #[schema(ignore)]
     pub usage: Usage,
+    /// Bytes and objects of the last days.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub history: StorageHistory,
     /// Users by their bytes, the largest first.
     #[serde(skip)]
     #[schema(ignore)]

@@ -110,6 +110,8 @@ async fn a_killed_scan_resumes_from_its_checkpoint() {
     let usage = until_scanned(&service).await.ok();
     let (objects, bytes) = sum(stage.in_bucket("assets-aesthetic-computer"));
     assert_eq!(usage["data"]["objects"], objects + 12_000);
+    let history = service.data("/api/storage/history").await;
+    assert_eq!(history["objects"], serde_json::json!([objects + 12_000]));
     assert_eq!(usage["data"]["bytes"], bytes + 36_000);
     // 13 pages, unfinished uploads, versions, and a check whether the storage answers.
     let all = 13 + 3;
