@@ -2,12 +2,17 @@
 
 import { h } from './lib/dom.js';
 import { tickTimes } from './lib/format.js';
-import { pauseAll, resumeAll, worst } from './lib/source.js';
+import { pauseAll, refreshAll, resumeAll, worst } from './lib/source.js';
 import { showReasons, showState } from './lib/state.js';
 import * as header from './panels/header.js';
 
-/** The panels, in the order of the page. Each module exports `mount(body, use)`, which gives `{ sources, update }`; `use(sources)` replaces the sources. */
-const PANELS = ['collections', 'database', 'history', 'storage', 'services', 'kidlisp', 'backups'];
+/**
+ * The panels, in the order of the page. Each module exports `mount(body, use)`, which gives `{ sources, update, reveal }`: `use(sources)` replaces the
+ * sources, and `reveal(item, kind)` shows what the address names.
+ */
+const PANELS = ['collections', 'database', 'history', 'storage', 'services', 'kidlisp', 'backups', 'activity'];
+/** Kinds of items that are in the panel of another name. */
+const INSIDE = { users: 'storage', documents: 'collections' };
 
 /** The panels on the page so far. */
 const frames = [];
@@ -33,9 +38,10 @@ function frame(root, panel) {
     leave = shown.sources.map((source) => source.watch(draw));
     draw();
   };
-  const { sources, update } = panel.mount(body, use);
+  const { sources, update, reveal } = panel.mount(body, use);
   frames.push(shown);
   use(sources);
+  shown.reveal = reveal;
 }
 
 /** Pauses before a module that could not be loaded is asked for again, in milliseconds: the network may have changed meanwhile. */
@@ -45,6 +51,7 @@ async function load(name) {
   const root = document.getElementById(name);
   try {
     frame(root, await module(name));
+    show();
   } catch (error) {
     console.error(error);
     root.querySelector('.body').replaceChildren(h('p', { class: 'empty' }, `this panel could not be loaded: ${error.message}`));
@@ -62,6 +69,26 @@ async function module(name, attempt = 0) {
   }
 }
 
+/** Shows what the address names (`#/panel/item`), once its panel is there. */
+function show() {
+  const [, kind, escaped] = location.hash.match(/^#\/([a-z]+)\/(.+)$/) ?? [];
+  const root = kind && document.getElementById(INSIDE[kind] ?? kind);
+  const item = unescaped(escaped);
+  if (!root || !item) return;
+  const panel = frames.find((each) => each.root === root);
+  if (panel) panel.reveal?.(item, kind);
+  else root.scrollIntoView();
+}
+
+/** The text of a part of an address; null if it was cut or made by hand. */
+function unescaped(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
 /** Ages grow and states turn by themselves, whether or not anything was fetched. */
 function tick() {
   for (const { root, title, state, reasons, sources } of frames) {
@@ -75,12 +102,27 @@ function tick() {
   header.tick([...new Set(frames.flatMap(({ sources }) => sources))]);
 }
 
+// Not for a title at the lower edge of the view alone.
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
     seen.unobserve(entry.target);
     load(entry.target.id);
   }
+}, { rootMargin: '0px 0px -100px' });
+
+/** Keys that do something on the whole page, unless one is typing or has switched them off; the rest is loaded with the first of them. */
+const KEYS = ['?', '/', 'g', 'p'];
+addEventListener('keydown', async (event) => {
+  const { key, target: at } = event;
+  const palette = key === 'k' && (event.ctrlKey || event.metaKey);
+  const typing = at.closest?.('input, select, textarea, dialog') || event.ctrlKey || event.metaKey || event.altKey;
+  if (!palette && (typing || localStorage.getItem('silo keys') === 'off')) return;
+  if (key === 'r') return refreshAll();
+  if (!palette && !KEYS.includes(key)) return;
+  event.preventDefault();
+  (await import('./panels/commands.js')).press(palette ? 'p' : key, PANELS);
 });
+addEventListener('hashchange', show);
 
 frame(document.getElementById('header'), header);
 for (const name of PANELS) seen.observe(document.getElementById(name));
@@ -92,3 +134,4 @@ document.addEventListener('visibilitychange', () => {
   tick();
 });
 addEventListener('online', resumeAll);
+show();

@@ -1,6 +1,6 @@
 // Small charts in SVG. Each has an equivalent sentence and a table with its numbers.
 
-import { h, svg, table } from './dom.js';
+import { h, path, svg, table } from './dom.js';
 
 /**
  * Bars of one length scale, each in two parts.
@@ -69,20 +69,6 @@ export function line(summary, values, times, text, name) {
   return figure('spark', summary, h('div', {}, h('div', { class: 'ground' }, drawing, scale), ends), twin);
 }
 
-/** The steps of a path through the known values; a value by itself is a dot, and not nothing. */
-function path(values, height) {
-  let pen = 'M';
-  return values.map((value, at) => {
-    if (value === null) {
-      pen = 'M';
-      return '';
-    }
-    const step = `${pen}${at} ${height(value).toFixed(2)}${pen === 'M' ? 'h.3' : ''}`;
-    pen = 'L';
-    return step;
-  }).join('');
-}
-
 /** Height of each status in a strip, so that it is recognisable without colour. */
 const HEIGHTS = { up: 18, degraded: 12, down: 6, unknown: 2 };
 
@@ -100,7 +86,7 @@ export function strip(summary, statuses, twin) {
 
 function figure(kind, summary, drawing, twin) {
   return h('figure', { class: kind }, h('figcaption', {}, summary), drawing,
-    twin && h('details', {}, h('summary', { 'data-key': `twin of ${twin.caption.textContent}` }, 'as a table'), h('div', { class: 'wide' }, twin)));
+    twin && h('details', {}, h('summary', { 'data-key': `twin of ${twin.dataset.name}` }, 'as a table'), h('div', { class: 'wide' }, twin)));
 }
 
 /** The table of a sparkline. */

@@ -17,6 +17,20 @@ export function svg(tag, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** The steps of a path through the known values; a value by itself is a dot, and not nothing. */
+export function path(values, height) {
+  let pen = 'M';
+  return values.map((value, at) => {
+    if (value === null) {
+      pen = 'M';
+      return '';
+    }
+    const step = `${pen}${at} ${height(value).toFixed(2)}${pen === 'M' ? 'h.3' : ''}`;
+    pen = 'L';
+    return step;
+  }).join('');
+}
+
 function dress(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
@@ -27,12 +41,19 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** Replaces the contents, and restores the focus to the element with the same `data-key`. */
+/** Replaces the contents, but leaves nodes that stay in the page as they are, and restores the focus to the element with the same `data-key`. */
 export function fill(element, ...children) {
   const active = document.activeElement;
   const key = element.contains(active) ? active.dataset.key : undefined;
-  element.replaceChildren(...children.flat().filter(Boolean));
-  if (key) element.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  const nodes = children.flat().filter(Boolean).map((child) => (child instanceof Node ? child : document.createTextNode(child)));
+  const staying = new Set(nodes);
+  for (const child of [...element.childNodes]) if (!staying.has(child)) child.remove();
+  let at = element.firstChild;
+  for (const node of nodes) {
+    if (node === at) at = at.nextSibling;
+    else element.insertBefore(node, at);
+  }
+  if (key && document.activeElement !== active) element.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }
 
 /** Sets text only where it changes, so that nothing is selected, announced or laid out anew for nothing. */
@@ -48,11 +69,27 @@ export function say(element, text) {
  */
 export function table(caption, columns, rows) {
   const place = ({ number }) => (number ? 'number' : null);
-  return h('table', {},
-    h('caption', { class: 'unseen' }, caption),
+  return h('table', { 'data-name': caption },
+    captionOf(caption),
     h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col', class: place(column) }, column.title)))),
     h('tbody', {}, rows.map((row) => h('tr', {}, columns.map((column, at) =>
       h(at === 0 ? 'th' : 'td', { class: place(column), scope: at === 0 ? 'row' : null }, column.cell(row)))))));
+}
+
+/** The name of a table, and buttons that save it. */
+export function captionOf(name) {
+  const save = (format) => h('button', { type: 'button', 'data-key': `${format} of ${name}`, 'aria-label': `save ${name} as ${format}`,
+    onclick: async ({ target }) => (await import('./export.js')).saveTable(target.closest('table'), format) }, format);
+  return h('caption', {}, h('span', { class: 'unseen' }, name), h('span', { class: 'export' }, save('csv'), save('json')));
+}
+
+/** A button that copies text. */
+export function copyButton(text, words, name = words) {
+  return h('button', { type: 'button', class: 'copy', 'data-key': `copy ${name}`, title: 'copy', onclick: async ({ target }) => {
+    await navigator.clipboard.writeText(typeof text === 'function' ? text() : text);
+    target.textContent = '● copied';
+    setTimeout(() => { target.textContent = words; }, 1500);
+  } }, words);
 }
 
 /** A box with one figure: its name, its value, and a line below. With a target it is a link. */

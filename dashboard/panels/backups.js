@@ -1,7 +1,8 @@
 // Backups panel: last good backup, next run, problems, list of backups; and buttons for a backup or a drill, with progress.
 
+import { keep, keptList, linkTo } from '../lib/address.js';
 import { sparkline } from '../lib/charts.js';
-import { box, fill, h, table } from '../lib/dom.js';
+import { box, copyButton, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 
@@ -24,7 +25,8 @@ export function mount(body) {
   const actions = h('div', { class: 'scan', tabindex: -1 });
   const notice = h('p', { class: 'notice', role: 'status' });
   const list = h('div', { class: 'all-backups' });
-  fill(body, figures, wrong, actions, notice, list);
+  const upcoming = h('p', { class: 'facts' });
+  fill(body, figures, upcoming, wrong, actions, notice, list);
   const work = follow(actions, notice, () => {
     sources.status.ask();
     sources.backups.ask();
@@ -32,9 +34,21 @@ export function mount(body) {
 
   const drawn = {};
   let every = false;
+  const opened = new Set(keptList('backups'));
+  /** The backup that the address names, until it is shown. */
+  let wanted = null;
+
+  /** Opens the details of a backup, and brings them into view. */
+  function reveal(id) {
+    wanted = id;
+    if (drawn.backups) drawList(drawn.backups);
+  }
 
   function drawList({ total, backups }) {
-    const open = [...list.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
+    const open = [...list.querySelectorAll('.chart details[open] > summary')].map(({ dataset }) => dataset.key);
+    if (wanted && backups.some(({ id }) => id === wanted)) opened.add(wanted);
+    if (backups.slice(SHOWN).some(({ id }) => id === wanted)) every = true;
+    keep('backups', [...opened]);
     const rows = every ? backups : backups.slice(0, SHOWN);
     const more = () => {
       every = !every;
@@ -44,18 +58,24 @@ export function mount(body) {
       backupTable(rows),
       backups.length > SHOWN && h('button', { type: 'button', class: 'more', 'data-key': 'more backups', onclick: more }, every ? `show the newest ${SHOWN}` : `show all ${countText(backups.length)}`),
       total > backups.length && h('p', { class: 'facts' }, `${countText(total - backups.length)} older ones are not listed here; silo-backup list has them`),
-      h('div', { class: 'each-backup' }, rows.map(backupDetails)),
-      trend(backups),
+      h('div', { class: 'each-backup' }, rows.map((backup) => backupDetails(backup, drawn.status?.database, opened))),
+      trends(backups),
     ]);
     for (const key of open) {
       const summary = list.querySelector(`[data-key="${CSS.escape(key)}"]`);
       if (summary) summary.parentElement.open = true;
     }
+    const summary = wanted && list.querySelector(`[data-key="${CSS.escape(`backup ${wanted}`)}"]`);
+    if (!summary) return;
+    wanted = null;
+    summary.scrollIntoView({ block: 'center' });
+    summary.focus({ preventScroll: true });
   }
 
   const update = ({ status, backups }) => {
     if (status.data && status.data !== drawn.status) {
       drawn.status = status.data;
+      fill(upcoming, soon(status.data));
       fill(figures, boxes(status.data));
       const lines = openProblems(status.data);
       wrong.hidden = lines.length === 0;
@@ -67,7 +87,14 @@ export function mount(body) {
       drawList(backups.data);
     }
   };
-  return { sources, update };
+  return { sources, update, reveal };
+}
+
+/** Backups and drills of the next 24 hours. */
+function soon({ upcoming }) {
+  if (upcoming.length === 0) return 'nothing is scheduled within 24 hours';
+  const shown = upcoming.slice(0, 6).map(({ kind, at }) => h('span', {}, `${{ run: 'backup', drill: 'drill' }[kind] ?? kind} `, ago(at), ` at ${new Date(at).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hour12: false })}`));
+  return ['within 24 hours: ', ...shown.flatMap((each, index) => (index > 0 ? [', ', each] : [each])), upcoming.length > 6 && ` and ${countText(upcoming.length - 6)} more`];
 }
 
 /** A job in words; pruning and verification are started by the schedule only. */
@@ -145,17 +172,25 @@ function backupTable(rows) {
 }
 
 /** What does not fit into a row of the table. */
-function backupDetails(backup) {
-  const { id, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, notes, drill, reasons, kept: stays } = backup;
+function backupDetails(backup, database, opened) {
+  const { id, durationMs, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, notes, drill, reasons, kept: stays } = backup;
   const how = verification === 'decoded' ? 'decoded: read back completely, like a restore' : `${verification}: checksum verified; the private key is not available`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
-  return h('details', { 'data-state': STATES[state] ?? 'unknown' },
+  // As in the runbook, "Restore last night": into a new database.
+  const restore = `silo-backup restore ${id} --to-file /run/secrets/mongo_restore --database ${database ?? 'aesthetic'}_back`;
+  const noteOpen = ({ target }) => {
+    if (target.open) opened.add(id);
+    else opened.delete(id);
+    keep('backups', [...opened]);
+  };
+  return h('details', { 'data-state': STATES[state] ?? 'unknown', open: opened.has(id), ontoggle: noteOpen },
     h('summary', { 'data-key': `backup ${id}` }, `${SHAPES[state] ?? '?'} ${id}`),
     h('dl', { class: 'facts-of' },
-      row('id', h('code', {}, id)),
-      row('sha-256', h('code', {}, sha256)),
+      row('id', h('code', {}, id), ' ', copyButton(() => new URL(linkTo('backups', id), location.origin).href, 'copy a link', `link to ${id}`)),
+      row('restore', h('code', {}, restore), ' ', copyButton(restore, 'copy', `restore of ${id}`), ' ', h('a', { href: '/runbook#restore-last-night' }, 'what to do')),
+      row('sha-256', h('code', {}, sha256), ' ', copyButton(sha256, 'copy', `sha-256 of ${id}`)),
       row('as of', new Date(asOf).toLocaleString('en')),
-      row('verified', ago(verifiedAt), ` · ${how}`),
+      row('verified', ago(verifiedAt), ` · ${how}; the backup took ${took(durationMs)}`),
       row('consistency', consistency === 'snapshot' ? 'all documents of one time' : 'fuzzy: others may have written during the dump'),
       row('archive', `${compression}, ${encrypted ? 'encrypted' : 'not encrypted'}; ${some(collections, 'collection')}, ${bytesText(dataBytes)} of documents`),
       row('where', destinations.join(', ') || 'nowhere'),
@@ -164,6 +199,22 @@ function backupDetails(backup) {
       notes.length > 0 && row('notes', notes.join('; ')),
       held.length > 0 && row('held', `▲ ${held.join('; ')}`),
       problems.length > 0 && row('problems', `▲ ${problems.join('; ')}`)));
+}
+
+function trends(backups) {
+  // A single value is no trend.
+  if (backups.length < 2) return h('p', { class: 'facts' }, `1 backup: ${bytesText(backups[0].bytes)} stored, took ${took(backups[0].durationMs)}`);
+  return h('div', { class: 'charts' }, trend(backups), durations(backups));
+}
+
+function durations(backups) {
+  const values = backups.map(({ durationMs }) => durationMs / 1000).toReversed();
+  const twin = table('duration of backups', [
+    { title: 'as of', cell: ({ asOf }) => new Date(asOf).toLocaleString('en', { dateStyle: 'short', timeStyle: 'short' }) },
+    { title: 'seconds', number: true, cell: ({ durationMs }) => h('data', { value: durationMs / 1000 }, (durationMs / 1000).toFixed(1)) },
+  ], backups);
+  const summary = `took from ${took(1000 * Math.min(...values))} to ${took(1000 * Math.max(...values))}, the newest ${took(1000 * values.at(-1))}`;
+  return h('div', { class: 'chart' }, sparkline(summary, values, twin));
 }
 
 function trend(backups) {

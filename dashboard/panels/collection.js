@@ -1,12 +1,13 @@
-// Details of one collection: reasons against dropping it, indexes, fields. Names and types, no values.
+// Details of one collection: reasons against dropping it, indexes, fields, history; and its documents, when asked for.
 
 import { line } from '../lib/charts.js';
-import { fill, h, table } from '../lib/dom.js';
+import { linkTo } from '../lib/address.js';
+import { copyButton, fill, h, table } from '../lib/dom.js';
 import { ago, bytes, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 import { showReasons, showState } from '../lib/state.js';
 
-/** Details of a row; requested when it is opened, and cached until the page is closed. */
+/** Details of a row, requested when it is opened: their element, and what takes a newer row. */
 export function details(row) {
   const path = `/api/db/collections/${encodeURIComponent(row.name)}`;
   const [asked, past] = [source(path), source(`${path}/history?range=month`)];
@@ -30,9 +31,25 @@ export function details(row) {
     else stops.forEach((stop) => stop());
   }));
   show();
-  return h('div', { class: 'look' },
+  const browse = h('div');
+  const documents = h('button', { type: 'button', 'data-key': `documents of ${row.name}`, 'aria-expanded': 'false', onclick: async () => {
+    const open = browse.childElementCount === 0;
+    documents.setAttribute('aria-expanded', String(open));
+    fill(browse, open && (await import('./documents.js')).documents(row.name));
+  } }, 'documents');
+  const sizes = h('div', { class: 'wide' });
+  let shown = null;
+  const update = (newer) => {
+    const text = JSON.stringify(newer.indexes);
+    if (text !== shown) fill(sizes, indexes(newer));
+    shown = text;
+  };
+  update(row);
+  const element = h('div', { class: 'look' },
+    h('div', { class: 'tools' }, documents, copyButton(() => new URL(linkTo('collections', row.name), location.origin).href, 'copy a link', `link to ${row.name}`)), browse,
     row.caution && h('p', { class: 'caution' }, h('span', { 'aria-hidden': 'true' }, '◆ '), `before dropping it: ${row.caution}`),
-    h('div', { class: 'wide' }, indexes(row)), h('p', {}, state), reasons, fields, chart);
+    sizes, h('p', {}, state), reasons, fields, chart);
+  return { element, update };
 }
 
 function indexes({ name, indexes: list }) {

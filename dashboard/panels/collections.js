@@ -1,8 +1,9 @@
 // Which collections there are, by category, how big each is, and how much of it all is disposable.
 
 import { bars } from '../lib/charts.js';
-import { fill, h, say, table } from '../lib/dom.js';
+import { captionOf, fill, h, say, table } from '../lib/dom.js';
 import { bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
+import { keep, kept, keptList } from '../lib/address.js';
 import { source } from '../lib/source.js';
 import { details } from './collection.js';
 
@@ -29,8 +30,16 @@ const MEASURES = {
 
 export function mount(body) {
   const sources = { collections: source('/api/db/collections') };
-  const choice = { measure: 'size', sort: 'dataBytes', down: true, filter: '', grouped: true, groups: new Set(), open: new Set() };
+  const [sort, down] = (kept('sort') ?? 'dataBytes down').split(' ');
+  const choice = {
+    measure: kept('measure') === 'documents' ? 'documents' : 'size', sort: COLUMNS.some(({ key }) => key === sort) ? sort : 'dataBytes', down: down === 'down',
+    filter: kept('filter') ?? '', grouped: kept('list') !== 'all', groups: new Set(keptList('groups')), open: new Set(keptList('open')),
+  };
   let last = null;
+  /** Details of the open rows. */
+  const opened = new Map();
+  /** The collection that the address names, until it is shown. */
+  let wanted = null;
 
   const chart = h('div', { class: 'chart' });
   const measures = h('div', { class: 'choice', role: 'group', 'aria-label': 'bars show' });
@@ -39,18 +48,44 @@ export function mount(body) {
   const flat = h('button', { type: 'button', 'data-key': 'every collection', onclick: () => choose({ grouped: !choice.grouped }) });
   const head = h('tr');
   const rows = h('tbody');
-  const all = h('table', { class: 'collections' }, h('caption', { class: 'unseen' }, 'collections'), h('thead', {}, head), rows);
+  const all = h('table', { class: 'collections', 'data-name': 'collections' }, captionOf('collections'), h('thead', {}, head), rows);
   const crashed = h('p', { class: 'facts warning', 'data-state': 'partial', hidden: true }, '◑ mongod was not shut down cleanly before it started: documents and sizes may be off until validate has run');
   const empty = h('p', { class: 'empty', hidden: true }, '○ the database has no collections');
   const shown = h('div', { hidden: true }, measures, chart, h('div', { class: 'tools' }, filter, flat, found), all);
 
+  filter.value = choice.filter;
   const choose = (change) => {
     Object.assign(choice, change);
     draw();
   };
 
+  function note() {
+    keep('filter', choice.filter);
+    keep('list', choice.grouped ? '' : 'all');
+    keep('groups', [...choice.groups]);
+    keep('open', [...choice.open]);
+    keep('measure', choice.measure === 'size' ? '' : choice.measure);
+    keep('sort', choice.sort === 'dataBytes' && choice.down ? '' : `${choice.sort} ${choice.down ? 'down' : 'up'}`);
+  }
+
+  /** Opens the row of a collection, and brings it into view. */
+  function reveal(name, kind) {
+    wanted = { name, kind };
+    if (last) draw();
+  }
+
+  function find() {
+    const row = last.collections.find(({ name }) => name === wanted.name);
+    if (!row) return;
+    choice.open.add(row.name);
+    choice.groups.add(row.category);
+    if (!`${row.name} ${row.category}`.toLowerCase().includes(choice.filter)) choice.filter = filter.value = '';
+  }
+
   function draw() {
     if (!last) return;
+    if (wanted) find();
+    note();
     crashed.hidden = last.countsMayBeOff !== true;
     empty.hidden = last.collections.length > 0;
     shown.hidden = !empty.hidden;
@@ -60,16 +95,24 @@ export function mount(body) {
     fill(chart, incomplete(last.total), categories(last, MEASURES[choice.measure]));
     if (open) chart.querySelector('details').open = true;
     fill(head, columns().map(heading));
-    const wanted = last.collections.filter(({ name, category }) => `${name} ${category}`.toLowerCase().includes(choice.filter)).toSorted(order);
-    say(found, choice.filter ? `${wanted.length} of ${last.collections.length}` : `${last.collections.length} collections`);
+    const listed = last.collections.filter(({ name, category }) => `${name} ${category}`.toLowerCase().includes(choice.filter)).toSorted(order);
+    say(found, choice.filter ? `${listed.length} of ${last.collections.length}` : `${last.collections.length} collections`);
     const grouped = choice.grouped && choice.filter === '';
     say(flat, grouped ? 'every collection' : 'by category');
     flat.hidden = choice.filter !== '';
-    fill(rows, grouped ? last.categories.toSorted(larger).flatMap((category) => group(category, wanted)) : wanted.flatMap(lines));
+    fill(rows, grouped ? last.categories.toSorted(larger).flatMap((category) => group(category, listed)) : listed.flatMap(lines));
+    for (const [name, { details: row }] of opened) if (!row.isConnected) opened.delete(name);
+    if (!wanted) return;
+    const { name, kind } = wanted;
+    wanted = null;
+    const button = rows.querySelector(`[data-key="${CSS.escape(`open ${name}`)}"]`);
+    button?.scrollIntoView({ block: 'start' });
+    button?.focus({ preventScroll: true });
+    if (kind === 'documents') rows.querySelector(`[data-key="${CSS.escape(`documents of ${name}`)}"]`)?.click();
   }
 
   /** A category with its sums, and its collections when it is open. */
-  function group(category, wanted) {
+  function group(category, listed) {
     const { category: name } = category;
     const open = choice.groups.has(name);
     const turn = () => {
@@ -84,7 +127,7 @@ export function mount(body) {
       if (column.key === 'name') return h('th', { scope: 'row' }, button);
       return h('td', { class: place(column) }, column.key === 'averageDocumentBytes' ? '' : column.cell(own));
     });
-    return [h('tr', { class: 'group' }, cells), ...(open ? wanted.filter((row) => row.category === name).flatMap(lines) : [])];
+    return [h('tr', { class: 'group' }, cells), ...(open ? listed.filter((row) => row.category === name).flatMap(lines) : [])];
   }
 
   function heading(column) {
@@ -114,7 +157,14 @@ export function mount(body) {
       h('span', { class: 'arrow', 'aria-hidden': 'true' }, open ? '▾' : '▸'), row.name);
     const cells = columns().map((column) => (column.key === 'name' ? h('th', { scope: 'row' }, name) : h('td', { class: place(column) }, column.cell(row))));
     const line = h('tr', { class: row.disposable ? 'disposable' : null }, cells);
-    return open ? [line, h('tr', { class: 'details' }, h('td', { colspan: columns().length }, details(row)))] : [line];
+    if (!open) return [line];
+    // Kept as it is, with the documents that somebody reads in it.
+    if (!opened.has(row.name)) {
+      const { element, update } = details(row);
+      opened.set(row.name, { update, details: h('tr', { class: 'details' }, h('td', { colspan: columns().length }, element)) });
+    }
+    opened.get(row.name).update(row);
+    return [line, opened.get(row.name).details];
   }
 
   NARROW.addEventListener('change', draw);
@@ -124,7 +174,7 @@ export function mount(body) {
     last = collections.data;
     draw();
   };
-  return { sources, update };
+  return { sources, update, reveal };
 }
 
 /** Most bytes first; unknown ones last. */

@@ -1,6 +1,6 @@
 // Header: version, worst freshness and oldest age of the page, and the main figures, all from one request.
 
-import { box, fill, h, say } from '../lib/dom.js';
+import { box, fill, h, path, say, svg } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
 import { refreshAll, source, worst } from '../lib/source.js';
 import { showState } from '../lib/state.js';
@@ -17,31 +17,32 @@ export function mount(body) {
   // After the figures have been asked for.
   queueMicrotask(showVersion);
   const list = body.querySelector('.problems');
-  const sources = { overview: source('/api/overview'), ...problemList.sources() };
-  const update = ({ overview, ...views }) => {
-    fill(boxes, figures(overview));
+  const sources = { overview: source('/api/overview'), history: source('/api/db/history?categories=false'), ...problemList.sources() };
+  const update = ({ overview, history, ...views }) => {
+    fill(boxes, figures(overview, history.data));
     problemList.show(list, views);
   };
   return { sources, update };
 }
 
 /** Ten boxes, which lead to their panels. A part that a service could not deliver is marked as stale with its age, or is a dash. */
-function figures({ data, state }) {
+function figures({ data, state }, history) {
   const { users, collections, database, disk, keeps, storage, services, backup } = data ?? {};
   const total = collections?.total;
-  const part = (panel, name, value, note, known) => {
+  const part = (panel, name, value, note, known, past) => {
     const element = box(name, value, known ? note(known) : '', shown(known, state), `#${panel}`);
+    element.append(past && history ? week(history[past]) : '');
     if (known?.asOf) element.title = `as of ${new Date(known.asOf).toLocaleString('en')}`;
     return element;
   };
   return [
-    part('collections', 'documents', count(total?.documents), () => `in ${countText(total.collections)} collections`, collections),
-    part('collections', 'database', bytes(total?.dataBytes), ({ disposable }) => `${percentText(disposable.shareOfDataBytes)} disposable`, collections),
-    part('collections', 'users', count(users?.users), () => `${countText(users.new.last7Days)} new in 7 days`, users),
+    part('collections', 'documents', count(total?.documents), () => `in ${countText(total.collections)} collections`, collections, 'documents'),
+    part('collections', 'database', bytes(total?.dataBytes), ({ disposable }) => `${percentText(disposable.shareOfDataBytes)} disposable`, collections, 'dataBytes'),
+    part('collections', 'users', count(users?.users), () => `${countText(users.new.last7Days)} new in 7 days`, users, 'users'),
     part('collections', 'handles', count(users?.handles), () => `${countText(users.withoutHandle)} users without`, users),
     part('kidlisp', 'keeps', count(keeps?.kept), () => `${countText(keeps.pending)} pending, ${countText(keeps.failed)} failed`, keeps),
     part('database', 'mongod', database?.status ?? '–', () => (database.uptimeSeconds ? `${database.version}, up ${ageText(database.uptimeSeconds)}` : ''), database),
-    part('database', 'disk used', percent(disk?.usedShare), filling, disk),
+    part('database', 'disk used', percent(disk?.usedShare), filling, disk, 'diskUsedBytes'),
     part('storage', 'spaces', bytes(storage?.bytes), scanned, storage),
     part('services', 'services up', up(services), troubled, services),
     // If the prober does not collect backup status, show neither a status nor 'missing'.
@@ -49,6 +50,15 @@ function figures({ data, state }) {
       ? box('last good backup', h('span', { class: 'unknown' }, '▢ not set up'), '', 'not set up', '#backups')
       : part('backups', 'last good backup', backup ? lastGood(backup) : count(null), backedUp, backup),
   ];
+}
+
+/** The course of a week, which the History panel has in full; nothing before there are two samples. */
+function week(values) {
+  const known = values.filter((value) => value !== null);
+  if (known.length < 2) return '';
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const height = (value) => (most > least ? 19 - (18 * (value - least)) / (most - least) : 10);
+  return svg('svg', { class: 'week', viewBox: `0 0 ${values.length - 1} 20`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('path', { d: path(values, height) }));
 }
 
 /** Freshness of a part: as its service reports, unless the request itself failed. */

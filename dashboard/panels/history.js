@@ -1,5 +1,6 @@
-// How the contents and the load of the database went: a chart for each figure over a day, a week, a month or 90 days, and what grew.
+// How the contents and the load of the database and of Spaces went: a chart for each figure over a day, a week, a month or 90 days, and what grew.
 
+import { keep, kept } from '../lib/address.js';
 import { line } from '../lib/charts.js';
 import { fill, h, table } from '../lib/dom.js';
 import { ago, bytes, bytesText, count, countText } from '../lib/format.js';
@@ -7,6 +8,8 @@ import { source } from '../lib/source.js';
 
 /** The ranges, as the API names them. */
 const RANGES = { day: 'a day', week: 'a week', month: '30 days', quarter: '90 days' };
+/** Days in each. */
+const DAYS = { day: 1, week: 7, month: 30, quarter: 90 };
 /** How many collections that grew are shown. */
 const SHOWN = 12;
 
@@ -23,9 +26,10 @@ const CHARTS = [
 ];
 
 export function mount(body, use) {
-  let range = 'week';
-  let drawn = null;
-  const sources = () => ({ history: source(`/api/db/history?range=${range}`) });
+  let range = kept('range') in RANGES ? kept('range') : 'week';
+  let drawn = [];
+  const large = new Set();
+  const sources = () => ({ history: source(`/api/db/history?range=${range}`), storage: source('/api/storage/history') });
   const choice = h('div', { class: 'choice', role: 'group', 'aria-label': 'time shown' });
   const charts = h('div', { class: 'charts' });
   const grown = h('div');
@@ -38,22 +42,52 @@ export function mount(body, use) {
 
   function choose(name) {
     range = name;
-    drawn = null;
+    keep('range', name === 'week' ? '' : name);
+    drawn = [];
     fill(charts, h('div', { class: 'skeleton' }));
     fill(grown);
     offer();
     use(sources());
   }
 
-  const update = ({ history }) => {
-    if (!history.data || history.data === drawn) return;
-    drawn = history.data;
-    fill(charts, CHARTS.map((chart) => h('div', {}, drawChart(drawn, ...chart))), drawn.categories.map((category) =>
-      h('div', {}, drawChart({ ...drawn, ...category }, 'dataBytes', `data of ${category.category}`, bytesText))));
-    fill(grown, growth(drawn));
+  /** A chart with a button that makes it larger. */
+  function place(name, chart) {
+    const element = h('div', { class: large.has(name) ? 'large' : null }, chart);
+    const button = h('button', { type: 'button', class: 'zoom', 'data-key': `zoom ${name}`, 'aria-pressed': String(large.has(name)), onclick: () => {
+      if (!large.delete(name)) large.add(name);
+      element.classList.toggle('large', large.has(name));
+      button.setAttribute('aria-pressed', String(large.has(name)));
+    } }, 'larger');
+    if (chart.querySelector('svg')) element.append(button);
+    return element;
+  }
+
+  const update = ({ history, storage }) => {
+    if (!history.data || (history.data === drawn[0] && storage.data === drawn[1])) return;
+    drawn = [history.data, storage.data];
+    const view = history.data;
+    const open = [...charts.querySelectorAll('details[open] > summary')].map(({ dataset }) => dataset.key);
+    fill(charts,
+      CHARTS.map(([field, name, text]) => place(name, drawChart(view, field, name, text))),
+      place('spaces', spaces(storage.data, range)),
+      view.categories.map((category) => place(category.category, drawChart({ ...view, ...category }, 'dataBytes', `data of ${category.category}`, bytesText))));
+    for (const key of open) {
+      const summary = charts.querySelector(`[data-key="${CSS.escape(key)}"]`);
+      if (summary) summary.parentElement.open = true;
+    }
+    fill(grown, growth(view));
   };
   offer();
   return { sources: sources(), update };
+}
+
+/** Bytes in Spaces on each day of the range. */
+function spaces(storage, range) {
+  if (!storage?.from) return h('p', { class: 'facts' }, 'spaces: not known yet');
+  const days = storage.bytes.length;
+  const first = Math.max(0, days - DAYS[range] - 1);
+  const from = new Date(Date.parse(storage.from) + first * 86_400_000).toISOString();
+  return drawChart({ from, stepSeconds: 86_400, bytes: storage.bytes.slice(first) }, 'bytes', 'spaces', bytesText);
 }
 
 function drawChart(view, field, name, text) {

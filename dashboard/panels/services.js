@@ -1,7 +1,8 @@
-// Whether AC's services and Silo's own are well: a card each, with what its kind knows, its last day and its last month.
+// Whether AC's services and Silo's own are well: a line each, and when it is opened what its kind knows, its last day and its last month.
 
 import { sparkline, strip } from '../lib/charts.js';
-import { fill, h, table } from '../lib/dom.js';
+import { keep, keptList, linkTo } from '../lib/address.js';
+import { copyButton, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytesText, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
 import { showReasons } from '../lib/state.js';
@@ -21,7 +22,27 @@ export function mount(body) {
   const cards = h('div', { class: 'cards' });
   fill(body, notice, quiet, cards);
   const shown = new Map();
+  const opened = new Set(keptList('services'));
+  /** The service that the address names, until it is shown. */
+  let wanted = null;
   listen();
+
+  /** Opens the line of a service, and brings it into view. */
+  function reveal(name) {
+    wanted = name;
+    const found = shown.get(name);
+    if (!found) return;
+    wanted = null;
+    found.open();
+    found.element.scrollIntoView({ block: 'start' });
+    found.element.querySelector('.open')?.focus({ preventScroll: true });
+  }
+
+  const turned = (name, isOpen) => {
+    if (isOpen) opened.add(name);
+    else opened.delete(name);
+    keep('services', [...opened]);
+  };
 
   const update = ({ services, alarms }) => {
     quiet.hidden = alarms.data?.setUp !== false;
@@ -30,12 +51,13 @@ export function mount(body) {
     notice.textContent = total === 0 ? '○ no services are probed; add [[probes]] to silo.toml'
       : [`${countText(up)} of ${countText(total)} up`, down > 0 && `${countText(down)} down`, degraded > 0 && `${countText(degraded)} degraded`, unknown > 0 && `${countText(unknown)} unknown`, !connected && 'the prober is offline'].filter(Boolean).join(' · ');
     for (const name of shown.keys()) if (!list.some((each) => each.name === name)) shown.delete(name);
-    for (const { name } of list) if (!shown.has(name)) shown.set(name, card(name));
+    for (const { name } of list) if (!shown.has(name)) shown.set(name, card(name, opened.has(name), turned));
     const elements = list.map(({ name }) => shown.get(name).element);
     if (elements.some((element, at) => cards.children[at] !== element) || cards.children.length !== elements.length) cards.replaceChildren(...elements);
     for (const service of list) shown.get(service.name).head(service);
+    if (wanted) reveal(wanted);
   };
-  return { sources, update };
+  return { sources, update, reveal };
 }
 
 /** Shows changes of status as they happen. Without the stream, the page shows them after its next request. */
@@ -65,10 +87,10 @@ function listen() {
 }
 
 /** One service: a line from the list of all, and what is below it, when opened, from an answer of its own. */
-function card(name) {
+function card(name, isOpen, turned) {
   const head = h('div', { class: 'head' });
   const month = h('div', { class: 'month' });
-  const facts = h('div', { class: 'known', hidden: true });
+  const facts = h('div', { class: 'known', hidden: !isOpen });
   const why = h('ul', { class: 'reasons', hidden: true });
   const element = h('article', { class: 'card', 'aria-label': name }, head, why, facts);
   const detail = source(`/api/services/${name}`);
@@ -76,6 +98,7 @@ function card(name) {
   let checked = null;
   const turn = () => {
     facts.hidden = !facts.hidden;
+    turned(name, !facts.hidden);
     fill(head, top(checked, month, !facts.hidden, turn));
   };
   detail.watch(() => {
@@ -94,6 +117,7 @@ function card(name) {
   });
   return {
     element,
+    open: () => facts.hidden && turn(),
     head: (service) => {
       if (service === checked) return;
       // A newer check than the one on the card.
@@ -129,6 +153,7 @@ function known(service) {
     uptime('the last 30 days', lastMonth),
     h('details', {}, h('summary', { 'data-key': `points of ${service.name}` }, 'as a table'), h('div', { class: 'wide' },
       points(`${service.name}, the last 24 hours`, lastDay), points(`${service.name}, the last 30 days`, lastMonth))),
+    h('div', { class: 'tools' }, copyButton(() => new URL(linkTo('services', service.name), location.origin).href, 'copy a link', `link to ${service.name}`)),
     changes.length > 0 && h('details', {}, h('summary', { 'data-key': `changes of ${service.name}` }, `last changes (${changes.length})`),
       h('ul', { class: 'changes' }, changes.map(({ at, from, to, detail }) => h('li', {}, h('span', { class: 'status', 'data-state': STATES[to] }, `${SHAPES[to]} ${to}`), ' ', ago(at), detail ? ` ${detail}` : ` was ${from}`)))),
   ];

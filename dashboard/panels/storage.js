@@ -1,5 +1,6 @@
 // What lies in Spaces: how much, in which buckets, of which kinds, whose, and how far the scan is.
 
+import { linkTo } from '../lib/address.js';
 import { bars, treemap } from '../lib/charts.js';
 import { box, fill, h, table } from '../lib/dom.js';
 import { ago, bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
@@ -18,7 +19,8 @@ export function mount(body) {
   const totals = h('div', { class: 'boxes' });
   const charts = h('div', { class: 'charts' });
   const users = h('div', { class: 'owners' });
-  fill(body, totals, scan, notice, charts, users, lookUp());
+  const people = lookUp();
+  fill(body, totals, scan, notice, charts, users, people.element);
 
   const drawn = {};
   let wasScanning = false;
@@ -63,7 +65,7 @@ export function mount(body) {
     }
   };
   document.addEventListener('visibilitychange', () => drawn.watched && watchScan(drawn.watched.scan));
-  return { sources, update };
+  return { sources, update, reveal: people.look };
 }
 
 async function rescan() {
@@ -205,7 +207,7 @@ function owners({ users, of }, { knownBytes, unattributed }) {
   const others = knownBytes - unattributed.bytes - named;
   const items = users.map((user) => ({ label: name(user), value: user.bytes, text: bytesText(user.bytes) }));
   const twin = table('users by bytes', [
-    { title: 'user', cell: (user) => h('span', { title: user.sub }, name(user)) },
+    { title: 'user', cell: (user) => h('a', { title: user.sub, href: linkTo('users', user.handle ? `@${user.handle}` : user.sub) }, name(user)) },
     { title: 'rank', number: true, cell: (user) => count(user.rank) },
     { title: 'objects', number: true, cell: (user) => count(user.objects) },
     { title: 'bytes', number: true, cell: (user) => bytes(user.bytes) },

@@ -1,34 +1,77 @@
-// Looking one user up: what they keep, by handle, sub or code.
+// One user: who they are, what they keep in Spaces, their documents and newest works; looked up by handle, sub or code.
 
-import { box, fill, h, table } from '../lib/dom.js';
-import { bytes, bytesText, count, countText, percentText } from '../lib/format.js';
+import { linkTo } from '../lib/address.js';
+import { box, copyButton, fill, h, table } from '../lib/dom.js';
+import { ago, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
 
+/** The form, and `look(id)`, which fills it and brings it into view. */
 export function lookUp() {
   const input = h('input', { type: 'search', name: 'id', placeholder: '@handle, sub or code', 'aria-label': 'find a user by @handle, sub or code', autocomplete: 'off', spellcheck: 'false', maxlength: 255 });
   const found = h('div', { class: 'found-user', role: 'status' });
   let asked = 0;
-  const ask = async (event) => {
-    event.preventDefault();
+  const ask = async () => {
     const id = input.value.trim();
     const own = ++asked;
     if (id === '') return fill(found);
     fill(found, h('p', { class: 'facts' }, 'looking …'));
-    const view = await answer(id);
+    const [kept, works] = await Promise.all([answer(`/api/storage/user/${encodeURIComponent(id)}`), answer(`/api/db/users/${encodeURIComponent(id)}/works`)]);
     // A later question has an answer of its own.
-    if (own === asked) fill(found, view);
+    if (own === asked) fill(found, person(id, kept, works));
   };
-  return h('div', { class: 'look-up' }, h('h3', {}, 'find a user'), h('form', { class: 'tools', onsubmit: ask }, input, h('button', { type: 'submit' }, 'find')), found);
+  const submit = (event) => {
+    event.preventDefault();
+    const id = input.value.trim();
+    if (id !== '' && location.hash !== linkTo('users', id)) location.hash = linkTo('users', id);
+    else ask();
+  };
+  const element = h('div', { class: 'look-up' }, h('h3', {}, 'find a user'), h('form', { class: 'tools', onsubmit: submit }, input, h('button', { type: 'submit' }, 'find')), found);
+  const look = (id) => {
+    input.value = id;
+    element.scrollIntoView();
+    ask();
+  };
+  return { element, look };
 }
 
-async function answer(id) {
+/** An answer, or why there is none: `{ data, meta }`, `{ status, detail }`. */
+async function answer(path) {
   try {
-    const answer = await fetch(`/api/storage/user/${encodeURIComponent(id)}`, { cache: 'no-cache', signal: AbortSignal.timeout(8000) });
-    const body = await answer.json();
-    if (answer.ok) return user(body);
-    return h('p', { class: 'empty' }, answer.status === 404 ? `○ no user ${id}` : `✕ ${body.detail}`);
-  } catch {
-    return h('p', { class: 'empty' }, '✕ the gateway cannot be reached');
+    const answer = await fetch(path, { cache: 'no-cache', signal: AbortSignal.timeout(8000) });
+    const body = await answer.json().catch(() => null);
+    return answer.ok && body?.data ? body : { status: answer.status, detail: body?.detail ?? `status ${answer.status} without a reason` };
+  } catch (error) {
+    return { status: 0, detail: error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached' };
   }
+}
+
+function person(id, kept, works) {
+  if (kept.status === 404 && works.status === 404) return h('p', { class: 'empty' }, `○ no user ${id}`);
+  const failed = (what, { detail, status }) => h('p', { class: 'caution' }, status === 404 ? `${what}: nothing of this user` : `▲ ${what}: ${detail}`);
+  return h('div', { class: 'look' },
+    kept.data ? user(kept) : failed('storage', kept),
+    works.data ? documents(works) : failed('database', works));
+}
+
+/** Documents of a user by collection, and the newest works. */
+function documents({ data: { user: { sub, handle, code }, collections }, meta }) {
+  const some = collections.filter(({ documents: number }) => number !== 0);
+  const newest = collections.flatMap(({ collection, newest: works }) => works.map((work) => ({ collection, ...work })))
+    .sort((a, b) => ((a.at ?? '') < (b.at ?? '') ? 1 : -1)).slice(0, 12);
+  const unknown = some.filter(({ documents: number }) => number === null).length;
+  return [
+    h('p', { class: 'facts' }, [handle ? `@${handle}` : 'no handle', sub, code].filter(Boolean).join(' · '), ' ', copyButton(sub, 'copy the sub', `sub ${sub}`)),
+    meta.errors.map(({ source, detail }) => h('p', { class: 'caution' }, `▲ ${source}: ${detail}`)),
+    some.length > 0 && h('div', { class: 'wide' }, table('documents of the user', [
+      { title: 'documents of the user in', cell: ({ collection }) => h('a', { href: linkTo('collections', collection) }, collection) },
+      { title: 'documents', number: true, cell: (row) => count(row.documents) },
+    ], some)),
+    unknown > 0 && h('p', { class: 'facts' }, 'a dash: no index begins with the owner'),
+    newest.length > 0 && h('div', { class: 'wide' }, table('newest works', [
+      { title: 'newest works', cell: ({ label, id }) => label ?? id?.$oid ?? JSON.stringify(id) },
+      { title: 'in', cell: ({ collection }) => collection },
+      { title: 'when', cell: ({ at }) => ago(at) },
+    ], newest)),
+  ].flat();
 }
 
 function user({ data, meta }) {
@@ -39,7 +82,7 @@ function user({ data, meta }) {
     { title: 'bytes', number: true, cell: (row) => bytes(row.bytes) },
   ], data.largest);
   const list = (rows, name) => rows.map((row) => `${row[name].replace(/-aesthetic-computer$/, '')} ${bytesText(row.bytes)}`).join(', ') || 'nothing';
-  return h('div', { class: 'look' },
+  return h('div', {},
     h('p', {}, data.handle ? `@${data.handle}` : 'no handle known', h('span', { class: 'facts' }, ` · ${data.sub}${data.code ? ` · ${data.code}` : ''}`)),
     known && h('p', { class: 'caution' }, known),
     meta.state === 'stale' && h('p', { class: 'caution' }, `as of ${new Date(meta.asOf).toLocaleString('en')}`),

@@ -89,6 +89,7 @@ fn status(
         last_good: None,
     }));
     BackupStatus {
+        database: settings.database.clone(),
         last_good: newest.map(|entry| GoodBackupView {
             id: entry.manifest.id.clone(),
             key: format!("{}{}", settings.prefix, entry.manifest.archive.key),

@@ -63,9 +63,9 @@ export async function open({ width = 1240, height = 900, scheme = 'dark', clock 
 /** The states of a panel that shows what is so. */
 export const KNOWN = ['fresh', 'refreshing', 'partial'];
 /** Every panel below the header. */
-export const PANELS = ['collections', 'database', 'history', 'storage', 'services', 'kidlisp', 'backups'];
+export const PANELS = ['collections', 'database', 'history', 'storage', 'services', 'kidlisp', 'backups', 'activity'];
 /** Those that silo-db-api alone answers. */
-export const DATABASE_PANELS = ['collections', 'database', 'history', 'kidlisp'];
+export const DATABASE_PANELS = ['collections', 'database', 'history', 'kidlisp', 'activity'];
 
 /** What a panel has once it is loaded. */
 const LOADED = {
@@ -76,6 +76,7 @@ const LOADED = {
   services: '#services .card .strip',
   kidlisp: '#kidlisp .box',
   backups: '#backups .each-backup',
+  activity: '#activity .status',
 };
 
 /** Brings one panel after the other into view and waits for it: the browser tells the page only of those that are in view when it draws. `flat` lists all

@@ -17,6 +17,8 @@ use silo_alerts::delivery::FailedDelivery;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupStatus {
+    /// Name of the database.
+    pub database: String,
     /// Newest good backup.
     pub last_good: Option<GoodBackupView>,
     /// Result of the last run; `null` if there was none.

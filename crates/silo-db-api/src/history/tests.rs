@@ -81,6 +81,8 @@ fn categories_and_totals_are_sums_and_unknown_with_an_unknown_part() {
     assert_eq!(week.data_bytes[166..], [Some(45), Some(20)]);
     let other = week
         .categories
+        .as_ref()
+        .unwrap()
         .iter()
         .find(|category| category.data_bytes[166] == Some(35))
         .unwrap();
@@ -115,6 +117,8 @@ fn growth_is_from_the_first_to_the_last_known_point_of_each_collection() {
     let week = history.all(Range::Week, &catalogue(), noon()).unwrap();
     let growth: Vec<_> = week
         .growth
+        .as_ref()
+        .unwrap()
         .iter()
         .map(|it| {
             (

@@ -97,10 +97,22 @@ pub struct HistoryView {
     pub disk_used_bytes: Vec<Option<u64>>,
     /// Size of mongod's file system in bytes.
     pub disk_total_bytes: Vec<Option<u64>>,
-    /// Documents and bytes by category.
-    pub categories: Vec<CategoryHistory>,
-    /// Growth of each collection between the first and the last point at which it was known, most bytes first.
-    pub growth: Vec<CollectionGrowth>,
+    /// Documents and bytes by category; `null` if they were not asked for.
+    pub categories: Option<Vec<CategoryHistory>>,
+    /// Growth of each collection between the first and the last point at which it was known, most bytes first; `null` likewise.
+    pub growth: Option<Vec<CollectionGrowth>>,
+}
+
+impl HistoryView {
+    /// The same without categories and the growth of collections, which are most of it.
+    #[must_use]
+    pub fn without_categories(self) -> Self {
+        Self {
+            categories: None,
+            growth: None,
+            ..self
+        }
+    }
 }
 
 /// History of a category.
@@ -225,8 +237,8 @@ pub(super) fn all(
         writes_per_second: vec![None; grid.points],
         disk_used_bytes: vec![None; grid.points],
         disk_total_bytes: vec![None; grid.points],
-        categories: categories.collect(),
-        growth: growth(grid, contents),
+        categories: Some(categories.collect()),
+        growth: Some(growth(grid, contents)),
     };
     for (point, sample) in samples {
         put(&mut view.users, point, sample.users);

@@ -29,17 +29,35 @@ pub struct HistoryParameters {
     range: Option<Range>,
 }
 
+/// Query parameters of the history of the database.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DatabaseHistoryParameters {
+    /// The range: `day`, `week` (default), `month` (30 days) or `quarter` (90 days).
+    #[param(inline)]
+    range: Option<Range>,
+    /// `false` leaves out the categories and the growth of collections.
+    categories: Option<bool>,
+}
+
 /// History of the database: contents by category, users, operations, connections and disk; and the growth of each collection.
-#[utoipa::path(get, path = "/api/db/history", tag = "database", params(HistoryParameters),
+#[utoipa::path(get, path = "/api/db/history", tag = "database", params(DatabaseHistoryParameters),
     responses((status = 200, body = Envelope<HistoryView>), OutOfRange, Malformed, Unavailable))]
 pub async fn get_history(
     state: Data<State>,
-    Query(parameters): Query<HistoryParameters>,
+    Query(parameters): Query<DatabaseHistoryParameters>,
 ) -> Result<impl Responder, Problem> {
     let range = parameters.range.unwrap_or_default();
+    let categories = parameters.categories.unwrap_or(true);
     let catalogue = Arc::clone(&state.catalogue);
     answer(&state, move |history, now| {
-        history.all(range, &catalogue, now)
+        let view = history.all(range, &catalogue, now)?;
+        Ok(if categories {
+            view
+        } else {
+            view.without_categories()
+        })
     })
     .await
 }

@@ -69,6 +69,13 @@ async fn samples_of_an_earlier_process_are_kept_and_new_ones_are_taken() {
         .collect();
     assert_eq!(grown, [(&json!("moods"), &json!(moods - 1))]);
 
+    let totals = service.data("/api/db/history?categories=false").await;
+    assert_eq!(last(&totals, "users"), users);
+    assert_eq!(
+        (&totals["categories"], &totals["growth"]),
+        (&Value::Null, &Value::Null)
+    );
+
     let path = "/api/db/collections/moods/history?range=month";
     let one = service.get(path).await.ok();
     assert_eq!(one["data"]["stepSeconds"], 4 * 3600);
