@@ -106,11 +106,14 @@ function scanned({ objects, knownBytes, scan }) {
 /** Which build answers; asked once, because a page outlives no deployment for long. */
 async function showVersion() {
   try {
-    const { version, sha, dirty } = await (await fetch('/version', { signal: AbortSignal.timeout(8000) })).json();
+    const answer = await fetch('/version', { signal: AbortSignal.timeout(8000) });
+    const { version, sha, dirty } = await answer.json();
+    // The gateway says whether one can sign out.
+    const signOut = answer.headers.get('X-Silo-Sign-Out');
     const stamp = [`v${version}`, sha?.slice(0, 7), dirty && 'with changes'].filter(Boolean).join(' · ');
     document.getElementById('footer').replaceChildren(h('span', { title: sha ?? 'the commit is not known' }, `silo ${stamp}`), ' · api: ',
       ...['db', 'storage', 'services', 'backup'].flatMap((name) => [h('a', { href: `/api/${name}/openapi.json` }, name), ' ']),
-      '· ', h('a', { href: '/db/' }, 'browse the database'));
+      '· ', h('a', { href: '/db/' }, 'mongo-express'), ' · ', h('a', { href: '/runbook' }, 'runbook'), ...(signOut ? [' · ', h('a', { href: signOut }, 'sign out')] : []), ' · ? for shortcuts');
   } catch {
     document.getElementById('footer').replaceChildren('silo · version not known');
   }

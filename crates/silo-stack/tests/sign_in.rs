@@ -226,3 +226,38 @@ async fn paths_without_sign_in_are_chosen_by_a_setting() {
         }
     }
 }
+
+#[tokio::test]
+async fn one_can_sign_out_where_there_is_a_sign_in() {
+    let (gate, service) = (
+        upstream("HTTP/1.1 204 No Content").await,
+        upstream(OK).await,
+    );
+    for (access, offered) in [("signed_in", true), ("sso", true), ("open", false)] {
+        let settings = [
+            ("SILO_ACCESS", access),
+            ("SILO_GATE", &*gate),
+            ("SILO_SSO", &*gate),
+            ("SILO_SERVICES_PROBE", &*service),
+        ];
+        let caddy = Caddy::start(&settings).await;
+        let version = caddy.ask("/version").send().await.unwrap();
+        let link = version.headers().get("x-silo-sign-out");
+        assert_eq!(link.is_some(), offered, "{access}");
+        let out = caddy.ask("/sign-out").send().await.unwrap();
+        let header = |name| {
+            out.headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        match access {
+            "signed_in" => {
+                assert_eq!(out.status(), 401);
+                assert!(header("www-authenticate").unwrap().starts_with("Basic "));
+                assert!(header("set-cookie").unwrap().starts_with("__Host-silo=; "));
+            }
+            "sso" => assert_eq!(header("location"), Some("/oauth2/sign_out")),
+            _ => assert_eq!(out.status(), 404),
+        }
+    }
+}
