@@ -22,13 +22,14 @@ function frame(root, panel) {
   const state = h('span', { class: 'state' });
   const reasons = h('ul', { class: 'reasons', hidden: true });
   title?.append(state);
-  title?.after(reasons);
+  (title ?? root.querySelector('.masthead')).after(reasons);
   const body = root.querySelector('.body') ?? root;
   const shown = { root, title, state, reasons, sources: [] };
   let used = {};
   let leave = [];
   const draw = () => {
     update(Object.fromEntries(Object.entries(used).map(([name, source]) => [name, source.view()])));
+    body.classList.toggle('waiting', title !== null && shown.sources.every(({ data, failure }) => !data && !failure));
     tick();
   };
   const use = (sources) => {
@@ -44,14 +45,22 @@ function frame(root, panel) {
   shown.reveal = reveal;
 }
 
+/** How long the page stays at a panel to which it was sent, in milliseconds. */
+const HOLD_MS = 4000;
 /** Pauses before a module that could not be loaded is asked for again, in milliseconds: the network may have changed meanwhile. */
 const PAUSES = [1000, 3000, 10_000];
 
+/** The panels that are loaded, or are being loaded. */
+const loading = new Set();
+
 async function load(name) {
+  if (loading.has(name)) return;
+  loading.add(name);
   const root = document.getElementById(name);
+  seen.unobserve(root);
   try {
     frame(root, await module(name));
-    show();
+    if (held === root) show();
   } catch (error) {
     console.error(error);
     root.querySelector('.body').replaceChildren(h('p', { class: 'empty' }, `this panel could not be loaded: ${error.message}`));
@@ -69,16 +78,32 @@ async function module(name, attempt = 0) {
   }
 }
 
-/** Shows what the address names (`#/panel/item`), once its panel is there. */
+/** Shows the panel that the address names (`#panel`), or something in it (`#/panel/item`), once it is there. */
 function show() {
-  const [, kind, escaped] = location.hash.match(/^#\/([a-z]+)\/(.+)$/) ?? [];
+  const [, kind, escaped] = location.hash.match(/^#\/?([a-z]+)(?:\/(.+))?$/) ?? [];
   const root = kind && document.getElementById(INSIDE[kind] ?? kind);
-  const item = unescaped(escaped);
-  if (!root || !item) return;
+  if (!PANELS.includes(root?.id)) return;
+  hold(root);
+  const item = escaped && unescaped(escaped);
   const panel = frames.find((each) => each.root === root);
-  if (panel) panel.reveal?.(item, kind);
-  else root.scrollIntoView();
+  if (panel && item) panel.reveal?.(item, kind);
+  if (!panel) load(root.id);
 }
+
+/** The panel to which the page was sent, while those above it still change their height; null when one scrolls or uses something. */
+let held = null;
+
+function hold(root) {
+  held = root;
+  root.scrollIntoView({ behavior: 'instant' });
+  setTimeout(() => { if (held === root) held = null; }, HOLD_MS);
+}
+
+const sizes = new ResizeObserver(() => {
+  const at = held?.contains(document.activeElement) ? document.activeElement : held;
+  at?.scrollIntoView({ behavior: 'instant' });
+});
+for (const event of ['wheel', 'touchmove', 'pointerdown', 'keydown']) addEventListener(event, () => { held = null; }, { passive: true, capture: true });
 
 /** The text of a part of an address; null if it was cut or made by hand. */
 function unescaped(text) {
@@ -92,11 +117,11 @@ function unescaped(text) {
 /** Ages grow and states turn by themselves, whether or not anything was fetched. */
 function tick() {
   for (const { root, title, state, reasons, sources } of frames) {
+    showReasons(reasons, sources);
     if (!title) continue;
     const view = worst(sources);
     root.dataset.state = view.state;
     showState(state, view);
-    showReasons(reasons, sources);
   }
   tickTimes();
   header.tick([...new Set(frames.flatMap(({ sources }) => sources))]);
@@ -104,11 +129,8 @@ function tick() {
 
 // Not for a title at the lower edge of the view alone.
 const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
-    seen.unobserve(entry.target);
-    load(entry.target.id);
-  }
-}, { rootMargin: '0px 0px -100px' });
+  for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) load(entry.target.id);
+}, { rootMargin: '0px 0px -200px' });
 
 /** Keys that do something on the whole page, unless one is typing or has switched them off; the rest is loaded with the first of them. */
 const KEYS = ['?', '/', 'g', 'p'];
@@ -125,7 +147,10 @@ addEventListener('keydown', async (event) => {
 addEventListener('hashchange', show);
 
 frame(document.getElementById('header'), header);
-for (const name of PANELS) seen.observe(document.getElementById(name));
+for (const name of PANELS) {
+  seen.observe(document.getElementById(name));
+  sizes.observe(document.getElementById(name));
+}
 
 setInterval(() => document.hidden || tick(), 1000);
 document.addEventListener('visibilitychange', () => {

@@ -1,7 +1,9 @@
 // The last answer of one URL: fetched in the background, never twice at once, kept when the next one fails.
 
-/** How long an answer may take. */
-const LIMIT_MS = 8000;
+/** How long an answer may take: longer than a service's own limit of 4 s. */
+const LIMIT_MS = 4500;
+/** How long an answer may be, in bytes. */
+const MAX_BYTES = 4 * 1024 * 1024;
 /** Seconds until the next try after 1, 2, 3 and more failures. */
 const BACK_OFF = [5, 10, 30, 60];
 /** The bounds of the pause between two good answers, in seconds. */
@@ -31,6 +33,42 @@ export function worst(list) {
   const state = views.reduce((state, view) => (STATES.indexOf(view.state) > STATES.indexOf(state) ? view.state : state), 'not set up');
   const ages = views.map((view) => view.age).filter((age) => age !== null);
   return { state, age: ages.length > 0 ? Math.max(...ages) : null };
+}
+
+/** In place of an answer that is too long to be read. */
+const TOO_LARGE = Symbol('too large');
+
+/** Asks once: the answer, or `{ status, detail }` with a sentence why there is none. */
+export async function once(path) {
+  try {
+    const answer = await fetch(path, { cache: 'no-cache', signal: AbortSignal.timeout(LIMIT_MS) });
+    const body = await read(answer);
+    return answer.ok && body?.data ? body : { status: answer.status, detail: body?.detail ?? `status ${answer.status} without a reason` };
+  } catch (error) {
+    return { status: 0, detail: error.name === 'TimeoutError' ? `no answer within ${LIMIT_MS / 1000} s` : 'the gateway cannot be reached' };
+  }
+}
+
+/** The JSON of an answer; null if it is none. */
+async function read(answer) {
+  const reader = answer.body.getReader();
+  const parts = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    size += value.length;
+    if (size > MAX_BYTES) {
+      reader.cancel();
+      return TOO_LARGE;
+    }
+  }
+  try {
+    return JSON.parse(await new Blob(parts).text());
+  } catch {
+    return null;
+  }
 }
 
 class Source {
@@ -98,7 +136,7 @@ class Source {
     try {
       // `no-cache` asks each time; the browser sends the ETag and an unchanged answer costs a 304.
       const answer = await fetch(this.url, { cache: 'no-cache', signal: AbortSignal.timeout(LIMIT_MS) });
-      const body = await answer.json().catch(() => null);
+      const body = await read(answer);
       if (body?.meta && 'data' in body) this.#accept(body, answer);
       else this.#fail(answer, body);
     } catch (error) {
@@ -119,8 +157,11 @@ class Source {
 
   #fail(answer, problem) {
     if (answer.status === 401) return this.#note({ code: 'signed_out', detail: 'sign in again: load the page anew' });
+    const request = problem?.instance ?? answer.headers.get('X-Request-Id') ?? undefined;
+    if (problem === TOO_LARGE) return this.#note({ code: 'too_large', detail: `the answer is longer than ${MAX_BYTES / 1024 / 1024} MiB`, request });
+    if (answer.ok) return this.#note({ code: 'invalid_answer', detail: 'the answer is not the JSON that was expected', request });
     const detail = problem?.detail ?? `status ${answer.status} without a reason`;
-    this.#note({ code: problem?.code ?? `status_${answer.status}`, detail, request: problem?.instance });
+    this.#note({ code: problem?.code ?? `status_${answer.status}`, detail, request });
   }
 
   #note(failure) {

@@ -39,7 +39,11 @@ export function mount(body) {
     }
     if (changed('running', running)) fill(long, longOperations(running.data));
     if (changed('clients', clients)) fill(connections, connected(clients.data));
-    if (changed('comparison', comparison)) fill(migration, compared(comparison.data));
+    const newClients = last.clients !== last.comparedClients;
+    if (changed('comparison', comparison) || (newClients && comparison.data)) {
+      last.comparedClients = last.clients;
+      fill(migration, compared(comparison.data, last.clients));
+    }
     if (changed('access', access)) fill(use, accessed(access.data));
   };
   return { sources, update };
@@ -130,7 +134,7 @@ function connected({ clients, expected }) {
 }
 
 /** Comparison with the old cluster, during a migration only. */
-function compared({ configured, running, last }) {
+function compared({ configured, running, last }, clients) {
   if (!configured) return [];
   const now = running && h('p', { class: 'facts' }, '◍ comparing since ', ago(running.startedAt), `: ${countText(running.documents)} documents read`, running.collection && `, now ${running.collection}`);
   return [
@@ -138,6 +142,24 @@ function compared({ configured, running, last }) {
     last ? comparisonResult(last) : h('p', { class: 'facts' }, '○ not compared yet'),
     now,
     ...(last ? comparedCollections(last.collections) : []),
+    h('h3', {}, 'Before the old cluster is switched off'),
+    h('ul', { class: 'remaining' }, remaining(last, clients).map(([state, text]) =>
+      h('li', { 'data-state': { true: 'fresh', false: 'error', null: 'unknown' }[state] }, `${{ true: '●', false: '▲', null: '○' }[state]} ${text}`))),
+    h('p', { class: 'facts' }, 'silo-migrate decommission-check looks at these, at 7 nights of backups and at the clients of the old cluster: ', h('a', { href: '/runbook#leave-atlas' }, 'what to do')),
+  ];
+}
+
+/** What remains before the old cluster can be switched off, each with whether it is so; null for what is not known. */
+function remaining(last, clients) {
+  const expected = clients?.expected ?? null;
+  const missing = (expected ?? []).filter(({ state }) => state !== 'seen').map(({ name }) => name);
+  const backup = source('/api/overview').data?.backup;
+  return [
+    expected === null || expected.length === 0 ? [null, 'expected clients: none are set up in silo.toml']
+      : [missing.length === 0, missing.length === 0 ? `all ${countText(expected.length)} expected clients are connected to Silo` : `not connected to Silo: ${missing.join(', ')}`],
+    last ? [last.equal, last.equal ? 'every document of the old cluster is in Silo' : 'the old cluster and Silo differ'] : [null, 'the old cluster and Silo were not compared yet'],
+    last ? [!last.sourceChanged, last.sourceChanged ? 'something still writes to the old cluster' : 'nothing wrote to the old cluster while it was compared'] : [null, 'writes to the old cluster: not known'],
+    backup ? [Boolean(backup.lastGood) && !backup.overdue, backup.lastGood && !backup.overdue ? 'the last good backup of Silo is recent' : 'there is no recent good backup of Silo'] : [null, 'backups of Silo: not known'],
   ];
 }
 

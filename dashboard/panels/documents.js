@@ -2,18 +2,16 @@
 
 import { copyButton, fill, h } from '../lib/dom.js';
 import { bytesText, countText } from '../lib/format.js';
+import { once } from '../lib/source.js';
 
 /** Documents on a page. */
 const PAGE = 20;
 
-/** Reads an answer of the database; throws with a sentence for people. */
+/** A page; throws with a sentence for people. */
 async function read(path) {
-  const answer = await fetch(path, { cache: 'no-cache', signal: AbortSignal.timeout(8000) }).catch((error) => {
-    throw new Error(error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached');
-  });
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok || !body?.data) throw new Error(body?.detail ?? `status ${answer.status} without a reason`);
-  return body.data;
+  const { data, detail } = await once(path);
+  if (!data) throw new Error(detail);
+  return data;
 }
 
 /** The documents of a collection. */

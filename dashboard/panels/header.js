@@ -84,7 +84,7 @@ function troubled(services) {
 
 /** When the disk will be full, if it goes on growing as in the last week. */
 function filling({ freeBytes, daysUntilFull }) {
-  const days = daysUntilFull === null ? '' : `, full in ${countText(Math.round(daysUntilFull))} days at this rate`;
+  const days = daysUntilFull === null ? '' : `, full in ${countText(Math.round(daysUntilFull))} days at the last week's pace`;
   return `${bytesText(freeBytes)} free${days}`;
 }
 

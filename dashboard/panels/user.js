@@ -3,6 +3,7 @@
 import { linkTo } from '../lib/address.js';
 import { box, copyButton, fill, h, table } from '../lib/dom.js';
 import { ago, bytes, bytesText, count, countText, percentText } from '../lib/format.js';
+import { once } from '../lib/source.js';
 
 /** The form, and `look(id)`, which fills it and brings it into view. */
 export function lookUp() {
@@ -14,15 +15,15 @@ export function lookUp() {
     const own = ++asked;
     if (id === '') return fill(found);
     fill(found, h('p', { class: 'facts' }, 'looking …'));
-    const [kept, works] = await Promise.all([answer(`/api/storage/user/${encodeURIComponent(id)}`), answer(`/api/db/users/${encodeURIComponent(id)}/works`)]);
+    const [kept, works] = await Promise.all([once(`/api/storage/user/${encodeURIComponent(id)}`), once(`/api/db/users/${encodeURIComponent(id)}/works`)]);
     // A later question has an answer of its own.
     if (own === asked) fill(found, person(id, kept, works));
   };
   const submit = (event) => {
     event.preventDefault();
     const id = input.value.trim();
-    if (id !== '' && location.hash !== linkTo('users', id)) location.hash = linkTo('users', id);
-    else ask();
+    if (id !== '') history.replaceState(null, '', linkTo('users', id));
+    ask();
   };
   const element = h('div', { class: 'look-up' }, h('h3', {}, 'find a user'), h('form', { class: 'tools', onsubmit: submit }, input, h('button', { type: 'submit' }, 'find')), found);
   const look = (id) => {
@@ -31,17 +32,6 @@ export function lookUp() {
     ask();
   };
   return { element, look };
-}
-
-/** An answer, or why there is none: `{ data, meta }`, `{ status, detail }`. */
-async function answer(path) {
-  try {
-    const answer = await fetch(path, { cache: 'no-cache', signal: AbortSignal.timeout(8000) });
-    const body = await answer.json().catch(() => null);
-    return answer.ok && body?.data ? body : { status: answer.status, detail: body?.detail ?? `status ${answer.status} without a reason` };
-  } catch (error) {
-    return { status: 0, detail: error.name === 'TimeoutError' ? 'no answer within 8 s' : 'the gateway cannot be reached' };
-  }
 }
 
 function person(id, kept, works) {

@@ -26,6 +26,8 @@ export const stop = (part) => order(`stop ${part}`);
 export const start = (part) => order(`start ${part}`);
 /** Makes the simulator of one of AC's services fail. */
 export const fail = (name) => order(`fail ${name}`);
+/** Inserts a document into a collection of the database. */
+export const insert = (collection, document) => order(`insert ${collection} ${JSON.stringify(document)}`);
 /** Makes it answer normally again. */
 export const restore = (name) => order(`restore ${name}`);
 

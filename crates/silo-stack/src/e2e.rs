@@ -1,9 +1,11 @@
 //! `cargo xtask e2e`: the dashboard in headless Chromium, on a stack of its own. Its script asks for outages: `@stop silo-db-api`,
-//! `@start mongo`, `@fail oven`, `@restore oven`.
+//! `@start mongo`, `@fail oven`, `@restore oven`,
+//! `@insert moods {"mood": "calm"}`.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use bson::Bson;
 use clap::Args;
 use serde_json::{Value, json};
 use silo_testkit::ac::Behaviour;
@@ -64,6 +66,7 @@ impl E2e {
                 "start" => stack.start_part(what).await,
                 "fail" => behave(stack, what, Behaviour::Fail(500)),
                 "restore" => behave(stack, what, Behaviour::Normal),
+                "insert" => insert(stack, what).await,
                 _ => bail!("the script asks to {verb} {what}, which is nothing known"),
             })
             .await?;
@@ -77,6 +80,22 @@ fn behave(stack: &Stack, name: &str, behaviour: Behaviour) -> Result<()> {
     simulator
         .with_context(|| format!("there is no simulator of {name}"))?
         .behave(behaviour);
+    Ok(())
+}
+
+/// Inserts a document, given as `COLLECTION JSON`.
+async fn insert(stack: &mut Stack, what: &str) -> Result<()> {
+    let (collection, json) = what
+        .split_once(' ')
+        .context("a collection and a document")?;
+    let document: Value = serde_json::from_str(json)?;
+    let document = Bson::try_from(document)?;
+    let document = document
+        .as_document()
+        .context("the document is an object")?;
+    let mongo = stack.mongo().context("the stack has a server of its own")?;
+    let database = mongo.client().await?.database(DATABASE);
+    database.collection::<bson::Document>(collection).insert_one(document).await?;
     Ok(())
 }
 
