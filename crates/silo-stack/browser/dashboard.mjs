@@ -181,6 +181,7 @@ test('a stopped service marks its panels as stale, and they come back', async ()
   await loadAll(page);
   const before = await boxValue(page, 'header', 'documents');
   await stop('silo-db-api');
+  await page.click('.again');
   for (const panel of DATABASE_PANELS) await settle(page, panel, ['stale'], 90_000);
   assert.equal(await boxValue(page, 'header', 'documents'), before, 'the last value stays');
   assert.match(await page.textContent('#announcement'), /silo is stale/);

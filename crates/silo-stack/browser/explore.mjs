@@ -160,6 +160,7 @@ test('shortcuts and commands lead everywhere, and single keys can be switched of
   await page.keyboard.press('b');
   await page.waitForFunction(() => location.hash === '#backups');
   await page.keyboard.press('Control+k');
+  await page.locator('dialog[aria-label="commands"]').waitFor();
   await page.keyboard.type('collection boots');
   await page.locator('dialog [role="option"]').first().waitFor();
   await assertAccessible(page, 'commands');
@@ -167,6 +168,7 @@ test('shortcuts and commands lead everywhere, and single keys can be switched of
   await page.waitForFunction(() => location.hash === '#/collections/boots');
   await page.locator('.look', { hasText: 'newest document' }).waitFor();
   await page.keyboard.press('p');
+  await page.locator('dialog[aria-label="commands"]').waitFor();
   await page.keyboard.type(truth.storage.top.sub);
   await page.keyboard.press('Enter');
   await page.locator('.found-user .look').waitFor();

@@ -84,6 +84,8 @@ const LOADED = {
 /** Brings one panel after the other into view and waits for it: the browser tells the page only of those that are in view when it draws. `flat` lists all
  * collections without their categories. */
 export async function loadAll(page, { flat = true } = {}) {
+  // Any key lets the page go from the panel to which its address sent it.
+  await page.keyboard.press('Shift');
   for (const id of PANELS) {
     await page.locator(`#${id}`).scrollIntoViewIfNeeded();
     await page.waitForSelector(LOADED[id], { timeout: id === 'storage' ? 60_000 : 30_000 });
@@ -125,9 +127,10 @@ export async function runAll() {
   let failed = 0;
   for (const { name, run } of wanted) {
     refused = [];
+    const began = Date.now();
     try {
       await run();
-      console.log(`ok   ${name}`);
+      console.log(`ok   ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
     } catch (error) {
       failed += 1;
       console.log(`FAIL ${name}\n${error.stack}`);
