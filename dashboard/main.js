@@ -145,6 +145,8 @@ addEventListener('keydown', async (event) => {
   (await import('./panels/commands.js')).press(palette ? 'p' : key, PANELS);
 });
 addEventListener('hashchange', show);
+// The same address once more: there is no `hashchange`.
+addEventListener('click', ({ target: at }) => at.closest?.('a[href^="#"]')?.getAttribute('href') === location.hash && show());
 
 frame(document.getElementById('header'), header);
 for (const name of PANELS) {

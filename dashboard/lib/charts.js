@@ -58,7 +58,7 @@ export function line(summary, values, times, text, name) {
   const height = (value) => (most > least ? 98 - (96 * (value - least)) / (most - least) : 50);
   const drawing = svg('svg', { class: 'plot', viewBox: `0 0 ${Math.max(1, values.length - 1)} 100`, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary },
     svg('path', { d: path(values, height) }));
-  const when = (time) => time.toLocaleString('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false });
+  const when = (time) => time.toLocaleString('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
   const rows = values.map((value, at) => ({ value, time: times[at] })).filter(({ value }) => value !== null).reverse();
   const twin = table(`${name} over time`, [
     { title: 'time', cell: ({ time }) => when(time) },

@@ -7,7 +7,10 @@ function value(cell) {
   const time = cell.querySelector('time');
   if (time && cell.textContent === time.textContent) return time.dateTime;
   if (cell.querySelector('.unknown') && cell.textContent === '–') return null;
-  return cell.textContent.replace(/^[▸▾]/, '');
+  // Tags and arrows are no part of a name.
+  const bare = cell.cloneNode(true);
+  for (const extra of bare.querySelectorAll('.tag, .arrow')) extra.remove();
+  return bare.textContent;
 }
 
 const cells = (row) => [...row.cells];
@@ -16,12 +19,14 @@ const cells = (row) => [...row.cells];
 function read(table) {
   const seen = new Map();
   const titles = cells(table.tHead.rows[0]).map((cell) => {
-    const title = cell.textContent.replace(/[▾▴]$/, '');
+    const title = value(cell);
     seen.set(title, (seen.get(title) ?? 0) + 1);
     return seen.get(title) > 1 ? `${title} ${seen.get(title)}` : title;
   });
-  // A row that spans all columns holds details of the one above.
-  const rows = [...table.tBodies[0].rows].filter((row) => row.cells.length === titles.length).map((row) => cells(row).map(value));
+  const all = [...table.tBodies[0].rows];
+  // Sums are left out where their parts are listed; a row that spans all columns holds details of the one above.
+  const listed = all.some((row) => row.cells.length === titles.length && !row.classList.contains('group'));
+  const rows = all.filter((row) => row.cells.length === titles.length && !(listed && row.classList.contains('group'))).map((row) => cells(row).map(value));
   return { titles, rows };
 }
 

@@ -73,6 +73,7 @@ function momentText(time) {
 /** Updates all relative times of the page; with `data-for`, durations. */
 export function tickTimes() {
   for (const element of document.querySelectorAll('time[datetime]')) {
+    if ('clock' in element.dataset) continue;
     const time = Date.parse(element.dateTime);
     say(element, 'for' in element.dataset ? ageText((Date.now() - time) / 1000) : momentText(time));
   }

@@ -6,6 +6,8 @@ const LIMIT_MS = 4500;
 const MAX_BYTES = 4 * 1024 * 1024;
 /** Seconds until the next try after 1, 2, 3 and more failures. */
 const BACK_OFF = [5, 10, 30, 60];
+/** What to do when the session has ended. */
+const SIGNED_OUT = 'sign in again: load the page anew';
 /** The bounds of the pause between two good answers, in seconds. */
 const [LEAST, MOST] = [5, 60];
 
@@ -25,7 +27,7 @@ export const pauseAll = () => sources.forEach((each) => each.pause());
 /** The tab is visible again: request overdue data now. */
 export const resumeAll = () => sources.forEach((each) => each.resume());
 /** Asks for everything now. */
-export const refreshAll = () => sources.forEach((each) => each.ask());
+export const refreshAll = () => sources.forEach((each) => each.isWatched && each.ask());
 
 /** The worst state and the oldest age among sources. */
 export function worst(list) {
@@ -38,14 +40,15 @@ export function worst(list) {
 /** In place of an answer that is too long to be read. */
 const TOO_LARGE = Symbol('too large');
 
-/** Asks once: the answer, or `{ status, detail }` with a sentence why there is none. */
+/** Asks once: the answer, or `{ code, detail }` with a sentence why there is none. */
 export async function once(path) {
   try {
     const answer = await fetch(path, { cache: 'no-cache', signal: AbortSignal.timeout(LIMIT_MS) });
     const body = await read(answer);
-    return answer.ok && body?.data ? body : { status: answer.status, detail: body?.detail ?? `status ${answer.status} without a reason` };
+    if (answer.ok && body?.data) return body;
+    return { code: body?.code ?? `status_${answer.status}`, detail: answer.status === 401 ? SIGNED_OUT : body?.detail ?? `status ${answer.status} without a reason` };
   } catch (error) {
-    return { status: 0, detail: error.name === 'TimeoutError' ? `no answer within ${LIMIT_MS / 1000} s` : 'the gateway cannot be reached' };
+    return { code: 'unreachable', detail: error.name === 'TimeoutError' ? `no answer within ${LIMIT_MS / 1000} s` : 'the gateway cannot be reached' };
   }
 }
 
@@ -85,6 +88,11 @@ class Source {
 
   constructor(url) {
     this.url = url;
+  }
+
+  /** `true` if anybody waits for its answers. */
+  get isWatched() {
+    return this.#watchers.size > 0;
   }
 
   /** Calls back after every answer, good or bad; the first watcher starts the asking, and the last one that leaves ends it. */
@@ -156,7 +164,7 @@ class Source {
   }
 
   #fail(answer, problem) {
-    if (answer.status === 401) return this.#note({ code: 'signed_out', detail: 'sign in again: load the page anew' });
+    if (answer.status === 401) return this.#note({ code: 'signed_out', detail: SIGNED_OUT });
     const request = problem?.instance ?? answer.headers.get('X-Request-Id') ?? undefined;
     if (problem === TOO_LARGE) return this.#note({ code: 'too_large', detail: `the answer is longer than ${MAX_BYTES / 1024 / 1024} MiB`, request });
     if (answer.ok) return this.#note({ code: 'invalid_answer', detail: 'the answer is not the JSON that was expected', request });

@@ -20,11 +20,11 @@ const OPERATIONS = { insert: 'new in', update: 'changed in', replace: 'replaced 
 
 export function mount(body, use) {
   const origins = (kept('from') ?? '').split(' ').filter((name) => name in ORIGINS);
-  const choice = { filter: kept('events') ?? '', origins: new Set(origins.length > 0 ? origins : Object.keys(ORIGINS)), hour: null, paused: false };
+  const choice = { filter: kept('events') ?? '', origins: new Set(origins.length > 0 ? origins : Object.keys(ORIGINS)), hour: null, paused: null };
   /** Events of the database by number: those of the last answer, and those of the stream since. */
   const live = new Map();
   let views = {};
-  let paused = [];
+  let drawing = false;
 
   const sources = () => ({
     database: source(choice.hour === null ? '/api/db/activity' : `/api/db/activity?limit=1000&until=${new Date(choice.hour + HOUR).toISOString()}`),
@@ -34,7 +34,7 @@ export function mount(body, use) {
   const hours = h('div', { class: 'chart' });
   const filter = h('input', { type: 'search', placeholder: 'filter by collection, user, service', 'aria-label': 'filter events', oninput: () => choose({ filter: filter.value.trim().toLowerCase() }) });
   const kinds = h('div', { class: 'choice', role: 'group', 'aria-label': 'events of' });
-  const pause = h('button', { type: 'button', onclick: () => choose({ paused: !choice.paused }) });
+  const pause = h('button', { type: 'button', onclick: () => choose({ paused: choice.paused ? null : { at: Date.now(), keys: new Set(gather().map(({ key }) => key)) } }) });
   const found = h('span', { class: 'found' });
   const list = h('div', { class: 'wide' });
   filter.value = choice.filter;
@@ -54,19 +54,21 @@ export function mount(body, use) {
     const { database, services, backups, status } = views;
     const kept = [...live.values(), ...(database?.data?.events ?? []).filter(({ id }) => !live.has(id))];
     const attempt = status?.data?.lastAttempt;
+    // A run under way has no end yet, and one that is held is among the backups.
+    const ended = attempt && !['good', 'held', 'unfinished'].includes(attempt.outcome);
     return [
       ...kept.map(ofDatabase),
       ...(services?.data ?? []).map(ofService),
       ...(backups?.data?.backups ?? []).flatMap(ofBackup),
-      ...(attempt && attempt.outcome !== 'good' ? [ofAttempt(attempt)] : []),
-    ].sort((a, b) => b.time - a.time);
+      ...(ended ? [ofAttempt(attempt)] : []),
+    ].sort((a, b) => b.time - a.time || (b.id ?? 0) - (a.id ?? 0));
   }
 
   function draw() {
     const { database } = views;
     fill(kinds, Object.entries(ORIGINS).map(([name, text]) => h('button', { type: 'button', 'data-key': `events of ${name}`, 'aria-pressed': String(choice.origins.has(name)), onclick: () => turn(name) }, text)));
     say(pause, choice.paused ? 'go on' : 'pause');
-    pause.setAttribute('aria-pressed', String(choice.paused));
+    pause.setAttribute('aria-pressed', String(choice.paused !== null));
     if (database?.data) {
       say(rate, perMinute(database.data));
       const open = hours.querySelector('details')?.open;
@@ -75,14 +77,41 @@ export function mount(body, use) {
     }
     const from = choice.hour ?? Date.now() - 24 * HOUR;
     const until = choice.hour === null ? Infinity : choice.hour + HOUR;
-    const all = gather().filter(({ time }) => time >= from && time < until);
-    const wanted = all.filter(({ origin, text }) => choice.origins.has(origin) && text.toLowerCase().includes(choice.filter));
-    if (!choice.paused) paused = wanted.slice(0, SHOWN);
-    const waiting = choice.paused ? wanted.filter(({ key }) => !paused.some((shown) => shown.key === key)).length : 0;
-    const missing = choice.hour === null && database?.data?.since && Date.parse(database.data.since) > Date.now() - 23 * HOUR;
-    say(found, [`${countText(Math.min(wanted.length, SHOWN))} of ${countText(wanted.length)}`, waiting > 0 && `${countText(waiting)} new`,
-      missing && `changes of the database since ${clock(Date.parse(database.data.since))}`].filter(Boolean).join(' · '));
-    fill(list, paused.length === 0 ? h('p', { class: 'empty' }, views.database?.data ? '○ nothing happened' : '◌ loading') : events(paused));
+    const wanted = gather().filter(({ time, origin, text }) => time >= from && time < until && choice.origins.has(origin) && text.toLowerCase().includes(choice.filter));
+    const shown = choice.paused ? wanted.filter(({ key }) => choice.paused.keys.has(key)) : wanted;
+    say(found, [`${countText(Math.min(shown.length, SHOWN))} of ${countText(wanted.length)}`, wanted.length > shown.length && `${countText(wanted.length - shown.length)} new`, ...gaps(from, until)].filter(Boolean).join(' · '));
+    fill(list, shown.length === 0 ? h('p', { class: 'empty' }, nothing()) : events(shown.slice(0, SHOWN)));
+  }
+
+  /** What is not in the list although it happened. */
+  function gaps(from, until) {
+    const { data } = views.database ?? {};
+    if (!data || !choice.origins.has('database')) return [];
+    const since = Date.parse(data.since);
+    const oldest = Date.parse(data.events.at(-1)?.at);
+    const limit = choice.hour === null ? 200 : 1000;
+    return [
+      Number.isFinite(since) && since > from + HOUR / 60 && since < until && `changes of the database since ${clock(since)}`,
+      since >= until && 'changes of the database are no longer kept from then',
+      data.events.length >= limit && oldest > from && `of the newest ${countText(limit)} changes; an hour has more`,
+    ];
+  }
+
+  /** Why the list is empty. */
+  function nothing() {
+    const asked = [['database', views.database], ['services', views.services], ['backups', views.backups]].filter(([name]) => choice.origins.has(name));
+    if (asked.some(([, view]) => view?.state === 'loading')) return '◌ loading';
+    return asked.every(([, view]) => view?.data) ? '○ nothing happened, as far as is known' : '? not known: some of it could not be asked';
+  }
+
+  /** Draws once for all events that arrive before the next frame. */
+  function soon() {
+    if (drawing) return;
+    drawing = true;
+    requestAnimationFrame(() => {
+      drawing = false;
+      draw();
+    });
   }
 
   function turn(name) {
@@ -95,17 +124,19 @@ export function mount(body, use) {
     live.set(event.id, event);
     // The next answer has those that are dropped here.
     for (const id of live.keys()) if (live.size > SHOWN) live.delete(id);
-    if (views.database?.data) draw();
-  });
+    if (views.database?.data) soon();
+  }, () => live.clear());
   const update = (newer) => {
     views = newer;
+    // The hour that was chosen is no longer shown.
+    if (choice.hour !== null && choice.hour < Date.now() - 25 * HOUR) return choose({ hour: null });
     draw();
   };
   return { sources: sources(), update };
 }
 
 /** Follows the changes of the database while the page is visible. Without the stream, the page has them with its next request. */
-function follow(take) {
+function follow(take, forget) {
   let stream = null;
   let again = null;
   const ask = () => source('/api/db/activity').ask();
@@ -113,7 +144,10 @@ function follow(take) {
     clearTimeout(again);
     stream = new EventSource('/api/db/events');
     stream.addEventListener('change', ({ data }) => take(JSON.parse(data)));
-    stream.addEventListener('gap', ask);
+    stream.addEventListener('gap', () => {
+      forget();
+      ask();
+    });
     // The browser reconnects after an interruption, but not after a refusal.
     stream.addEventListener('error', () => {
       if (stream.readyState === EventSource.CLOSED && !document.hidden) again = setTimeout(open, REFUSED_MS);
@@ -133,7 +167,7 @@ function ofDatabase({ id, at, collection, operation, count, document, user, labe
   const number = count === 1 ? '' : `${countText(count)} `;
   const verb = operation === 'dropDatabase' ? 'the database was dropped' : `${number}${OPERATIONS[operation] ?? operation} ${collection}`;
   const what = [label, user && `@${user}`, !label && document, fields.length > 0 && `(${fields.join(', ')})`].filter(Boolean).join(' ');
-  return { key: `database ${id}`, origin: 'database', time: Date.parse(at), text: [verb, what].filter(Boolean).join(' · '), href: collection && linkTo('collections', collection), state: operation.startsWith('drop') ? 'partial' : null };
+  return { key: `database ${id}`, id, origin: 'database', time: Date.parse(at), text: [verb, what].filter(Boolean).join(' · '), href: collection ? linkTo('collections', collection) : null, state: operation.startsWith('drop') ? 'partial' : null };
 }
 
 const ofService = ({ id, at, name, from, to, detail }) =>
@@ -149,13 +183,13 @@ function ofBackup({ id, asOf, good, state, documents, bytes, drill }) {
 const ofAttempt = ({ at, outcome, error }) =>
   ({ key: `attempt ${at}`, origin: 'backups', time: Date.parse(at), text: `▲ a backup ended as ${outcome}${error ? `: ${error.detail}` : ''}`, href: '#backups', state: 'error' });
 
-const clock = (time) => new Date(time).toLocaleTimeString('en', { hour12: false });
+const clock = (time) => new Date(time).toLocaleTimeString('en', { hourCycle: 'h23' });
 
 function events(rows) {
   return table('events', [
-    { title: 'time', cell: ({ time }) => h('span', { title: new Date(time).toLocaleString('en') }, clock(time)) },
+    { title: 'time', cell: ({ time }) => h('time', { datetime: new Date(time).toISOString(), 'data-clock': '', title: new Date(time).toLocaleString('en') }, clock(time)) },
     { title: 'of', cell: ({ origin }) => origin },
-    { title: 'event', cell: ({ text, href, state }) => h('a', { class: 'status', 'data-state': state, href }, text) },
+    { title: 'event', cell: ({ key, text, href, state }) => h('a', { class: 'status', 'data-key': key, 'data-state': state, href }, text) },
   ], rows);
 }
 
@@ -172,18 +206,23 @@ function perMinute({ minutes }) {
 function byHour({ from, quarters }, chosen, choose) {
   const first = Date.parse(from);
   const hours = new Map();
+  /** Hours of which a part is not known. */
+  const partly = new Set();
   quarters.forEach((value, at) => {
-    const hour = Math.floor((first + at * (HOUR / 4)) / HOUR) * HOUR;
+    // By the clock on the wall: some time zones are half an hour off.
+    const hour = new Date(first + at * (HOUR / 4)).setMinutes(0, 0, 0);
     const before = hours.get(hour) ?? null;
+    if (value === null) partly.add(hour);
     hours.set(hour, value === null ? before : (before ?? 0) + value);
   });
   const rows = [...hours].map(([hour, count]) => ({ hour, count }));
   const most = Math.max(0, ...rows.map(({ count }) => count ?? 0));
   const height = (count) => Math.max(1, (39 * count) / Math.max(1, most));
-  const name = (hour) => new Date(hour).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hour12: false });
+  const name = (hour) => new Date(hour).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  const text = ({ hour, count }) => (count === null ? 'not known' : `${partly.has(hour) ? 'at least ' : ''}${countText(count)} change${count === 1 ? '' : 's'}`);
   const bar = ({ hour, count }) => h('button', {
-    type: 'button', 'data-key': `hour ${hour}`, 'aria-pressed': String(chosen === hour), 'aria-label': `${name(hour)}: ${count === null ? 'not known' : `${countText(count)} changes`}`,
-    title: `${name(hour)}: ${count === null ? 'not known' : countText(count)}`, onclick: () => choose(chosen === hour ? null : hour),
+    type: 'button', 'data-key': `hour ${hour}`, 'aria-pressed': String(chosen === hour), 'aria-label': `${name(hour)}: ${text({ hour, count })}`,
+    title: `${name(hour)}: ${text({ hour, count })}`, onclick: () => choose(chosen === hour ? null : hour),
   }, svg('svg', { 'aria-hidden': 'true', viewBox: '0 0 1 40', preserveAspectRatio: 'none' },
     svg('rect', count === null ? { class: 'unknown', x: 0, y: 39, width: 1, height: 1 } : { x: 0, y: 40 - height(count), width: 1, height: height(count) })),
   h('span', {}, name(hour).slice(0, 2)));
@@ -192,8 +231,9 @@ function byHour({ from, quarters }, chosen, choose) {
     : known.length === 0 ? 'Changes of the database by hour: not known yet.'
       : `Changes of the database by hour, at most ${countText(most)}; press an hour to see what happened in it.`;
   const twin = table('changes of the database by hour', [
-    { title: 'hour', cell: ({ hour }) => new Date(hour).toLocaleString('en', { weekday: 'short', hour: '2-digit', minute: '2-digit', hour12: false }) },
+    { title: 'hour', cell: ({ hour }) => new Date(hour).toLocaleString('en', { weekday: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }) },
     { title: 'changes', number: true, cell: ({ count }) => (count === null ? h('span', { class: 'unknown' }, '–') : h('data', { value: count }, countText(count))) },
+    { title: 'known', cell: ({ hour, count }) => (count === null ? 'no' : partly.has(hour) ? 'partly' : 'yes') },
   ], rows.toReversed());
   return h('figure', { class: 'spark' }, h('figcaption', {}, summary), h('div', { class: 'hours', role: 'group', 'aria-label': 'hours' }, rows.map(bar)),
     h('details', {}, h('summary', { 'data-key': 'twin of hours' }, 'as a table'), h('div', { class: 'wide' }, twin)));

@@ -74,7 +74,10 @@ export function mount(body) {
 
   const update = ({ status, backups }) => {
     if (status.data && status.data !== drawn.status) {
+      const first = !drawn.status && drawn.backups;
       drawn.status = status.data;
+      // The command for a restore has the name of the database.
+      if (first) drawList(drawn.backups);
       fill(upcoming, soon(status.data));
       fill(figures, boxes(status.data));
       const lines = openProblems(status.data);
@@ -93,7 +96,7 @@ export function mount(body) {
 /** Backups and drills of the next 24 hours. */
 function soon({ upcoming }) {
   if (upcoming.length === 0) return 'nothing is scheduled within 24 hours';
-  const shown = upcoming.slice(0, 6).map(({ kind, at }) => h('span', {}, `${{ run: 'backup', drill: 'drill' }[kind] ?? kind} `, ago(at), ` at ${new Date(at).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hour12: false })}`));
+  const shown = upcoming.slice(0, 6).map(({ kind, at }) => h('span', {}, `${{ run: 'backup', drill: 'drill' }[kind] ?? kind} `, ago(at), ` at ${new Date(at).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })}`));
   return ['within 24 hours: ', ...shown.flatMap((each, index) => (index > 0 ? [', ', each] : [each])), upcoming.length > 6 && ` and ${countText(upcoming.length - 6)} more`];
 }
 

@@ -33,13 +33,13 @@ function second() {
     if (!panel) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    go(panel);
+    go(`#${panel}`);
   }, { capture: true, once: true, signal: listening.signal });
 }
 
-function go(panel) {
-  const hash = `#${panel}`;
-  if (location.hash === hash) document.getElementById(panel)?.scrollIntoView();
+/** Goes to a panel or to something in it, also if the address has it already. */
+function go(hash) {
+  if (location.hash === hash) dispatchEvent(new HashChangeEvent('hashchange'));
   else location.hash = hash;
 }
 
@@ -78,10 +78,10 @@ function help() {
 /** Everything that one can go to or do. */
 function commands(panels) {
   const data = (url) => source(url).data;
-  const to = (text, hash) => ({ text, run: () => { location.hash = hash; } });
+  const to = (text, hash) => ({ text, run: () => go(hash) });
   const signOut = document.querySelector('footer a[href="/sign-out"]');
   return [
-    ...panels.map((panel) => ({ text: `go to ${panel}`, run: () => go(panel) })),
+    ...panels.map((panel) => ({ text: `go to ${panel}`, run: () => go(`#${panel}`) })),
     { text: 'refresh: ask every service now', run: refreshAll },
     { text: 'keyboard shortcuts', run: help },
     { text: 'runbook', run: () => location.assign('/runbook') },
@@ -108,7 +108,7 @@ function palette(panels) {
   const find = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     const user = input.value.trim();
-    const users = user.startsWith('@') || user.includes('|') ? [{ text: `user ${user}`, run: () => { location.hash = linkTo('users', user); } }] : [];
+    const users = user.startsWith('@') || user.includes('|') ? [{ text: `user ${user}`, run: () => go(linkTo('users', user)) }] : [];
     shown = [...users, ...all.filter(({ text }) => words.every((word) => text.toLowerCase().includes(word)))].slice(0, SHOWN);
     at = 0;
     fill(list, shown.map(({ text }, index) => h('li', { id: `command-${index}`, role: 'option', onclick: () => run(index) }, text)));

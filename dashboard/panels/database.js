@@ -24,7 +24,8 @@ export function mount(body) {
   const use = h('div', { class: 'use' });
   const warnings = h('div', {});
   const migration = h('div', { class: 'migration' });
-  fill(body, boxes, warnings, members, activity, long, connections, migration, use);
+  const rest = h('div');
+  fill(body, boxes, warnings, members, activity, long, connections, migration, rest, use);
   const last = {};
   const changed = (name, view) => view.data && (last[name] !== view.data || last[`${name} state`] !== view.state) && Object.assign(last, { [name]: view.data, [`${name} state`]: view.state });
   const update = ({ health, clients, access, comparison, disk, running }) => {
@@ -39,11 +40,8 @@ export function mount(body) {
     }
     if (changed('running', running)) fill(long, longOperations(running.data));
     if (changed('clients', clients)) fill(connections, connected(clients.data));
-    const newClients = last.clients !== last.comparedClients;
-    if (changed('comparison', comparison) || (newClients && comparison.data)) {
-      last.comparedClients = last.clients;
-      fill(migration, compared(comparison.data, last.clients));
-    }
+    if (changed('comparison', comparison)) fill(migration, compared(comparison.data));
+    if (comparison.data) fill(rest, remaining(comparison.data, last.clients));
     if (changed('access', access)) fill(use, accessed(access.data));
   };
   return { sources, update };
@@ -134,7 +132,7 @@ function connected({ clients, expected }) {
 }
 
 /** Comparison with the old cluster, during a migration only. */
-function compared({ configured, running, last }, clients) {
+function compared({ configured, running, last }) {
   if (!configured) return [];
   const now = running && h('p', { class: 'facts' }, '◍ comparing since ', ago(running.startedAt), `: ${countText(running.documents)} documents read`, running.collection && `, now ${running.collection}`);
   return [
@@ -142,15 +140,22 @@ function compared({ configured, running, last }, clients) {
     last ? comparisonResult(last) : h('p', { class: 'facts' }, '○ not compared yet'),
     now,
     ...(last ? comparedCollections(last.collections) : []),
+  ];
+}
+
+/** What remains before the old cluster can be switched off. */
+function remaining({ configured, last }, clients) {
+  if (!configured) return [];
+  return [
     h('h3', {}, 'Before the old cluster is switched off'),
-    h('ul', { class: 'remaining' }, remaining(last, clients).map(([state, text]) =>
+    h('ul', { class: 'remaining' }, conditions(last, clients).map(([state, text]) =>
       h('li', { 'data-state': { true: 'fresh', false: 'error', null: 'unknown' }[state] }, `${{ true: '●', false: '▲', null: '○' }[state]} ${text}`))),
     h('p', { class: 'facts' }, 'silo-migrate decommission-check looks at these, at 7 nights of backups and at the clients of the old cluster: ', h('a', { href: '/runbook#leave-atlas' }, 'what to do')),
   ];
 }
 
-/** What remains before the old cluster can be switched off, each with whether it is so; null for what is not known. */
-function remaining(last, clients) {
+/** The conditions, each with whether it is met; null for what is not known. */
+function conditions(last, clients) {
   const expected = clients?.expected ?? null;
   const missing = (expected ?? []).filter(({ state }) => state !== 'seen').map(({ name }) => name);
   const backup = source('/api/overview').data?.backup;

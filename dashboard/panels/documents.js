@@ -70,7 +70,7 @@ export function documents(name) {
       if (own !== latest) return;
       asked.offset = 0;
       show(found);
-      if (found.documents[0] && !found.documents[0].document) note.textContent = '▲ larger than 512 KiB: silo-migrate export has it, or mongosh';
+      if (found.documents[0] && !found.documents[0].document) note.textContent = '▲ larger than 128 KiB: silo-migrate export has it, or mongosh';
     } catch (error) {
       note.textContent = `▲ ${error.message}`;
     }

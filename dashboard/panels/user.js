@@ -29,14 +29,15 @@ export function lookUp() {
   const look = (id) => {
     input.value = id;
     element.scrollIntoView();
+    input.focus({ preventScroll: true });
     ask();
   };
   return { element, look };
 }
 
 function person(id, kept, works) {
-  if (kept.status === 404 && works.status === 404) return h('p', { class: 'empty' }, `○ no user ${id}`);
-  const failed = (what, { detail, status }) => h('p', { class: 'caution' }, status === 404 ? `${what}: nothing of this user` : `▲ ${what}: ${detail}`);
+  if (kept.code === 'unknown_user' && works.code === 'unknown_user') return h('p', { class: 'empty' }, `○ no user ${id}`);
+  const failed = (what, { detail, code }) => h('p', { class: 'caution' }, code === 'unknown_user' ? `${what}: nothing of this user` : `▲ ${what}: ${detail}`);
   return h('div', { class: 'look' },
     kept.data ? user(kept) : failed('storage', kept),
     works.data ? documents(works) : failed('database', works));

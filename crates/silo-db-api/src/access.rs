@@ -45,7 +45,8 @@ pub struct Access {
     pub unused_indexes: Option<Vec<UnusedIndex>>,
     /// Use of transactions.
     pub transactions: Feature,
-    /// Use of change streams.
+    /// Change streams that others than this service have opened; `null` when some were opened before it first looked and none since: they may have been its
+    /// own.
     pub change_streams: Feature,
     /// Use of `GridFS` collections.
     pub grid_fs: Feature,
@@ -125,19 +126,19 @@ impl Watcher {
     pub async fn measure(self) -> Result<Measured<Access>, SourceError> {
         // Right before the server counts: a read that is answered in between is in its count only, until the next look.
         let own_reads = self.gateway.own_reads();
-        let mut counters = self
+        let counters = self
             .gateway
             .counters()
             .await
             .map_err(|error| source_error("mongod", error))?;
         let own_streams = self.gateway.own_change_streams();
-        let others = |opened: u64| opened.saturating_sub(own_streams);
-        counters.change_streams = counters.change_streams.map(others);
+        let change_streams = self.observer.change_streams(&counters, own_streams);
         let observed = self
             .observer
             .observe(&counters, own_reads, Timestamp::now());
         let mut measured = measure(&self.gateway, counters, &self.collections).await;
         measured.value.observed = observed;
+        measured.value.change_streams = feature(change_streams);
         Ok(measured)
     }
 }

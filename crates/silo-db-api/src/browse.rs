@@ -1,5 +1,7 @@
 //! Documents of a collection, a page at a time, and the documents of a user. Read when asked for.
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 use serde_json::Value;
 use silo_core::units::count_from_usize;
@@ -20,11 +22,14 @@ pub const MAX_PAGE: usize = 20;
 /// Most documents that can be left out before a page: later ones are found with a filter.
 pub const MAX_OFFSET: u64 = 10_000;
 /// Bytes of BSON in a page, shared evenly: what keeps the memory of this service bounded.
-const PAGE_BYTES: u64 = 512 * 1024;
+const PAGE_BYTES: u64 = 128 * 1024;
 /// Longest filter in bytes.
 const LONGEST_FILTER: usize = 4000;
 /// Newest documents of a user in each collection.
 const NEWEST: i64 = 5;
+
+/// Time after which no more collections are read for a user's documents: a handler has 4 s, and a command takes at most 2.
+const WORKS_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Order of the documents: a field, falling with `-` before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +79,7 @@ pub struct ShownDocument {
     /// Size in bytes of BSON.
     pub bytes: u64,
     /// Its fields as relaxed Extended JSON, with `(not shown)` for secrets and personal data; `null` if the document is too large for the page. A page of
-    /// one document shows up to 512 KiB.
+    /// one document shows up to 128 KiB.
     pub document: Option<Value>,
 }
 
@@ -88,15 +93,21 @@ pub async fn page(
     collection: &Collection,
     request: &Request,
 ) -> Result<Documents, Problem> {
-    let entry = catalogue.get(&collection.name);
-    if entry.is_some_and(|entry| entry.hidden) {
+    let Some(entry) = catalogue.get(&collection.name) else {
+        return Err(Problem::with_code(
+            Kind::Forbidden,
+            "not_in_catalogue",
+            "which fields of this collection are secret is not known; describe it in silo.toml ([[collections]]) to read its documents",
+        ));
+    };
+    if entry.hidden {
         return Err(Problem::with_code(
             Kind::Forbidden,
             "hidden_collection",
             "this collection holds secrets; its documents are never shown",
         ));
     }
-    let redaction = Redaction::new(entry.map_or(&[][..], |entry| &entry.redact));
+    let redaction = Redaction::new(&entry.redact);
     let text = request.filter.as_deref().unwrap_or("{}");
     if text.len() > LONGEST_FILTER {
         return Err(refused_filter(format!(
@@ -117,13 +128,11 @@ pub async fn page(
             .map(|order| (order.field, index.map(|index| index.name.as_str()))),
         descending: order.as_ref().is_some_and(|order| order.descending),
         offset: request.offset,
-        limit: limit + 1,
+        limit,
         max_bytes: PAGE_BYTES / limit.max(1),
     };
     let found = gateway.page(&collection.name, &page, &redaction).await;
-    let mut found = found.map_err(unreadable)?;
-    let more = found.len() > request.limit;
-    found.truncate(request.limit);
+    let (found, more) = found.map_err(unreadable)?;
     let show = |FoundDocument { id, bytes, fields }| ShownDocument {
         id,
         bytes,
@@ -147,7 +156,10 @@ fn sorts(collection: &Collection, redaction: &Redaction) -> Vec<String> {
     if collection.kind != CollectionKind::Collection.word() {
         return Vec::new();
     }
-    let mut sorts = vec!["_id".to_owned()];
+    let mut sorts = Vec::new();
+    if !redaction.concerns("_id") {
+        sorts.push("_id".to_owned());
+    }
     for index in collection
         .indexes
         .iter()
@@ -157,6 +169,7 @@ fn sorts(collection: &Collection, redaction: &Redaction) -> Vec<String> {
         let field = index.keys.first().and_then(|key| key.rsplit_once(": "));
         if let Some((field, _)) = field
             && !redaction.concerns(field)
+            && !field.contains('$')
             && !sorts.iter().any(|known| known == field)
         {
             sorts.push(field.to_owned());
@@ -174,7 +187,8 @@ fn order<'a>(
         Some(text) => text,
         None if sorts.is_empty() => return Ok(None),
         // The newest first, where the `_id`s have a time.
-        None => "-_id",
+        None if sorts.iter().any(|known| known == "_id") => "-_id",
+        None => return Ok(None),
     };
     let (field, descending) = text
         .strip_prefix('-')
@@ -223,6 +237,11 @@ fn unreadable(error: DatabaseError) -> Problem {
             "too_slow",
             "mongod did not find the documents within 2 s; use a filter on a field that an index begins with",
         ),
+        // BadValue, FailedToParse.
+        DatabaseError::Refused(2 | 9) => refused_filter(
+            "mongod refuses this filter or order; the index of an order may have been dropped"
+                .into(),
+        ),
         DatabaseError::NotThere => unknown_collection(),
         error => Problem::with_code(Kind::Unavailable, error.code(), error.detail()),
     }
@@ -260,6 +279,7 @@ pub async fn works(
 ) -> (Works, Vec<SourceError>) {
     let mut found = Vec::new();
     let mut errors = Vec::new();
+    let began = Instant::now();
     for collection in &collections.collections {
         let entry = catalogue.get(&collection.name);
         let Some((entry, owner)) = entry.and_then(owned) else {
@@ -271,7 +291,10 @@ pub async fn works(
             documents: None,
             newest: Vec::new(),
         };
-        if let Some(index) = index_of(collection, owner) {
+        if began.elapsed() > WORKS_WITHIN {
+            let source = format!("collection {}", row.collection);
+            errors.push(source_error(source, DatabaseError::TimedOut));
+        } else if let Some(index) = index_of(collection, owner) {
             let by = (owner, index.name.as_str());
             let read = read_owned(gateway, entry, by, &user.sub, &mut row);
             if let Err(error) = read.await {

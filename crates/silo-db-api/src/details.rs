@@ -221,6 +221,12 @@ pub(crate) fn is_a_name(name: &str) -> bool {
     name.len() <= LONGEST_NAME && name.starts_with(starts) && name.chars().all(plain)
 }
 
+/// `true` for text that can be the code or slug of a work: short, and of letters, digits and a few marks, so that it is neither an address nor a sentence.
+pub(crate) fn is_code(text: &str) -> bool {
+    let plain = |each: char| each.is_ascii_alphanumeric() || "$_.-".contains(each);
+    (1..=LONGEST_NAME).contains(&text.len()) && text.chars().all(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

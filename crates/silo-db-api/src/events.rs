@@ -39,7 +39,7 @@ pub struct DatabaseEvent {
     pub collection: String,
     /// `insert`, `update`, `replace`, `delete`, `drop`, `rename` or `dropDatabase`.
     pub operation: String,
-    /// Number of changes. Many of one kind within half a second are one event.
+    /// Number of changes. Many of one kind that are read at once and are of one minute are one event.
     pub count: u64,
     /// `_id` of the document; `null` for several, and where it may be personal or a secret.
     pub document: Option<String>,
@@ -106,8 +106,8 @@ impl EventLog {
         self.store().write(|tx| tables::begin_anew(tx, now))
     }
 
-    /// Adds events, which get their numbers, with the position after them, and sends them to the clients. The minutes since the last call are known to
-    /// have no other events.
+    /// Adds events, which get their numbers, with the position after them, and sends them to the clients. From the last call until `until`, if that is
+    /// known, there were no others.
     ///
     /// # Errors
     /// When they were not written.
@@ -115,13 +115,13 @@ impl EventLog {
         &self,
         mut new: Vec<DatabaseEvent>,
         position: Option<&str>,
-        now: Timestamp,
+        until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         self.store().write(|tx| {
             for event in &mut new {
                 event.id = tables::add(tx, event)?;
             }
-            tables::note(tx, &new, position, now)?;
+            tables::note(tx, &new, position, until)?;
             tables::prune(tx, MAX_EVENTS)
         })?;
         for event in new {
@@ -166,13 +166,16 @@ impl EventLog {
     fn missed(&self, last: u64) -> Result<Backlog<DatabaseEvent>, StoreError> {
         self.store().read(|connection| {
             let (oldest, newest) = tables::numbers(connection)?;
-            let gap = is_gap(last, oldest, newest) || newest.saturating_sub(last) > MAX_MISSED;
-            let items = if gap {
-                Vec::new()
-            } else {
-                tables::after(connection, last)?
-            };
-            Ok(Backlog { gap, items })
+            if is_gap(last, oldest, newest) || newest.saturating_sub(last) > MAX_MISSED {
+                return Ok(Backlog {
+                    gap: Some(newest),
+                    items: Vec::new(),
+                });
+            }
+            Ok(Backlog {
+                gap: None,
+                items: tables::after(connection, last)?,
+            })
         })
     }
 

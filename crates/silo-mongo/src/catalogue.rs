@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Ending of the name of a collection while it is imported.
+pub const IMPORTING: &str = ".importing";
+
 /// Category of a collection. The first five are the seed report's groups.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -139,10 +142,10 @@ impl Catalogue {
         self
     }
 
-    /// Entry of a collection; `None` if the catalogue has none.
+    /// Entry of a collection; `None` if the catalogue has none. What is imported into a collection is first in one of the same name with [`IMPORTING`].
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Entry> {
-        self.0.get(name)
+        self.0.get(name.strip_suffix(IMPORTING).unwrap_or(name))
     }
 
     /// All entries, by name.
@@ -195,5 +198,6 @@ mod tests {
         let catalogue = Catalogue::built_in().unwrap().with(own.collection);
         assert_eq!(catalogue.get("mine").unwrap().category, Category::Content);
         assert!(catalogue.get("theirs").is_none());
+        assert!(catalogue.get("secrets.importing").unwrap().hidden);
     }
 }

@@ -17,8 +17,8 @@ export async function assertAccessible(page, where) {
 test('a change of the database is on the page as it happens, as text, and without what is private', async () => {
   const { page, close } = await open();
   await loadAll(page);
-  await insert('paintings', { user: truth.storage.top.sub, code: HOSTILE, slug: 's', note: 'a private thought' });
-  const row = events(page).filter({ hasText: `new in paintings · ${HOSTILE}` });
+  await insert('paintings', { user: truth.storage.top.sub, code: 'e2e-painting', slug: HOSTILE, note: 'a private thought' });
+  const row = events(page).filter({ hasText: 'new in paintings · e2e-painting' });
   await row.waitFor();
   assert.equal(await page.locator('#activity img').count(), 0);
   await insert('chat-system', { user: truth.storage.top.sub, text: 'a private thought' });
@@ -41,7 +41,7 @@ test('a change of the database is on the page as it happens, as text, and withou
   assert.equal(new URL(page.url()).searchParams.get('events'), 'paintings');
   await page.reload();
   await page.locator('#activity').scrollIntoViewIfNeeded();
-  await page.locator('#activity .empty', { hasText: 'nothing happened' }).waitFor();
+  await page.locator('#activity .empty', { hasText: 'nothing' }).waitFor();
   await close();
 });
 
@@ -64,18 +64,18 @@ test('without its stream the activity is polled, and what happened while the pag
 
 test('documents are found by a filter, shown without secrets and copied', async () => {
   const { page, close } = await open({ permissions: ['clipboard-read', 'clipboard-write'] });
-  await insert('tickets', { key: 'e2e', email: 'jane@example.org', who: HOSTILE, ['__proto__x']: 1 });
+  await insert('tickets', { for: 'e2e', email: 'jane@example.org', who: HOSTILE, ['__proto__x']: 1 });
   await page.goto(`${address}/#/documents/tickets`);
   await page.reload();
   await page.locator('.documents details').first().waitFor();
-  await page.fill('[data-key="filter of tickets"]', '{"key": "e2e"}');
+  await page.fill('[data-key="filter of tickets"]', '{"for": "e2e"}');
   await page.keyboard.press('Enter');
   await page.waitForFunction(() => document.querySelectorAll('.documents details').length === 1);
   const text = await page.textContent('.documents pre');
   assert.ok(text.includes(HOSTILE) && text.includes('"email": "(not shown)"'), text);
   await page.getByRole('button', { name: 'copy the document' }).click();
   const copied = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()));
-  assert.deepEqual([copied.key, copied.who], ['e2e', HOSTILE]);
+  assert.deepEqual([copied.for, copied.who], ['e2e', HOSTILE]);
   await page.fill('[data-key="filter of tickets"]', '{"email": "jane@example.org"}');
   await page.keyboard.press('Enter');
   await page.locator('.browse .notice', { hasText: 'the field email is not shown' }).waitFor();
@@ -199,6 +199,25 @@ test('the page can be printed and installed', async () => {
   assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(255, 255, 255)');
   const manifest = await page.evaluate(async () => (await fetch(document.querySelector('link[rel="manifest"]').href)).json());
   for (const { src } of manifest.icons) assert.equal(await page.evaluate(async (url) => (await fetch(url)).headers.get('content-type'), `/${src}`), 'image/svg+xml');
+  await close();
+});
+
+test('during a migration the page lists what remains before the old cluster is switched off', async () => {
+  const { page, close } = await open();
+  const meta = { asOf: new Date().toISOString(), ttlMs: 15_000, state: 'fresh', errors: [] };
+  const row = (name, equal) => ({ name, equal, sourceDocuments: 2, targetDocuments: equal ? 2 : 1, differentDocuments: 0, missingDocuments: equal ? 0 : 1, structure: [], differences: [] });
+  const last = { equal: false, sourceChanged: true, startedAt: meta.asOf, durationMs: 1000, collections: [row('moods', true), row('tapes', false)] };
+  await page.route('**/api/db/compare', (route) => route.fulfill({ json: { data: { configured: true, running: null, last }, meta } }));
+  await page.route('**/api/db/clients', (route) => route.fulfill({ json: { data: { clients: [], expected: [{ name: 'lith', appName: 'lith', state: 'seen' }, { name: 'oven', appName: 'oven', state: 'missing' }] }, meta } }));
+  await page.reload();
+  await page.locator('#database').scrollIntoViewIfNeeded();
+  await page.locator('.remaining li').nth(3).waitFor();
+  const lines = await page.locator('.remaining li').allTextContents();
+  assert.deepEqual(lines.slice(0, 3), ['▲ not connected to Silo: oven', '▲ the old cluster and Silo differ', '▲ something still writes to the old cluster']);
+  await page.locator('.remaining li', { hasText: '● the last good backup of Silo is recent' }).waitFor();
+  Object.assign(last, { equal: true, sourceChanged: false });
+  await page.evaluate(async () => (await import('/lib/source.js')).source('/api/db/compare').ask());
+  await page.locator('.remaining li', { hasText: '● every document of the old cluster is in Silo' }).waitFor();
   await close();
 });
 

@@ -95,7 +95,10 @@ async fn insert(stack: &mut Stack, what: &str) -> Result<()> {
         .context("the document is an object")?;
     let mongo = stack.mongo().context("the stack has a server of its own")?;
     let database = mongo.client().await?.database(DATABASE);
-    database.collection::<bson::Document>(collection).insert_one(document).await?;
+    database
+        .collection::<bson::Document>(collection)
+        .insert_one(document)
+        .await?;
     Ok(())
 }
 

@@ -86,11 +86,15 @@ impl Answer {
     /// # Errors
     /// 500 when `data` cannot be serialised.
     pub fn new(data: &impl Serialize, meta: Meta) -> Result<Self, Problem> {
+        let age = meta
+            .as_of
+            .map(|as_of| Timestamp::now().duration_since(as_of));
         Ok(Self {
             status: StatusCode::OK,
             data: to_json(data)?,
             meta,
-            age: Duration::ZERO,
+            // Zero for a time in the future, from a wrong clock.
+            age: age.and_then(|age| age.try_into().ok()).unwrap_or_default(),
             live: true,
         })
     }

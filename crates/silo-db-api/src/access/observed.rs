@@ -28,7 +28,22 @@ pub struct Observed {
 
 /// Remembers the counters of the first look at a run of mongod; clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Observer(Arc<Mutex<Option<FirstLook>>>);
+pub(super) struct Observer {
+    first: Arc<Mutex<Option<FirstLook>>>,
+    streams: Arc<Mutex<Option<StreamLook>>>,
+}
+
+/// Change streams at a look at a run of mongod.
+#[derive(Clone)]
+struct StreamLook {
+    run: Run,
+    /// Opened in this run before the first look at it, by others or by an earlier process of this service.
+    before: u64,
+    /// Opened until the first look, by all and by this process.
+    first: (u64, u64),
+    /// Opened by this process until the last look.
+    own: u64,
+}
 
 /// Counters of the first look at a run of mongod.
 #[derive(Clone)]
@@ -57,12 +72,37 @@ impl Observer {
             writes,
             own_reads,
         };
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let first = match &mut *first {
             Some(first) if first.run.is(&look.run) => first,
             other => other.insert(look.clone()),
         };
         since_first(first, &look)
+    }
+}
+
+impl Observer {
+    /// Number of change streams that others have opened in this run of mongod. `None` when some were opened before this process first looked, which may
+    /// have been those of an earlier process, and none since.
+    #[must_use]
+    pub(super) fn change_streams(&self, counters: &Counters, own: u64) -> Option<u64> {
+        let (opened, run) = (counters.change_streams?, counters.run.clone()?);
+        let mut last = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = match last.take() {
+            Some(look) if look.run.is(&run) => StreamLook { own, ..look },
+            earlier => StreamLook {
+                // What this process has opened since the last look, it has opened in this run.
+                before: opened.saturating_sub(own - earlier.map_or(0, |look| look.own)),
+                first: (opened, own),
+                run,
+                own,
+            },
+        };
+        let (first, first_own) = look.first;
+        let since = opened.saturating_sub(first).saturating_sub(own - first_own);
+        let before = look.before;
+        *last = Some(look);
+        (since > 0 || before == 0).then_some(before + since)
     }
 }
 
@@ -83,6 +123,25 @@ fn since_first(first: &FirstLook, look: &FirstLook) -> Option<Observed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn change_streams_of_others_are_told_from_own_ones_or_unknown() {
+        let run = |host: &str| Run::on(host);
+        let counters = |host: &str, opened| Counters {
+            run: Some(run(host)),
+            change_streams: Some(opened),
+            ..Counters::default()
+        };
+        let observer = Observer::default();
+        assert_eq!(observer.change_streams(&counters("a", 1), 1), Some(0));
+        assert_eq!(observer.change_streams(&counters("a", 4), 2), Some(2));
+        // mongod was started again: own streams of the run before are not subtracted.
+        assert_eq!(observer.change_streams(&counters("b", 2), 3), None);
+        assert_eq!(observer.change_streams(&counters("b", 3), 3), Some(2));
+        // An earlier process of this service may have opened the first.
+        let later = Observer::default();
+        assert_eq!(later.change_streams(&counters("b", 5), 1), None);
+    }
 
     #[test]
     fn silo_s_own_reads_are_apart() {

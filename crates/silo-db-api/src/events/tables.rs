@@ -74,12 +74,12 @@ pub(super) fn add(tx: &Transaction<'_>, event: &DatabaseEvent) -> rusqlite::Resu
     Ok(id.unsigned_abs())
 }
 
-/// Adds the events to their minutes, and notes that the minutes up to now are known.
+/// Adds the events to their minutes, and notes that the minutes up to `until` are known.
 pub(super) fn note(
     tx: &Transaction<'_>,
     events: &[DatabaseEvent],
     position: Option<&str>,
-    now: Timestamp,
+    until: Option<Timestamp>,
 ) -> rusqlite::Result<()> {
     let mut minute = tx.prepare_cached(
         "INSERT INTO minute VALUES (?1, ?2) ON CONFLICT DO UPDATE SET count = count + excluded.count",
@@ -88,22 +88,30 @@ pub(super) fn note(
         let count = i64::try_from(event.count).unwrap_or(i64::MAX);
         minute.execute(params![minute_of(event.at), count])?;
     }
-    let now = minute_of(now);
+    tx.execute(
+        "UPDATE stream SET position = coalesce(?1, position)",
+        [position],
+    )?;
+    let Some(until) = until.map(minute_of) else {
+        return Ok(());
+    };
     let known: Option<i64> = tx
         .query_row("SELECT minute FROM stream", [], |row| row.get(0))
         .optional()?;
-    let known = known.unwrap_or(now).max(now - MINUTES_KEPT);
-    for each in known..=now {
+    // After a step of the clock nothing is known of the time in between.
+    let known = known
+        .filter(|known| until - known < MINUTES_KEPT)
+        .unwrap_or(until);
+    for each in known..=until {
         minute.execute(params![each, 0])?;
     }
-    tx.execute(
-        "UPDATE stream SET position = coalesce(?1, position), minute = ?2",
-        params![position, now],
-    )?;
+    tx.execute("UPDATE stream SET minute = ?1", [until])?;
+    // Those of a clock that was ahead.
+    tx.execute("DELETE FROM minute WHERE minute > ?1", [until + 1])?;
     Ok(())
 }
 
-/// Keeps the newest `most` events, and the newest minutes: by their number and not by their age, so that a clock that is wrong for a while removes nothing.
+/// Keeps the newest `most` events, of two days before the newest, and the newest minutes: not by the clock, which may be wrong for a while.
 pub(super) fn prune(tx: &Transaction<'_>, most: u64) -> rusqlite::Result<()> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let removed = tx.execute(
@@ -116,6 +124,10 @@ pub(super) fn prune(tx: &Transaction<'_>, most: u64) -> rusqlite::Result<()> {
             [],
         )?;
     }
+    tx.execute(
+        "DELETE FROM event WHERE at < (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?1",
+        [2 * 24 * 3_600_000_i64],
+    )?;
     tx.execute(
         "DELETE FROM minute WHERE minute IN (SELECT minute FROM minute ORDER BY minute DESC LIMIT -1 OFFSET ?1)",
         [MINUTES_KEPT],

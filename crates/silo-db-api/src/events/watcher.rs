@@ -12,8 +12,8 @@ use silo_web::snapshot::{Snapshot, SourceError};
 use tokio::time::Instant;
 
 use super::{DatabaseEvent, EventLog};
-use crate::details::is_a_name;
-use crate::gateway::{Change, ChangeKind, ChangeReader, DocumentId, Gateway, source_error};
+use crate::details::{is_a_name, is_code};
+use crate::gateway::{Change, ChangeReader, DocumentId, Gateway, source_error};
 use crate::users::Users;
 
 /// How long changes are collected before they are written.
@@ -26,7 +26,11 @@ const SAVE: Duration = Duration::from_secs(10);
 const SINGLE: usize = 10;
 /// Most names of fields in an event.
 const FIELDS: usize = 5;
-/// Pause before the stream is opened again.
+/// Time to wait for the users at the start.
+const USERS_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before a stream that mongod has ended is opened again.
+const REOPEN: Duration = Duration::from_secs(1);
+/// Pause before the stream is opened again after an error.
 const RETRY: Duration = Duration::from_secs(4);
 /// The same for a server that is in no replica set, or an account that may not watch.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
@@ -74,6 +78,8 @@ impl From<silo_store::StoreError> for End {
 impl Watcher {
     /// Follows the stream, and opens it again when it ends.
     pub async fn run(self) {
+        // For the handles of what happened before the start.
+        drop(tokio::time::timeout(USERS_WITHIN, self.users.wait_for_first()).await);
         let mut reported = None;
         loop {
             let Err(end) = self.follow(&mut reported).await;
@@ -90,7 +96,7 @@ impl Watcher {
     /// Notes why the stream ended; returns a code for it, and the pause until the next attempt.
     fn note(&self, end: &End) -> (String, Duration) {
         let error = match end {
-            End::Ended => return ("ended".into(), Duration::ZERO),
+            End::Ended => return ("ended".into(), REOPEN),
             End::Database(DatabaseError::Refused(code)) if POSITION_LOST.contains(code) => {
                 if let Err(error) = self.log.begin_anew(Timestamp::now()) {
                     error!("events of the database cannot be written: {error}");
@@ -135,7 +141,8 @@ impl Watcher {
         let mut saved: Option<Instant> = None;
         loop {
             let next = reader.next().await?;
-            self.log.note_answer(Timestamp::now());
+            // Nothing is left to be read.
+            let caught_up = next.is_none();
             if let Some(change) = next {
                 if changes.is_empty() {
                     first = Instant::now();
@@ -144,27 +151,37 @@ impl Watcher {
             }
             let due = !changes.is_empty() && (first.elapsed() >= COLLECT || changes.len() >= MOST);
             let idle = saved.is_none_or(|saved| saved.elapsed() >= SAVE);
-            if due || idle || reader.has_ended() {
-                self.write(std::mem::take(&mut changes), &reader)?;
+            let ended = caught_up && reader.has_ended();
+            if due || (idle && caught_up) || ended {
+                self.write(std::mem::take(&mut changes), &reader, caught_up)?;
                 saved = Some(Instant::now());
             }
-            if reader.has_ended() {
+            self.log.note_answer(Timestamp::now());
+            if ended {
                 return Err(End::Ended);
             }
         }
     }
 
-    fn write(&self, changes: Vec<Change>, reader: &ChangeReader) -> Result<(), End> {
+    fn write(
+        &self,
+        changes: Vec<Change>,
+        reader: &ChangeReader,
+        caught_up: bool,
+    ) -> Result<(), End> {
         let users = self.users.current().ok();
         let handle = |sub: &str| {
             let directory = &users.as_ref()?.value.directory;
             directory.handle(sub).map(str::to_owned)
         };
+        let until = if caught_up {
+            Some(Timestamp::now())
+        } else {
+            changes.last().map(|change| change.at)
+        };
         let events = summarise(changes, &self.catalogue, handle);
         let position = reader.position();
-        Ok(self
-            .log
-            .add(events, position.as_deref(), Timestamp::now())?)
+        Ok(self.log.add(events, position.as_deref(), until)?)
     }
 }
 
@@ -179,23 +196,31 @@ fn paths(catalogue: &Catalogue) -> BTreeSet<String> {
         .collect()
 }
 
-/// Events of collected changes, in their order; many of one kind are one event.
+/// Events of collected changes, in their order; many of one kind within a minute are one event.
 fn summarise(
     changes: Vec<Change>,
     catalogue: &Catalogue,
     handle: impl Fn(&str) -> Option<String>,
 ) -> Vec<DatabaseEvent> {
-    let mut kinds: BTreeMap<(String, ChangeKind), usize> = BTreeMap::new();
+    let minute = |at: Timestamp| at.as_second().div_euclid(60);
+    let kind = |change: &Change| {
+        (
+            change.collection.clone(),
+            change.operation,
+            minute(change.at),
+        )
+    };
+    let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
     for change in &changes {
-        *kinds
-            .entry((change.collection.clone(), change.operation))
-            .or_default() += 1;
+        *kinds.entry(kind(change)).or_default() += 1;
     }
     let mut events: Vec<DatabaseEvent> = Vec::new();
     for change in changes {
-        let many = kinds.get(&(change.collection.clone(), change.operation)) > Some(&SINGLE);
+        let many = kinds.get(&kind(&change)) > Some(&SINGLE);
         let same = |event: &&mut DatabaseEvent| {
-            event.collection == change.collection && event.operation == change.operation.word()
+            event.collection == change.collection
+                && event.operation == change.operation.word()
+                && minute(event.at) == minute(change.at)
         };
         match events.iter_mut().find(same) {
             Some(event) if many => {
@@ -257,7 +282,7 @@ fn single(
         user: owner.and_then(|owner| handle(&owner)),
         label: shown
             .and_then(|entry| text(&entry.label))
-            .filter(|label| !is_address(label)),
+            .filter(|label| is_code(label)),
         collection: change.collection,
         operation: change.operation.word().into(),
         count: 1,
@@ -277,6 +302,7 @@ fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::ChangeKind;
 
     fn change(collection: &str, operation: ChangeKind) -> Change {
         Change {
@@ -339,6 +365,11 @@ mod tests {
         let mut changes = vec![change("boots", ChangeKind::Update); 25];
         changes.insert(3, change("moods", ChangeKind::Insert));
         changes.push(change("moods", ChangeKind::Insert));
+        let mut later = vec![change("boots", ChangeKind::Update); 11];
+        for change in &mut later {
+            change.at = Timestamp::from_second(1_700_000_300).unwrap();
+        }
+        changes.extend(later);
         let found = events(changes);
         let counts: Vec<_> = found
             .iter()
@@ -352,7 +383,12 @@ mod tests {
             .collect();
         assert_eq!(
             counts,
-            [("boots", 25, false), ("moods", 1, true), ("moods", 1, true)]
+            [
+                ("boots", 25, false),
+                ("moods", 1, true),
+                ("moods", 1, true),
+                ("boots", 11, false)
+            ]
         );
     }
 

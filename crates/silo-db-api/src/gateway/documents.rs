@@ -1,13 +1,15 @@
 //! Reads documents of a collection, a page at a time, as Extended JSON.
 
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
-use silo_mongo::mongodb::bson::{Bson, Document, doc};
+use silo_mongo::mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::filter::Filter;
 use super::redaction::Redaction;
 use super::{Gateway, MAX_TIME_MS};
+use crate::details::is_code;
 
 /// Longest `_id` that is shown of a document that is too large, in bytes of BSON.
 const MAX_ID_BYTES: i32 = 1024;
@@ -43,7 +45,7 @@ pub struct FoundDocument {
 }
 
 impl Gateway {
-    /// Reads a page.
+    /// Reads a page, and whether there are more documents after it.
     ///
     /// # Errors
     /// The error of the command.
@@ -52,7 +54,7 @@ impl Gateway {
         collection: &str,
         page: &Page<'_>,
         redaction: &Redaction,
-    ) -> Result<Vec<FoundDocument>, DatabaseError> {
+    ) -> Result<(Vec<FoundDocument>, bool), DatabaseError> {
         let mut pipeline = Vec::new();
         if !page.filter.is_empty() {
             pipeline.push(doc! { "$match": page.filter.document().clone() });
@@ -66,7 +68,7 @@ impl Gateway {
         }
         let (offset, limit, most) = (
             integer(page.offset),
-            integer(page.limit),
+            integer(page.limit.saturating_add(1)),
             integer(page.max_bytes),
         );
         let size = doc! { "$bsonSize": "$$ROOT" };
@@ -84,17 +86,23 @@ impl Gateway {
             } },
         ]);
         command.extend(doc! { "pipeline": pipeline, "cursor": { "batchSize": limit }, "maxTimeMS": MAX_TIME_MS });
-        let found = self.all(&self.database, command).await?;
-        let read = |mut row: Document| FoundDocument {
-            id: row
-                .remove("id")
-                .map_or(Value::Null, |id| to_json(redaction.apply(id))),
-            bytes: field::count(&row, "bytes").unwrap_or_default(),
-            fields: row
-                .remove("document")
-                .map(|document| to_json(redaction.apply(document))),
-        };
-        Ok(found.into_iter().map(read).collect())
+        // Decoded, a document takes up to thirty times its bytes: one after the other, and the one that only tells that there are more not at all.
+        let cursor = self.cursor(&self.database, command).await?;
+        let mut rows: Vec<RawDocumentBuf> = cursor.with_type().try_collect().await?;
+        let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        let more = rows.len() > wanted;
+        rows.truncate(wanted);
+        let found = rows.into_iter().map(|row| {
+            let mut row = Document::try_from(row).map_err(|_invalid| DatabaseError::Unreadable)?;
+            let id = row.remove("id").unwrap_or(Bson::Null);
+            let document = row.remove("document");
+            Ok(FoundDocument {
+                id: to_json(redaction.apply_to("_id", id)),
+                bytes: field::count(&row, "bytes").unwrap_or_default(),
+                fields: document.map(|document| to_json(redaction.apply(document))),
+            })
+        });
+        Ok((found.collect::<Result<_, DatabaseError>>()?, more))
     }
 
     /// Counts the documents in which a field has this text, by an index.
@@ -143,7 +151,10 @@ impl Gateway {
         let read = |row: &Document| Work {
             id: to_json(row.get("_id").cloned().unwrap_or(Bson::Null)),
             at: field::time(row, date),
-            label: label.and_then(|label| Some(field::text(row, label)?.to_owned())),
+            label: label
+                .and_then(|label| field::text(row, label))
+                .filter(|label| is_code(label))
+                .map(str::to_owned),
         };
         Ok(found.iter().map(read).collect())
     }

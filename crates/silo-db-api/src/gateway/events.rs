@@ -16,6 +16,8 @@ use super::Gateway;
 
 /// Time that mongod waits for a change before it answers without one.
 const AWAIT: Duration = Duration::from_secs(1);
+/// mongod's error code for a position that it cannot read (`InvalidResumeToken`).
+const INVALID_POSITION: i32 = 260;
 /// Most changes in one answer.
 const BATCH: u32 = 500;
 /// Longest text taken from a document, in characters.
@@ -122,7 +124,7 @@ impl Gateway {
         let token: Option<ResumeToken> = position
             .map(serde_json::from_str)
             .transpose()
-            .map_err(|_malformed| DatabaseError::Unreadable)?;
+            .map_err(|_malformed| DatabaseError::Refused(INVALID_POSITION))?;
         let database = self.client.database(&self.database);
         let stream = database
             .watch()

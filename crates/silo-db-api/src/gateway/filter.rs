@@ -8,6 +8,24 @@ use super::redaction::Redaction;
 const COMPARISONS: [&str; 6] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"];
 /// Operators on a field whose operand is a list of values.
 const LISTS: [&str; 2] = ["$in", "$nin"];
+/// Names of types that `$type` takes.
+const TYPES: [&str; 15] = [
+    "array",
+    "binData",
+    "bool",
+    "date",
+    "decimal",
+    "double",
+    "int",
+    "javascript",
+    "long",
+    "null",
+    "number",
+    "object",
+    "objectId",
+    "string",
+    "timestamp",
+];
 /// Operators that combine filters.
 const COMBINATIONS: [&str; 3] = ["$and", "$or", "$nor"];
 /// Deepest nesting of combinations.
@@ -59,6 +77,7 @@ fn check(
         if COMBINATIONS.contains(&name.as_str()) {
             let filters = value
                 .as_array()
+                .filter(|filters| !filters.is_empty())
                 .ok_or_else(|| format!("{name} takes a list of filters"))?;
             if depth == 0 {
                 return Err(format!("filters are combined at most {DEPTH} deep"));
@@ -99,7 +118,8 @@ fn condition(name: &str, value: &Bson, parts: &mut usize) -> Result<(), String> 
                     scalar(name, value)?;
                 }
             }
-            ("$exists", Bson::Boolean(_)) | ("$type", Bson::String(_)) => {}
+            ("$exists", Bson::Boolean(_)) => {}
+            ("$type", Bson::String(type_name)) if TYPES.contains(&type_name.as_str()) => {}
             (each, _) if each.starts_with('$') => {
                 return Err(format!(
                     "the operator {each} is not allowed here, or takes another value; allowed are {}, $exists and $type on fields, and {}",
@@ -192,8 +212,10 @@ mod tests {
             (r#"{"x.accessToken": {"$gt": "a"}}"#, "is not shown"),
             (r#"{"$or": [{"$and": [{"email": "a"}]}]}"#, "is not shown"),
             (r#"{"$or": {"a": 1}}"#, "a list of filters"),
+            (r#"{"$or": []}"#, "a list of filters"),
+            (r#"{"a": {"$type": "nonsense"}}"#, "$type"),
             (
-                r#"{"$or": [{"$or": [{"$or": [{"$or": [{"$or": []}]}]}]}]}"#,
+                r#"{"$or": [{"$or": [{"$or": [{"$or": [{"$or": [{"a": 1}]}]}]}]}]}"#,
                 "deep",
             ),
         ] {

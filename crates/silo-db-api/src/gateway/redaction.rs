@@ -1,9 +1,9 @@
 //! Fields whose values never leave the service: those that the catalogue names, and those whose names say it.
 
-use silo_mongo::mongodb::bson::Bson;
+use silo_mongo::mongodb::bson::{Bson, Document};
 
 /// Parts of names, in small letters, of fields that are not shown in any collection, whether or not the catalogue knows it.
-const SECRET: [&str; 12] = [
+const SECRET: [&str; 13] = [
     "password",
     "passwd",
     "secret",
@@ -16,7 +16,10 @@ const SECRET: [&str; 12] = [
     "cookie",
     "email",
     "phone",
+    "wallet",
 ];
+/// Whole names, in small letters, likewise.
+const SECRET_NAMES: [&str; 2] = ["ip", "key"];
 
 /// Value in place of one that is not shown.
 const HIDDEN: &str = "(not shown)";
@@ -47,9 +50,14 @@ impl Redaction {
         self.paths.iter().any(|hidden| is_within(path, hidden)) || path.split('.').any(is_secret)
     }
 
-    /// Replaces the values that are not shown.
+    /// Replaces the values that are not shown, of a document.
     pub(super) fn apply(&self, value: Bson) -> Bson {
         self.apply_at("", value)
+    }
+
+    /// The same for a field of a document.
+    pub(super) fn apply_to(&self, field: &str, value: Bson) -> Bson {
+        self.apply_at(field, value)
     }
 
     fn apply_at(&self, path: &str, value: Bson) -> Bson {
@@ -74,6 +82,14 @@ impl Redaction {
                     .map(|(name, value)| (name.clone(), self.apply_at(&below(&name), value)));
                 Bson::Document(shown.collect())
             }
+            Bson::JavaScriptCodeWithScope(mut code) => {
+                if let Bson::Document(scope) = self.apply_at(path, Bson::Document(code.scope)) {
+                    code.scope = scope;
+                } else {
+                    code.scope = Document::new();
+                }
+                Bson::JavaScriptCodeWithScope(code)
+            }
             // Elements of a list have the path of the list.
             Bson::Array(values) => {
                 let shown = values.into_iter().map(|value| self.apply_at(path, value));
@@ -92,7 +108,7 @@ fn is_within(path: &str, ancestor: &str) -> bool {
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
+    SECRET_NAMES.contains(&name.as_str()) || SECRET.iter().any(|part| name.contains(part))
 }
 
 /// The path without positions in lists: `list.0.name` is `list.name`.

@@ -32,6 +32,15 @@ impl Run {
         })
     }
 
+    /// A run on a host, for tests.
+    #[cfg(test)]
+    pub(crate) fn on(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            started: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// `true` if the counters of both belong together.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use silo_cli::progress::Reporter;
+use silo_mongo::catalogue::IMPORTING;
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::error::{ActionError, DatabaseError};
 use silo_mongo::mongodb::Database;
@@ -19,8 +20,6 @@ use crate::error::Error;
 use crate::json::convert::Converter;
 use crate::json::types::FieldTypes;
 
-/// Ending of the name that a collection has until it is complete.
-const ENDING: &str = ".importing";
 /// The server's error code for a collection that exists.
 const NAMESPACE_EXISTS: i32 = 48;
 
@@ -35,7 +34,7 @@ pub(super) fn fits(database: &Database, name: &str) -> bool {
 /// Name of a collection until it is complete.
 #[must_use]
 pub fn staging_name(name: &str) -> String {
-    format!("{name}{ENDING}")
+    format!("{name}{IMPORTING}")
 }
 
 /// A collection to import.

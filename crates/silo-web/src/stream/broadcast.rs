@@ -40,8 +40,8 @@ impl<T: Numbered> Broadcaster<T> {
 /// Items that a reconnecting client has missed.
 #[derive(Debug)]
 pub struct Backlog<T> {
-    /// `true` if some of them are no longer available.
-    pub gap: bool,
+    /// The newest number, if some of them are no longer available.
+    pub gap: Option<u64>,
     /// Those that are available, oldest first.
     pub items: Vec<T>,
 }
@@ -49,7 +49,7 @@ pub struct Backlog<T> {
 impl<T> Default for Backlog<T> {
     fn default() -> Self {
         Self {
-            gap: false,
+            gap: None,
             items: Vec::new(),
         }
     }
@@ -61,12 +61,13 @@ impl<T: Numbered> Backlog<T> {
         let kept: Vec<_> = kept.collect();
         let oldest = kept.first().map_or(1, |item| item.number());
         let newest = kept.last().map_or(0, |item| item.number());
-        let gap = is_gap(last, oldest, newest);
+        let is_gap = is_gap(last, oldest, newest);
         let items = kept
             .into_iter()
-            .filter(|item| gap || item.number() > last)
+            .filter(|item| is_gap || item.number() > last)
             .cloned()
             .collect();
+        let gap = is_gap.then_some(newest);
         Self { gap, items }
     }
 }
@@ -86,7 +87,7 @@ pub fn events<T: Numbered>(
 ) -> impl Stream<Item = Event> + 'static {
     let Backlog { gap, items } = missed;
     let known = items.last().map_or(0, Numbered::number);
-    let first = gap.then(gap_event).into_iter();
+    let first = gap.map(|newest| gap_event(Some(newest))).into_iter();
     let then: Vec<_> = items.iter().map(|item| event(name, item)).collect();
     let live = stream::unfold((live, known), move |(mut live, known)| async move {
         loop {
@@ -95,7 +96,7 @@ pub fn events<T: Numbered>(
                     return Some((event(name, &item), (live, known)));
                 }
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => return Some((gap_event(), (live, known))),
+                Err(RecvError::Lagged(_)) => return Some((gap_event(None), (live, known))),
                 Err(RecvError::Closed) => return None,
             }
         }
@@ -112,9 +113,10 @@ fn event<T: Numbered>(name: &'static str, item: &T) -> Event {
     }
 }
 
-fn gap_event() -> Event {
+/// With the newest number the client does not miss the same items again.
+fn gap_event(newest: Option<u64>) -> Event {
     Event {
-        id: None,
+        id: newest,
         name: "gap",
         data: "{}".into(),
     }
