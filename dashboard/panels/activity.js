@@ -4,13 +4,12 @@ import { keep, kept, linkTo } from '../lib/address.js';
 import { fill, h, say, svg, table } from '../lib/dom.js';
 import { bytesText, countText } from '../lib/format.js';
 import { source } from '../lib/source.js';
+import { follow } from '../lib/stream.js';
 
 /** Rows in the list. */
 const SHOWN = 100;
 /** Milliseconds of an hour. */
 const HOUR = 3_600_000;
-/** Delay before a refused event stream is asked for again. */
-const REFUSED_MS = 30_000;
 
 /** Where events come from. */
 const ORIGINS = { database: 'database', services: 'services', backups: 'backups' };
@@ -120,12 +119,20 @@ export function mount(body, use) {
     choose({ origins });
   }
 
-  follow((event) => {
-    live.set(event.id, event);
-    // The next answer has those that are dropped here.
-    for (const id of live.keys()) if (live.size > SHOWN) live.delete(id);
-    if (views.database?.data) soon();
-  }, () => live.clear());
+  const ask = () => source('/api/db/activity').ask();
+  follow('/api/db/events', {
+    change: (event) => {
+      live.set(event.id, event);
+      // The next answer has those that are dropped here.
+      for (const id of live.keys()) if (live.size > SHOWN) live.delete(id);
+      if (views.database?.data) soon();
+    },
+    gap: () => {
+      live.clear();
+      ask();
+    },
+    back: ask,
+  });
   const update = (newer) => {
     views = newer;
     // The hour that was chosen is no longer shown.
@@ -133,34 +140,6 @@ export function mount(body, use) {
     draw();
   };
   return { sources: sources(), update };
-}
-
-/** Follows the changes of the database while the page is visible. Without the stream, the page has them with its next request. */
-function follow(take, forget) {
-  let stream = null;
-  let again = null;
-  const ask = () => source('/api/db/activity').ask();
-  const open = () => {
-    clearTimeout(again);
-    stream = new EventSource('/api/db/events');
-    stream.addEventListener('change', ({ data }) => take(JSON.parse(data)));
-    stream.addEventListener('gap', () => {
-      forget();
-      ask();
-    });
-    // The browser reconnects after an interruption, but not after a refusal.
-    stream.addEventListener('error', () => {
-      if (stream.readyState === EventSource.CLOSED && !document.hidden) again = setTimeout(open, REFUSED_MS);
-    });
-  };
-  document.addEventListener('visibilitychange', () => {
-    stream?.close();
-    clearTimeout(again);
-    if (document.hidden) return;
-    ask();
-    open();
-  });
-  if (!document.hidden) open();
 }
 
 function ofDatabase({ id, at, collection, operation, count, document, user, label, fields }) {

@@ -141,7 +141,7 @@ function problems({ database, services, backup } = {}) {
     database?.status === 'down' && 'mongod down',
     services?.down > 0 && `${countText(services.down)} down`,
     backup?.overdue && 'backup too old',
-    backup?.problems > 0 && 'backups missing',
+    backup?.problems > 0 && 'problems of backups',
   ].filter(Boolean);
 }
 

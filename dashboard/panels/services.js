@@ -5,15 +5,13 @@ import { keep, keptList, linkTo } from '../lib/address.js';
 import { copyButton, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytesText, count, countText, percentText } from '../lib/format.js';
 import { source } from '../lib/source.js';
+import { follow } from '../lib/stream.js';
 import { showReasons } from '../lib/state.js';
 
 /** One shape for each status. */
 const SHAPES = { up: '●', degraded: '◐', down: '▲', unknown: '?' };
 /** What each status is among the states of the page. */
 const STATES = { up: 'fresh', degraded: 'partial', down: 'error', unknown: 'unknown' };
-
-/** Delay before a refused event stream is requested again. */
-const REFUSED_MS = 30_000;
 
 export function mount(body) {
   const sources = { services: source('/api/services'), alarms: source('/api/services/alarms') };
@@ -25,7 +23,14 @@ export function mount(body) {
   const opened = new Set(keptList('services'));
   /** The service that the address names, until it is shown. */
   let wanted = null;
-  listen();
+  const look = () => sources.services.ask();
+  follow('/api/services/events', {
+    change: ({ name }) => {
+      look();
+      source(`/api/services/${name}`).ask();
+    },
+    gap: look,
+  });
 
   /** Opens the line of a service, and brings it into view. */
   function reveal(name) {
@@ -58,32 +63,6 @@ export function mount(body) {
     if (wanted) reveal(wanted);
   };
   return { sources, update, reveal };
-}
-
-/** Shows changes of status as they happen. Without the stream, the page shows them after its next request. */
-function listen() {
-  let stream = null;
-  let again = null;
-  const look = () => source('/api/services').ask();
-  const open = () => {
-    clearTimeout(again);
-    stream = new EventSource('/api/services/events');
-    stream.addEventListener('change', ({ data }) => {
-      look();
-      source(`/api/services/${JSON.parse(data).name}`).ask();
-    });
-    stream.addEventListener('gap', look);
-    // The browser reconnects after an interruption, but not after a refusal.
-    stream.addEventListener('error', () => {
-      if (stream.readyState === EventSource.CLOSED && !document.hidden) again = setTimeout(open, REFUSED_MS);
-    });
-  };
-  document.addEventListener('visibilitychange', () => {
-    stream?.close();
-    clearTimeout(again);
-    if (!document.hidden) open();
-  });
-  if (!document.hidden) open();
 }
 
 /** One service: a line from the list of all, and what is below it, when opened, from an answer of its own. */

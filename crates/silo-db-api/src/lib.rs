@@ -65,8 +65,7 @@ pub async fn start(
     };
     // The state of the server is read through a connection of its own, which is never idle: it is there when no other can be opened.
     let state = State::new(open().await?, open().await?, settings)?;
-    // Its client always has a command under way, so it has one of its own too.
-    state.start(settings, open().await?);
+    state.start(settings);
     if let Some(old) = &settings.old {
         compare_with(old, settings, &state).await?;
     }

@@ -122,8 +122,8 @@ impl State {
         })
     }
 
-    /// Starts measuring: one task for each subject, until the runtime ends. `events_gateway` is for the change stream only.
-    pub fn start(&self, settings: &Settings, events_gateway: Gateway) {
+    /// Starts measuring: one task for each subject, until the runtime ends.
+    pub fn start(&self, settings: &Settings) {
         let gateway = &self.gateway;
         let server = server::Watcher::new(
             self.server_gateway.clone(),
@@ -176,7 +176,7 @@ impl State {
         tokio::spawn(sampler.run());
         let watcher = events::Watcher {
             log: Arc::clone(&self.events),
-            gateway: events_gateway,
+            gateway: gateway.clone(),
             catalogue: Arc::clone(&self.catalogue),
             users: Arc::clone(&self.users),
         };

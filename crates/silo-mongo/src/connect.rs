@@ -74,7 +74,8 @@ pub async fn connect(
 
 /// Opens a client. It connects when it is first used, so a server that is not there yet is no error here.
 ///
-/// `app_name` is what the server shows for this client. The pool holds at most four connections and keeps none open when idle.
+/// `app_name` is what the server shows for this client. The pool holds at most five connections, of which a change stream takes one, and keeps none
+/// open when idle.
 ///
 /// # Errors
 /// When the connection string cannot be used.
@@ -100,7 +101,7 @@ pub async fn connect_with(
         }
     }
     options.app_name = Some(app_name.to_owned());
-    options.max_pool_size = Some(4);
+    options.max_pool_size = Some(5);
     options.min_pool_size = Some(0);
     options.max_idle_time = Some(Duration::from_secs(120));
     options.connect_timeout = Some(if long {

@@ -1,7 +1,7 @@
 // The dashboard as its reader sees it: real numbers, honest states, and nothing that should not be there.
 
 import assert from 'node:assert/strict';
-import { DATABASE_PANELS, KNOWN, PANELS, address, axe, boxValue, loadAll, open, runAll, settle, start, stop, test, truth, untilBox } from './page.mjs';
+import { DATABASE_PANELS, KNOWN, PANELS, address, axe, boxValue, hide, loadAll, open, runAll, settle, start, stop, test, truth, untilBox } from './page.mjs';
 import './storage.mjs';
 import './services.mjs';
 import './backups.mjs';
@@ -143,17 +143,13 @@ test('a panel whose module could not be loaded is loaded by the next attempt', a
 test('a hidden page asks nothing', async () => {
   const { page, requests, close } = await open({ clock: true });
   await loadAll(page);
-  const hide = (hidden) => page.evaluate((value) => {
-    Object.defineProperty(document, 'hidden', { value, configurable: true });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, hidden);
-  await hide(true);
+  await hide(page, true);
   await page.waitForLoadState('networkidle');
   const before = requests.length;
   await page.clock.runFor(10 * 60_000);
   assert.equal(requests.length, before);
   const asked = page.waitForRequest(/\/api\//);
-  await hide(false);
+  await hide(page, false);
   await page.clock.runFor(1000);
   await asked;
   await close();

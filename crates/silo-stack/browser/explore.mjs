@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { KNOWN, address, axe, insert, loadAll, open, settle, test, truth } from './page.mjs';
+import { KNOWN, address, axe, hide, insert, loadAll, open, settle, test, truth } from './page.mjs';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 const events = (page) => page.locator('#activity .status');
@@ -50,13 +50,9 @@ test('without its stream the activity is polled, and what happened while the pag
   await page.route('**/api/db/events', (route) => route.fulfill({ status: 503, body: '' }));
   await page.reload();
   await loadAll(page);
-  const hide = (hidden) => page.evaluate((value) => {
-    Object.defineProperty(document, 'hidden', { value, configurable: true });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, hidden);
-  await hide(true);
+  await hide(page, true);
   await insert('moods', { mood: 'polled' });
-  await hide(false);
+  await hide(page, false);
   const first = events(page).first().filter({ hasText: 'new in moods' });
   await first.waitFor({ timeout: 30_000 });
   await close();

@@ -69,6 +69,12 @@ export const PANELS = ['collections', 'database', 'history', 'storage', 'service
 /** Those that silo-db-api alone answers. */
 export const DATABASE_PANELS = ['collections', 'database', 'history', 'kidlisp', 'activity'];
 
+/** Hides the page as another tab does, or shows it again. */
+export const hide = (page, hidden) => page.evaluate((value) => {
+  Object.defineProperty(document, 'hidden', { value, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}, hidden);
+
 /** What a panel has once it is loaded. */
 const LOADED = {
   collections: '.collections tbody tr',

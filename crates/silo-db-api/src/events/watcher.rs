@@ -45,7 +45,7 @@ const NO_REPLICA_SET: i32 = 40573;
 pub struct Watcher {
     /// Where the events go.
     pub log: Arc<EventLog>,
-    /// The database; a client of its own, because it always waits for an answer.
+    /// The database. The stream takes one of its connections for good.
     pub gateway: Gateway,
     /// Catalogue of the collections.
     pub catalogue: Arc<Catalogue>,

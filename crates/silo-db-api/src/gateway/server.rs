@@ -143,7 +143,7 @@ fn from_status(status: &Document) -> Status {
         uptime_ms: count("uptimeMillis"),
         connections: Connections {
             current: count("connections.current"),
-            available: count("connections.available"),
+            available: available(status),
             total_created: count("connections.totalCreated"),
         },
         opcounters: opcounters(),
@@ -186,6 +186,15 @@ fn window(status: &Document) -> Option<u64> {
     second("oplog.latestOptime")?
         .checked_sub(second("oplog.earliestOptime")?)
         .map(u64::from)
+}
+
+/// Connections that are still possible. A server that is full counts those that it is about to refuse, too, and reports a negative number.
+fn available(status: &Document) -> Option<u64> {
+    let available = field::number(status, "connections.available")?;
+    if available < 0.0 {
+        return Some(0);
+    }
+    field::count(status, "connections.available")
 }
 
 #[cfg(test)]
