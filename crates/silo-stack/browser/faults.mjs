@@ -65,8 +65,10 @@ async function meet(page, url, { answer, named, request }, others) {
   assert.ok(Date.now() - began < 6000, `${url}: named after ${Date.now() - began} ms`);
   for (const panel of others) await settle(page, panel, KNOWN, 2000);
   const after = await numbers(page, first);
-  assert.equal(after.length, before.length, `${url}: no value disappears`);
-  assert.ok(after.filter((value) => value === 0).length <= before.filter((value) => value === 0).length + 1, `${url}: no number becomes 0`);
+  // Others may have appeared meanwhile: another source of the panel was answered.
+  const appeared = after.length - before.length;
+  assert.ok(appeared >= 0, `${url}: ${-appeared} values disappeared`);
+  assert.ok(after.filter((value) => value === 0).length <= before.filter((value) => value === 0).length + appeared + 1, `${url}: no number becomes 0`);
   await page.unroute(matches);
 }
 
