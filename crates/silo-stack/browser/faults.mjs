@@ -39,8 +39,9 @@ const FAULTS = {
   '10 MB': { answer: (route) => route.fulfill({ status: 200, headers: { 'X-Request-Id': 'request-large' }, contentType: 'application/json', body: JSON.stringify({ data: 'x'.repeat(10_000_000), meta: {} }) }), named: 'longer than 4 MiB', request: 'request-large' },
 };
 
-/** Numbers that are shown in a panel: whether there are any, and which are zero. */
-const numbers = (page, panel) => page.$$eval(`#${panel} data`, (all) => all.filter((each) => each.checkVisibility()).map(({ value }) => Number(value)));
+/** Known values in the boxes of a panel, and its charts, services and collections; not its lists of what is going on, which change by themselves. */
+const values = (page, panel) => page.$$eval(`#${panel} .box .value, #${panel} figure, #${panel} .card .status, #${panel} .collections tbody tr`,
+  (all) => all.filter((each) => each.checkVisibility() && !each.matches('.value:has(.unknown)')).map((each) => Number(each.querySelector('data')?.value ?? NaN)));
 
 /** Asks all sources now, without a click, which would excuse shifts of the layout. */
 const ask = (page, url) => page.evaluate(async (only) => {
@@ -50,7 +51,7 @@ const ask = (page, url) => page.evaluate(async (only) => {
 
 async function meet(page, url, { answer, named, request }, others) {
   const [first, ...more] = SOURCES[url];
-  const before = await numbers(page, first);
+  const before = await values(page, first);
   const matches = (asked) => `${asked.pathname}${asked.search}` === url;
   await page.route(matches, answer);
   const began = Date.now();
@@ -64,7 +65,7 @@ async function meet(page, url, { answer, named, request }, others) {
   // The page waits 4.5 s for an answer.
   assert.ok(Date.now() - began < 6000, `${url}: named after ${Date.now() - began} ms`);
   for (const panel of others) await settle(page, panel, KNOWN, 2000);
-  const after = await numbers(page, first);
+  const after = await values(page, first);
   // Others may have appeared meanwhile: another source of the panel was answered.
   const appeared = after.length - before.length;
   assert.ok(appeared >= 0, `${url}: ${-appeared} values disappeared`);
