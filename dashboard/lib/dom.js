@@ -86,8 +86,9 @@ export function captionOf(name) {
 /** A button that copies text. */
 export function copyButton(text, words, name = words) {
   return h('button', { type: 'button', class: 'copy', 'data-key': `copy ${name}`, title: 'copy', onclick: async ({ target }) => {
-    await navigator.clipboard.writeText(typeof text === 'function' ? text() : text);
-    target.textContent = '● copied';
+    // Without HTTPS there is no clipboard.
+    const copied = await navigator.clipboard?.writeText(typeof text === 'function' ? text() : text).then(() => true, () => false);
+    target.textContent = copied ? '● copied' : '▲ not copied';
     setTimeout(() => { target.textContent = words; }, 1500);
   } }, words);
 }

@@ -108,7 +108,7 @@ export function mount(body) {
     const button = rows.querySelector(`[data-key="${CSS.escape(`open ${name}`)}"]`);
     button?.scrollIntoView({ block: 'start' });
     button?.focus({ preventScroll: true });
-    if (kind === 'documents') rows.querySelector(`[data-key="${CSS.escape(`documents of ${name}`)}"]`)?.click();
+    if (kind === 'documents') rows.querySelector(`[data-key="${CSS.escape(`documents of ${name}`)}"][aria-expanded="false"]`)?.click();
   }
 
   /** A category with its sums, and its collections when it is open. */

@@ -38,7 +38,7 @@ struct Order<'a> {
     descending: bool,
 }
 
-/// What is asked for.
+/// Parameters of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Extended JSON.
@@ -78,8 +78,8 @@ pub struct ShownDocument {
     pub id: Value,
     /// Size in bytes of BSON.
     pub bytes: u64,
-    /// Its fields as relaxed Extended JSON, with `(not shown)` for secrets and personal data; `null` if the document is too large for the page. A page of
-    /// one document shows up to 128 KiB.
+    /// Fields of the document as relaxed Extended JSON, with `(not shown)` for secrets and personal data; `null` if the document is too large for the
+    /// page. A page of one document shows up to 128 KiB.
     pub document: Option<Value>,
 }
 

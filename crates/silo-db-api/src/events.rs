@@ -1,5 +1,6 @@
 //! Changes of the database in the last day: read from mongod's change stream, kept in an SQLite file, and sent to connected clients as they happen.
 
+mod summary;
 mod tables;
 mod view;
 mod watcher;
@@ -60,9 +61,9 @@ impl Numbered for DatabaseEvent {
 /// State of the change stream.
 #[derive(Clone, Debug)]
 struct StreamState {
-    /// When it last answered.
+    /// Time of its last answer.
     as_of: Option<Timestamp>,
-    /// Why it does not answer.
+    /// Error since then; `None` while it answers.
     error: Option<SourceError>,
 }
 
@@ -179,7 +180,7 @@ impl EventLog {
         })
     }
 
-    /// When the change stream last answered, and why it does not answer now.
+    /// Time of the last answer of the change stream, and its error since then.
     #[must_use]
     pub fn stream_state(&self) -> (Option<Timestamp>, Option<SourceError>) {
         let state = self.stream.lock().unwrap_or_else(PoisonError::into_inner);

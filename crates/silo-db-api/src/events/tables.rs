@@ -7,6 +7,9 @@ use silo_store::rusqlite::{self, Connection, OptionalExtension, Row, Transaction
 use super::DatabaseEvent;
 use super::view::{MINUTES_KEPT, minute_of};
 
+/// Age of the oldest event before the newest, in milliseconds: two days.
+const MAX_AGE_MS: i64 = 2 * 24 * 3_600_000;
+
 /// The file. `event.at` and `stream.since` are in milliseconds since 1970; `fields` are separated by spaces, which no name has. `stream` has one row.
 pub(super) const SCHEMA: Schema = Schema {
     file: "events.db",
@@ -40,7 +43,7 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<Option<Strin
     Ok(row.optional()?.flatten())
 }
 
-/// Since when all events are known.
+/// Time from which on all events are kept.
 pub(super) fn since(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let row = connection.query_row("SELECT since FROM stream", [], |row| row.get(0));
     Ok(row.optional()?.map(time))
@@ -114,20 +117,20 @@ pub(super) fn note(
 /// Keeps the newest `most` events, of two days before the newest, and the newest minutes: not by the clock, which may be wrong for a while.
 pub(super) fn prune(tx: &Transaction<'_>, most: u64) -> rusqlite::Result<()> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let removed = tx.execute(
+    let by_number = tx.execute(
         "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1",
         [most],
     )?;
-    if removed > 0 {
+    let by_age = tx.execute(
+        "DELETE FROM event WHERE at < (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?1",
+        [MAX_AGE_MS],
+    )?;
+    if by_number + by_age > 0 {
         tx.execute(
             "UPDATE stream SET since = max(since, (SELECT at FROM event ORDER BY id LIMIT 1))",
             [],
         )?;
     }
-    tx.execute(
-        "DELETE FROM event WHERE at < (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?1",
-        [2 * 24 * 3_600_000_i64],
-    )?;
     tx.execute(
         "DELETE FROM minute WHERE minute IN (SELECT minute FROM minute ORDER BY minute DESC LIMIT -1 OFFSET ?1)",
         [MINUTES_KEPT],

@@ -1,5 +1,3 @@
-use jiff::SignedDuration;
-
 use super::*;
 
 const START: i64 = 1_700_000_000;
@@ -87,8 +85,13 @@ fn events_are_bounded_by_number_and_shown_for_a_day() {
     assert_eq!(kept.since, Some(at(5)), "older ones are not all there");
     let until = log.activity(Some(at(100)), 10, at(most)).unwrap();
     assert_eq!(until.events.first().unwrap().at, at(99));
-    let later = at(most) + SignedDuration::from_hours(24);
-    assert!(log.activity(None, 10, later).unwrap().events.len() <= 5);
+    log.add(vec![event(3 * 86_400, 1)], Some("y"), None)
+        .unwrap();
+    let newest = log.activity(None, 20_000, at(most)).unwrap();
+    assert_eq!(newest.events.len(), 1, "two days before the newest");
+    assert_eq!(newest.since, Some(at(3 * 86_400)));
+    let later = at(4 * 86_400 + 1);
+    assert_eq!(log.activity(None, 10, later).unwrap().events, []);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the API says of the events.
+//! Events and their number over time, as the API returns them.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -17,7 +17,7 @@ const QUARTER: i64 = 15;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Activity {
-    /// Since when all events are kept; `null` before the change stream was first open. Counts may go further back.
+    /// Time from which on all events are kept; `null` before the change stream was first open. Counts may go further back.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     /// Events of the last day, newest first.

@@ -19,7 +19,7 @@ const MAX_SAFE_INTEGER: u64 = 9_007_199_254_740_991;
 /// A page of documents.
 #[derive(Clone, Debug)]
 pub struct Page<'a> {
-    /// Which documents.
+    /// Filter of the documents.
     pub filter: &'a Filter,
     /// The field by which they are in order, and the name of its index; `None` for the order in which they are stored.
     pub sort: Option<(&'a str, Option<&'a str>)>,

@@ -22,7 +22,7 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DocumentParameters {
-    /// Which documents: a filter as Extended JSON with `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`, `$type`, `$and`, `$or`, `$nor`.
+    /// Filter of the documents, as Extended JSON with `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`, `$type`, `$and`, `$or`, `$nor`.
     filter: Option<String>,
     /// Order: a field that an index begins with, falling with `-` before it; by default `-_id`. The answer lists them (`sorts`).
     sort: Option<String>,

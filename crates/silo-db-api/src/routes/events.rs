@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 use crate::events::{Activity, DatabaseEvent};
 use crate::state::State;
 
-/// How often one who has no event stream asks again.
+/// Interval at which a client without the event stream asks again.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// The longest list.
 const MOST: usize = 1000;
