@@ -229,6 +229,19 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn data_of_its_own_is_as_old_as_its_meta_says() {
+        let age = |ago| {
+            let meta = Meta {
+                as_of: Some(Timestamp::now() - jiff::SignedDuration::from_secs(ago)),
+                ..Meta::now(Duration::from_secs(60))
+            };
+            Answer::new(&1, meta).unwrap().age.as_secs()
+        };
+        assert_eq!(age(3600), 3600);
+        assert_eq!(age(-3600), 0, "a clock that was ahead");
+    }
+
     fn answer(state: Freshness, age: u64, ttl: u64, as_of: i64) -> Answer {
         let meta = Meta {
             as_of: Timestamp::from_second(as_of).ok(),

@@ -157,6 +157,8 @@ mod tests {
             ("code".into(), "abc".into()),
             ("slug".into(), "not the label".into()),
         ]);
+        let mut sentence = change("paintings", ChangeKind::Insert);
+        sentence.texts = BTreeMap::from([("code".into(), "call 555 0100".into())]);
         let mut chat = change("chat-system", ChangeKind::Insert);
         chat.texts = BTreeMap::from([("code".into(), "text".into())]);
         let mut user = change("users", ChangeKind::Update);
@@ -174,13 +176,14 @@ mod tests {
         secret.fields = vec!["key".into()];
         let mut unknown = change("new-thing", ChangeKind::Insert);
         unknown.document = Some(DocumentId::Text("a token".into()));
-        let found = events(vec![painting, chat, user, secret, unknown]);
-        let [painting, chat, user, secret, unknown] = found.as_slice() else {
+        let found = events(vec![painting, chat, user, secret, unknown, sentence]);
+        let [painting, chat, user, secret, unknown, sentence] = found.as_slice() else {
             panic!("{found:?}")
         };
         assert_eq!(painting.user.as_deref(), Some("jane"));
         assert_eq!(painting.label.as_deref(), Some("abc"));
         assert_eq!(painting.document.as_deref(), Some("65f0"));
+        assert_eq!(sentence.label, None);
         assert_eq!((&chat.label, &chat.user), (&None, &None));
         assert_eq!(user.document.as_deref(), Some("auth0|a"));
         assert_eq!(user.user.as_deref(), Some("jane"));

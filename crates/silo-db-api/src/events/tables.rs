@@ -103,7 +103,7 @@ pub(super) fn note(
         .optional()?;
     // After a step of the clock nothing is known of the time in between.
     let known = known
-        .filter(|known| until - known < MINUTES_KEPT)
+        .filter(|known| (0..MINUTES_KEPT).contains(&(until - known)))
         .unwrap_or(until);
     for each in known..=until {
         minute.execute(params![each, 0])?;

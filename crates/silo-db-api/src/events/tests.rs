@@ -85,13 +85,36 @@ fn events_are_bounded_by_number_and_shown_for_a_day() {
     assert_eq!(kept.since, Some(at(5)), "older ones are not all there");
     let until = log.activity(Some(at(100)), 10, at(most)).unwrap();
     assert_eq!(until.events.first().unwrap().at, at(99));
+    let later = at(most + 86_406);
+    assert_eq!(log.activity(None, 10, later).unwrap().events, []);
+
+    // Few events are kept for two days before the newest.
+    let folder = tempfile::tempdir().unwrap();
+    let log = EventLog::open(folder.path()).unwrap();
+    log.begin_anew(at(0)).unwrap();
+    log.add(vec![event(0, 1)], Some("x"), None).unwrap();
     log.add(vec![event(3 * 86_400, 1)], Some("y"), None)
         .unwrap();
-    let newest = log.activity(None, 20_000, at(most)).unwrap();
-    assert_eq!(newest.events.len(), 1, "two days before the newest");
+    let newest = log.activity(None, 10, at(0)).unwrap();
+    assert_eq!(newest.events.len(), 1);
     assert_eq!(newest.since, Some(at(3 * 86_400)));
-    let later = at(4 * 86_400 + 1);
-    assert_eq!(log.activity(None, 10, later).unwrap().events, []);
+}
+
+#[test]
+fn a_clock_that_is_ahead_for_a_while_takes_no_minutes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EventLog::open(folder.path()).unwrap();
+    log.begin_anew(at(0)).unwrap();
+    let years = 10 * 365 * 86_400;
+    for second in [0, 600, years, 660] {
+        log.add(Vec::new(), Some("x"), Some(at(second))).unwrap();
+    }
+    let known = |now| {
+        let activity = log.activity(None, 10, at(now)).unwrap();
+        activity.minutes.iter().flatten().count()
+    };
+    assert_eq!(known(660), 12);
+    assert_eq!(known(years), 0);
 }
 
 #[test]

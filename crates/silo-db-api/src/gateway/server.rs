@@ -202,6 +202,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_that_is_full_has_no_connections_left() {
+        for (reported, wanted) in [(-1, 0), (0, 0), (7, 7)] {
+            let status = doc! { "connections": { "available": reported } };
+            assert_eq!(available(&status), Some(wanted), "{reported}");
+        }
+        assert_eq!(available(&doc! {}), None);
+    }
+
+    #[test]
     fn evictions_by_operations_are_read_from_both_shapes() {
         let evicted = |cache: Document| {
             let status = doc! { "wiredTiger": { "cache": cache } };
