@@ -10,6 +10,11 @@ use silo_core::settings::{EXIT_CONFIG, SettingsError};
 use crate::healthcheck;
 use crate::server::Running;
 
+/// jemalloc, because it returns freed memory to the system: a backup takes about 30 MiB for minutes, and a scan half of that, in processes that run for
+/// months.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs the server until shutdown. With the argument `healthcheck`, checks the running server instead and exits with 0 or 1.
 pub fn run<S>(
     name: &str,

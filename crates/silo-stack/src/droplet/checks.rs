@@ -138,7 +138,7 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
         droplet.engine.compose_words().join(" ")
     ));
     droplet.compose(&["up", "--detach", "--no-build"]).await?;
-    let mut failed = Vec::new();
+    let (mut failed, mut starts) = (Vec::new(), true);
     let chosen = |name: &str| filters.iter().any(|filter| name.contains(filter.as_str()));
     let by_name = BY_NAME.iter().filter(|(name, _)| chosen(name));
     for (name, check) in CHECKS.iter().chain(by_name) {
@@ -148,21 +148,21 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
         if !begins && !meant {
             continue;
         }
-        if !passes(droplet, name, *check).await {
-            failed.push(*name);
-            if begins {
-                break;
-            }
+        let outcome = checked(droplet, name, *check).await;
+        if begins && outcome.is_err() {
+            starts = false;
+        }
+        failed.extend(outcome.err());
+        if !starts {
+            break;
         }
     }
-    if !failed.iter().any(|name| name.ends_with("within 60 s")) {
+    if starts {
         let meant = |name: &str| filters.is_empty() || chosen(name);
         let lanes = LANES.into_iter().map(async |lane| {
             let mut failed = Vec::new();
             for (name, check) in lane.iter().filter(|(name, _)| meant(name)) {
-                if !passes(droplet, name, *check).await {
-                    failed.push(*name);
-                }
+                failed.extend(checked(droplet, name, *check).await.err());
             }
             failed
         });
@@ -179,18 +179,21 @@ pub(super) async fn run(droplet: &Droplet<'_>, filters: &[String]) -> Result<()>
 }
 
 /// Runs a check, and prints its outcome and duration.
-async fn passes(droplet: &Droplet<'_>, name: &'static str, check: Check) -> bool {
+///
+/// # Errors
+/// When it failed: its name, and why.
+async fn checked(droplet: &Droplet<'_>, name: &'static str, check: Check) -> Result<(), String> {
     let began = Instant::now();
-    let outcome = check(droplet).await;
-    match outcome {
+    match check(droplet).await {
         Ok(()) => {
             let seconds = began.elapsed().as_secs_f64();
             say::done(&format!("{name} ({seconds:.1} s)"));
-            true
+            Ok(())
         }
         Err(error) => {
-            say::failed(&error.context(name));
-            false
+            let error = error.context(name);
+            say::failed(&error);
+            Err(format!("{error:#}"))
         }
     }
 }
