@@ -17,8 +17,8 @@ use crate::users::Users;
 
 /// Time for which changes are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(500);
-/// Most changes that are collected.
-const MOST: usize = 1000;
+/// Most changes that are collected: a thousand of them would take 2 MiB while much is written.
+const MOST: usize = 200;
 /// Pause after which the position is written although nothing happened.
 const SAVE: Duration = Duration::from_secs(10);
 /// Time to wait for the users at the start.

@@ -19,7 +19,7 @@ const AWAIT: Duration = Duration::from_secs(1);
 /// mongod's error code for a position that it cannot read (`InvalidResumeToken`).
 const INVALID_POSITION: i32 = 260;
 /// Most changes in one answer.
-const BATCH: u32 = 500;
+const BATCH: u32 = 100;
 /// Longest text taken from a document, in characters.
 const LONGEST_TEXT: i32 = 100;
 /// Most names of changed fields taken from one update.
