@@ -297,12 +297,6 @@ fn write(
         }
         archive.close(&open)?;
         let collection = &collections[place];
-        facts.push(CollectionFacts {
-            name: collection.name.clone(),
-            kind: collection.kind.word().into(),
-            sums: fingerprint.sums(),
-            options: metadata::extended(&collection.options),
-            indexes: collection.indexes.iter().map(metadata::extended).collect(),
-        });
+        facts.push(CollectionFacts::new(collection, fingerprint.sums()));
     }
 }

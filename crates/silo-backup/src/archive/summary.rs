@@ -77,14 +77,7 @@ impl SummaryBuilder {
 }
 
 fn facts(found: &CollectionState) -> CollectionFacts {
-    let collection = &found.collection;
-    CollectionFacts {
-        name: collection.name.clone(),
-        kind: collection.kind.word().into(),
-        sums: found.fingerprint.sums(),
-        options: metadata::extended(&collection.options),
-        indexes: collection.indexes.iter().map(metadata::extended).collect(),
-    }
+    CollectionFacts::new(&found.collection, found.fingerprint.sums())
 }
 
 impl Visitor for SummaryBuilder {

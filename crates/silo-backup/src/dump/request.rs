@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use silo_mongo::field;
-use silo_mongo::mongodb::{Client, bson::doc};
+use silo_mongo::mongodb::Client;
+use silo_mongo::mongodb::bson::{Bson, doc};
 
 use crate::archive::encoding::{ArchiveEncoding, Stored};
 use crate::clock::Clock;
@@ -71,7 +72,7 @@ pub(super) async fn slow_read(client: &Client, reading: Duration) -> Option<Stri
     })
 }
 
-/// Version and replica set of the server, without host names.
+/// Version, replica set and term of the server, without host names.
 ///
 /// # Errors
 /// The error of the command.
@@ -87,9 +88,27 @@ pub async fn identify(client: &Client) -> Result<Server, Error> {
     let compatibility = parameter.as_ref().and_then(|parameter| {
         field::text(parameter, "featureCompatibilityVersion.version").map(str::to_owned)
     });
+    let replica_set = hello.get_str("setName").ok().map(str::to_owned);
+    // Requires the privilege replSetGetConfig; without it, the id is unknown.
+    let config = match &replica_set {
+        Some(_) => admin.run_command(doc! { "replSetGetConfig": 1 }).await.ok(),
+        None => None,
+    };
+    let replica_set_id = match config
+        .as_ref()
+        .and_then(|config| field::at(config, "config.settings.replicaSetId"))
+    {
+        Some(Bson::ObjectId(id)) => Some(id.to_hex()),
+        _ => None,
+    };
     Ok(Server {
         version: info.get_str("version").unwrap_or("0.0.0").to_owned(),
         feature_compatibility_version: compatibility,
-        replica_set: hello.get_str("setName").ok().map(str::to_owned),
+        replica_set,
+        replica_set_id,
+        term: match field::at(&hello, "lastWrite.opTime.t") {
+            Some(Bson::Int64(term)) => Some(*term),
+            _ => None,
+        },
     })
 }

@@ -167,6 +167,8 @@ async fn read(
                 version: summary.server_version.clone(),
                 feature_compatibility_version: None,
                 replica_set: None,
+                replica_set_id: None,
+                term: None,
             },
         },
         // An archive does not tell how it was read.

@@ -1,13 +1,17 @@
 //! Manifest of a backup. It is written last: a backup without a manifest does not exist.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::fingerprint::Sums;
 
 use crate::archive::encoding::Compression;
+use crate::archive::metadata;
 
 pub use super::ids::{is_id, new_id, time_of_id};
 
@@ -102,16 +106,27 @@ pub struct Server {
     pub feature_compatibility_version: Option<String>,
     /// Name of the replica set.
     pub replica_set: Option<String>,
+    /// Id of the replica set, in hexadecimal; a set that was made anew has another. `None` if it could not be read.
+    pub replica_set_id: Option<String>,
+    /// Term of the replica set's primary: a number that each election increases.
+    pub term: Option<i64>,
 }
 
 /// Cluster time: a position in the oplog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterTime {
     /// Seconds since 1970.
     pub seconds: u32,
     /// Number of the operation within the second.
     pub increment: u32,
+}
+
+/// As `1764126000:7`: what stock tools accept as `--oplogLimit`.
+impl fmt::Display for ClusterTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seconds, self.increment)
+    }
 }
 
 /// Collections that were created, dropped or renamed during the dump.
@@ -154,6 +169,8 @@ pub struct CollectionFacts {
     pub name: String,
     /// `collection`, `view` or `timeseries`.
     pub kind: String,
+    /// UUID in hexadecimal, by which the oplog names the collection; `None` for a view.
+    pub uuid: Option<String>,
     /// Counts and digests of the documents.
     #[serde(flatten)]
     pub sums: Sums,
@@ -164,6 +181,35 @@ pub struct CollectionFacts {
 }
 
 impl CollectionFacts {
+    /// Facts of a collection whose documents have these sums.
+    #[must_use]
+    pub fn new(collection: &Collection, sums: Sums) -> Self {
+        Self {
+            name: collection.name.clone(),
+            kind: collection.kind.word().into(),
+            uuid: collection.uuid.clone(),
+            sums,
+            options: metadata::extended(&collection.options),
+            indexes: collection.indexes.iter().map(metadata::extended).collect(),
+        }
+    }
+
+    /// The collection itself; `None` if its options or indexes are no Extended JSON.
+    #[must_use]
+    pub fn collection(&self) -> Option<Collection> {
+        Some(Collection {
+            name: self.name.clone(),
+            kind: Kind::of_word(&self.kind),
+            options: metadata::document(&self.options)?,
+            uuid: self.uuid.clone(),
+            indexes: self
+                .indexes
+                .iter()
+                .map(metadata::document)
+                .collect::<Option<_>>()?,
+        })
+    }
+
     /// `true` if documents expire: in a capped collection, one with an expiry, or one with a TTL index.
     #[must_use]
     pub fn expires_documents(&self) -> bool {

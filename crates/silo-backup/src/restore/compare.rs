@@ -6,7 +6,6 @@ use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, RawBsonRef};
 
-use crate::archive::metadata;
 use crate::archive::summary;
 use crate::dump::BATCH_BYTES;
 use crate::error::Error;
@@ -123,13 +122,7 @@ pub(super) async fn differences(
         match have.iter().find(|have| have.name == want.name) {
             None => wrong.push(format!("{} is missing", want.name)),
             Some(have) => {
-                let have = CollectionFacts {
-                    name: have.name.clone(),
-                    kind: have.kind.word().into(),
-                    sums: want.sums.clone(),
-                    options: metadata::extended(&have.options),
-                    indexes: have.indexes.iter().map(metadata::extended).collect(),
-                };
+                let have = CollectionFacts::new(have, want.sums.clone());
                 wrong.extend(summary::structure(want, &have));
             }
         }

@@ -114,6 +114,7 @@ pub(crate) mod tests {
         CollectionFacts {
             name: name.into(),
             kind: "collection".into(),
+            uuid: None,
             sums,
             options: json!({}),
             indexes: vec![],
@@ -138,6 +139,8 @@ pub(crate) mod tests {
                     version: "8.0.29".into(),
                     feature_compatibility_version: None,
                     replica_set: None,
+                    replica_set_id: None,
+                    term: None,
                 },
             },
             consistency: Consistency::Fuzzy,

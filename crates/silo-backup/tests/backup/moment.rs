@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
 use silo_backup::archive::encoding::{ArchiveEncoding, Compression};
 use silo_backup::clock::Clock;
 use silo_backup::dump::{self, DumpRequest};
 use silo_backup::repository::manifest::Consistency;
 use silo_cli::progress::Reporter;
-use silo_mongo::mongodb::bson::{Document, doc};
+use silo_mongo::collections;
+use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
 use silo_mongo::mongodb::event::EventHandler;
 use silo_mongo::mongodb::event::command::CommandEvent;
 use silo_mongo::mongodb::options::ClientOptions;
@@ -173,4 +175,60 @@ async fn all_collections_except_capped_ones_are_read_in_one_snapshot_session() {
         })
         .collect();
     assert!(wrote.is_empty(), "{wrote:?}");
+}
+
+/// What a chain of changes of the oplog needs to begin at a backup, with the rights of the droplet's account.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_names_its_position_in_the_oplog() {
+    let stage = Stage::with_demo_data().await;
+    stage.backup().await;
+    let key = stage.manifests().await.remove(0);
+    let file: Value = serde_json::from_slice(&stage.read(&key).await).unwrap();
+    let manifest = &file["manifest"];
+    let number = |name: &str| {
+        let number = manifest["clusterTime"][name].as_u64().unwrap();
+        u32::try_from(number).unwrap()
+    };
+    let at = Timestamp {
+        time: number("seconds"),
+        increment: number("increment"),
+    };
+    let account = Client::with_uri_str(stage.mongo.backup_uri())
+        .await
+        .unwrap();
+    let oplog = account.database("local").collection::<Document>("oplog.rs");
+    let entry = oplog.find_one(doc! { "ts": at }).await.unwrap();
+    assert!(entry.is_some(), "{at} is no entry of the oplog");
+
+    let admin = stage.client.database("admin");
+    let server = &manifest["source"]["server"];
+    let config = admin.run_command(doc! { "replSetGetConfig": 1 }).await;
+    let config = config.unwrap().get_document("config").unwrap().clone();
+    let set = config
+        .get_document("settings")
+        .unwrap()
+        .get_object_id("replicaSetId");
+    assert_eq!(server["replicaSetId"], set.unwrap().to_hex());
+    assert_eq!(server["term"], i64::from(config.get_i32("term").unwrap()));
+    let listed = collections::list(&stage.database()).await.unwrap();
+    for facts in manifest["collections"].as_array().unwrap() {
+        let listed = listed.iter().find(|listed| facts["name"] == listed.name);
+        assert_eq!(facts["uuid"].as_str(), listed.unwrap().uuid.as_deref());
+    }
+    for (database, name) in [
+        ("admin", "system.users"),
+        ("local", "startup_log"),
+        ("silo_drill", "moods"),
+    ] {
+        let other = account.database(database).collection::<Document>(name);
+        assert!(
+            other.find_one(doc! {}).await.is_err(),
+            "{database}.{name} can be read"
+        );
+    }
+    for database in [DATABASE, "local", "admin", "config", "test"] {
+        let other = account.database(database).collection::<Document>("moods");
+        let written = other.insert_one(doc! { "written": true }).await;
+        assert!(written.is_err(), "{database} can be written");
+    }
 }
