@@ -18,6 +18,7 @@ pub mod verification;
 
 pub mod archive;
 pub mod dump;
+pub mod oplog;
 pub mod repository;
 
 pub mod catalog;

@@ -1,4 +1,5 @@
-//! Validation of a document's structure: types, lengths and terminators at every level, as in <https://bsonspec.org/spec.html>.
+//! Structure of documents as in <https://bsonspec.org/spec.html>: validation of types, lengths and terminators at every level; and elements, which are
+//! taken out and put together without decoding their values.
 //!
 //! Strings need not be UTF-8: mongod does not validate them and old drivers wrote Latin-1, so such strings are counted and not rejected.
 
@@ -12,6 +13,65 @@ pub fn invalid_strings(document: &[u8]) -> Option<u64> {
     let mut invalid = 0;
     input.document(&mut invalid, 0)?;
     input.0.is_empty().then_some(invalid)
+}
+
+/// An element of a document: type, name and value, as they are in BSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// Type, such as `0x03` for a document.
+    pub kind: u8,
+    /// Name, without the zero byte.
+    pub name: &'a [u8],
+    /// Value.
+    pub value: &'a [u8],
+}
+
+/// Elements of a document, without those of its inner documents; `None` if it is malformed.
+#[must_use]
+pub fn elements(document: &[u8]) -> Option<Vec<Element<'_>>> {
+    let mut input = Input(document);
+    let length = input.length()?.checked_sub(4)?;
+    let mut inner = Input(input.take(length)?);
+    let mut elements = Vec::new();
+    loop {
+        let kind = inner.take(1)?[0];
+        if kind == 0 {
+            return (inner.0.is_empty() && input.0.is_empty()).then_some(elements);
+        }
+        let name = inner.name()?;
+        let before = inner.0;
+        inner.value(kind, &mut 0, 0)?;
+        let value = &before[..before.len() - inner.0.len()];
+        elements.push(Element { kind, name, value });
+    }
+}
+
+/// A document that is put together from elements.
+pub struct Builder(Vec<u8>);
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self(vec![0; 4])
+    }
+}
+
+impl Builder {
+    /// Adds an element at the end.
+    pub fn push(&mut self, kind: u8, name: &[u8], value: &[u8]) {
+        self.0.push(kind);
+        self.0.extend_from_slice(name);
+        self.0.push(0);
+        self.0.extend_from_slice(value);
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.0.push(0);
+        let length = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.0[..4].copy_from_slice(&length.to_le_bytes());
+        self.0
+    }
 }
 
 /// The bytes that are not read yet.
@@ -97,10 +157,17 @@ impl<'a> Input<'a> {
 
     /// A text up to a zero byte.
     fn text(&mut self, invalid: &mut u64) -> Option<()> {
-        let length = self.0.iter().position(|byte| *byte == 0)?;
-        let text = self.take(length)?;
+        let text = self.name()?;
         *invalid += u64::from(std::str::from_utf8(text).is_err());
-        self.take(1).map(drop)
+        Some(())
+    }
+
+    /// Bytes up to a zero byte, which is taken too.
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let length = self.0.iter().position(|byte| *byte == 0)?;
+        let name = self.take(length)?;
+        self.take(1)?;
+        Some(name)
     }
 }
 
@@ -126,6 +193,19 @@ mod tests {
         assert_eq!(invalid_strings(document.as_bytes()), Some(0));
         for length in 0..document.as_bytes().len() {
             assert_eq!(invalid_strings(&document.as_bytes()[..length]), None);
+        }
+    }
+
+    #[test]
+    fn elements_put_together_again_are_the_document() {
+        let document = example();
+        let mut builder = Builder::default();
+        for element in elements(document.as_bytes()).unwrap() {
+            builder.push(element.kind, element.name, element.value);
+        }
+        assert_eq!(builder.finish(), document.as_bytes());
+        for length in 0..document.as_bytes().len() {
+            assert_eq!(elements(&document.as_bytes()[..length]), None);
         }
     }
 

@@ -1,0 +1,491 @@
+//! The collections and views of a database while entries are applied. A collection is known by its UUID; its name is an attribute that may change.
+
+use std::collections::{BTreeMap, HashMap};
+
+use silo_mongo::collections::{Collection, Kind};
+use silo_mongo::field;
+use silo_mongo::mongodb::bson::spec::BinarySubtype;
+use silo_mongo::mongodb::bson::{Bson, Document, doc};
+
+use super::entry::{Operation, OperationKind, Uuid, decoded, id};
+use super::{Error, Position, diff};
+use crate::archive::structure::elements;
+use crate::repository::manifest::CollectionFacts;
+
+/// Collection in which the server stores views.
+pub(super) const VIEWS: &str = "system.views";
+/// The server rounds the size of a capped collection up to a multiple of this, in bytes.
+const CAPPED_UNIT: u64 = 256;
+/// Options of the validation of documents.
+const VALIDATION: [&str; 3] = ["validator", "validationLevel", "validationAction"];
+/// Begin of the names of collections with the buckets of time series.
+const BUCKETS: &str = "system.buckets.";
+
+/// A collection.
+pub(super) struct Rolled {
+    /// Its name, options and indexes now.
+    pub(super) collection: Collection,
+    /// Its name in the base archive; `None` if it was created since.
+    pub(super) base: Option<String>,
+    /// It was not dropped.
+    pub(super) exists: bool,
+    /// Its documents in the base are not of the base's moment, because a capped collection is not read in a snapshot: some changes are in them already.
+    pub(super) repeatable: bool,
+}
+
+/// The collections of the database.
+pub(super) struct Catalogue {
+    database: String,
+    collections: Vec<Rolled>,
+    by_uuid: HashMap<Uuid, usize>,
+    /// Documents of `system.views` by the view's name.
+    views: BTreeMap<String, Vec<u8>>,
+}
+
+/// Where a change of a document belongs.
+pub(super) enum Place {
+    /// To the collection with this number.
+    Collection(usize),
+    /// Nowhere: the collection is not part of a backup, or the change was one of a view and is applied.
+    Nowhere,
+}
+
+impl Catalogue {
+    /// The collections of a backup.
+    pub(super) fn new(database: &str, base: &[CollectionFacts]) -> Result<Self, Error> {
+        let mut catalogue = Self {
+            database: database.to_owned(),
+            collections: Vec::new(),
+            by_uuid: HashMap::new(),
+            views: BTreeMap::new(),
+        };
+        for facts in base {
+            let collection = facts.collection();
+            let collection = collection.ok_or(Error::Malformed("options in the manifest"))?;
+            if collection.kind == Kind::View {
+                let name = format!("{database}.{}", collection.name);
+                let mut view = doc! { "_id": name };
+                view.extend(collection.options);
+                let view = view.to_vec().map_err(|_why| Error::Malformed("a view"))?;
+                catalogue.views.insert(collection.name, view);
+                continue;
+            }
+            catalogue.add(Rolled {
+                repeatable: collection.is_capped(),
+                base: Some(collection.name.clone()),
+                collection,
+                exists: true,
+            });
+        }
+        Ok(catalogue)
+    }
+
+    fn add(&mut self, rolled: Rolled) {
+        let number = self.collections.len();
+        if let Some(uuid) = rolled.collection.uuid.as_deref().and_then(uuid_of) {
+            self.by_uuid.insert(uuid, number);
+        }
+        self.collections.push(rolled);
+    }
+
+    /// All collections, by number.
+    pub(super) fn collections(&self) -> &[Rolled] {
+        &self.collections
+    }
+
+    /// The views.
+    pub(super) fn views(&self) -> Result<Vec<Collection>, Error> {
+        let view = |(name, view): (&String, &Vec<u8>)| {
+            let mut options = decoded(view).ok_or(Error::Malformed("a view"))?;
+            options.remove("_id");
+            Ok(Collection {
+                name: name.clone(),
+                kind: Kind::View,
+                options,
+                uuid: None,
+                indexes: Vec::new(),
+            })
+        };
+        self.views.iter().map(view).collect()
+    }
+
+    /// The collection of an insert, update or delete. One of a view is applied here.
+    pub(super) fn place(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+    ) -> Result<Place, Error> {
+        let (_, name) = operation.namespace;
+        if name == VIEWS {
+            self.view(at, operation)?;
+            return Ok(Place::Nowhere);
+        }
+        if name.starts_with(BUCKETS) {
+            return Err(time_series(at, name));
+        }
+        // As in a dump.
+        if name.starts_with("system.") && name != "system.js" {
+            return Ok(Place::Nowhere);
+        }
+        Ok(Place::Collection(self.known(at, operation, name)?))
+    }
+
+    fn known(&self, at: Position, operation: &Operation<'_>, name: &str) -> Result<usize, Error> {
+        let number = operation.uuid.and_then(|uuid| self.by_uuid.get(&uuid));
+        number.copied().ok_or_else(|| Error::Misfit {
+            at,
+            collection: name.to_owned(),
+            what: "a collection with its UUID is not known".into(),
+        })
+    }
+
+    fn view(&mut self, at: Position, operation: &Operation<'_>) -> Result<(), Error> {
+        let id = match &operation.kind {
+            OperationKind::Insert(document) => id(document).unwrap_or_default(),
+            OperationKind::Update { id, .. } | OperationKind::Delete(id) => id.clone(),
+            _ => return Ok(()),
+        };
+        let id = String::from_utf8_lossy(id.get(5..).unwrap_or_default()).into_owned();
+        let id = id.trim_end_matches('\0');
+        let misfit = |what: &str| Error::Misfit {
+            at,
+            collection: VIEWS.into(),
+            what: what.into(),
+        };
+        let name = id.split_once('.').map(|(_, name)| name.to_owned());
+        let name = name.ok_or_else(|| misfit("a view has no name"))?;
+        let changed = match &operation.kind {
+            OperationKind::Insert(document) => document.to_vec(),
+            OperationKind::Update { change, .. } => {
+                let before = self.views.get(&name);
+                let before = before.ok_or_else(|| misfit("a view is changed that is not there"))?;
+                updated(before, change).map_err(|error| misfit(&error.to_string()))?
+            }
+            _ => {
+                self.views.remove(&name);
+                return Ok(());
+            }
+        };
+        let of = decoded(&changed).ok_or(Error::Malformed("a view"))?;
+        if field::text(&of, "viewOn").is_some_and(|on| on.starts_with(BUCKETS)) {
+            return Err(time_series(at, &name));
+        }
+        self.views.insert(name, changed);
+        Ok(())
+    }
+
+    /// Applies a command other than `applyOps`.
+    pub(super) fn command(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+        command: &[u8],
+    ) -> Result<(), Error> {
+        let command = decoded(command).ok_or(Error::Malformed("a command"))?;
+        let Some((kind, first)) = command.iter().next() else {
+            return Err(Error::Malformed("an empty command"));
+        };
+        let name = match first {
+            Bson::String(name) => name.as_str(),
+            _ => "",
+        };
+        let unsupported = |what: String| Error::Unsupported { at, what };
+        if name.starts_with(BUCKETS) || command.contains_key("timeseries") {
+            return Err(time_series(at, name));
+        }
+        match kind.as_str() {
+            // Views are in no collection of their own here.
+            "create" if name == VIEWS => {}
+            "drop" if name == VIEWS => self.views.clear(),
+            "create" => self.create(at, operation, name, &command)?,
+            "drop" => {
+                let number = self.known(at, operation, name)?;
+                self.collections[number].exists = false;
+            }
+            "renameCollection" => self.rename(at, operation, &command)?,
+            "createIndexes" => {
+                let mut index = command.clone();
+                index.remove("createIndexes");
+                self.add_index(at, operation, name, index)?;
+            }
+            "commitIndexBuild" => {
+                for index in command.get_array("indexes").into_iter().flatten() {
+                    let index = index.as_document().cloned().unwrap_or_default();
+                    self.add_index(at, operation, name, index)?;
+                }
+            }
+            // An index is there when its build is committed.
+            "startIndexBuild" | "abortIndexBuild" => {}
+            "dropIndexes" | "deleteIndexes" => {
+                let number = self.known(at, operation, name)?;
+                let indexes = &mut self.collections[number].collection.indexes;
+                match command.get("index") {
+                    Some(Bson::String(all)) if all == "*" => {
+                        indexes.retain(|index| field::text(index, "name") == Some("_id_"));
+                    }
+                    Some(Bson::String(dropped)) => {
+                        indexes.retain(|index| field::text(index, "name") != Some(dropped));
+                    }
+                    _ => return Err(unsupported("a dropped index without a name".into())),
+                }
+            }
+            "collMod" => self.modify(at, operation, name, &command)?,
+            "dropDatabase" => {
+                self.views.clear();
+                for rolled in &mut self.collections {
+                    rolled.exists = false;
+                }
+            }
+            other => return Err(unsupported(format!("the command `{other}`"))),
+        }
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+        name: &str,
+        command: &Document,
+    ) -> Result<(), Error> {
+        let unsupported = |what: &str| Error::Unsupported {
+            at,
+            what: format!("a collection {name} {what}"),
+        };
+        let uuid = operation
+            .uuid
+            .ok_or_else(|| unsupported("without a UUID"))?;
+        if self.by_uuid.contains_key(&uuid) {
+            return Ok(());
+        }
+        let mut options = command.clone();
+        options.remove("create");
+        let index = match options.remove("idIndex") {
+            Some(Bson::Document(index)) => Some(index),
+            _ => options.get_document("clusteredIndex").ok().map(|index| {
+                let mut index = index.clone();
+                index.insert("clustered", true);
+                index
+            }),
+        };
+        let collection = Collection {
+            name: name.to_owned(),
+            kind: Kind::Collection,
+            options,
+            uuid: Some(hexadecimal(&uuid)),
+            indexes: index.into_iter().collect(),
+        };
+        self.add(Rolled {
+            collection,
+            base: None,
+            exists: true,
+            repeatable: false,
+        });
+        Ok(())
+    }
+
+    fn rename(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+        command: &Document,
+    ) -> Result<(), Error> {
+        let unsupported = |what: &str| Error::Unsupported {
+            at,
+            what: what.to_owned(),
+        };
+        let to = field::text(command, "to").and_then(|to| to.split_once('.'));
+        let Some((database, to)) = to else {
+            return Err(unsupported("a rename without a name"));
+        };
+        if database != self.database {
+            return Err(unsupported("a rename to another database"));
+        }
+        let from = field::text(command, "renameCollection").unwrap_or_default();
+        let from = from.split_once('.').map_or("", |(_, name)| name);
+        let number = self.known(at, operation, from)?;
+        match command.get("dropTarget") {
+            Some(Bson::Binary(target)) if target.subtype == BinarySubtype::Uuid => {
+                let target = Uuid::try_from(target.bytes.as_slice()).ok();
+                let target = target.and_then(|uuid| self.by_uuid.get(&uuid)).copied();
+                let target = target.ok_or_else(|| Error::Misfit {
+                    at,
+                    collection: to.to_owned(),
+                    what: "it is replaced and not known".into(),
+                })?;
+                self.collections[target].exists = false;
+            }
+            None | Some(Bson::Boolean(false)) => {}
+            Some(_) => return Err(unsupported("a rename of an old server")),
+        }
+        let renamed = &mut self.collections[number].collection;
+        to.clone_into(&mut renamed.name);
+        if field::flag(command, "stayTemp") != Some(true) {
+            renamed.options.remove("temp");
+        }
+        Ok(())
+    }
+
+    fn add_index(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+        name: &str,
+        mut index: Document,
+    ) -> Result<(), Error> {
+        let number = self.known(at, operation, name)?;
+        let indexes = &mut self.collections[number].collection.indexes;
+        // Not listed by servers of today either.
+        index.remove("ns");
+        index.remove("background");
+        // A copied index has the number as it is stored, and is listed with one that fits.
+        if let Some(expiry) = field::count(&index, "expireAfterSeconds") {
+            index.insert("expireAfterSeconds", integer(expiry));
+        }
+        indexes.retain(|other| other.get("name") != index.get("name"));
+        indexes.push(index);
+        Ok(())
+    }
+
+    fn modify(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+        name: &str,
+        command: &Document,
+    ) -> Result<(), Error> {
+        let number = self.known(at, operation, name)?;
+        let collection = &mut self.collections[number].collection;
+        let options = &mut collection.options;
+        // The server fills in what a change of a validation leaves out.
+        if command
+            .keys()
+            .any(|option| VALIDATION.contains(&option.as_str()))
+        {
+            for (option, default) in [("validationLevel", "strict"), ("validationAction", "error")]
+            {
+                if !options.contains_key(option) {
+                    options.insert(option, default);
+                }
+            }
+        }
+        for (option, value) in command.iter().skip(1) {
+            let is_off = match value {
+                Bson::Document(value) if option == "validator" => value.is_empty(),
+                Bson::Document(value) => field::flag(value, "enabled") == Some(false),
+                Bson::Boolean(value) => !value,
+                Bson::String(value) => value == "off" && option == "expireAfterSeconds",
+                _ => false,
+            };
+            match option.as_str() {
+                "index" => {
+                    let change = value.as_document().cloned().unwrap_or_default();
+                    modify_index(&mut collection.indexes, &change).ok_or_else(|| {
+                        Error::Unsupported {
+                            at,
+                            what: format!("a change of an index of {name} that is not known"),
+                        }
+                    })?;
+                }
+                "validator"
+                | "changeStreamPreAndPostImages"
+                | "recordPreImages"
+                | "expireAfterSeconds" => {
+                    if is_off {
+                        options.remove(option);
+                    } else {
+                        options.insert(option, value.clone());
+                    }
+                }
+                "validationLevel" | "validationAction" => {
+                    options.insert(option, value.clone());
+                }
+                "cappedSize" => {
+                    let bytes = field::count_of(value).unwrap_or_default();
+                    drop(options.insert("size", integer(bytes.next_multiple_of(CAPPED_UNIT))));
+                }
+                "cappedMax" => {
+                    let most = field::count_of(value).unwrap_or_default();
+                    drop(options.insert("max", integer(most)));
+                }
+                other => {
+                    return Err(Error::Unsupported {
+                        at,
+                        what: format!("a change of the option {other} of {name}"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes an index as `collMod` does; `None` if it is not there, or the change is not known.
+fn modify_index(indexes: &mut [Document], change: &Document) -> Option<()> {
+    let is_meant = |index: &&mut Document| match (change.get("name"), change.get("keyPattern")) {
+        (Some(name), _) => index.get("name") == Some(name),
+        (None, Some(key)) => index.get("key") == Some(key),
+        (None, None) => false,
+    };
+    let index = indexes.iter_mut().find(is_meant)?;
+    for (option, value) in change {
+        match (option.as_str(), value) {
+            ("name" | "keyPattern", _) => {}
+            ("expireAfterSeconds", value) => {
+                drop(index.insert(option, integer(field::count_of(value)?)));
+            }
+            ("hidden" | "prepareUnique", Bson::Boolean(true)) => {
+                index.insert(option, true);
+            }
+            ("hidden" | "prepareUnique", _) => drop(index.remove(option)),
+            ("unique", _) => {
+                index.remove("prepareUnique");
+                index.insert("unique", true);
+            }
+            ("forceNonUnique", _) => drop(index.remove("unique")),
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// A document after an update: another document, or the one before with a difference.
+pub(super) fn updated(before: &[u8], change: &[u8]) -> Result<Vec<u8>, diff::DiffError> {
+    let fields = elements(change).ok_or(diff::DiffError::Malformed)?;
+    let Some(version) = fields.iter().find(|field| field.name == b"$v") else {
+        return Ok(change.to_vec());
+    };
+    if version.value != 2_i32.to_le_bytes() {
+        return Err(diff::DiffError::Unknown("$v".into()));
+    }
+    let changes = fields.iter().find(|field| field.name == b"diff");
+    let changes = changes.ok_or_else(|| diff::DiffError::Unknown("no diff".into()))?;
+    diff::apply(before, changes.value)
+}
+
+/// A number as the server stores it: as small as it fits.
+fn integer(number: u64) -> Bson {
+    match i32::try_from(number) {
+        Ok(number) => Bson::Int32(number),
+        Err(_) => Bson::Int64(i64::try_from(number).unwrap_or(i64::MAX)),
+    }
+}
+
+fn time_series(at: Position, name: &str) -> Error {
+    let name = name.trim_start_matches(BUCKETS);
+    Error::Unsupported {
+        at,
+        what: format!("a change of the time series {name}"),
+    }
+}
+
+fn hexadecimal(uuid: &Uuid) -> String {
+    uuid.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn uuid_of(hexadecimal: &str) -> Option<Uuid> {
+    u128::from_str_radix(hexadecimal, 16)
+        .ok()
+        .filter(|_| hexadecimal.len() == 32)
+        .map(u128::to_be_bytes)
+}

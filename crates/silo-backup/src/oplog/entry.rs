@@ -1,0 +1,223 @@
+//! One entry of the oplog: its position, and the operations in it.
+//!
+//! Source: `src/mongo/db/repl/oplog_entry.idl` of mongodb/mongo.
+
+use bson::RawDocument;
+use silo_mongo::mongodb::bson::Document;
+
+use super::{Error, Position};
+use crate::archive::structure::{Element, elements};
+
+/// BSON types.
+const STRING: u8 = 0x02;
+const DOCUMENT: u8 = 0x03;
+const ARRAY: u8 = 0x04;
+const BINARY: u8 = 0x05;
+const BOOLEAN: u8 = 0x08;
+const TIMESTAMP: u8 = 0x11;
+
+/// `multiOpType` of grouped inserts: `kApplyOpsAppliedSeparately` in `src/mongo/db/repl/oplog_entry.h`.
+const GROUPED: i32 = 1;
+
+/// UUID of a collection.
+pub type Uuid = [u8; 16];
+
+/// One entry.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Position of the entry.
+    pub at: Position,
+    /// The operation.
+    pub operation: Operation<'a>,
+    /// Session and number of the transaction or retryable write that the entry belongs to.
+    pub transaction: Option<Vec<u8>>,
+    /// Position of the entry before it of the same transaction or retryable write; zero for its first.
+    pub previous: Option<Position>,
+    /// `applyOps` with the documents of one insert: MongoDB 8 writes them together, and each is whole in itself. It is no transaction, even where it has
+    /// the number of one.
+    pub grouped: bool,
+}
+
+/// One operation of an entry.
+#[derive(Clone, Debug)]
+pub struct Operation<'a> {
+    /// Database, and the rest of the namespace: a collection, or `$cmd`.
+    pub namespace: (&'a str, &'a str),
+    /// UUID of the collection.
+    pub uuid: Option<Uuid>,
+    /// What happens.
+    pub kind: OperationKind<'a>,
+}
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub enum OperationKind<'a> {
+    /// The document is inserted.
+    Insert(&'a [u8]),
+    /// The document with this `_id` becomes another one, or is changed by a difference.
+    Update {
+        /// Type and value of `_id`.
+        id: Vec<u8>,
+        /// The change.
+        change: &'a [u8],
+    },
+    /// The document with this `_id` is deleted.
+    Delete(Vec<u8>),
+    /// A command, such as `create`.
+    Command {
+        /// The command.
+        command: &'a [u8],
+        /// Options before the command, where it changes some.
+        before: Option<&'a [u8]>,
+    },
+    /// Nothing.
+    Noop,
+    /// An operation that is not known here.
+    Unknown(String),
+}
+
+impl<'a> Entry<'a> {
+    /// Parses an entry.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn parse(entry: &'a [u8]) -> Result<Self, Error> {
+        let fields = elements(entry).ok_or(Error::Malformed("it is no BSON"))?;
+        let field = |name: &str| fields.iter().find(|field| field.name == name.as_bytes());
+        let at = field("ts")
+            .and_then(position)
+            .ok_or(Error::Malformed("it has no position"))?;
+        let transaction = match (field("lsid"), field("txnNumber")) {
+            (Some(session), Some(number)) => Some([session.value, number.value].concat()),
+            _ => None,
+        };
+        let previous = field("prevOpTime").and_then(|previous| {
+            let inner = elements(previous.value)?;
+            let at = inner.iter().find(|field| field.name == b"ts")?;
+            position(at)
+        });
+        Ok(Self {
+            at,
+            operation: Operation::parse(&fields)?,
+            transaction,
+            previous,
+            grouped: field("multiOpType").is_some_and(|kind| kind.value == GROUPED.to_le_bytes()),
+        })
+    }
+}
+
+impl<'a> Operation<'a> {
+    /// Parses the operations in the array of `applyOps`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn parse_all(array: &'a [u8]) -> Result<Vec<Self>, Error> {
+        let operations = elements(array).ok_or(Error::Malformed("applyOps is no array"))?;
+        operations
+            .into_iter()
+            .map(|operation| {
+                let fields = elements(operation.value);
+                Self::parse(&fields.ok_or(Error::Malformed("applyOps has no documents"))?)
+            })
+            .collect()
+    }
+
+    fn parse(fields: &[Element<'a>]) -> Result<Self, Error> {
+        let field = |name: &str, kind: u8| {
+            let found = fields.iter().find(|field| field.name == name.as_bytes());
+            found
+                .filter(|field| field.kind == kind)
+                .map(|field| field.value)
+        };
+        let op = field("op", STRING)
+            .and_then(text)
+            .ok_or(Error::Malformed("it has no op"))?;
+        let namespace = field("ns", STRING).and_then(text).unwrap_or_default();
+        let object = || field("o", DOCUMENT).ok_or(Error::Malformed("it has no o"));
+        let second = field("o2", DOCUMENT);
+        let id_of = |document: &'a [u8]| id(document).ok_or(Error::Malformed("it names no _id"));
+        Ok(Self {
+            namespace: namespace.split_once('.').unwrap_or((namespace, "")),
+            uuid: field("ui", BINARY).and_then(uuid),
+            kind: match op {
+                "i" => OperationKind::Insert(object()?),
+                "u" => OperationKind::Update {
+                    id: id_of(second.ok_or(Error::Malformed("an update has no o2"))?)?,
+                    change: object()?,
+                },
+                "d" => OperationKind::Delete(id_of(object()?)?),
+                "c" => OperationKind::Command {
+                    command: object()?,
+                    before: second,
+                },
+                "n" => OperationKind::Noop,
+                other => OperationKind::Unknown(format!("an operation `{other}`")),
+            },
+        })
+    }
+}
+
+/// The operations of `applyOps`, and the options of the command that matter here.
+pub(super) struct ApplyOps<'a> {
+    /// The operations.
+    pub(super) operations: Vec<Operation<'a>>,
+    /// More entries of the transaction follow.
+    pub(super) partial: bool,
+    /// The transaction is prepared, and committed by a later entry: only in a sharded cluster.
+    pub(super) prepared: bool,
+}
+
+impl<'a> ApplyOps<'a> {
+    /// Parses the command; `None` if it is another one.
+    pub(super) fn parse(command: &'a [u8]) -> Result<Option<Self>, Error> {
+        let fields = elements(command).ok_or(Error::Malformed("a command is no BSON"))?;
+        let Some(first) = fields.first().filter(|field| field.name == b"applyOps") else {
+            return Ok(None);
+        };
+        if first.kind != ARRAY {
+            return Err(Error::Malformed("applyOps is no array"));
+        }
+        let is = |name: &[u8]| {
+            let found = fields.iter().find(|field| field.name == name);
+            found.is_some_and(|field| field.kind == BOOLEAN && field.value == [1])
+        };
+        Ok(Some(Self {
+            operations: Operation::parse_all(first.value)?,
+            partial: is(b"partialTxn"),
+            prepared: is(b"prepare"),
+        }))
+    }
+}
+
+/// Type and value of a document's `_id`, by which it is known.
+pub(super) fn id(document: &[u8]) -> Option<Vec<u8>> {
+    let elements = elements(document)?;
+    let id = elements.iter().find(|element| element.name == b"_id")?;
+    Some([&[id.kind], id.value].concat())
+}
+
+/// A document, decoded.
+pub(super) fn decoded(document: &[u8]) -> Option<Document> {
+    let raw = RawDocument::from_bytes(document).ok()?;
+    Document::try_from(raw).ok()
+}
+
+fn position(field: &Element<'_>) -> Option<Position> {
+    if field.kind != TIMESTAMP {
+        return None;
+    }
+    let number = u64::from_le_bytes(field.value.try_into().ok()?);
+    Some(Position {
+        seconds: u32::try_from(number >> 32).ok()?,
+        increment: u32::try_from(number & u64::from(u32::MAX)).ok()?,
+    })
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value.get(4..value.len().checked_sub(1)?)?).ok()
+}
+
+fn uuid(value: &[u8]) -> Option<Uuid> {
+    // Length, subtype 4, bytes.
+    value.get(5..)?.try_into().ok()
+}

@@ -1,0 +1,485 @@
+//! Rolling an archive forward: a backup, and the entries of the oplog after it, become the archive of a later moment.
+//!
+//! Nothing is applied to a server. The entries are read first: collections follow in memory, changes of documents go to a file. Then the archive is
+//! read and written again: documents without changes as they are, changed ones in their place, new ones at the end of their collection.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use bson::RawDocument;
+use silo_mongo::collections::Collection;
+use silo_mongo::fingerprint::Fingerprint;
+
+use super::catalogue::{Catalogue, Place, updated};
+use super::documents::{ChangeKind, DocumentChanges};
+use super::entry::{ApplyOps, Entry, Operation, OperationKind, id};
+use super::{Error, Position};
+use crate::archive::reader::{self, Visitor};
+use crate::archive::writer::{Open, Writer};
+use crate::archive::{Namespace, Prelude, metadata};
+use crate::repository::manifest::CollectionFacts;
+
+/// A backup to which entries are being applied.
+pub struct Roll {
+    database: String,
+    /// Position of the backup: everything up to it is in the backup.
+    base: Position,
+    /// Position of the last entry.
+    last: Position,
+    operations: u64,
+    catalogue: Catalogue,
+    changes: DocumentChanges,
+}
+
+/// A rolled archive.
+pub struct RolledArchive<W> {
+    /// The underlying writer.
+    pub out: W,
+    /// The collections and views, by name.
+    pub collections: Vec<CollectionFacts>,
+    /// Number of operations of the database that were applied.
+    pub operations: u64,
+}
+
+impl Roll {
+    /// Begins at a backup of `database`, whose snapshot has this position. Changes are kept in a file in `folder`.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or the manifest has options that are not understood.
+    pub fn new(
+        folder: &Path,
+        database: &str,
+        base: Position,
+        collections: &[CollectionFacts],
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            database: database.to_owned(),
+            base,
+            last: Position::default(),
+            operations: 0,
+            catalogue: Catalogue::new(database, collections)?,
+            changes: DocumentChanges::new(folder)?,
+        })
+    }
+
+    /// Applies an entry. Entries up to the position of the backup do nothing, except that parts of a transaction which ends after it are taken.
+    ///
+    /// # Errors
+    /// When the entry does not fit, or is not supported.
+    pub fn entry(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let entry = Entry::parse(bytes)?;
+        if entry.at <= self.last {
+            return Err(Error::Malformed("its position is not after the one before"));
+        }
+        self.last = entry.at;
+        if let OperationKind::Command { command, .. } = entry.operation.kind
+            && let Some(operations) = ApplyOps::parse(command)?
+        {
+            return self.apply_ops(&entry, &operations, bytes);
+        }
+        if let (OperationKind::Command { command, .. }, Some(transaction)) =
+            (&entry.operation.kind, &entry.transaction)
+            && command
+                .get(5..)
+                .is_some_and(|name| name.starts_with(b"abortTransaction\0"))
+        {
+            return Ok(self.changes.close(transaction)?);
+        }
+        if entry.at > self.base {
+            self.operation(entry.at, &entry.operation)?;
+        }
+        Ok(())
+    }
+
+    /// A transaction, or a part of one; or several inserts.
+    fn apply_ops(
+        &mut self,
+        entry: &Entry<'_>,
+        operations: &ApplyOps<'_>,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let concerns = |operation: &Operation<'_>| operation.namespace.0 == self.database;
+        if operations.prepared && operations.operations.iter().any(concerns) {
+            return Err(Error::Unsupported {
+                at: entry.at,
+                what: "a prepared transaction, as in a sharded cluster".into(),
+            });
+        }
+        let transaction = entry.transaction.as_deref().filter(|_| !entry.grouped);
+        if let (true, Some(transaction)) = (operations.partial, transaction) {
+            return Ok(self.changes.keep_open(transaction, bytes)?);
+        }
+        if let Some(transaction) = transaction {
+            let previous = entry.previous.filter(|previous| previous.seconds > 0);
+            if entry.at > self.base {
+                self.parts(entry.at, transaction, previous)?;
+            }
+            self.changes.close(transaction)?;
+        }
+        if entry.at > self.base {
+            for operation in &operations.operations {
+                self.operation(entry.at, operation)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the earlier entries of a transaction, the last of which has the position `last`.
+    fn parts(
+        &mut self,
+        at: Position,
+        transaction: &[u8],
+        last: Option<Position>,
+    ) -> Result<(), Error> {
+        let (mut number, mut before) = (0, None);
+        while let Some((next, bytes)) = self.changes.next_open(transaction, number)? {
+            let entry = Entry::parse(&bytes)?;
+            let previous = entry.previous.filter(|previous| previous.seconds > 0);
+            if previous != before {
+                break;
+            }
+            let OperationKind::Command { command, .. } = entry.operation.kind else {
+                break;
+            };
+            if let Some(operations) = ApplyOps::parse(command)? {
+                for operation in &operations.operations {
+                    self.operation(at, operation)?;
+                }
+            }
+            (number, before) = (next, Some(entry.at));
+        }
+        if before == last {
+            Ok(())
+        } else {
+            Err(Error::Malformed("a part of its transaction is missing"))
+        }
+    }
+
+    fn operation(&mut self, at: Position, operation: &Operation<'_>) -> Result<(), Error> {
+        if operation.namespace == ("admin", "system.version") {
+            return Err(Error::Unsupported {
+                at,
+                what: "a change of the server's feature compatibility version".into(),
+            });
+        }
+        let (database, name) = operation.namespace;
+        // A command for all databases has others inside.
+        let inner = match &operation.kind {
+            OperationKind::Command { command, .. } => ApplyOps::parse(command)?,
+            _ => None,
+        };
+        if let Some(inner) = inner {
+            for operation in &inner.operations {
+                self.operation(at, operation)?;
+            }
+            return Ok(());
+        }
+        if database != self.database {
+            return Ok(());
+        }
+        match &operation.kind {
+            OperationKind::Noop => return Ok(()),
+            OperationKind::Unknown(what) => {
+                return Err(Error::Unsupported {
+                    at,
+                    what: format!("{what} in {name}"),
+                });
+            }
+            OperationKind::Command { command, .. } => {
+                self.catalogue.command(at, operation, command)?;
+            }
+            kind => {
+                let place = self.catalogue.place(at, operation)?;
+                if let Place::Collection(number) = place {
+                    let id = match kind {
+                        OperationKind::Insert(document) => id(document),
+                        OperationKind::Update { id, .. } | OperationKind::Delete(id) => {
+                            Some(id.clone())
+                        }
+                        _ => None,
+                    };
+                    let id = id.ok_or(Error::Malformed("it names no _id"))?;
+                    self.changes.add(number, &id, kind)?;
+                }
+            }
+        }
+        self.operations += 1;
+        Ok(())
+    }
+
+    /// Reads the backup's archive, and writes the one of the last entry's moment.
+    ///
+    /// # Errors
+    /// When an entry does not fit the archive, or either cannot be read or written.
+    pub fn write<W: Write>(
+        self,
+        archive: impl Read,
+        out: W,
+        server_version: &str,
+        tool_version: &str,
+    ) -> Result<RolledArchive<W>, Error> {
+        self.changes.complete()?;
+        let existing = self.catalogue.collections().iter().enumerate();
+        let existing = existing.filter(|(_, rolled)| rolled.exists);
+        let mut targets: Vec<Target> = existing
+            .map(|(number, rolled)| Target::new(rolled.collection.clone(), Some(number)))
+            .chain(
+                self.catalogue
+                    .views()?
+                    .into_iter()
+                    .map(|view| Target::new(view, None)),
+            )
+            .collect();
+        targets.sort_by(|one, other| one.collection.name.cmp(&other.collection.name));
+        let prelude = Prelude {
+            server_version: server_version.to_owned(),
+            tool_version: tool_version.to_owned(),
+            namespaces: targets
+                .iter()
+                .map(|target| self.namespace(&target.collection))
+                .collect(),
+        };
+        let mut rewriting = Rewriting {
+            writer: Writer::begin(out, prelude)?,
+            roll: &self,
+            targets,
+            of_base: Vec::new(),
+            failed: None,
+        };
+        let read = reader::read(archive, &mut rewriting);
+        if let Some(failed) = rewriting.failed.take() {
+            return Err(failed);
+        }
+        read?;
+        rewriting.rest()?;
+        let facts =
+            |target: &Target| CollectionFacts::new(&target.collection, target.fingerprint.sums());
+        Ok(RolledArchive {
+            collections: rewriting.targets.iter().map(facts).collect(),
+            out: rewriting.writer.into_inner(),
+            operations: self.operations,
+        })
+    }
+
+    fn namespace(&self, collection: &Collection) -> Namespace {
+        Namespace {
+            database: self.database.clone(),
+            collection: collection.name.clone(),
+            kind: collection.kind,
+            metadata: metadata::write(collection),
+        }
+    }
+}
+
+/// A collection of the new archive.
+struct Target {
+    collection: Collection,
+    /// Number in the catalogue; `None` for a view.
+    number: Option<usize>,
+    fingerprint: Fingerprint,
+    /// Documents of the base that have changes.
+    found: u64,
+    open: Option<Open>,
+    closed: bool,
+}
+
+impl Target {
+    fn new(collection: Collection, number: Option<usize>) -> Self {
+        Self {
+            collection,
+            number,
+            fingerprint: Fingerprint::default(),
+            found: 0,
+            open: None,
+            closed: false,
+        }
+    }
+}
+
+/// Visitor of the base archive that writes the new one.
+struct Rewriting<'a, W> {
+    roll: &'a Roll,
+    writer: Writer<W>,
+    targets: Vec<Target>,
+    /// For each namespace of the base its place among the targets; `None` if it is not there any more.
+    of_base: Vec<Option<usize>>,
+    failed: Option<Error>,
+}
+
+impl<W: Write> Rewriting<'_, W> {
+    fn guard(&mut self, outcome: Result<(), Error>) -> Result<(), reader::Error> {
+        outcome.map_err(|error| {
+            self.failed = Some(error);
+            reader::Error::Corrupt("the archive was not rolled forward".into())
+        })
+    }
+
+    /// A document of the base.
+    fn rewrite(&mut self, place: usize, document: &[u8]) -> Result<(), Error> {
+        let target = &self.targets[place];
+        let Some(number) = target.number else {
+            return Ok(());
+        };
+        let id = id(document).unwrap_or_default();
+        if !self.roll.changes.may_have(number, &id) {
+            return self.emit(place, document);
+        }
+        let mut document = Document::new(self.roll, number, Some(document.to_vec()));
+        let mut changed = false;
+        self.roll.changes.of(number, &id, 0, |kind, body| {
+            changed = true;
+            document.apply(kind, body)
+        })?;
+        self.targets[place].found += u64::from(changed);
+        match document.state {
+            Some(document_now) if !document.inserted => self.emit(place, &document_now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the documents that are new in a collection, and ends it.
+    fn finish(&mut self, place: usize) -> Result<(), Error> {
+        if let Some(number) = self.targets[place].number {
+            let changes = &self.roll.changes;
+            let rolled = &self.roll.catalogue.collections()[number];
+            let found = self.targets[place].found;
+            let mut at = 0;
+            while let Some(insert) = changes.next_insert(number, at)? {
+                at = insert.number;
+                let mut document = Document::new(self.roll, number, Some(insert.document));
+                let apply = |kind, body: &[u8]| document.apply(kind, body);
+                changes.of(number, &insert.id, at, apply)?;
+                // A later insert of the same document writes it.
+                if let (false, Some(document)) = (document.inserted, document.state) {
+                    self.emit(place, &document)?;
+                }
+            }
+            let expected = changes.expected(number)?;
+            if !rolled.repeatable && expected > found {
+                return Err(self
+                    .roll
+                    .misfit(number, "a document is changed that is not there"));
+            }
+        }
+        let open = self.opened(place)?;
+        self.writer.close(&open)?;
+        self.targets[place].closed = true;
+        Ok(())
+    }
+
+    /// The collections that the base has not.
+    fn rest(&mut self) -> Result<(), Error> {
+        for place in 0..self.targets.len() {
+            if !self.targets[place].closed {
+                self.finish(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, place: usize, document: &[u8]) -> Result<(), Error> {
+        let mut open = self.opened(place)?;
+        self.writer.document(&mut open, document)?;
+        let target = &mut self.targets[place];
+        target.fingerprint.add(document);
+        target.open = Some(open);
+        Ok(())
+    }
+
+    fn opened(&mut self, place: usize) -> Result<Open, Error> {
+        match self.targets[place].open.take() {
+            Some(open) => Ok(open),
+            None => Ok(self.writer.open(place)?),
+        }
+    }
+}
+
+impl<W: Write> Visitor for Rewriting<'_, W> {
+    fn prelude(&mut self, prelude: &Prelude) -> Result<(), reader::Error> {
+        let collections = self.roll.catalogue.collections();
+        let place = |namespace: &Namespace| {
+            self.targets.iter().position(|target| {
+                let rolled = target.number.map(|number| &collections[number]);
+                rolled.is_some_and(|rolled| rolled.base.as_ref() == Some(&namespace.collection))
+            })
+        };
+        self.of_base = prelude.namespaces.iter().map(place).collect();
+        Ok(())
+    }
+
+    fn document(&mut self, place: usize, document: &RawDocument) -> Result<(), reader::Error> {
+        match self.of_base[place] {
+            None => Ok(()),
+            Some(place) => {
+                let outcome = self.rewrite(place, document.as_bytes());
+                self.guard(outcome)
+            }
+        }
+    }
+
+    fn end(&mut self, place: usize) -> Result<(), reader::Error> {
+        match self.of_base[place] {
+            None => Ok(()),
+            Some(place) => {
+                let outcome = self.finish(place);
+                self.guard(outcome)
+            }
+        }
+    }
+}
+
+/// A document while its changes are applied.
+struct Document<'a> {
+    roll: &'a Roll,
+    collection: usize,
+    /// The document; `None` when it is deleted.
+    state: Option<Vec<u8>>,
+    /// It was inserted anew, so its place is at the end.
+    inserted: bool,
+}
+
+impl<'a> Document<'a> {
+    fn new(roll: &'a Roll, collection: usize, state: Option<Vec<u8>>) -> Self {
+        Self {
+            roll,
+            collection,
+            state,
+            inserted: false,
+        }
+    }
+
+    fn apply(&mut self, kind: ChangeKind, body: &[u8]) -> Result<(), Error> {
+        let repeatable = self.roll.catalogue.collections()[self.collection].repeatable;
+        let misfit = |what: &str| self.roll.misfit(self.collection, what);
+        match (kind, &self.state) {
+            (ChangeKind::Insert, Some(_)) if !repeatable => {
+                return Err(misfit("a document is inserted that is there"));
+            }
+            (ChangeKind::Insert, _) => {
+                self.state = Some(body.to_vec());
+                self.inserted = true;
+            }
+            (_, None) if !repeatable => {
+                return Err(misfit("a document is changed that is not there"));
+            }
+            (_, None) => {}
+            (ChangeKind::Update, Some(before)) => match updated(before, body) {
+                Ok(after) => self.state = Some(after),
+                Err(_) if repeatable => {}
+                Err(error) => return Err(misfit(&error.to_string())),
+            },
+            (ChangeKind::Delete, Some(_)) => self.state = None,
+        }
+        Ok(())
+    }
+}
+
+impl Roll {
+    fn misfit(&self, number: usize, what: &str) -> Error {
+        Error::Misfit {
+            at: self.last,
+            collection: self.catalogue.collections()[number].collection.name.clone(),
+            what: what.to_owned(),
+        }
+    }
+}

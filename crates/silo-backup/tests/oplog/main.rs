@@ -1,0 +1,14 @@
+//! Entries of a real server's oplog, applied to a backup, give the next backup.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod commands;
+mod exact;
+mod grouped;
+mod random;
+mod server;
+mod tampered;
+mod transactions;
