@@ -1,6 +1,7 @@
 //! Command line: results on standard output, progress and messages on standard error, and an exit code by kind of error.
 
 mod commands;
+mod export;
 mod restore;
 mod selftest;
 mod show;
@@ -18,6 +19,7 @@ use silo_web::healthcheck;
 use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::export::Export;
 use self::restore::Restore;
 use self::swap::{Swap, Unswap};
 use crate::audit::{self, AuditEntry};
@@ -116,8 +118,10 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Restore a backup into a new database
+    /// Restore a backup, or a moment after one, into a new database
     Restore(Restore),
+    /// Write the archive of a moment after a backup into a file, for mongorestore
+    Export(Export),
     /// Put a restored database in the place of the one that is used, which is kept under another name
     Swap(Swap),
     /// Undo the last swap
@@ -263,6 +267,8 @@ impl Command {
             | Self::Init { dry_run: true, .. }
             | Self::Adopt { dry_run: true, .. } => false,
             Self::Restore(restore) => !restore.dry_run,
+            // A file of the operator's.
+            Self::Export(_) => false,
             _ => true,
         }
     }
@@ -303,6 +309,7 @@ impl Command {
             Self::Unpin { backup } => commands::pin(context, &backup, None, out, report).await,
             Self::Audit { limit } => commands::audit(context, limit, out).await,
             Self::Restore(restore) => restore.run(context, out, report).await,
+            Self::Export(export) => export.run(context, out, report).await,
             Self::Swap(swap) => swap.run(context, out, report).await,
             Self::Unswap(unswap) => unswap.run(context, out, report).await,
             Self::Prune { undo: Some(id), .. } => {

@@ -14,7 +14,7 @@ use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::{RawBsonRef, Timestamp};
+use silo_mongo::mongodb::bson::RawBsonRef;
 use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::snapshot::{self, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -121,7 +121,7 @@ pub async fn run(
             Ok(DumpOutcome {
                 as_of,
                 consistency,
-                cluster_time: cluster_time.map(cluster_time_of),
+                cluster_time: cluster_time.map(ClusterTime::from),
                 not_in_snapshot,
                 changed,
                 slow,
@@ -129,13 +129,6 @@ pub async fn run(
                 written,
             })
         }
-    }
-}
-
-fn cluster_time_of(time: Timestamp) -> ClusterTime {
-    ClusterTime {
-        seconds: time.time,
-        increment: time.increment,
     }
 }
 

@@ -1,13 +1,15 @@
 //! The oplog: mongod's record of all changes, in the order of their positions. Applied to a backup it gives the database of any later moment.
 //!
 //! An `entry` is one document of `local.oplog.rs`; `diff` applies an update's difference; `roll` applies entries to an archive and writes another one;
-//! `catalogue` is the state of the collections meanwhile, `documents` holds their changes on disk.
+//! `server` reads
+//! entries of a running server; `catalogue` is the state of the collections meanwhile, `documents` holds their changes on disk.
 
 mod catalogue;
 pub mod diff;
 mod documents;
 pub mod entry;
 pub mod roll;
+pub mod server;
 
 pub use crate::repository::manifest::ClusterTime as Position;
 

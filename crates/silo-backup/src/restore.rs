@@ -7,10 +7,15 @@ mod compare;
 mod created;
 pub mod erasure;
 mod load;
+pub mod moment;
 pub mod preflight;
 mod selection;
 pub mod swap;
 
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
 use serde::Serialize;
 use silo_core::secret::Secret;
 use silo_mongo::collections::{Collection, Kind};
@@ -18,6 +23,7 @@ use silo_mongo::error::{ActionError, DatabaseError};
 use silo_mongo::mongodb::bson::doc;
 use silo_mongo::mongodb::{Client, Database};
 use silo_mongo::write;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use compare::{Comparison, compare_all};
@@ -28,8 +34,28 @@ pub use selection::Selection;
 
 use crate::error::Error;
 use crate::repository::Repository;
-use crate::repository::manifest::{CollectionFacts, Manifest};
+use crate::repository::manifest::{ArchiveFacts, CollectionFacts, Manifest};
+use crate::verification::file_chunks;
 use silo_cli::progress::Reporter;
+
+/// Where the archive of a manifest is.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// In a destination.
+    Stored(&'a Repository),
+    /// In a file of this machine.
+    File(&'a Path),
+}
+
+impl Source<'_> {
+    /// The archive's stored bytes.
+    fn chunks(&self, archive: &ArchiveFacts) -> mpsc::Receiver<io::Result<Bytes>> {
+        match self {
+            Self::Stored(repository) => repository.download(&archive.key, archive.bytes),
+            Self::File(file) => file_chunks(file),
+        }
+    }
+}
 
 /// A server that is written to.
 #[derive(Clone)]
@@ -73,7 +99,7 @@ impl RestoreOutcome {
 /// # Errors
 /// The error that prevented the insertion of documents.
 pub async fn restore(
-    repository: &Repository,
+    source: Source<'_>,
     manifest: &Manifest,
     selection: &Selection,
     target: &Target,
@@ -85,7 +111,7 @@ pub async fn restore(
     let mut created = CreatedCollections::default();
     let database = &target.database;
     let loading = load(
-        repository,
+        source,
         manifest,
         selection,
         database,

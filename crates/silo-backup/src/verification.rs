@@ -12,8 +12,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use silo_core::secret::Secret;
 use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
 
 use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::encoding::Compression;
@@ -27,6 +29,9 @@ use silo_cli::progress::Reporter;
 
 use duplicate_ids::DocumentIds;
 pub use survey::{Survey, survey};
+
+/// Bytes of a file that are read at once.
+const PIECE: usize = 256 * 1024;
 
 /// Result of reading a stored archive.
 #[derive(Clone, Debug)]
@@ -160,6 +165,49 @@ pub fn verify_while_writing(
             .map_err(|error| Error::Corrupt(format!("the archive cannot be restored: {error}")))
     });
     (out, reading)
+}
+
+/// Reads the archive in a file as a restore would, and compares it with a manifest.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it differs.
+pub async fn verify_file(file: &Path, manifest: &Manifest, report: &Reporter) -> Result<(), Error> {
+    report.begin("verifying", Some(manifest.documents()), "documents");
+    let mut incoming = Incoming::new(file_chunks(file));
+    let (manifest, report) = (manifest.clone(), report.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let walked = decoding::decompress(&mut incoming, manifest.archive.compression)
+            .map_err(reader::Error::from)
+            .and_then(|archive| summarise(archive, None, report))
+            .map(Some);
+        let read = evaluate(&manifest.archive, &mut incoming, walked)?;
+        match read.summary {
+            Some(summary) => as_written(&manifest.collections, &summary),
+            None => Ok(()),
+        }
+    });
+    reading
+        .await
+        .map_err(|_panic| Error::Engine("reading the file was interrupted".into()))?
+}
+
+/// Pieces of a file, like those of a download.
+#[must_use]
+pub fn file_chunks(file: &Path) -> mpsc::Receiver<io::Result<Bytes>> {
+    let (out, chunks) = mpsc::channel(2);
+    let file = file.to_path_buf();
+    tokio::spawn(async move {
+        let mut pieces = match tokio::fs::File::open(file).await {
+            Ok(file) => ReaderStream::with_capacity(file, PIECE),
+            Err(error) => return drop(out.send(Err(error)).await),
+        };
+        while let Some(piece) = pieces.next().await {
+            if out.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    chunks
 }
 
 /// Verifies that a stored backup matches its manifest, to the last byte, document and index option, and records the result in the repository. A backup

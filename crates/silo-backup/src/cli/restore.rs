@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use silo_core::units::whole_millis;
 
+use super::export::MomentArgs;
 use super::show;
 use super::target::{TargetArgs, open};
 use crate::catalog::{Catalog, Destination};
@@ -14,7 +15,7 @@ use crate::error::{EXIT_DIFFERENT, Error};
 use crate::repository::Entry;
 use crate::repository::manifest::Manifest;
 use crate::restore::erasure::{self, Erasures};
-use crate::restore::{self, Selection, Target, preflight};
+use crate::restore::{self, Selection, Source, Target, moment, preflight};
 use crate::run::source_memory::SourceMemory;
 use crate::verification;
 use silo_cli::print::Printer;
@@ -23,7 +24,10 @@ use silo_cli::progress::Reporter;
 #[derive(Args)]
 pub(super) struct Restore {
     /// Id of the backup, its beginning, or latest (the newest good backup)
-    backup: String,
+    #[arg(required_unless_present_any = ["at", "until_before"], conflicts_with_all = ["at", "until_before"])]
+    backup: Option<String>,
+    #[command(flatten)]
+    moment: MomentArgs,
     #[command(flatten)]
     to: TargetArgs,
     /// Database to restore to; it must be empty or not exist
@@ -55,9 +59,23 @@ impl Restore {
     ) -> Result<ExitCode, Error> {
         let settings = &context.settings;
         let catalog = Catalog::read(context, &context.status_client).await;
-        let (destination, entry) = catalog.find(&self.backup, self.copy)?;
+        let mut planned = match self.moment.moment() {
+            Some(moment) => Some(moment::plan(context, &catalog, moment, self.copy).await?),
+            None => None,
+        };
+        let (destination, entry) = match (&planned, &self.backup) {
+            (Some(planned), _) => planned.base(),
+            (None, backup) => catalog.find(backup.as_deref().unwrap_or("latest"), self.copy)?,
+        };
         self.trust(destination, entry)?;
-        let manifest = &entry.manifest;
+        let mut manifest = entry.manifest.clone();
+        // A moment is checked before anything is written to the target, too.
+        let folder = tempfile::TempDir::with_prefix_in("restore-", &settings.folder)?;
+        let file = folder.path().join("archive.gz");
+        if let Some(planned) = &mut planned {
+            manifest = planned.write(context, &file, report).await?;
+        }
+        let manifest = &manifest;
         let uri = self.to.uri(context)?;
         let client = open(&uri).await?;
         let target = Target {
@@ -68,20 +86,27 @@ impl Restore {
         let has_key = settings.identity.is_some();
         let checks = preflight::checks(manifest, &selection, &target, has_key).await?;
         let mut restored = show::Restored::new(manifest, &self.database, checks);
+        restored.plan = planned.as_ref().map(|planned| planned.plan.clone());
         if let Err(error) = preflight::refuse(&restored.preflight) {
             if self.dry_run {
                 out.result(&restored, || restored.text());
             }
             return Err(error);
         }
-        verification::verify(context, &destination.repository, manifest, report).await?;
+        if planned.is_none() {
+            verification::verify(context, &destination.repository, manifest, report).await?;
+        }
         if self.dry_run {
             out.result(&restored, || restored.text());
             return Ok(ExitCode::SUCCESS);
         }
         let began = Instant::now();
+        let source = match &planned {
+            Some(_) => Source::File(&file),
+            None => Source::Stored(&destination.repository),
+        };
         let outcome = restore::restore(
-            &destination.repository,
+            source,
             manifest,
             &selection,
             &target,

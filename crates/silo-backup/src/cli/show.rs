@@ -14,7 +14,7 @@ use crate::status::{BackupStatus, BackupView, RecoveryView};
 use crate::verification::drill::DrillOutcome;
 
 pub(super) use operations::{adopted, audit, initialised};
-pub(super) use restored::Restored;
+pub(super) use restored::{Restored, plan};
 
 /// Result of `verify`.
 #[derive(Serialize)]

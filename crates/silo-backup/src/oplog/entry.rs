@@ -3,6 +3,7 @@
 //! Source: `src/mongo/db/repl/oplog_entry.idl` of mongodb/mongo.
 
 use bson::RawDocument;
+use jiff::Timestamp;
 use silo_mongo::mongodb::bson::Document;
 
 use super::{Error, Position};
@@ -14,6 +15,7 @@ const DOCUMENT: u8 = 0x03;
 const ARRAY: u8 = 0x04;
 const BINARY: u8 = 0x05;
 const BOOLEAN: u8 = 0x08;
+const DATE: u8 = 0x09;
 const TIMESTAMP: u8 = 0x11;
 
 /// `multiOpType` of grouped inserts: `kApplyOpsAppliedSeparately` in `src/mongo/db/repl/oplog_entry.h`.
@@ -33,6 +35,8 @@ pub struct Entry<'a> {
     pub transaction: Option<Vec<u8>>,
     /// Position of the entry before it of the same transaction or retryable write; zero for its first.
     pub previous: Option<Position>,
+    /// Time of the server's clock.
+    pub wall: Option<Timestamp>,
     /// `applyOps` with the documents of one insert: MongoDB 8 writes them together, and each is whole in itself. It is no transaction, even where it has
     /// the number of one.
     pub grouped: bool,
@@ -101,12 +105,42 @@ impl<'a> Entry<'a> {
             operation: Operation::parse(&fields)?,
             transaction,
             previous,
+            wall: field("wall")
+                .filter(|field| field.kind == DATE)
+                .and_then(|wall| {
+                    let millis = i64::from_le_bytes(wall.value.try_into().ok()?);
+                    Timestamp::from_millisecond(millis).ok()
+                }),
             grouped: field("multiOpType").is_some_and(|kind| kind.value == GROUPED.to_le_bytes()),
         })
     }
 }
 
+impl Entry<'_> {
+    /// `true` if it changes this database.
+    #[must_use]
+    pub fn concerns(&self, database: &str) -> bool {
+        self.operation.concerns(database)
+    }
+}
+
 impl<'a> Operation<'a> {
+    /// `true` if it changes this database.
+    #[must_use]
+    pub fn concerns(&self, database: &str) -> bool {
+        match &self.kind {
+            OperationKind::Noop => false,
+            OperationKind::Command { command, .. } => match ApplyOps::parse(command) {
+                Ok(Some(inner)) => inner
+                    .operations
+                    .iter()
+                    .any(|inner| inner.concerns(database)),
+                _ => self.namespace.0 == database,
+            },
+            _ => self.namespace.0 == database,
+        }
+    }
+
     /// Parses the operations in the array of `applyOps`.
     ///
     /// # Errors

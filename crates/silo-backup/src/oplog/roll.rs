@@ -13,6 +13,7 @@ use silo_mongo::fingerprint::Fingerprint;
 use super::catalogue::{Catalogue, Place, updated};
 use super::documents::{ChangeKind, DocumentChanges};
 use super::entry::{ApplyOps, Entry, Operation, OperationKind, id};
+use super::server::Edge;
 use super::{Error, Position};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::writer::{Open, Writer};
@@ -26,6 +27,8 @@ pub struct Roll {
     base: Position,
     /// Position of the last entry.
     last: Position,
+    /// The last entry that changed the database.
+    last_change: Option<Edge>,
     operations: u64,
     catalogue: Catalogue,
     changes: DocumentChanges,
@@ -39,6 +42,8 @@ pub struct RolledArchive<W> {
     pub collections: Vec<CollectionFacts>,
     /// Number of operations of the database that were applied.
     pub operations: u64,
+    /// The last entry that changed the database; `None` if none has since the backup.
+    pub last_change: Option<Edge>,
 }
 
 impl Roll {
@@ -56,6 +61,7 @@ impl Roll {
             database: database.to_owned(),
             base,
             last: Position::default(),
+            last_change: None,
             operations: 0,
             catalogue: Catalogue::new(database, collections)?,
             changes: DocumentChanges::new(folder)?,
@@ -72,6 +78,9 @@ impl Roll {
             return Err(Error::Malformed("its position is not after the one before"));
         }
         self.last = entry.at;
+        if entry.at > self.base && entry.concerns(&self.database) {
+            self.last_change = Some(Edge::new(entry.at, entry.wall));
+        }
         if let OperationKind::Command { command, .. } = entry.operation.kind
             && let Some(operations) = ApplyOps::parse(command)?
         {
@@ -98,8 +107,7 @@ impl Roll {
         operations: &ApplyOps<'_>,
         bytes: &[u8],
     ) -> Result<(), Error> {
-        let concerns = |operation: &Operation<'_>| operation.namespace.0 == self.database;
-        if operations.prepared && operations.operations.iter().any(concerns) {
+        if operations.prepared && entry.concerns(&self.database) {
             return Err(Error::Unsupported {
                 at: entry.at,
                 what: "a prepared transaction, as in a sharded cluster".into(),
@@ -258,6 +266,7 @@ impl Roll {
             collections: rewriting.targets.iter().map(facts).collect(),
             out: rewriting.writer.into_inner(),
             operations: self.operations,
+            last_change: self.last_change.clone(),
         })
     }
 

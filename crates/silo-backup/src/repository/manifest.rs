@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use silo_mongo::collections::{Collection, Kind};
 use silo_mongo::fingerprint::Sums;
+use silo_mongo::mongodb::bson::{self, Bson};
 
 use crate::archive::encoding::Compression;
 use crate::archive::metadata;
@@ -120,6 +121,24 @@ pub struct ClusterTime {
     pub seconds: u32,
     /// Number of the operation within the second.
     pub increment: u32,
+}
+
+impl From<bson::Timestamp> for ClusterTime {
+    fn from(time: bson::Timestamp) -> Self {
+        Self {
+            seconds: time.time,
+            increment: time.increment,
+        }
+    }
+}
+
+impl From<ClusterTime> for Bson {
+    fn from(time: ClusterTime) -> Self {
+        Self::Timestamp(bson::Timestamp {
+            time: time.seconds,
+            increment: time.increment,
+        })
+    }
 }
 
 /// As `1764126000:7`: what stock tools accept as `--oplogLimit`.

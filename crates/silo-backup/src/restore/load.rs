@@ -7,13 +7,13 @@ use silo_mongo::mongodb::Database;
 use silo_mongo::write::{Batch, CONCURRENT_INSERTS};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Source;
 use super::created::CreatedCollections;
 use super::selection::Selection;
 use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::reader::{self, Visitor};
 use crate::archive::{Prelude, metadata};
 use crate::error::Error;
-use crate::repository::Repository;
 use crate::repository::manifest::Manifest;
 use silo_cli::progress::Reporter;
 
@@ -28,7 +28,7 @@ enum Step {
 
 /// Creates the collections and inserts the documents.
 pub(super) async fn load(
-    repository: &Repository,
+    source: Source<'_>,
     manifest: &Manifest,
     selection: &Selection,
     database: &Database,
@@ -37,7 +37,7 @@ pub(super) async fn load(
     created: &mut CreatedCollections,
 ) -> Result<Vec<Collection>, Error> {
     report.begin("inserting", Some(manifest.documents()), "documents");
-    let chunks = repository.download(&manifest.archive.key, manifest.archive.bytes);
+    let chunks = source.chunks(&manifest.archive);
     let (out, mut steps) = mpsc::channel(1);
     let archive = manifest.archive.clone();
     let identity = identity.and_then(identity_of);

@@ -228,7 +228,7 @@ async fn scratch(
     let repository = &destination.repository;
     verification::verify_and_record(context, repository, manifest, report).await?;
     let outcome = restore::restore(
-        repository,
+        restore::Source::Stored(repository),
         manifest,
         &Selection::default(),
         target,

@@ -12,6 +12,8 @@ use crate::stage::{Stage, ended};
 const LIMIT_KIB: u64 = 96 * 1024;
 /// Number of documents.
 const DOCUMENTS: i32 = 50;
+/// Number of documents that are inserted and changed after a backup.
+const CHANGES: i32 = 10;
 /// The largest text that fits into a document of 16 MiB beside its other fields.
 const TEXT: usize = 16 * 1024 * 1024 - 1024;
 
@@ -34,12 +36,24 @@ async fn peak_of(stage: &Stage, arguments: &[&str]) -> u64 {
     watching.await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn fifty_documents_of_16_mib_fit_into_the_containers_memory() {
-    let server = ["--wiredTigerCacheSizeGB", "1", "--oplogSize", "2000"];
-    let stage = Stage::with(Setup::default().arguments(&server)).await;
+/// Asserts that a command fits, and prints how much it takes.
+async fn fits(stage: &Stage, arguments: &[&str]) {
+    let peak = peak_of(stage, arguments).await;
+    assert!(
+        (1..LIMIT_KIB).contains(&peak),
+        "{arguments:?}: {} MiB",
+        peak / 1024
+    );
+    let command = arguments[0];
+    silo_testkit::say::done(&format!(
+        "{command} with documents of 16 MiB: {} MiB",
+        peak / 1024
+    ));
+}
+
+async fn fill(stage: &Stage, count: i32) {
     let large = stage.database().collection::<Document>("large");
-    for at in 0..DOCUMENTS {
+    for at in 0..count {
         let letter = char::from(b'a' + u8::try_from(at % 26).unwrap());
         let text: String = std::iter::repeat_n(letter, TEXT).collect();
         // The server's small cache has room for a few at a time.
@@ -49,19 +63,33 @@ async fn fifty_documents_of_16_mib_fit_into_the_containers_memory() {
         });
         inserted.await.unwrap();
     }
+}
+
+async fn stage() -> Stage {
+    let server = ["--wiredTigerCacheSizeGB", "1", "--oplogSize", "2000"];
+    Stage::with(Setup::default().arguments(&server)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_documents_of_16_mib_fit_into_the_containers_memory() {
+    let stage = stage().await;
+    fill(&stage, DOCUMENTS).await;
     let to = stage.uri_file(&stage.mongo.uri());
     let restore = ["restore", "latest", "--to-file", &to, "--database", "again"];
     for command in [&["run"][..], &["drill"], &restore] {
-        let peak = peak_of(&stage, command).await;
-        assert!(
-            (1..LIMIT_KIB).contains(&peak),
-            "{command:?}: {} MiB",
-            peak / 1024
-        );
-        silo_testkit::say::done(&format!(
-            "{} with documents of 16 MiB: {} MiB",
-            command[0],
-            peak / 1024
-        ));
+        fits(&stage, command).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_16_mib_fit_into_the_containers_memory() {
+    let stage = stage().await;
+    fill(&stage, 3).await;
+    stage.backup().await;
+    stage.database().drop().await.unwrap();
+    fill(&stage, CHANGES).await;
+    let change = doc! { "update": "large", "updates": [{ "q": {}, "u": { "$set": { "n": 1 } }, "multi": true }] };
+    stage.database().run_command(change).await.unwrap();
+    let file = stage.folder.path().join("moment.gz").display().to_string();
+    fits(&stage, &["export", "--at", "latest", &file]).await;
 }

@@ -10,6 +10,7 @@ mod alone;
 mod copies;
 mod large;
 mod moment;
+mod moments;
 mod ownership;
 mod pruned;
 mod restores;

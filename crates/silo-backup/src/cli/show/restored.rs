@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::seconds;
+use crate::oplog::server::Edge;
 use crate::repository::manifest::Manifest;
 use crate::restore::RestoreOutcome;
 use crate::restore::erasure::Erasures;
+use crate::restore::moment::Plan;
 use crate::restore::preflight::Check;
 
 /// Result of `restore`.
@@ -18,6 +20,8 @@ pub(in crate::cli) struct Restored {
     documents: u64,
     collections: usize,
     as_of: Timestamp,
+    /// How the moment is had; `null` where a backup is restored as it is.
+    pub(in crate::cli) plan: Option<Plan>,
     /// Duration in milliseconds; `null` when nothing was written.
     pub(in crate::cli) duration_ms: Option<u64>,
     /// Checks before the first write.
@@ -30,6 +34,31 @@ pub(in crate::cli) struct Restored {
     pub(in crate::cli) erasures_unknown: Option<String>,
 }
 
+/// From which backup a moment is had, and both edges of what is taken.
+pub(in crate::cli) fn plan(plan: &Plan) -> String {
+    let edge = |edge: &Option<Edge>| match edge {
+        Some(Edge { position, at, wall }) => {
+            let at = at.map_or_else(String::new, |at| at.to_string());
+            let wall = wall.map_or_else(String::new, |wall| {
+                format!(", by the server's clock {wall}")
+            });
+            format!("{position} ({at}{wall})")
+        }
+        None => "none".into(),
+    };
+    let taken = match plan.operations {
+        Some(operations) => format!("{}, {operations} operations since", edge(&plan.last_taken)),
+        None => "not read yet".into(),
+    };
+    format!(
+        "from the backup {} of {}, position {}\n  last change taken:     {taken}\n  first change left out: {}",
+        plan.backup,
+        plan.as_of,
+        plan.from,
+        edge(&plan.first_left_out)
+    )
+}
+
 impl Restored {
     pub(in crate::cli) fn new(manifest: &Manifest, database: &str, preflight: Vec<Check>) -> Self {
         Self {
@@ -38,6 +67,7 @@ impl Restored {
             documents: manifest.documents(),
             collections: manifest.collections.len(),
             as_of: manifest.as_of,
+            plan: None,
             duration_ms: None,
             preflight,
             outcome: None,
@@ -84,6 +114,10 @@ impl Restored {
         let different = outcome.differences.iter().map(|text| ("DIFFERENT", text));
         for (mark, line) in missing.chain(different) {
             text.push_str(&format!("\n  {mark}: {line}"));
+        }
+        if let Some(moment) = &self.plan {
+            text.push('\n');
+            text.push_str(&plan(moment));
         }
         match (&self.erasures, &self.erasures_unknown) {
             (Some(erasures), _) if erasures.tombstones == 0 => {

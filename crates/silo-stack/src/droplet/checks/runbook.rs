@@ -143,6 +143,23 @@ const COMMANDS: &[(&str, Tried)] = &[
         Written,
     ),
     (
+        "silo-backup export --at 2026-11-27T03:00:00Z /var/lib/silo/backup/moment.gz --dry-run",
+        As("silo-backup export --at latest /var/lib/silo/backup/moment.gz --dry-run"),
+    ),
+    (
+        "silo-backup restore --at 2026-11-27T03:00:00Z --to-file /run/secrets/mongo_restore --database aesthetic_then",
+        As(
+            "silo-backup restore --at latest --to-file /run/secrets/mongo_restore --database aesthetic_then",
+        ),
+    ),
+    (
+        "silo-backup restore --until-before 1795749600:7 --to-file /run/secrets/mongo_restore --database aesthetic_then",
+        By(
+            "crates/silo-backup/tests/backup/moments.rs",
+            "\"--until-before\"",
+        ),
+    ),
+    (
         "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_restore",
         As(
             "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_restore --confirm aesthetic",
