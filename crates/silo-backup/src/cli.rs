@@ -2,6 +2,7 @@
 
 mod commands;
 mod export;
+mod history;
 mod restore;
 mod selftest;
 mod show;
@@ -20,11 +21,13 @@ use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::export::Export;
+use self::history::History;
 use self::restore::Restore;
 use self::swap::{Swap, Unswap};
 use crate::audit::{self, AuditEntry};
 use crate::context::Context;
 use crate::error::{EXIT_USAGE, Error, exit_codes};
+use crate::restore::WorkingFolder;
 use crate::settings::Settings;
 use crate::verification::drill::Choice;
 use silo_cli::progress::Reporter;
@@ -122,6 +125,8 @@ enum Command {
     Restore(Restore),
     /// Write the archive of a moment after a backup into a file, for mongorestore
     Export(Export),
+    /// List changes of the database, to find the moment before a mistake; names of fields only, never values
+    History(History),
     /// Put a restored database in the place of the one that is used, which is kept under another name
     Swap(Swap),
     /// Undo the last swap
@@ -245,6 +250,7 @@ fn stop_on_signals(context: &Context) -> Result<(), Error> {
 async fn serve(context: Context) -> Result<ExitCode, Error> {
     let listener =
         listen(context.settings.process.bind).map_err(|error| Error::Engine(error.to_string()))?;
+    WorkingFolder::remove_left_behind(&context.settings.folder);
     let (running, state) = crate::start(listener, context)?;
     running.wait().await?;
     // Running jobs have been asked to stop, and clean up.
@@ -262,13 +268,13 @@ impl Command {
             | Self::List
             | Self::Verify { .. }
             | Self::Status
+            | Self::History(_)
             | Self::Audit { .. }
             | Self::Prune { dry_run: true, .. }
             | Self::Init { dry_run: true, .. }
             | Self::Adopt { dry_run: true, .. } => false,
             Self::Restore(restore) => !restore.dry_run,
-            // A file of the operator's.
-            Self::Export(_) => false,
+            Self::Export(export) => !export.dry_run,
             _ => true,
         }
     }
@@ -310,6 +316,7 @@ impl Command {
             Self::Audit { limit } => commands::audit(context, limit, out).await,
             Self::Restore(restore) => restore.run(context, out, report).await,
             Self::Export(export) => export.run(context, out, report).await,
+            Self::History(history) => history.run(context, out, report).await,
             Self::Swap(swap) => swap.run(context, out, report).await,
             Self::Unswap(unswap) => unswap.run(context, out, report).await,
             Self::Prune { undo: Some(id), .. } => {

@@ -1,15 +1,17 @@
 //! The oplog: mongod's record of all changes, in the order of their positions. Applied to a backup it gives the database of any later moment.
 //!
 //! An `entry` is one document of `local.oplog.rs`; `diff` applies an update's difference; `roll` applies entries to an archive and writes another one;
-//! `server` reads
-//! entries of a running server; `catalogue` is the state of the collections meanwhile, `documents` holds their changes on disk.
+//! `catalogue` is the state of the collections meanwhile, `documents` holds their changes on disk. `server` reads entries of a running server, and
+//! `history` lists what they change. A `slice` is a stretch of entries as it is stored.
 
 mod catalogue;
 pub mod diff;
 mod documents;
 pub mod entry;
+pub mod history;
 pub mod roll;
 pub mod server;
+pub mod slice;
 
 pub use crate::repository::manifest::ClusterTime as Position;
 
@@ -37,6 +39,11 @@ pub enum Error {
         /// The difference.
         what: String,
     },
+    /// The backup may not have all documents of a collection.
+    #[error(
+        "{0} was dropped or renamed while the backup was made, so the backup may not have all of its documents; choose a moment after that"
+    )]
+    Incomplete(String),
     /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] crate::archive::reader::Error),

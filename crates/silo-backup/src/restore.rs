@@ -11,6 +11,7 @@ pub mod moment;
 pub mod preflight;
 mod selection;
 pub mod swap;
+mod working_folder;
 
 use std::io;
 use std::path::Path;
@@ -31,6 +32,7 @@ use compare::{compare, differences};
 use created::CreatedCollections;
 use load::load;
 pub use selection::Selection;
+pub use working_folder::WorkingFolder;
 
 use crate::error::Error;
 use crate::repository::Repository;

@@ -127,14 +127,7 @@ impl Sink {
         };
         let output = match &encoding.recipient {
             None => Output::Plain(sender),
-            Some(recipient) => {
-                let recipient = recipient_of(recipient)
-                    .ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;
-                let recipients = std::iter::once(&recipient as &dyn age::Recipient);
-                let encryptor =
-                    age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
-                Output::Age(Box::new(encryptor.wrap_output(sender)?))
-            }
+            Some(recipient) => Output::Age(Box::new(encryptor(recipient)?.wrap_output(sender)?)),
         };
         let tee = tee.map(|out| Tee {
             out,
@@ -285,6 +278,26 @@ fn gone() -> io::Error {
         io::ErrorKind::BrokenPipe,
         "no destination accepts the archive any more",
     )
+}
+
+/// Encrypts bytes for a recipient; without one, they stay as they are.
+///
+/// # Errors
+/// When the recipient is invalid.
+pub fn encrypted(bytes: Vec<u8>, recipient: Option<&str>) -> io::Result<Vec<u8>> {
+    let Some(recipient) = recipient else {
+        return Ok(bytes);
+    };
+    let mut out = encryptor(recipient)?.wrap_output(Vec::new())?;
+    out.write_all(&bytes)?;
+    out.finish()
+}
+
+fn encryptor(recipient: &str) -> io::Result<age::Encryptor> {
+    let recipient = recipient_of(recipient)
+        .ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;
+    let recipients = std::iter::once(&recipient as &dyn age::Recipient);
+    age::Encryptor::with_recipients(recipients).map_err(io::Error::other)
 }
 
 /// An `age1...` recipient.

@@ -29,20 +29,52 @@ pub struct Element<'a> {
 /// Elements of a document, without those of its inner documents; `None` if it is malformed.
 #[must_use]
 pub fn elements(document: &[u8]) -> Option<Vec<Element<'_>>> {
-    let mut input = Input(document);
-    let length = input.length()?.checked_sub(4)?;
-    let mut inner = Input(input.take(length)?);
-    let mut elements = Vec::new();
-    loop {
-        let kind = inner.take(1)?[0];
+    Elements::of(document).collect()
+}
+
+/// Iterator over the elements of a document. Its last item is `None` if the document is malformed.
+pub struct Elements<'a> {
+    /// The rest; `None` after the end.
+    rest: Option<Input<'a>>,
+}
+
+impl<'a> Elements<'a> {
+    /// The elements of a document.
+    #[must_use]
+    pub fn of(document: &'a [u8]) -> Self {
+        let mut input = Input(document);
+        let whole = input.length() == Some(document.len());
+        // Without a valid length, the first item is `None`.
+        let rest = if whole { input } else { Input(&[]) };
+        Self { rest: Some(rest) }
+    }
+
+    fn element(input: &mut Input<'a>) -> Option<Option<Element<'a>>> {
+        let kind = input.take(1)?[0];
         if kind == 0 {
-            return (inner.0.is_empty() && input.0.is_empty()).then_some(elements);
+            return input.0.is_empty().then_some(None);
         }
-        let name = inner.name()?;
-        let before = inner.0;
-        inner.value(kind, &mut 0, 0)?;
-        let value = &before[..before.len() - inner.0.len()];
-        elements.push(Element { kind, name, value });
+        let name = input.name()?;
+        let before = input.0;
+        input.value(kind, &mut 0, 0)?;
+        let value = &before[..before.len() - input.0.len()];
+        Some(Some(Element { kind, name, value }))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Option<Element<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut input = self.rest.take()?;
+        match Self::element(&mut input) {
+            Some(Some(element)) => {
+                self.rest = Some(input);
+                Some(Some(element))
+            }
+            Some(None) => None,
+            None => Some(None),
+        }
     }
 }
 

@@ -7,11 +7,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::show;
+use super::target::trust;
 use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::Error;
 use crate::oplog::Position;
-use crate::restore::moment::{self, Moment, Plan};
+use crate::restore::WorkingFolder;
+use crate::restore::moment::{self, Moment, Plan, Planned};
 use silo_cli::print::Printer;
 use silo_cli::progress::Reporter;
 
@@ -24,12 +26,24 @@ pub(super) struct MomentArgs {
     /// Moment before the change of this position, such as 1764126000:7
     #[arg(long, value_name = "POSITION", conflicts_with = "at")]
     until_before: Option<Position>,
+    /// Backup to begin at: its id, or the beginning of it. Default: the newest good one before the moment
+    #[arg(long, value_name = "BACKUP")]
+    base: Option<String>,
 }
 
 impl MomentArgs {
-    /// The moment, if one was given.
-    pub(super) fn moment(&self) -> Option<Moment> {
-        self.at.or(self.until_before.map(Moment::Before))
+    /// How the moment can be had; `None` if none was given.
+    pub(super) async fn plan<'a>(
+        &self,
+        context: &Context,
+        catalog: &'a Catalog,
+        copy: bool,
+    ) -> Result<Option<Planned<'a>>, Error> {
+        let Some(moment) = self.at.or(self.until_before.map(Moment::Before)) else {
+            return Ok(None);
+        };
+        let planned = moment::plan(context, catalog, moment, self.base.as_deref(), copy);
+        planned.await.map(Some)
     }
 }
 
@@ -42,9 +56,12 @@ pub(super) struct Export {
     /// Read the backup from the second copy
     #[arg(long)]
     copy: bool,
+    /// Accept a backup that the database does not remember: whoever can write the bucket could have made it
+    #[arg(long)]
+    trust_bucket: bool,
     /// Show from which backup and up to which change, and write nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// Result of `export`.
@@ -70,13 +87,17 @@ impl Export {
         out: &Printer,
         report: &Reporter,
     ) -> Result<ExitCode, Error> {
-        let moment = self.moment.moment().unwrap_or(Moment::Latest);
         let catalog = Catalog::read(context, &context.status_client).await;
-        let mut planned = moment::plan(context, &catalog, moment, self.copy).await?;
+        let planned = self.moment.plan(context, &catalog, self.copy).await?;
+        let mut planned = planned
+            .ok_or_else(|| Error::Refused("name a moment with --at or --until-before".into()))?;
+        let (destination, entry) = planned.base();
+        trust(destination, entry, self.trust_bucket)?;
         let manifest = if self.dry_run {
             None
         } else {
-            Some(planned.write(context, &self.file, report).await?)
+            let working = WorkingFolder::new(&context.settings.folder)?;
+            Some(planned.write(context, &working, &self.file, report).await?)
         };
         let exported = Exported {
             plan: planned.plan,

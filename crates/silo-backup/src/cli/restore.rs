@@ -8,14 +8,13 @@ use silo_core::units::whole_millis;
 
 use super::export::MomentArgs;
 use super::show;
-use super::target::{TargetArgs, open};
-use crate::catalog::{Catalog, Destination};
+use super::target::{TargetArgs, open, trust};
+use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::error::{EXIT_DIFFERENT, Error};
-use crate::repository::Entry;
 use crate::repository::manifest::Manifest;
 use crate::restore::erasure::{self, Erasures};
-use crate::restore::{self, Selection, Source, Target, moment, preflight};
+use crate::restore::{self, Selection, Source, Target, WorkingFolder, preflight};
 use crate::run::source_memory::SourceMemory;
 use crate::verification;
 use silo_cli::print::Printer;
@@ -59,23 +58,13 @@ impl Restore {
     ) -> Result<ExitCode, Error> {
         let settings = &context.settings;
         let catalog = Catalog::read(context, &context.status_client).await;
-        let mut planned = match self.moment.moment() {
-            Some(moment) => Some(moment::plan(context, &catalog, moment, self.copy).await?),
-            None => None,
-        };
+        let mut planned = self.moment.plan(context, &catalog, self.copy).await?;
         let (destination, entry) = match (&planned, &self.backup) {
             (Some(planned), _) => planned.base(),
             (None, backup) => catalog.find(backup.as_deref().unwrap_or("latest"), self.copy)?,
         };
-        self.trust(destination, entry)?;
+        trust(destination, entry, self.trust_bucket)?;
         let mut manifest = entry.manifest.clone();
-        // A moment is checked before anything is written to the target, too.
-        let folder = tempfile::TempDir::with_prefix_in("restore-", &settings.folder)?;
-        let file = folder.path().join("archive.gz");
-        if let Some(planned) = &mut planned {
-            manifest = planned.write(context, &file, report).await?;
-        }
-        let manifest = &manifest;
         let uri = self.to.uri(context)?;
         let client = open(&uri).await?;
         let target = Target {
@@ -84,7 +73,22 @@ impl Restore {
         };
         let selection = Selection(self.only.clone());
         let has_key = settings.identity.is_some();
-        let checks = preflight::checks(manifest, &selection, &target, has_key).await?;
+        let mut checks = preflight::checks(&manifest, &selection, &target, has_key).await?;
+        // Before it takes minutes to find out what is in a moment.
+        let working = match &planned {
+            Some(_) if preflight::refuse(&checks).is_ok() => {
+                Some(WorkingFolder::new(&settings.folder)?)
+            }
+            _ => None,
+        };
+        let file = working
+            .as_ref()
+            .map(|working| working.path().join("archive.gz"));
+        if let (Some(planned), Some(working), Some(file)) = (&mut planned, &working, &file) {
+            manifest = planned.write(context, working, file, report).await?;
+            checks = preflight::checks(&manifest, &selection, &target, has_key).await?;
+        }
+        let manifest = &manifest;
         let mut restored = show::Restored::new(manifest, &self.database, checks);
         restored.plan = planned.as_ref().map(|planned| planned.plan.clone());
         if let Err(error) = preflight::refuse(&restored.preflight) {
@@ -93,7 +97,7 @@ impl Restore {
             }
             return Err(error);
         }
-        if planned.is_none() {
+        if file.is_none() {
             verification::verify(context, &destination.repository, manifest, report).await?;
         }
         if self.dry_run {
@@ -101,8 +105,8 @@ impl Restore {
             return Ok(ExitCode::SUCCESS);
         }
         let began = Instant::now();
-        let source = match &planned {
-            Some(_) => Source::File(&file),
+        let source = match &file {
+            Some(file) => Source::File(file),
             None => Source::Stored(&destination.repository),
         };
         let outcome = restore::restore(
@@ -131,26 +135,6 @@ impl Restore {
             (true, true) => crate::error::EXIT_FAILED,
             (true, false) => 0,
         }))
-    }
-
-    /// Refuses a backup that the database does not remember.
-    fn trust(&self, destination: &Destination, entry: &Entry) -> Result<(), Error> {
-        let id = &entry.manifest.id;
-        let remembered = destination.published.as_ref().is_ok_and(|published| {
-            published
-                .iter()
-                .any(|known| known.id == *id && known.sha256 == entry.sha256)
-        });
-        match (remembered, self.trust_bucket) {
-            (true, _) => Ok(()),
-            (false, true) => {
-                log::warn!(id = id.as_str(); "the database does not remember this backup; it is restored because of --trust-bucket");
-                Ok(())
-            }
-            (false, false) => Err(Error::Refused(format!(
-                "the database does not remember {id}. On a new server, run `silo-backup init --adopt`, or restore with --trust-bucket: whoever can write the bucket could have made this backup"
-            ))),
-        }
     }
 
     /// Finds or deletes the data of accounts that were deleted after the backup, by the tombstones in the live database.

@@ -10,8 +10,10 @@ use silo_mongo::commands::Commands;
 use silo_mongo::connect::{Patience, connect_with};
 use silo_mongo::mongodb::Client;
 
+use crate::catalog::Destination;
 use crate::context::Context;
 use crate::error::Error;
+use crate::repository::Entry;
 
 /// Server to restore to.
 #[derive(Args)]
@@ -78,5 +80,29 @@ pub(super) fn confirmed(database: &str, given: Option<String>, what: &str) -> Re
         Err(Error::Refused(format!(
             "`{typed}` is not {database}; nothing was done"
         )))
+    }
+}
+
+/// Refuses a backup that the database does not remember, unless the bucket is trusted.
+pub(super) fn trust(
+    destination: &Destination,
+    entry: &Entry,
+    trust_bucket: bool,
+) -> Result<(), Error> {
+    let id = &entry.manifest.id;
+    let remembered = destination.published.as_ref().is_ok_and(|published| {
+        published
+            .iter()
+            .any(|known| known.id == *id && known.sha256 == entry.sha256)
+    });
+    match (remembered, trust_bucket) {
+        (true, _) => Ok(()),
+        (false, true) => {
+            log::warn!(id = id.as_str(); "the database does not remember this backup; it is restored because of --trust-bucket");
+            Ok(())
+        }
+        (false, false) => Err(Error::Refused(format!(
+            "the database does not remember {id}. On a new server, run `silo-backup init --adopt`, or use --trust-bucket: whoever can write the bucket could have made this backup"
+        ))),
     }
 }

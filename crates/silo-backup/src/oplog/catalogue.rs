@@ -31,6 +31,8 @@ pub(super) struct Rolled {
     pub(super) exists: bool,
     /// Its documents in the base are not of the base's moment, because a capped collection is not read in a snapshot: some changes are in them already.
     pub(super) repeatable: bool,
+    /// The base may not have all of its documents.
+    pub(super) incomplete: bool,
 }
 
 /// The collections of the database.
@@ -75,6 +77,7 @@ impl Catalogue {
                 base: Some(collection.name.clone()),
                 collection,
                 exists: true,
+                incomplete: false,
             });
         }
         Ok(catalogue)
@@ -86,6 +89,14 @@ impl Catalogue {
             self.by_uuid.insert(uuid, number);
         }
         self.collections.push(rolled);
+    }
+
+    /// Marks collections, by their names in the base, of which it may not have all documents.
+    pub(super) fn incomplete(&mut self, names: &[String]) {
+        for rolled in &mut self.collections {
+            let base = rolled.base.as_ref();
+            rolled.incomplete |= base.is_some_and(|base| names.contains(base));
+        }
     }
 
     /// All collections, by number.
@@ -209,13 +220,26 @@ impl Catalogue {
                 self.add_index(at, operation, name, index)?;
             }
             "commitIndexBuild" => {
-                for index in command.get_array("indexes").into_iter().flatten() {
-                    let index = index.as_document().cloned().unwrap_or_default();
-                    self.add_index(at, operation, name, index)?;
+                for index in built(&command).ok_or_else(|| unknown_index(at, name))? {
+                    self.add_index(at, operation, name, index.clone())?;
                 }
             }
             // An index is there when its build is committed.
-            "startIndexBuild" | "abortIndexBuild" => {}
+            "startIndexBuild" => {}
+            // The base may have it: `listIndexes` has unfinished builds, too.
+            "abortIndexBuild" => {
+                let aborted = built(&command).ok_or_else(|| unknown_index(at, name))?;
+                let number = self.known(at, operation, name)?;
+                let indexes = &mut self.collections[number].collection.indexes;
+                let is_aborted = |index: &Document| {
+                    aborted
+                        .iter()
+                        .any(|aborted| aborted.get("name") == index.get("name"))
+                };
+                indexes.retain(|index| !is_aborted(index));
+            }
+            // A check of the server that changes nothing.
+            "dbCheck" => {}
             "dropIndexes" | "deleteIndexes" => {
                 let number = self.known(at, operation, name)?;
                 let indexes = &mut self.collections[number].collection.indexes;
@@ -280,6 +304,7 @@ impl Catalogue {
             base: None,
             exists: true,
             repeatable: false,
+            incomplete: false,
         });
         Ok(())
     }
@@ -333,6 +358,9 @@ impl Catalogue {
         name: &str,
         mut index: Document,
     ) -> Result<(), Error> {
+        if field::text(&index, "name").is_none() || field::document(&index, "key").is_none() {
+            return Err(unknown_index(at, name));
+        }
         let number = self.known(at, operation, name)?;
         let indexes = &mut self.collections[number].collection.indexes;
         // Not listed by servers of today either.
@@ -420,6 +448,23 @@ impl Catalogue {
     }
 }
 
+/// The indexes that a command builds; `None` if it names none.
+fn built(command: &Document) -> Option<Vec<&Document>> {
+    let indexes = command.get_array("indexes").ok()?;
+    let indexes = indexes
+        .iter()
+        .map(Bson::as_document)
+        .collect::<Option<Vec<_>>>()?;
+    (!indexes.is_empty()).then_some(indexes)
+}
+
+fn unknown_index(at: Position, name: &str) -> Error {
+    Error::Unsupported {
+        at,
+        what: format!("an index of {name} without name, key or specification"),
+    }
+}
+
 /// Changes an index as `collMod` does; `None` if it is not there, or the change is not known.
 fn modify_index(indexes: &mut [Document], change: &Document) -> Option<()> {
     let is_meant = |index: &&mut Document| match (change.get("name"), change.get("keyPattern")) {
@@ -453,7 +498,12 @@ fn modify_index(indexes: &mut [Document], change: &Document) -> Option<()> {
 pub(super) fn updated(before: &[u8], change: &[u8]) -> Result<Vec<u8>, diff::DiffError> {
     let fields = elements(change).ok_or(diff::DiffError::Malformed)?;
     let Some(version) = fields.iter().find(|field| field.name == b"$v") else {
-        return Ok(change.to_vec());
+        // Another document with the same `_id`. Update operators, which `applyOps` of a user may have, are none.
+        return if id(change) == id(before) {
+            Ok(change.to_vec())
+        } else {
+            Err(diff::DiffError::Unknown("o".into()))
+        };
     };
     if version.value != 2_i32.to_le_bytes() {
         return Err(diff::DiffError::Unknown("$v".into()));

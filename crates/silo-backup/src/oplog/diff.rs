@@ -120,14 +120,18 @@ impl<'a> Sections<'a> {
                     change(name, Change::Inner(section.value))?;
                 }
                 name => {
-                    return Err(DiffError::Unknown(
-                        String::from_utf8_lossy(name).into_owned(),
-                    ));
+                    return Err(unknown(name));
                 }
             }
         }
         Ok(Self { changes, added })
     }
+}
+
+/// The kind of a section, without the name of a field.
+fn unknown(section: &[u8]) -> DiffError {
+    let kind = section.get(..1).unwrap_or_default();
+    DiffError::Unknown(String::from_utf8_lossy(kind).into_owned())
 }
 
 /// Applies a difference to an inner document or array.
@@ -162,9 +166,7 @@ fn array(array: &[u8], diff: &[u8]) -> Result<Vec<u8>, DiffError> {
                 changes.insert(number(index)?, Change::Inner(section.value));
             }
             (name, _) => {
-                return Err(DiffError::Unknown(
-                    String::from_utf8_lossy(name).into_owned(),
-                ));
+                return Err(unknown(name));
             }
         }
     }

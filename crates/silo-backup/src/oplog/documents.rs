@@ -7,10 +7,21 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 use tempfile::TempDir;
 
+use super::Position;
 use super::entry::OperationKind;
 
 /// Pages that SQLite keeps in memory, in KiB.
 const CACHE_KIB: i64 = 4096;
+/// A change of a document.
+pub(super) struct DocumentChange<'a> {
+    /// Position of its entry.
+    pub(super) at: Position,
+    /// What happens.
+    pub(super) kind: ChangeKind,
+    /// The new document, or the change of an update.
+    pub(super) body: &'a [u8],
+}
+
 /// What happens to a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeKind {
@@ -63,7 +74,9 @@ impl DocumentChanges {
         let connection = Connection::open(folder.path().join("changes.sqlite"))?;
         connection.execute_batch(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-             CREATE TABLE changes (number INTEGER PRIMARY KEY, collection INTEGER NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL);
+             CREATE TABLE changes (number INTEGER PRIMARY KEY, collection INTEGER NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, seconds INTEGER NOT NULL, increment INTEGER NOT NULL);
+             CREATE INDEX by_document ON changes (collection, id, number);
+             CREATE INDEX inserts ON changes (collection, number) WHERE kind = 0;
              CREATE TABLE open (number INTEGER PRIMARY KEY, transaction_id BLOB NOT NULL, entry BLOB NOT NULL);",
         )?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -78,6 +91,7 @@ impl DocumentChanges {
     /// Adds a change.
     pub(super) fn add(
         &mut self,
+        at: Position,
         collection: usize,
         id: &[u8],
         kind: &OperationKind<'_>,
@@ -89,9 +103,16 @@ impl DocumentChanges {
         };
         self.changed.insert(hash(collection, id));
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO changes (collection, id, kind, body) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO changes (collection, id, kind, body, seconds, increment) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        insert.execute(params![row(collection), id, kind.number(), body])?;
+        insert.execute(params![
+            row(collection),
+            id,
+            kind.number(),
+            body,
+            at.seconds,
+            at.increment
+        ])?;
         Ok(())
     }
 
@@ -132,37 +153,33 @@ impl DocumentChanges {
         Ok(())
     }
 
-    /// Prepares for reading; nothing is added any more.
-    pub(super) fn complete(&self) -> Result<(), rusqlite::Error> {
-        self.connection.execute_batch(
-            "CREATE INDEX by_document ON changes (collection, id, number);
-             CREATE INDEX inserts ON changes (collection, number) WHERE kind = 0;",
-        )
-    }
-
     /// `false` if a document has no changes.
     pub(super) fn may_have(&self, collection: usize, id: &[u8]) -> bool {
         self.changed.contains(&hash(collection, id))
     }
 
-    /// Calls `each` with every change of a document after a number, in their order, and with the new document or the change of an update.
+    /// Calls `each` with every change of a document after a number, in their order.
     pub(super) fn of(
         &self,
         collection: usize,
         id: &[u8],
         after: i64,
-        mut each: impl FnMut(ChangeKind, &[u8]) -> Result<(), super::Error>,
+        mut each: impl FnMut(DocumentChange<'_>) -> Result<(), super::Error>,
     ) -> Result<(), super::Error> {
         let mut find = self.connection.prepare_cached(
-            "SELECT kind, body FROM changes WHERE collection = ?1 AND id = ?2 AND number > ?3 ORDER BY number",
+            "SELECT kind, body, seconds, increment FROM changes WHERE collection = ?1 AND id = ?2 AND number > ?3 ORDER BY number",
         )?;
         let mut changes = find.query(params![row(collection), id, after])?;
         while let Some(change) = changes.next()? {
-            let body = change
-                .get_ref(1)?
-                .as_blob()
-                .map_err(rusqlite::Error::from)?;
-            each(ChangeKind::of(change.get(0)?), body)?;
+            let body = change.get_ref(1)?.as_blob();
+            each(DocumentChange {
+                at: Position {
+                    seconds: change.get(2)?,
+                    increment: change.get(3)?,
+                },
+                kind: ChangeKind::of(change.get(0)?),
+                body: body.map_err(rusqlite::Error::from)?,
+            })?;
         }
         Ok(())
     }
@@ -186,14 +203,21 @@ impl DocumentChanges {
         .optional()
     }
 
-    /// Number of documents of a collection whose first change is none of an insert: they must have been there before.
-    pub(super) fn expected(&self, collection: usize) -> Result<u64, rusqlite::Error> {
+    /// Number of documents of a collection whose first change is none of an insert, so that they must have been there before; and the last position of
+    /// such a change.
+    pub(super) fn expected(&self, collection: usize) -> Result<(u64, Position), rusqlite::Error> {
         let mut count = self.connection.prepare_cached(
-            "SELECT count(*) FROM (SELECT min(number) AS first FROM changes WHERE collection = ?1 GROUP BY id)
-             JOIN changes ON changes.number = first WHERE kind <> 0",
+            "SELECT count(*), ifnull(max(seconds * 4294967296 + increment), 0)
+             FROM (SELECT min(number) AS first FROM changes WHERE collection = ?1 GROUP BY id) JOIN changes ON changes.number = first WHERE kind <> 0",
         )?;
-        let count: i64 = count.query_row([row(collection)], |row| row.get(0))?;
-        Ok(u64::try_from(count).unwrap_or_default())
+        let (count, last): (i64, i64) =
+            count.query_row([row(collection)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let part = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        let last = Position {
+            seconds: part(last >> 32),
+            increment: part(last & i64::from(u32::MAX)),
+        };
+        Ok((u64::try_from(count).unwrap_or_default(), last))
     }
 }
 

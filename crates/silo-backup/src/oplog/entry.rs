@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use silo_mongo::mongodb::bson::Document;
 
 use super::{Error, Position};
-use crate::archive::structure::{Element, elements};
+use crate::archive::structure::{Element, Elements, elements};
 
 /// BSON types.
 const STRING: u8 = 0x02;
@@ -33,7 +33,7 @@ pub struct Entry<'a> {
     pub operation: Operation<'a>,
     /// Session and number of the transaction or retryable write that the entry belongs to.
     pub transaction: Option<Vec<u8>>,
-    /// Position of the entry before it of the same transaction or retryable write; zero for its first.
+    /// Position of the entry before it of the same transaction or retryable write; `None` for its first.
     pub previous: Option<Position>,
     /// Time of the server's clock.
     pub wall: Option<Timestamp>,
@@ -98,7 +98,7 @@ impl<'a> Entry<'a> {
         let previous = field("prevOpTime").and_then(|previous| {
             let inner = elements(previous.value)?;
             let at = inner.iter().find(|field| field.name == b"ts")?;
-            position(at)
+            position(at).filter(|at| at.seconds > 0)
         });
         Ok(Self {
             at,
@@ -131,29 +131,14 @@ impl<'a> Operation<'a> {
         match &self.kind {
             OperationKind::Noop => false,
             OperationKind::Command { command, .. } => match ApplyOps::parse(command) {
-                Ok(Some(inner)) => inner
-                    .operations
-                    .iter()
-                    .any(|inner| inner.concerns(database)),
+                Ok(Some(inner)) => {
+                    let mut operations = inner.operations();
+                    operations.any(|inner| inner.is_ok_and(|inner| inner.concerns(database)))
+                }
                 _ => self.namespace.0 == database,
             },
             _ => self.namespace.0 == database,
         }
-    }
-
-    /// Parses the operations in the array of `applyOps`.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`].
-    pub fn parse_all(array: &'a [u8]) -> Result<Vec<Self>, Error> {
-        let operations = elements(array).ok_or(Error::Malformed("applyOps is no array"))?;
-        operations
-            .into_iter()
-            .map(|operation| {
-                let fields = elements(operation.value);
-                Self::parse(&fields.ok_or(Error::Malformed("applyOps has no documents"))?)
-            })
-            .collect()
     }
 
     fn parse(fields: &[Element<'a>]) -> Result<Self, Error> {
@@ -193,8 +178,8 @@ impl<'a> Operation<'a> {
 
 /// The operations of `applyOps`, and the options of the command that matter here.
 pub(super) struct ApplyOps<'a> {
-    /// The operations.
-    pub(super) operations: Vec<Operation<'a>>,
+    /// The operations, as an array.
+    array: &'a [u8],
     /// More entries of the transaction follow.
     pub(super) partial: bool,
     /// The transaction is prepared, and committed by a later entry: only in a sharded cluster.
@@ -216,17 +201,31 @@ impl<'a> ApplyOps<'a> {
             found.is_some_and(|field| field.kind == BOOLEAN && field.value == [1])
         };
         Ok(Some(Self {
-            operations: Operation::parse_all(first.value)?,
+            array: first.value,
             partial: is(b"partialTxn"),
             prepared: is(b"prepare"),
         }))
     }
 }
 
-/// Type and value of a document's `_id`, by which it is known.
-pub(super) fn id(document: &[u8]) -> Option<Vec<u8>> {
-    let elements = elements(document)?;
-    let id = elements.iter().find(|element| element.name == b"_id")?;
+impl<'a> ApplyOps<'a> {
+    /// The operations, parsed one after the other: there may be a hundred thousand of them.
+    pub(super) fn operations(
+        &self,
+    ) -> impl Iterator<Item = Result<Operation<'a>, Error>> + use<'a> {
+        Elements::of(self.array).map(|operation| {
+            let operation = operation.ok_or(Error::Malformed("applyOps is no array"))?;
+            let fields = elements(operation.value);
+            Operation::parse(&fields.ok_or(Error::Malformed("applyOps has no documents"))?)
+        })
+    }
+}
+
+/// Type and value of a document's `_id`, by which it is known; `None` if it has none.
+#[must_use]
+pub fn id(document: &[u8]) -> Option<Vec<u8>> {
+    let mut elements = Elements::of(document).map_while(|element| element);
+    let id = elements.find(|element| element.name == b"_id")?;
     Some([&[id.kind], id.value].concat())
 }
 

@@ -11,7 +11,7 @@ use silo_mongo::collections::Collection;
 use silo_mongo::fingerprint::Fingerprint;
 
 use super::catalogue::{Catalogue, Place, updated};
-use super::documents::{ChangeKind, DocumentChanges};
+use super::documents::{ChangeKind, DocumentChange, DocumentChanges};
 use super::entry::{ApplyOps, Entry, Operation, OperationKind, id};
 use super::server::Edge;
 use super::{Error, Position};
@@ -68,6 +68,12 @@ impl Roll {
         })
     }
 
+    /// Marks collections of which the backup may not have all documents, because they were dropped or renamed while it was made: a moment at which they
+    /// are still there cannot be had.
+    pub fn incomplete(&mut self, names: &[String]) {
+        self.catalogue.incomplete(names);
+    }
+
     /// Applies an entry. Entries up to the position of the backup do nothing, except that parts of a transaction which ends after it are taken.
     ///
     /// # Errors
@@ -78,21 +84,33 @@ impl Roll {
             return Err(Error::Malformed("its position is not after the one before"));
         }
         self.last = entry.at;
-        if entry.at > self.base && entry.concerns(&self.database) {
+        let before = self.operations;
+        self.apply(&entry, bytes)?;
+        if self.operations > before {
             self.last_change = Some(Edge::new(entry.at, entry.wall));
         }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>, bytes: &[u8]) -> Result<(), Error> {
         if let OperationKind::Command { command, .. } = entry.operation.kind
             && let Some(operations) = ApplyOps::parse(command)?
         {
-            return self.apply_ops(&entry, &operations, bytes);
+            return self.apply_ops(entry, &operations, bytes);
         }
-        if let (OperationKind::Command { command, .. }, Some(transaction)) =
-            (&entry.operation.kind, &entry.transaction)
-            && command
-                .get(5..)
-                .is_some_and(|name| name.starts_with(b"abortTransaction\0"))
-        {
-            return Ok(self.changes.close(transaction)?);
+        if let OperationKind::Command { command, .. } = entry.operation.kind {
+            let is = |name: &[u8]| {
+                command
+                    .get(5..)
+                    .is_some_and(|first| first.starts_with(name))
+            };
+            match &entry.transaction {
+                Some(transaction) if is(b"abortTransaction\0") => {
+                    return Ok(self.changes.close(transaction)?);
+                }
+                _ if is(b"commitTransaction\0") => return Err(prepared(entry.at)),
+                _ => {}
+            }
         }
         if entry.at > self.base {
             self.operation(entry.at, &entry.operation)?;
@@ -108,25 +126,30 @@ impl Roll {
         bytes: &[u8],
     ) -> Result<(), Error> {
         if operations.prepared && entry.concerns(&self.database) {
-            return Err(Error::Unsupported {
-                at: entry.at,
-                what: "a prepared transaction, as in a sharded cluster".into(),
-            });
+            return Err(prepared(entry.at));
         }
         let transaction = entry.transaction.as_deref().filter(|_| !entry.grouped);
-        if let (true, Some(transaction)) = (operations.partial, transaction) {
-            return Ok(self.changes.keep_open(transaction, bytes)?);
+        match (operations.partial, transaction) {
+            (true, Some(transaction)) => {
+                return Ok(self.changes.keep_open(transaction, bytes)?);
+            }
+            (true, None) => {
+                return Err(Error::Unsupported {
+                    at: entry.at,
+                    what: "a part of a transaction without a session".into(),
+                });
+            }
+            (false, _) => {}
         }
         if let Some(transaction) = transaction {
-            let previous = entry.previous.filter(|previous| previous.seconds > 0);
             if entry.at > self.base {
-                self.parts(entry.at, transaction, previous)?;
+                self.parts(entry.at, transaction, entry.previous)?;
             }
             self.changes.close(transaction)?;
         }
         if entry.at > self.base {
-            for operation in &operations.operations {
-                self.operation(entry.at, operation)?;
+            for operation in operations.operations() {
+                self.operation(entry.at, &operation?)?;
             }
         }
         Ok(())
@@ -142,16 +165,15 @@ impl Roll {
         let (mut number, mut before) = (0, None);
         while let Some((next, bytes)) = self.changes.next_open(transaction, number)? {
             let entry = Entry::parse(&bytes)?;
-            let previous = entry.previous.filter(|previous| previous.seconds > 0);
-            if previous != before {
+            if entry.previous != before {
                 break;
             }
             let OperationKind::Command { command, .. } = entry.operation.kind else {
                 break;
             };
             if let Some(operations) = ApplyOps::parse(command)? {
-                for operation in &operations.operations {
-                    self.operation(at, operation)?;
+                for operation in operations.operations() {
+                    self.operation(at, &operation?)?;
                 }
             }
             (number, before) = (next, Some(entry.at));
@@ -177,8 +199,8 @@ impl Roll {
             _ => None,
         };
         if let Some(inner) = inner {
-            for operation in &inner.operations {
-                self.operation(at, operation)?;
+            for operation in inner.operations() {
+                self.operation(at, &operation?)?;
             }
             return Ok(());
         }
@@ -207,7 +229,7 @@ impl Roll {
                         _ => None,
                     };
                     let id = id.ok_or(Error::Malformed("it names no _id"))?;
-                    self.changes.add(number, &id, kind)?;
+                    self.changes.add(at, number, &id, kind)?;
                 }
             }
         }
@@ -226,9 +248,11 @@ impl Roll {
         server_version: &str,
         tool_version: &str,
     ) -> Result<RolledArchive<W>, Error> {
-        self.changes.complete()?;
         let existing = self.catalogue.collections().iter().enumerate();
         let existing = existing.filter(|(_, rolled)| rolled.exists);
+        if let Some((_, rolled)) = existing.clone().find(|(_, rolled)| rolled.incomplete) {
+            return Err(Error::Incomplete(rolled.collection.name.clone()));
+        }
         let mut targets: Vec<Target> = existing
             .map(|(number, rolled)| Target::new(rolled.collection.clone(), Some(number)))
             .chain(
@@ -277,6 +301,14 @@ impl Roll {
             kind: collection.kind,
             metadata: metadata::write(collection),
         }
+    }
+}
+
+/// A transaction that is prepared and committed by a later entry.
+fn prepared(at: Position) -> Error {
+    Error::Unsupported {
+        at,
+        what: "a prepared transaction, as in a sharded cluster".into(),
     }
 }
 
@@ -335,9 +367,9 @@ impl<W: Write> Rewriting<'_, W> {
         }
         let mut document = Document::new(self.roll, number, Some(document.to_vec()));
         let mut changed = false;
-        self.roll.changes.of(number, &id, 0, |kind, body| {
+        self.roll.changes.of(number, &id, 0, |change| {
             changed = true;
-            document.apply(kind, body)
+            document.apply(&change)
         })?;
         self.targets[place].found += u64::from(changed);
         match document.state {
@@ -356,18 +388,16 @@ impl<W: Write> Rewriting<'_, W> {
             while let Some(insert) = changes.next_insert(number, at)? {
                 at = insert.number;
                 let mut document = Document::new(self.roll, number, Some(insert.document));
-                let apply = |kind, body: &[u8]| document.apply(kind, body);
-                changes.of(number, &insert.id, at, apply)?;
+                changes.of(number, &insert.id, at, |change| document.apply(&change))?;
                 // A later insert of the same document writes it.
                 if let (false, Some(document)) = (document.inserted, document.state) {
                     self.emit(place, &document)?;
                 }
             }
-            let expected = changes.expected(number)?;
+            let (expected, last) = changes.expected(number)?;
             if !rolled.repeatable && expected > found {
-                return Err(self
-                    .roll
-                    .misfit(number, "a document is changed that is not there"));
+                let what = "a document is changed that is not there, here or before it";
+                return Err(self.roll.misfit(number, last, what));
             }
         }
         let open = self.opened(place)?;
@@ -457,22 +487,22 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn apply(&mut self, kind: ChangeKind, body: &[u8]) -> Result<(), Error> {
+    fn apply(&mut self, change: &DocumentChange<'_>) -> Result<(), Error> {
         let repeatable = self.roll.catalogue.collections()[self.collection].repeatable;
-        let misfit = |what: &str| self.roll.misfit(self.collection, what);
-        match (kind, &self.state) {
+        let misfit = |what: &str| self.roll.misfit(self.collection, change.at, what);
+        match (change.kind, &self.state) {
             (ChangeKind::Insert, Some(_)) if !repeatable => {
                 return Err(misfit("a document is inserted that is there"));
             }
             (ChangeKind::Insert, _) => {
-                self.state = Some(body.to_vec());
+                self.state = Some(change.body.to_vec());
                 self.inserted = true;
             }
             (_, None) if !repeatable => {
                 return Err(misfit("a document is changed that is not there"));
             }
             (_, None) => {}
-            (ChangeKind::Update, Some(before)) => match updated(before, body) {
+            (ChangeKind::Update, Some(before)) => match updated(before, change.body) {
                 Ok(after) => self.state = Some(after),
                 Err(_) if repeatable => {}
                 Err(error) => return Err(misfit(&error.to_string())),
@@ -484,9 +514,9 @@ impl<'a> Document<'a> {
 }
 
 impl Roll {
-    fn misfit(&self, number: usize, what: &str) -> Error {
+    fn misfit(&self, number: usize, at: Position, what: &str) -> Error {
         Error::Misfit {
-            at: self.last,
+            at,
             collection: self.catalogue.collections()[number].collection.name.clone(),
             what: what.to_owned(),
         }

@@ -121,6 +121,18 @@ impl ServerOplog {
             .map(Position::from))
     }
 
+    /// `true` if there is an entry at this position.
+    ///
+    /// # Errors
+    /// The error of the command.
+    pub async fn has(&self, at: Position) -> Result<bool, Error> {
+        let oplog = self.oplog::<Document>();
+        let found = oplog
+            .find_one(doc! { "ts": at })
+            .projection(doc! { "ts": 1 });
+        Ok(found.await.map_err(reading())?.is_some())
+    }
+
     /// The first entry with a change of the database that is left out; `None` if there is none yet.
     ///
     /// # Errors
@@ -182,7 +194,13 @@ impl ServerOplog {
             doc! { "$gte": format!("{}.", self.database), "$lt": format!("{}/", self.database) };
         doc! {
             "ts": positions,
-            "$or": [{ "ns": own }, { "ns": "admin.$cmd" }, { "ns": "admin.system.version" }],
+            "$or": [
+                { "ns": own },
+                { "ns": "admin.$cmd" },
+                { "ns": "admin.system.version" },
+                // By a user, in any database.
+                { "o.applyOps": { "$exists": true } },
+            ],
         }
     }
 }

@@ -285,6 +285,16 @@ pub struct Previous {
 }
 
 impl ChangedDuringRead {
+    /// Collections of which the backup may not have all documents, by their names in it.
+    #[must_use]
+    pub fn incomplete(&self) -> Vec<String> {
+        let renamed = self.renamed.iter();
+        let renamed = renamed.filter_map(|renamed| renamed.split_once(" to "));
+        let names = renamed.flat_map(|(old, new)| [old.to_owned(), new.to_owned()]);
+        let dropped = self.dropped.iter().chain(&self.not_read).cloned();
+        dropped.chain(names).collect()
+    }
+
     /// Reasons to hold a backup: a renamed collection may be stored under neither name. Temporary collections of the server do not count.
     #[must_use]
     pub fn reasons_to_hold(&self) -> Vec<String> {

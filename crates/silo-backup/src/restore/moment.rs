@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -14,7 +15,7 @@ use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::archive::decoding::{self, Incoming, identity_of};
 use crate::archive::encoding::{ArchiveEncoding, Chunk, Compression, Sink, Stored};
@@ -27,9 +28,14 @@ use crate::oplog::server::{Edge, ServerOplog, Until};
 use crate::oplog::{self, Position};
 use crate::repository::Entry;
 use crate::repository::manifest::{ArchiveFacts, Consistency, Manifest};
+use crate::restore::WorkingFolder;
 use crate::verification;
 use silo_cli::progress::Reporter;
 
+/// Most bytes of entries that are not applied yet, in KiB.
+const MAX_UNAPPLIED_KIB: u32 = 4 * 1024;
+/// Free disk in bytes that is left to the server, which may be on the same disk.
+const KEPT_FREE: u64 = 512 * 1024 * 1024;
 /// Bytes of entries that are read while others are applied. An entry of 16 MiB is alone.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Pieces of the new archive that are not written yet.
@@ -126,6 +132,8 @@ pub struct Plan {
     pub from: String,
     /// The backup's time.
     pub as_of: Timestamp,
+    /// Capped collections, which may have later documents: they are in no snapshot of a backup.
+    pub not_of_the_moment: Vec<String>,
     /// The last change that is taken; `null` if there is none after the backup, or while it is not known.
     pub last_taken: Option<Edge>,
     /// The first change that is left out; `null` if there is none.
@@ -145,7 +153,7 @@ pub struct Planned<'a> {
     pub plan: Plan,
 }
 
-/// Finds the newest good backup at or before a moment, and checks that the server has all changes since.
+/// Finds the newest good backup at or before a moment, or the one whose id begins with `base`, and checks that the server has all changes since.
 ///
 /// # Errors
 /// When there is none, the moment has not come, or the server no longer has the changes.
@@ -153,40 +161,35 @@ pub async fn plan<'a>(
     context: &Context,
     catalog: &'a Catalog,
     moment: Moment,
+    base: Option<&str>,
     copy: bool,
 ) -> Result<Planned<'a>, Error> {
     let settings = &context.settings;
     let oplog = ServerOplog::new(&context.client, &settings.database);
     let until = moment.until(oplog.majority().await?)?;
-    let destinations = catalog.destinations.iter();
-    let wanted = if copy { "copy" } else { "primary" };
-    let destination = destinations.clone().find(|at| at.repository.name == wanted);
-    let Some(destination) = destination else {
-        return Err(catalog
-            .destination(wanted)
-            .err()
-            .unwrap_or_else(|| Error::NotFound("no destination is configured".into())));
+    let destinations = match copy {
+        true => std::slice::from_ref(catalog.destination("copy")?),
+        false => &catalog.destinations[..],
     };
-    let positions = destination.contents.entries.iter();
-    let positions = positions.filter_map(|entry| Some((position(entry)?, entry)));
-    let base = positions.filter(|(at, _)| until.includes(*at));
-    let Some((from, base)) = base.max_by_key(|(at, _)| *at) else {
-        return Err(Error::NotFound(format!(
-            "no good backup in {wanted} is of that moment or before it and names its position in the oplog; `silo-backup list` shows all"
-        )));
+    let entries = destinations.iter().flat_map(|destination| {
+        let entries = destination.contents.entries.iter();
+        entries.filter_map(move |entry| Some((position(entry)?, destination, entry)))
+    });
+    let named = |entry: &Entry| base.is_none_or(|id| entry.manifest.id.starts_with(id));
+    let bases = entries.filter(|(at, _, entry)| until.includes(*at) && named(entry));
+    // Of two copies of a backup, the first.
+    let newest = bases.reduce(|one, other| if other.0 > one.0 { other } else { one });
+    let Some((from, destination, base)) = newest else {
+        if let Some((_, error)) = catalog.failed.first() {
+            return Err(error.clone());
+        }
+        return Err(Error::NotFound(
+            "no good backup is of that moment or before it and names its position in the oplog; `silo-backup list` shows all".into(),
+        ));
     };
     let manifest = &base.manifest;
     same_server(context, manifest).await?;
-    match oplog.oldest().await? {
-        Some(oldest) if oldest <= from => {}
-        oldest => {
-            let begins = oldest.map_or_else(String::new, |at| format!(": it begins at {at}"));
-            return Err(Error::Refused(format!(
-                "the server's oplog does not go back to the backup {} at {from}{begins}; a moment after the newest backup can be had",
-                manifest.id
-            )));
-        }
-    }
+    continues(&oplog, from, manifest).await?;
     let first_left_out = oplog.first_left_out(until).await?;
     Ok(Planned {
         destination,
@@ -198,6 +201,7 @@ pub async fn plan<'a>(
             backup: manifest.id.clone(),
             from: from.to_string(),
             as_of: manifest.as_of,
+            not_of_the_moment: manifest.not_in_snapshot.clone(),
             last_taken: None,
             first_left_out,
             operations: None,
@@ -212,7 +216,24 @@ fn position(entry: &Entry) -> Option<Position> {
     manifest.cluster_time.filter(|_| exact)
 }
 
-/// Refuses a server whose oplog is not that of the backup.
+/// Refuses an oplog that does not continue a backup: one that begins after it, or that has no entry at its position, because the server was set back
+/// to a state before it.
+async fn continues(oplog: &ServerOplog, from: Position, base: &Manifest) -> Result<(), Error> {
+    if oplog.has(from).await? {
+        return Ok(());
+    }
+    let id = &base.id;
+    Err(Error::Refused(match oplog.oldest().await? {
+        Some(oldest) if oldest > from => format!(
+            "the server's oplog does not go back to the backup {id} at {from}: it begins at {oldest}; make a backup, from which later moments can be restored"
+        ),
+        _ => format!(
+            "the server's oplog has no entry at {from}, the position of the backup {id}, so it does not continue it: was the server set back?"
+        ),
+    }))
+}
+
+/// Refuses a server that is not the one of the backup.
 async fn same_server(context: &Context, base: &Manifest) -> Result<(), Error> {
     let now = identify(&context.client).await?;
     let then = &base.source.server;
@@ -241,12 +262,14 @@ impl<'a> Planned<'a> {
     }
 
     /// Writes the archive of the moment, compressed with gzip, into a new file that only this account can read; reads it back; and returns its manifest.
+    /// Changes are kept in `folder` meanwhile.
     ///
     /// # Errors
     /// When the changes do not fit the backup or are not understood, or either cannot be read. Then there is no file.
     pub async fn write(
         &mut self,
         context: &Context,
+        folder: &WorkingFolder,
         file: &Path,
         report: &Reporter,
     ) -> Result<Manifest, Error> {
@@ -261,7 +284,7 @@ impl<'a> Planned<'a> {
         let written = tokio::select! {
             biased;
             () = context.stop.cancelled() => Err(Error::Interrupted),
-            written = self.write_to(context, file, created, report) => written,
+            written = self.write_to(context, folder, file, created, report) => written,
         };
         if written.is_err() {
             drop(std::fs::remove_file(file));
@@ -272,11 +295,16 @@ impl<'a> Planned<'a> {
     async fn write_to(
         &mut self,
         context: &Context,
+        folder: &WorkingFolder,
         file: &Path,
         created: std::fs::File,
         report: &Reporter,
     ) -> Result<Manifest, Error> {
-        let rolled = self.roll(context, File::from_std(created), report).await?;
+        let rolled = self
+            .roll(context, folder, File::from_std(created), report)
+            .await?;
+        // The oplog is cut off at its beginning. While it has this entry, it had all that were read.
+        continues(&self.oplog, self.from, &self.base.manifest).await?;
         let mut manifest = self.base.manifest.clone();
         manifest.collections = rolled.collections;
         // The position's second, and not later: accounts that were deleted since are erased.
@@ -300,6 +328,7 @@ impl<'a> Planned<'a> {
     async fn roll(
         &self,
         context: &Context,
+        folder: &WorkingFolder,
         mut file: File,
         report: &Reporter,
     ) -> Result<RolledArchive<Stored>, Error> {
@@ -324,16 +353,31 @@ impl<'a> Planned<'a> {
                 .repository
                 .download(&archive.key, archive.bytes),
             identity,
-            folder: settings.folder.clone(),
+            folder: folder.path().to_path_buf(),
             tool: format!("silo-backup {}", settings.process.build.version),
             report: report.clone(),
         };
         let rolling = tokio::task::spawn_blocking(move || rolling.run(entries, out));
+        let unapplied = Arc::new(Semaphore::new(MAX_UNAPPLIED_KIB as usize));
         loop {
-            let (batch, ends) = read_batch(&mut stream).await;
+            let (entries, ended) = read_batch(&mut stream).await;
+            let is_last = ended.is_some();
+            let bytes: usize = entries.iter().map(|entry| entry.as_bytes().len()).sum();
+            let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+            let permits = kib.clamp(1, MAX_UNAPPLIED_KIB);
+            let permit = Arc::clone(&unapplied).acquire_many_owned(permits).await;
+            let batch = Batch {
+                entries,
+                ended,
+                _permit: permit.map_err(|_closed| Error::Interrupted)?,
+            };
             // If the other side has ended, its error is the reason.
-            if sender.send(batch).await.is_err() || ends {
+            if sender.send(batch).await.is_err() || is_last {
                 break;
+            }
+            // A large entry is in memory several times: the next one is read when it is applied.
+            if permits > MAX_UNAPPLIED_KIB / 4 {
+                drop(unapplied.acquire_many(MAX_UNAPPLIED_KIB).await);
             }
         }
         drop(sender);
@@ -347,13 +391,18 @@ impl<'a> Planned<'a> {
     }
 }
 
-/// Entries that are applied together, and the error after which there are no more.
-type Batch = (Vec<RawDocumentBuf>, Result<(), Error>);
+/// Entries that are applied together. The permit is released when they are.
+struct Batch {
+    entries: Vec<RawDocumentBuf>,
+    /// End of the entries, or the error after which there are no more; `None` while there are.
+    ended: Option<Result<(), Error>>,
+    _permit: OwnedSemaphorePermit,
+}
 
-/// Reads entries of about [`BATCH_BYTES`]; `true` after the last ones.
+/// Reads entries of about [`BATCH_BYTES`], and their end.
 async fn read_batch(
     entries: &mut (impl Stream<Item = Result<RawDocumentBuf, DatabaseError>> + Unpin),
-) -> (Batch, bool) {
+) -> (Vec<RawDocumentBuf>, Option<Result<(), Error>>) {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while bytes < BATCH_BYTES {
         match entries.next().await {
@@ -362,15 +411,13 @@ async fn read_batch(
                 batch.push(entry);
             }
             Some(Err(error)) => {
-                return (
-                    (batch, Err(Error::database("reading the oplog")(error))),
-                    true,
-                );
+                let error = Error::database("reading the oplog")(error);
+                return (batch, Some(Err(error)));
             }
-            None => return ((batch, Ok(())), true),
+            None => return (batch, Some(Ok(()))),
         }
     }
-    ((batch, Ok(())), false)
+    (batch, None)
 }
 
 /// What the blocking half needs.
@@ -439,15 +486,34 @@ fn apply(
 ) -> Result<Roll, Error> {
     let roll = Roll::new(folder, &base.source.database, from, &base.collections);
     let mut roll = roll.map_err(|error| not_rolled(&error))?;
-    while let Some((entries, ended)) = batches.blocking_recv() {
-        for entry in entries {
+    roll.incomplete(&base.changed_during_read.incomplete());
+    while let Some(batch) = batches.blocking_recv() {
+        keep_free(folder)?;
+        for entry in &batch.entries {
             let applied = roll.entry(entry.as_bytes());
             applied.map_err(|error| not_rolled(&error))?;
             report.add(1);
         }
-        ended?;
+        if let Some(ended) = batch.ended {
+            return ended.map(|()| roll);
+        }
     }
-    Ok(roll)
+    // The end is sent. Without it, the other side was stopped.
+    Err(Error::Interrupted)
+}
+
+/// Refuses to fill the disk.
+fn keep_free(folder: &Path) -> Result<(), Error> {
+    let disk = rustix::fs::statvfs(folder).map_err(io::Error::from)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < KEPT_FREE {
+        return Err(Error::Engine(format!(
+            "BACKUP_FOLDER has {} MiB of free disk; {} MiB are left to the server",
+            free / 1024 / 1024,
+            KEPT_FREE / 1024 / 1024
+        )));
+    }
+    Ok(())
 }
 
 fn not_rolled(error: &oplog::Error) -> Error {

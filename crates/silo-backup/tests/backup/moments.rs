@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use silo_backup::error::{EXIT_REFUSED, EXIT_USAGE};
+use silo_backup::oplog::Position;
 use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
 use silo_testkit::mongo::Setup;
 use silo_testkit::wait::wait_for;
@@ -163,6 +164,87 @@ async fn a_moment_after_a_backup_is_restored_with_both_edges_named() {
     let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<String> = left.filter(|name| !name.starts_with("uri-")).collect();
     assert_eq!(left, <Vec<String>>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_is_found_by_its_number_of_changes_and_no_value_is_shown() {
+    let stage = Stage::with_demo_data().await;
+    change(&stage, insert("hidden-id")).await;
+    let set = doc! { "$set": { "mood": "hidden-value", "inner.part": 1 }, "$unset": { "old": 1 } };
+    let update = doc! { "update": "notes", "updates": [{ "q": {}, "u": set }] };
+    let updated = change(&stage, update).await;
+    let before = change(&stage, insert("other")).await;
+    change(
+        &stage,
+        doc! { "delete": "moods", "deletes": [{ "q": {}, "limit": 0 }] },
+    )
+    .await;
+    change(&stage, doc! { "drop": "paintings" }).await;
+
+    let found = stage.json(&["history"]).await;
+    let minutes = found["minutes"].as_array().unwrap();
+    let of = |name: &str, count: &str| {
+        let of_name = minutes.iter().filter(|minute| minute["collection"] == name);
+        of_name
+            .map(|minute| minute[count].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!(
+        (of("moods", "inserted"), of("moods", "deleted")),
+        (1200, 1200),
+        "{found}"
+    );
+    assert_eq!(
+        (of("notes", "inserted"), of("notes", "updated")),
+        (2, 1),
+        "{found}"
+    );
+    assert!(
+        of("paintings", "commands") >= 2,
+        "created and dropped: {found}"
+    );
+
+    let each = [
+        "history",
+        "--each",
+        "--collection",
+        "moods",
+        "--limit",
+        "1200",
+    ];
+    let found = stage.json(&each).await;
+    let first = &found["each"][0];
+    assert_eq!(first["kind"], "delete");
+    stage.backup().await;
+    let position = first["position"].as_str().unwrap();
+    let at: Position = position.parse().unwrap();
+    assert!(at > before.into(), "{position} is after {before}");
+
+    let found = stage
+        .json(&["history", "--collection", "notes", "--id", "hidden-id"])
+        .await;
+    let changes = found["each"].as_array().unwrap();
+    assert_eq!(changes.len(), 2, "{found}");
+    assert_eq!(changes[1]["position"], text(updated));
+    assert_eq!(
+        changes[1]["fields"],
+        serde_json::json!(["inner", "mood"]),
+        "{found}"
+    );
+    for arguments in [
+        &["history", "--each", "--limit", "9999"][..],
+        &["history"],
+        &["history", "--json", "--each", "--limit", "9999"],
+    ] {
+        let shown = stage.run(arguments).await;
+        let shown = format!("{shown:?}");
+        assert!(shown.contains("notes"), "{shown}");
+        assert!(!shown.contains("hidden-"), "{shown}");
+    }
+    let early = stage
+        .run(&["history", "--from", "2020-01-01T00:00:00Z"])
+        .await;
+    early.ends_with(EXIT_REFUSED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use silo_backup::archive::summary::{SummaryBuilder, differences};
 use silo_backup::clock::Clock;
 use silo_backup::dump::{self, DumpRequest};
 use silo_backup::oplog::roll::Roll;
+use silo_backup::oplog::server::ServerOplog;
 use silo_backup::oplog::{Error, Position};
 use silo_backup::repository::manifest::CollectionFacts;
 use silo_cli::progress::Reporter;
@@ -37,7 +38,8 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn new() -> Self {
-        let setup = Setup::default().arguments(&["--oplogSize", "990"]);
+        let setup =
+            Setup::default().arguments(&["--oplogSize", "990", "--wiredTigerCacheSizeGB", "1"]);
         let mongo = setup.start().await.unwrap();
         Self {
             client: mongo.client().await.unwrap(),
@@ -77,6 +79,10 @@ impl Server {
             archive
         });
         let outcome = dump::run(&order, "6.0.5", out, None).await.unwrap();
+        // By which a restore knows that the oplog continues the backup.
+        let at = outcome.cluster_time.unwrap();
+        let oplog = ServerOplog::new(&self.client, DATABASE);
+        assert!(oplog.has(at).await.unwrap(), "{at} is no entry");
         Base {
             at: outcome.cluster_time.unwrap(),
             collections: outcome.written,

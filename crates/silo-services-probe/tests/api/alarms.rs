@@ -75,9 +75,14 @@ async fn an_alarm_is_sent_acknowledged_kept_over_a_restart_and_its_end_is_sent()
         body.body
             .contains("feed is down: it answered with status 500")
     );
-    let open = service.data(ALARMS).await["alarms"][0].clone();
+    // Noted after the webhook has answered.
+    let noted = wait_for(VISIBLE_WITHIN, || async {
+        let open = service.data(ALARMS).await["alarms"][0].clone();
+        open["sent"].is_string().then_some(open)
+    });
+    let open = noted.await.unwrap();
     assert_eq!(open["code"], "service_down.feed", "{open}");
-    assert!(open["sent"].is_string() && open["acknowledged"].is_null());
+    assert!(open["acknowledged"].is_null());
 
     let stranger = acknowledge(&service, "service_down.feed", None).await;
     assert_eq!(stranger.status, 403, "{stranger:#?}");
@@ -97,7 +102,10 @@ async fn an_alarm_is_sent_acknowledged_kept_over_a_restart_and_its_end_is_sent()
     feed.behave(Behaviour::Normal);
     let ended = ("service_down.feed", "recovered");
     until_sent(&webhook, &[alarm, ended]).await;
-    assert_eq!(service.data(ALARMS).await["alarms"], json!([]));
+    let none = wait_for(VISIBLE_WITHIN, || async {
+        (service.data(ALARMS).await["alarms"] == json!([])).then_some(())
+    });
+    assert!(none.await.is_some());
     assert!(!service.log().contains("hook-secret"), "{}", service.log());
 }
 

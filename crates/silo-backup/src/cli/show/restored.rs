@@ -50,8 +50,12 @@ pub(in crate::cli) fn plan(plan: &Plan) -> String {
         Some(operations) => format!("{}, {operations} operations since", edge(&plan.last_taken)),
         None => "not read yet".into(),
     };
+    let capped = match plan.not_of_the_moment.join(", ") {
+        names if names.is_empty() => names,
+        names => format!("\n  not of the moment, because they are capped: {names}"),
+    };
     format!(
-        "from the backup {} of {}, position {}\n  last change taken:     {taken}\n  first change left out: {}",
+        "from the backup {} of {}, position {}\n  last change taken:     {taken}\n  first change left out: {}{capped}",
         plan.backup,
         plan.as_of,
         plan.from,
@@ -76,6 +80,14 @@ impl Restored {
         }
     }
 
+    /// The backup, or the moment after it.
+    fn name(&self) -> String {
+        match &self.plan {
+            Some(_) => format!("the moment {}", self.as_of),
+            None => format!("{} of {}", self.id, self.as_of),
+        }
+    }
+
     pub(in crate::cli) fn text(&self) -> String {
         let (Some(elapsed), Some(outcome)) = (self.duration_ms, &self.outcome) else {
             let lines = self.preflight.iter().map(|check| {
@@ -88,9 +100,11 @@ impl Restored {
             } else {
                 "cannot be restored"
             };
+            let moment = self.plan.as_ref();
+            let moment = moment.map_or_else(String::new, |moment| format!("\n{}", plan(moment)));
             return format!(
-                "{} {verdict} to {}; nothing was written{}",
-                self.id,
+                "{} {verdict} to {}; nothing was written{}{moment}",
+                self.name(),
                 self.database,
                 lines.collect::<String>()
             );
@@ -102,9 +116,8 @@ impl Restored {
         };
         let rate = self.documents * 1000 / elapsed.max(1);
         let mut text = format!(
-            "{} of {} is in {}: {} documents in {} collections{compared}, in {} ({rate} documents a second)",
-            self.id,
-            self.as_of,
+            "{} is in {}: {} documents in {} collections{compared}, in {} ({rate} documents a second)",
+            self.name(),
             self.database,
             self.documents,
             self.collections,

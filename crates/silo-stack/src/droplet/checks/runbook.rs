@@ -142,6 +142,8 @@ const COMMANDS: &[(&str, Tried)] = &[
         "silo-backup restore latest --to-file /run/secrets/mongo_restore --database aesthetic_back",
         Written,
     ),
+    ("silo-backup history", Written),
+    ("silo-backup history --collection moods --each", Written),
     (
         "silo-backup export --at 2026-11-27T03:00:00Z /var/lib/silo/backup/moment.gz --dry-run",
         As("silo-backup export --at latest /var/lib/silo/backup/moment.gz --dry-run"),

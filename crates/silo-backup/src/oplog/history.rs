@@ -1,0 +1,206 @@
+//! What changed and when: kinds of changes and names of top-level fields, never values.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::entry::{ApplyOps, Entry, Operation, OperationKind, decoded};
+use super::{Error, Position};
+use crate::archive::structure::elements;
+
+/// Most names of fields of one change.
+const FIELDS: usize = 10;
+
+/// Changes to look for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Name of the database.
+    pub database: String,
+    /// Name of a collection, as it was when it was changed; `None` for all.
+    pub collection: Option<String>,
+    /// Type and value of `_id`, each a possible meaning of what the operator wrote; empty for all documents.
+    pub ids: Vec<Vec<u8>>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Position of its entry, as `1764126000:7`: `--until-before` leaves it out, `--at` takes it.
+    pub position: String,
+    /// The position's second.
+    pub at: Timestamp,
+    /// Name of the collection; of a command without one, empty.
+    pub collection: String,
+    /// `insert`, `update`, `replace`, `delete`, or the name of a command.
+    pub kind: String,
+    /// Names of the changed top-level fields of an update, at most ten.
+    pub fields: Vec<String>,
+    /// It is part of a transaction or of a grouped insert, whose changes have one position.
+    pub grouped: bool,
+}
+
+/// Changes of one collection in one minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Minute {
+    /// Beginning of the minute.
+    pub at: Timestamp,
+    /// Name of the collection.
+    pub collection: String,
+    /// Position of the first change.
+    pub first: String,
+    /// Number of inserted documents.
+    pub inserted: u64,
+    /// Number of updated or replaced documents.
+    pub updated: u64,
+    /// Number of deleted documents.
+    pub deleted: u64,
+    /// Number of commands, such as `drop`.
+    pub commands: u64,
+}
+
+impl Wanted {
+    /// The changes in an entry that are wanted.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn changes(&self, entry: &[u8]) -> Result<Vec<Change>, Error> {
+        let entry = Entry::parse(entry)?;
+        let mut changes = Vec::new();
+        self.collect(entry.at, &entry.operation, false, &mut changes)?;
+        Ok(changes)
+    }
+
+    fn collect(
+        &self,
+        at: Position,
+        operation: &Operation<'_>,
+        grouped: bool,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Error> {
+        if let OperationKind::Command { command, .. } = operation.kind
+            && let Some(inner) = ApplyOps::parse(command)?
+        {
+            for operation in inner.operations() {
+                self.collect(at, &operation?, true, changes)?;
+            }
+            return Ok(());
+        }
+        let (database, name) = operation.namespace;
+        let Some((kind, collection, fields)) = described(operation, name) else {
+            return Ok(());
+        };
+        let is_wanted = database == self.database
+            && self
+                .collection
+                .as_ref()
+                .is_none_or(|wanted| *wanted == collection)
+            && self.is_document(&operation.kind);
+        if is_wanted {
+            changes.push(Change {
+                position: at.to_string(),
+                at: Timestamp::from_second(at.seconds.into()).unwrap_or_default(),
+                collection,
+                kind,
+                fields,
+                grouped,
+            });
+        }
+        Ok(())
+    }
+
+    fn is_document(&self, kind: &OperationKind<'_>) -> bool {
+        let is = |id: &[u8]| self.ids.iter().any(|wanted| wanted == id);
+        self.ids.is_empty()
+            || match kind {
+                OperationKind::Insert(document) => {
+                    super::entry::id(document).is_some_and(|id| is(&id))
+                }
+                OperationKind::Update { id, .. } | OperationKind::Delete(id) => is(id),
+                _ => false,
+            }
+    }
+}
+
+/// Kind of an operation, its collection, and changed fields.
+fn described(operation: &Operation<'_>, name: &str) -> Option<(String, String, Vec<String>)> {
+    let of = |kind: &str| Some((kind.to_owned(), name.to_owned(), Vec::new()));
+    match &operation.kind {
+        OperationKind::Noop => None,
+        OperationKind::Insert(_) => of("insert"),
+        OperationKind::Delete(_) => of("delete"),
+        OperationKind::Unknown(what) => of(what),
+        OperationKind::Update { change, .. } => {
+            let (kind, fields) = fields(change);
+            Some((kind.into(), name.to_owned(), fields))
+        }
+        OperationKind::Command { command, .. } => {
+            let command = decoded(command)?;
+            let (kind, value) = command.iter().next()?;
+            let named = value.as_str().unwrap_or_default();
+            // A rename has the database, too.
+            let named = named
+                .strip_prefix(&format!("{}.", operation.namespace.0))
+                .unwrap_or(named);
+            Some((kind.clone(), named.to_owned(), Vec::new()))
+        }
+    }
+}
+
+/// `update` with its top-level fields, or `replace`.
+fn fields(change: &[u8]) -> (&'static str, Vec<String>) {
+    let sections = elements(change).unwrap_or_default();
+    let Some(diff) = sections.iter().find(|section| section.name == b"diff") else {
+        return ("replace", Vec::new());
+    };
+    let mut names = Vec::new();
+    for section in elements(diff.value).unwrap_or_default() {
+        match section.name {
+            b"d" | b"u" | b"i" => {
+                let fields = elements(section.value).unwrap_or_default();
+                names.extend(fields.iter().map(|field| text(field.name)));
+            }
+            [b's', name @ ..] => names.push(text(name)),
+            _ => {}
+        }
+    }
+    names.sort();
+    names.truncate(FIELDS);
+    ("update", names)
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// Counts of changes in each minute and collection, in the order of their minutes.
+#[derive(Default)]
+pub struct Minutes(BTreeMap<(i64, String), Minute>);
+
+impl Minutes {
+    /// Counts a change.
+    pub fn add(&mut self, change: &Change) {
+        let minute = change.at.as_second().div_euclid(60);
+        let counts = self.0.entry((minute, change.collection.clone()));
+        let counts = counts.or_insert_with(|| Minute {
+            at: Timestamp::from_second(minute * 60).unwrap_or_default(),
+            collection: change.collection.clone(),
+            first: change.position.clone(),
+            ..Minute::default()
+        });
+        match change.kind.as_str() {
+            "insert" => counts.inserted += 1,
+            "update" | "replace" => counts.updated += 1,
+            "delete" => counts.deleted += 1,
+            _ => counts.commands += 1,
+        }
+    }
+
+    /// All minutes with changes.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Minute> {
+        self.0.into_values().collect()
+    }
+}
