@@ -23,15 +23,15 @@ const BUCKETS: &str = "system.buckets.";
 
 /// A collection.
 pub(super) struct Rolled {
-    /// Its name, options and indexes now.
+    /// Name, options and indexes after the last entry.
     pub(super) collection: Collection,
-    /// Its name in the base archive; `None` if it was created since.
+    /// Name in the base archive; `None` if it was created since.
     pub(super) base: Option<String>,
-    /// It was not dropped.
+    /// `false` once it was dropped.
     pub(super) exists: bool,
-    /// Its documents in the base are not of the base's moment, because a capped collection is not read in a snapshot: some changes are in them already.
+    /// `true` for a capped collection: it is not read in a snapshot, so some changes are in its documents already.
     pub(super) repeatable: bool,
-    /// The base may not have all of its documents.
+    /// `true` if the base may not have all of its documents.
     pub(super) incomplete: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Catalogue {
     views: BTreeMap<String, Vec<u8>>,
 }
 
-/// Where a change of a document belongs.
+/// Destination of a change of a document.
 pub(super) enum Place {
     /// To the collection with this number.
     Collection(usize),

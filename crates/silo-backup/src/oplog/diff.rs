@@ -36,11 +36,11 @@ pub enum DiffError {
     Malformed,
 }
 
-/// What happens to a field.
+/// Change of a field.
 enum Change<'a> {
     Remove,
     Replace(Element<'a>),
-    /// It is removed where it is, and added at the end.
+    /// Removed where it is, and added at the end.
     Move,
     Inner(&'a [u8]),
 }

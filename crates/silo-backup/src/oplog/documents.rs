@@ -16,13 +16,13 @@ const CACHE_KIB: i64 = 4096;
 pub(super) struct DocumentChange<'a> {
     /// Position of its entry.
     pub(super) at: Position,
-    /// What happens.
+    /// Kind of the change.
     pub(super) kind: ChangeKind,
     /// The new document, or the change of an update.
     pub(super) body: &'a [u8],
 }
 
-/// What happens to a document.
+/// Kind of a change of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChangeKind {
     Insert,

@@ -49,11 +49,11 @@ pub struct Operation<'a> {
     pub namespace: (&'a str, &'a str),
     /// UUID of the collection.
     pub uuid: Option<Uuid>,
-    /// What happens.
+    /// The kind of the operation, with its documents.
     pub kind: OperationKind<'a>,
 }
 
-/// What happens.
+/// Kind of an operation, with its documents.
 #[derive(Clone, Debug)]
 pub enum OperationKind<'a> {
     /// The document is inserted.

@@ -1,4 +1,4 @@
-//! What changed and when: kinds of changes and names of top-level fields, never values.
+//! History of changes: positions, kinds and names of top-level fields, never values.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct Change {
     pub kind: String,
     /// Names of the changed top-level fields of an update, at most ten.
     pub fields: Vec<String>,
-    /// It is part of a transaction or of a grouped insert, whose changes have one position.
+    /// `true` for a part of a transaction or of a grouped insert, whose changes have one position.
     pub grouped: bool,
 }
 

@@ -473,7 +473,7 @@ struct Document<'a> {
     collection: usize,
     /// The document; `None` when it is deleted.
     state: Option<Vec<u8>>,
-    /// It was inserted anew, so its place is at the end.
+    /// `true` if it was inserted anew, so that its place is at the end.
     inserted: bool,
 }
 

@@ -60,7 +60,7 @@ pub struct SliceHeader {
 /// A slice, opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Its header.
+    /// The header.
     pub header: SliceHeader,
     /// The entries' bytes.
     bytes: Vec<u8>,
@@ -72,7 +72,7 @@ pub enum SliceError {
     /// The bytes are not those of a slice.
     #[error("it is damaged: {0}")]
     Damaged(String),
-    /// It is not the next slice of the chain.
+    /// Another slice than the next one of the chain.
     #[error("it does not continue the chain: {0}")]
     NotNext(&'static str),
 }
