@@ -123,6 +123,12 @@ async fn one_slow_look_degrades_and_the_second_takes_down() {
     let server = setup.start().await.unwrap();
     let service = start(&server.reader_uri()).await;
     until_status(&service, "up").await;
+    // They ask for `serverStatus` too: next in a minute.
+    for path in ["/api/db/collections", "/api/db/access"] {
+        service
+            .until(WITHIN, path, |reply| reply.status == 200)
+            .await;
+    }
 
     let slow = doc! { "blockConnection": true, "blockTimeMS": 4000, "appName": NAME };
     server
