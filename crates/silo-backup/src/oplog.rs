@@ -2,7 +2,7 @@
 //!
 //! An `entry` is one document of `local.oplog.rs`; `diff` applies an update's difference; `roll` applies entries to an archive and writes another one;
 //! `catalogue` is the state of the collections meanwhile, `documents` holds their changes on disk. `server` reads entries of a running server, and
-//! `history` lists what they change. A `slice` is a stretch of entries as it is stored.
+//! `history` lists what they change.
 
 mod catalogue;
 pub mod diff;
@@ -11,7 +11,6 @@ pub mod entry;
 pub mod history;
 pub mod roll;
 pub mod server;
-pub mod slice;
 
 pub use crate::repository::manifest::ClusterTime as Position;
 

@@ -8,7 +8,7 @@
 //! Where the server ignores a field that is not there, because a member may apply an entry twice, this is an error: whoever applies each entry exactly
 //! once to the document that it was made for does not meet one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::archive::structure::{Builder, Element, elements};
 
@@ -52,12 +52,10 @@ enum Change<'a> {
 pub fn apply(document: &[u8], diff: &[u8]) -> Result<Vec<u8>, DiffError> {
     let Sections { mut changes, added } = Sections::parse(diff)?;
     let mut result = Builder::default();
-    let mut moved = HashSet::new();
     for element in elements(document).ok_or(DiffError::Malformed)? {
         match changes.remove(element.name) {
             None => result.push(element.kind, element.name, element.value),
-            Some(Change::Remove) => {}
-            Some(Change::Move) => drop(moved.insert(element.name)),
+            Some(Change::Remove | Change::Move) => {}
             Some(Change::Replace(new)) => result.push(new.kind, element.name, new.value),
             Some(Change::Inner(diff)) => {
                 let value = inner(element.kind, element.value, diff)?;

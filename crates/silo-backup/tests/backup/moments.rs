@@ -94,6 +94,11 @@ async fn a_moment_after_a_backup_is_restored_with_both_edges_named() {
     let index =
         doc! { "createIndexes": "notes", "indexes": [{ "key": { "n": 1 }, "name": "n_1" }] };
     change(&stage, index).await;
+    // By an administrator, in another database.
+    let applied =
+        doc! { "applyOps": [{ "op": "i", "ns": "aesthetic.notes", "o": { "_id": "applied" } }] };
+    let test = stage.client.database("test");
+    test.run_command(applied).await.unwrap();
     let last = change(&stage, insert("three")).await;
 
     let (result, notes) = restored(&stage, "--at", &text(one), "first").await;
@@ -137,7 +142,7 @@ async fn a_moment_after_a_backup_is_restored_with_both_edges_named() {
     );
 
     let (result, notes) = restored(&stage, "--at", "latest", "all").await;
-    assert_eq!(notes, ["one", "three", "two"]);
+    assert_eq!(notes, ["applied", "one", "three", "two"]);
     assert_eq!(
         result["plan"]["lastTaken"]["position"],
         text(last),

@@ -9,6 +9,7 @@ mod commands;
 mod exact;
 mod grouped;
 mod random;
+mod refused;
 mod server;
 mod tampered;
 mod transactions;

@@ -28,6 +28,8 @@ pub(crate) struct Base {
     pub(crate) collections: Vec<CollectionFacts>,
     /// The archive, compressed.
     pub(crate) archive: Vec<u8>,
+    /// Collections that it may have in part.
+    pub(crate) incomplete: Vec<String>,
 }
 
 pub(crate) struct Server {
@@ -87,6 +89,7 @@ impl Server {
             at: outcome.cluster_time.unwrap(),
             collections: outcome.written,
             archive: taking.await.unwrap(),
+            incomplete: Vec::new(),
         }
     }
 
@@ -133,6 +136,7 @@ impl Server {
             at,
             collections,
             archive: gzipped(&archive),
+            incomplete: Vec::new(),
         }
     }
 
@@ -142,6 +146,7 @@ impl Server {
         entries: &[RawDocumentBuf],
     ) -> Result<(Vec<u8>, Vec<CollectionFacts>), Error> {
         let mut roll = Roll::new(self.folder.path(), DATABASE, base.at, &base.collections)?;
+        roll.incomplete(&base.incomplete);
         for entry in entries {
             roll.entry(entry.as_bytes())?;
         }
