@@ -279,6 +279,16 @@ async fn an_export_is_a_new_private_file_that_restores() {
         bytes,
         "nothing is overwritten"
     );
+
+    // Without the memory of what was published, whoever can write the bucket could have made the backup.
+    stage.client.database("silo").drop().await.unwrap();
+    let planted = stage.folder.path().join("planted.gz").display().to_string();
+    let export = ["export", "--at", "latest", &planted];
+    stage.run(&export).await.ends_with(EXIT_REFUSED);
+    assert!(!std::fs::exists(&planted).unwrap());
+    stage
+        .json(&[&export[..], &["--trust-bucket"]].concat())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,14 @@ async fn what_is_in_another_place_or_was_not_finished_is_applied_too() {
     let rolled = server.rolled(&base, &[entry(&base, elsewhere)]).unwrap();
     assert_eq!(rolled[0].sums.documents, 2);
 
+    // What is in the backup already is not applied again.
+    let again = doc! { "op": "i", "ns": "aesthetic.moods", "ui": uuid(&base), "o": { "_id": 1 } };
+    let mut again = Document::try_from(&entry(&base, again)).unwrap();
+    again.insert("ts", base.at);
+    let again = RawDocumentBuf::try_from(&again).unwrap();
+    let rolled = server.rolled(&base, &[again]).unwrap();
+    assert_eq!(rolled[0].sums.documents, 1);
+
     // The backup lists an index that was being built.
     let built = doc! { "v": 2, "key": { "n": 1 }, "name": "n_1" };
     let aborted = doc! { "op": "c", "ns": "aesthetic.$cmd", "ui": uuid(&base), "o": { "abortIndexBuild": "moods", "indexes": [built] } };
