@@ -356,3 +356,24 @@ async fn a_moment_that_cannot_be_had_is_refused_and_nothing_is_written() {
     refused("latest", "does not go back to the backup").await;
     assert_eq!(ids(&stage, DATABASE).await, ["before", "fine"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_storage_or_server_nothing_is_written_and_the_reason_is_named() {
+    let mut stage = Stage::with_demo_data().await;
+    stage.backup().await;
+    change(&stage, insert("one")).await;
+    let file = stage.folder.path().join("moment.gz");
+    let name = file.display().to_string();
+    let export = ["export", "--at", "latest", &name];
+    stage.s3.switch_off();
+    let ended = stage.run(&export).await;
+    assert!(ended.code != Some(0) && !file.exists(), "{ended:#?}");
+    assert!(ended.stderr.contains("primary"), "{ended:#?}");
+    stage.s3.switch_on().await.unwrap();
+    stage.mongo.stop().await.unwrap();
+    let ended = stage.run(&export).await;
+    assert!(ended.code != Some(0) && !file.exists(), "{ended:#?}");
+    assert!(ended.stderr.contains("reaching the database"), "{ended:#?}");
+    stage.mongo.start_again().await.unwrap();
+    assert_eq!(stage.json(&export).await["documents"], 1551);
+}
