@@ -1,5 +1,6 @@
 //! Command line: results on standard output, progress and messages on standard error, and an exit code by kind of error.
 
+mod chain;
 mod commands;
 mod export;
 mod history;
@@ -20,6 +21,7 @@ use silo_web::healthcheck;
 use silo_web::process::{listen, refuse_to_start};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::chain::Chain;
 use self::export::Export;
 use self::history::History;
 use self::restore::Restore;
@@ -125,6 +127,8 @@ enum Command {
     Restore(Restore),
     /// Write the archive of a moment after a backup into a file, for mongorestore
     Export(Export),
+    /// Show which moments can be restored from storage: the chains of continuous backup
+    Chain(Chain),
     /// List changes of the database, to find the moment before a mistake; names of fields only, never values
     History(History),
     /// Put a restored database in the place of the one that is used, which is kept under another name
@@ -255,6 +259,9 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
     running.wait().await?;
     // Running jobs have been asked to stop, and clean up.
     state.jobs.idle().await;
+    if let Some((continuous, _)) = &state.continuous {
+        continuous.ended().await;
+    }
     log::info!("{} has stopped", crate::settings::NAME);
     Ok(ExitCode::SUCCESS)
 }
@@ -269,6 +276,7 @@ impl Command {
             | Self::Verify { .. }
             | Self::Status
             | Self::History(_)
+            | Self::Chain(_)
             | Self::Audit { .. }
             | Self::Prune { dry_run: true, .. }
             | Self::Init { dry_run: true, .. }
@@ -316,6 +324,7 @@ impl Command {
             Self::Audit { limit } => commands::audit(context, limit, out).await,
             Self::Restore(restore) => restore.run(context, out, report).await,
             Self::Export(export) => export.run(context, out, report).await,
+            Self::Chain(chain) => chain.run(context, out, report).await,
             Self::History(history) => history.run(context, out, report).await,
             Self::Swap(swap) => swap.run(context, out, report).await,
             Self::Unswap(unswap) => unswap.run(context, out, report).await,

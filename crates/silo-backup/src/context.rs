@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::dump::DumpRequest;
 use crate::error::Error;
 use crate::repository::Repository;
-use crate::run::lease::Lease;
+use crate::run::lease::{Lease, Purpose};
 use crate::settings::{Destination, Settings};
 use silo_cli::progress::Reporter;
 
@@ -150,7 +150,7 @@ impl Context {
         let lease = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Error::Interrupted),
-            lease = Lease::acquire(&self.client) => lease?,
+            lease = Lease::acquire(&self.client, Purpose::Backup) => lease?,
         };
         let outcome = tokio::select! {
             biased;

@@ -17,6 +17,7 @@ pub mod retention;
 pub mod verification;
 
 pub mod archive;
+pub mod continuous;
 pub mod dump;
 pub mod oplog;
 pub mod repository;
@@ -44,6 +45,7 @@ use silo_web::snapshot::SourceError;
 use utoipa::OpenApi;
 
 use crate::context::Context;
+use crate::continuous::Continuous;
 use crate::metrics::BackupMetrics;
 pub use crate::settings::NAME;
 use crate::state::State;
@@ -54,7 +56,11 @@ use crate::state::State;
 /// # Errors
 /// When the listener fails.
 pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Running, State)> {
-    let (state, work) = State::new(context);
+    let continuous = match context.settings.pitr_days {
+        0 => None,
+        _ => Some(Continuous::start(&context)?),
+    };
+    let (state, work) = State::new(context, continuous);
     state.start(work);
     let ready = state.clone();
     let service = Service::new(NAME, state.context.settings.process.build.clone())
@@ -62,6 +68,10 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
         .needs("storage", move || check(ready.clone()));
     let metrics = BackupMetrics {
         status: Arc::clone(&state.status),
+        continuous: state
+            .continuous
+            .as_ref()
+            .map(|(_, status)| Arc::clone(status)),
         jobs: state.jobs.clone(),
         traffic: state.context.traffic.clone(),
     };

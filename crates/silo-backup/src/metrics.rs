@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use silo_spaces::Traffic;
 use silo_web::snapshot::Snapshot;
 
+use crate::continuous::status::ContinuousStatus;
 use crate::schedule::job_runner::JobRunner;
 use crate::status::BackupStatus;
 
@@ -18,6 +19,8 @@ use crate::status::BackupStatus;
 pub struct BackupMetrics {
     /// Status of backups.
     pub status: Arc<Snapshot<BackupStatus>>,
+    /// Status of continuous backup, if it is on.
+    pub continuous: Option<Arc<Snapshot<ContinuousStatus>>>,
     /// Jobs.
     pub jobs: JobRunner,
     /// Request counters of each destination.
@@ -76,6 +79,21 @@ impl Collector for BackupMetrics {
                 "backup_problems",
                 "number of missing or modified backups",
                 i64::try_from(status.problems.len()).unwrap_or(i64::MAX),
+            )?;
+        }
+        if let Some(Ok(reading)) = self.continuous.as_ref().map(|status| status.current()) {
+            let status = &reading.value;
+            if let Some(seconds) = status.unsafe_seconds {
+                gauge(
+                    "backup_oplog_unsafe_seconds",
+                    "age of the oldest change that no destination has; 0 if all are stored",
+                    i64::try_from(seconds).unwrap_or(i64::MAX),
+                )?;
+            }
+            gauge(
+                "backup_oplog_spool_bytes",
+                "slices of the oplog on this machine's disk in bytes",
+                i64::try_from(status.spool_bytes).unwrap_or(i64::MAX),
             )?;
         }
         let requests = self

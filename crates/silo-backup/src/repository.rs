@@ -2,7 +2,7 @@
 //!
 //! `silo-repo.json` has the repository's own id and its owner. `data/` has archives, `manifests/` their manifests, `drills/` the last drill of each,
 //! `checks/` the last verification of each, `accepted/` acceptances of held backups, `pins/` pins, `pruned/` tombstones of deleted backups, `orphans/`
-//! marks of archives without a manifest.
+//! marks of archives without a manifest, `oplog/` slices of the oplog.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,10 +27,12 @@ mod listing;
 pub mod manifest;
 pub mod orphans;
 mod records;
+mod slices;
 
 pub use contents::{Entry, RepositoryContents};
 pub use identity::{Identity, Owner};
 pub use records::{Acceptance, Check, Drill, Orphan, Pin, Tombstone};
+pub use slices::{StoredChain, StoredSlice};
 
 /// One destination.
 #[derive(Clone)]
@@ -119,14 +121,16 @@ impl Repository {
         format!("{}{key}", self.prefix)
     }
 
-    /// Lists the keys below the prefix, relative to it.
-    async fn list(&self) -> Result<Vec<(String, u64, Option<Timestamp>)>, Error> {
+    /// Lists the keys of a folder below the prefix, relative to the prefix; with an empty folder all, except for slices of the oplog, of which there may be
+    /// tens of thousands.
+    async fn list(&self, folder: &str) -> Result<Vec<(String, u64, Option<Timestamp>)>, Error> {
+        let (below, slices) = (self.key(folder), self.key(slices::FOLDER));
         let mut found = Vec::new();
         let mut after: Option<String> = None;
         loop {
             let page = self
                 .spaces
-                .page_below(&self.bucket, &self.prefix, after.as_deref())
+                .page_below(&self.bucket, &below, after.as_deref())
                 .await;
             let page = page.map_err(Error::storage(format!("listing {}", self.name)))?;
             found.extend(page.objects().filter_map(|object| {
@@ -134,6 +138,10 @@ impl Repository {
                 Some((key.to_owned(), object.bytes, object.modified))
             }));
             match page.last() {
+                Some(last) if page.truncated && folder.is_empty() && last.starts_with(&slices) => {
+                    // The first key after all that begin with the folder's name and a slash.
+                    after = Some(format!("{}0", slices.trim_end_matches('/')));
+                }
                 Some(last) if page.truncated => after = Some(last.to_owned()),
                 _ => return Ok(found),
             }

@@ -2,6 +2,7 @@
 
 pub mod alarms;
 pub mod backups;
+pub mod continuous;
 pub mod drill;
 pub mod jobs;
 pub mod openapi;
@@ -19,6 +20,7 @@ pub fn routes(config: &mut ServiceConfig, state: State) {
         .app_data(Data::new(state))
         .service(get("/api/backup/status", status::get_status))
         .service(get("/api/backup/backups", backups::list_backups))
+        .service(get("/api/backup/continuous", continuous::get_continuous))
         .service(post("/api/backup/run", run::start_run))
         .service(post("/api/backup/drill", drill::start_drill))
         .service(get("/api/backup/alarms", alarms::list_alarms))

@@ -13,9 +13,10 @@ use silo_core::variables::{
     BACKUP_COMPRESSION, BACKUP_COPY_BUCKET, BACKUP_COPY_ENDPOINT, BACKUP_COPY_KEY,
     BACKUP_COPY_REGION, BACKUP_COPY_SECRET, BACKUP_DRILL_PING_URL, BACKUP_DRILL_SCHEDULE,
     BACKUP_EXPECTED, BACKUP_FOLDER, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST, BACKUP_KEEP_MONTHLY,
-    BACKUP_KEEP_WEEKLY, BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PREFIX, BACKUP_SCHEDULE,
-    BACKUP_TIMEZONE, DRILL_CONNECTION_STRING, MONGO_TOOLS, MONGODB_CONNECTION_STRING, MONGODB_NAME,
-    SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY, SPACES_REGION, SPACES_SECRET, Variable,
+    BACKUP_KEEP_WEEKLY, BACKUP_OLDEST_HOURS, BACKUP_PING_URL, BACKUP_PITR_DAYS, BACKUP_PREFIX,
+    BACKUP_SCHEDULE, BACKUP_TIMEZONE, DRILL_CONNECTION_STRING, MONGO_TOOLS,
+    MONGODB_CONNECTION_STRING, MONGODB_NAME, SPACES_ADDRESSING, SPACES_ENDPOINT, SPACES_KEY,
+    SPACES_REGION, SPACES_SECRET, Variable,
 };
 use silo_mongo::catalogue::Catalogue;
 use silo_spaces::endpoint::{Addressing, Endpoint};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub expectations: Expectations,
     /// Retention rules.
     pub policy: Policy,
+    /// Number of days of which every moment can be restored; 0 without continuous backup.
+    pub pitr_days: u64,
     /// Schedule of drills; `None` for no drills.
     pub drill_schedule: Option<Schedule>,
     /// Catalogue of the collections.
@@ -119,6 +122,7 @@ impl Settings {
             expectations: expectations(&mut from, &catalogue),
             catalogue,
             policy: policy(&mut from),
+            pitr_days: from.number(BACKUP_PITR_DAYS, 0..=35),
             drill_schedule,
             oldest: hours(&mut from, BACKUP_OLDEST_HOURS, 1..=2400, 1),
             folder: PathBuf::from(from.text(BACKUP_FOLDER)),

@@ -9,6 +9,8 @@ use silo_web::stream::Streams;
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::continuous::status::ContinuousStatus;
+use crate::continuous::{self, Continuous};
 use crate::schedule::job_runner::{AcceptedJobs, JobRunner};
 use crate::schedule::scheduler::Scheduler;
 use crate::schedule::watchdog::Watchdog;
@@ -36,6 +38,8 @@ pub struct State {
     pub jobs: JobRunner,
     /// Clients of the event stream.
     pub streams: Streams,
+    /// Continuous backup and its status, if it is on.
+    pub continuous: Option<(Continuous, Arc<Snapshot<ContinuousStatus>>)>,
     /// When the next backup is due.
     pub next: watch::Receiver<Option<Timestamp>>,
 }
@@ -49,7 +53,7 @@ pub struct Work {
 impl State {
     /// State without any measurement or job.
     #[must_use]
-    pub fn new(context: Context) -> (Self, Work) {
+    pub fn new(context: Context, continuous: Option<Continuous>) -> (Self, Work) {
         let (jobs, accepted) = JobRunner::new(context.clone());
         let (sender, next) = watch::channel(None);
         let state = Self {
@@ -57,6 +61,10 @@ impl State {
             status: Arc::new(Snapshot::new("backups", REFRESH)),
             jobs,
             streams: Streams::new(WATCHERS, HEARTBEAT),
+            continuous: continuous.map(|continuous| {
+                let status = Snapshot::new("continuous", continuous::status::REFRESH);
+                (continuous, Arc::new(status))
+            }),
             next,
         };
         (
@@ -81,21 +89,49 @@ impl State {
                 status.invalidate();
             }
         });
+        if let Some((continuous, status)) = self.continuous.clone() {
+            let (context, mut tail, news) = (
+                self.context.clone(),
+                continuous.tail.clone(),
+                Arc::clone(&status),
+            );
+            actix_web::rt::spawn(async move {
+                while tail.changed().await.is_ok() {
+                    news.invalidate();
+                }
+            });
+            actix_web::rt::spawn(async move {
+                let measure = || continuous::status::measure(&context, &continuous);
+                status.keep_measuring(measure).await;
+            });
+        }
         let scheduler = Scheduler {
             context: self.context.clone(),
             jobs: self.jobs.clone(),
             status: Arc::clone(&self.status),
+            continuous: self
+                .continuous
+                .as_ref()
+                .map(|(continuous, _)| continuous.clone()),
             next: work.next,
         };
         actix_web::rt::spawn(scheduler.run());
-        let (context, status) = (self.context.clone(), Arc::clone(&self.status));
+        let context = self.context.clone();
         let watchdog = Watchdog::new(context.clock.now(), context.settings.oldest);
-        actix_web::rt::spawn(watchdog.run(context, status));
+        let continuous = self
+            .continuous
+            .as_ref()
+            .map(|(_, status)| Arc::clone(status));
+        actix_web::rt::spawn(watchdog.run(context, Arc::clone(&self.status), continuous));
     }
 
     /// All subjects, for metrics.
     #[must_use]
     pub fn sources(&self) -> Vec<Arc<dyn Source>> {
-        vec![self.status.clone()]
+        let continuous = self.continuous.iter();
+        let continuous = continuous.map(|(_, status)| Arc::clone(status) as Arc<dyn Source>);
+        continuous
+            .chain([self.status.clone() as Arc<dyn Source>])
+            .collect()
     }
 }

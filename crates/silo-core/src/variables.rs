@@ -128,6 +128,8 @@ variables! {
     BACKUP_KEEP_WEEKLY: "backup.keep_weekly" = "4";
     /// Number of months of which the last backup is kept.
     BACKUP_KEEP_MONTHLY: "backup.keep_monthly" = "12";
+    /// Number of days of which every moment can be restored, from the oplog that is stored continuously; 0 switches that off.
+    BACKUP_PITR_DAYS: "backup.pitr_days" = "0";
     /// Schedule of drills, as a cron expression in the same time zone; none for no drills.
     BACKUP_DRILL_SCHEDULE: "backup.drill_schedule" = "30 5 * * 0";
     /// Largest allowed age of the newest good backup in hours, before an alarm.

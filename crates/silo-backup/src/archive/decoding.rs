@@ -84,7 +84,7 @@ impl Read for Incoming {
 /// # Errors
 /// When the archive cannot be decrypted with `identity`, or its first bytes could not be read.
 pub fn open<'a>(
-    stored: &'a mut Incoming,
+    stored: impl Read + Send + 'a,
     compression: Compression,
     identity: Option<&age::x25519::Identity>,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {

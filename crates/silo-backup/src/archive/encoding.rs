@@ -280,6 +280,19 @@ fn gone() -> io::Error {
     )
 }
 
+/// Encrypts bytes for a recipient; without one, they stay as they are.
+///
+/// # Errors
+/// When the recipient is invalid.
+pub fn encrypted(bytes: Vec<u8>, recipient: Option<&str>) -> io::Result<Vec<u8>> {
+    let Some(recipient) = recipient else {
+        return Ok(bytes);
+    };
+    let mut out = encryptor(recipient)?.wrap_output(Vec::new())?;
+    out.write_all(&bytes)?;
+    out.finish()
+}
+
 fn encryptor(recipient: &str) -> io::Result<age::Encryptor> {
     let recipient = recipient_of(recipient)
         .ok_or_else(|| io::Error::other("the age recipient cannot be read"))?;

@@ -13,11 +13,11 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::oplog::Position;
 use crate::restore::WorkingFolder;
-use crate::restore::moment::{self, Moment, Plan, Planned};
+use crate::restore::moment::{self, Choice, Moment, Plan, Planned};
 use silo_cli::print::Printer;
 use silo_cli::progress::Reporter;
 
-/// A moment after a backup, which the server's oplog still has.
+/// A moment after a backup, up to which the server's oplog or storage has all changes.
 #[derive(Args)]
 pub(super) struct MomentArgs {
     /// Moment: latest, a time (2026-11-26T03:00:00Z: all changes before this second), or a position (1764126000:7: all changes up to and with it)
@@ -29,6 +29,9 @@ pub(super) struct MomentArgs {
     /// Backup to begin at: its id, or the beginning of it. Default: the newest good one before the moment
     #[arg(long, value_name = "BACKUP")]
     base: Option<String>,
+    /// Take the changes from storage, even if the server has them
+    #[arg(long)]
+    from_storage: bool,
 }
 
 impl MomentArgs {
@@ -38,12 +41,23 @@ impl MomentArgs {
         context: &Context,
         catalog: &'a Catalog,
         copy: bool,
+        trust_bucket: bool,
     ) -> Result<Option<Planned<'a>>, Error> {
         let Some(moment) = self.at.or(self.until_before.map(Moment::Before)) else {
             return Ok(None);
         };
-        let planned = moment::plan(context, catalog, moment, self.base.as_deref(), copy);
-        planned.await.map(Some)
+        let choice = Choice {
+            base: self.base.as_deref(),
+            copy,
+            from_storage: self.from_storage,
+        };
+        let planned = moment::plan(context, catalog, moment, choice).await?;
+        if planned.plan.chain.is_some() && !trust_bucket {
+            return Err(Error::Refused(
+                "the changes are read from storage; use --trust-bucket: whoever can write the bucket could have made them".into(),
+            ));
+        }
+        Ok(Some(planned))
     }
 }
 
@@ -88,7 +102,10 @@ impl Export {
         report: &Reporter,
     ) -> Result<ExitCode, Error> {
         let catalog = Catalog::read(context, &context.status_client).await;
-        let planned = self.moment.plan(context, &catalog, self.copy).await?;
+        let planned = self
+            .moment
+            .plan(context, &catalog, self.copy, self.trust_bucket)
+            .await?;
         let mut planned = planned
             .ok_or_else(|| Error::Refused("name a moment with --at or --until-before".into()))?;
         let (destination, entry) = planned.base();

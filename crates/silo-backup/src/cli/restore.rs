@@ -58,7 +58,10 @@ impl Restore {
     ) -> Result<ExitCode, Error> {
         let settings = &context.settings;
         let catalog = Catalog::read(context, &context.status_client).await;
-        let mut planned = self.moment.plan(context, &catalog, self.copy).await?;
+        let mut planned = self
+            .moment
+            .plan(context, &catalog, self.copy, self.trust_bucket)
+            .await?;
         let (destination, entry) = match (&planned, &self.backup) {
             (Some(planned), _) => planned.base(),
             (None, backup) => catalog.find(backup.as_deref().unwrap_or("latest"), self.copy)?,

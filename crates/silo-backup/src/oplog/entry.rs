@@ -122,9 +122,38 @@ impl Entry<'_> {
     pub fn concerns(&self, database: &str) -> bool {
         self.operation.concerns(database)
     }
+
+    /// `true` if the database of a later moment cannot be had without it: it changes the database, or it belongs to a transaction of several entries, of
+    /// which another one may.
+    #[must_use]
+    pub fn is_needed(&self, database: &str) -> bool {
+        let in_transaction = self.transaction.is_some() && !self.grouped;
+        let of_several = match &self.operation.kind {
+            OperationKind::Command { command, .. } if in_transaction => {
+                match ApplyOps::parse(command) {
+                    Ok(Some(operations)) => operations.partial || self.previous.is_some(),
+                    // Its commit or abort.
+                    _ => self.operation.namespace == ("admin", "$cmd"),
+                }
+            }
+            _ => false,
+        };
+        of_several || self.concerns(database)
+    }
+
+    /// `true` if it changes the feature compatibility version, and the format of the entries after it.
+    #[must_use]
+    pub fn changes_server_format(&self) -> bool {
+        self.operation.is_of_version()
+    }
 }
 
 impl<'a> Operation<'a> {
+    /// `true` if it changes the feature compatibility version.
+    pub(super) fn is_of_version(&self) -> bool {
+        self.namespace == ("admin", "system.version")
+    }
+
     /// `true` if it changes this database.
     #[must_use]
     pub fn concerns(&self, database: &str) -> bool {

@@ -186,7 +186,7 @@ impl Roll {
     }
 
     fn operation(&mut self, at: Position, operation: &Operation<'_>) -> Result<(), Error> {
-        if operation.namespace == ("admin", "system.version") {
+        if operation.is_of_version() {
             return Err(Error::Unsupported {
                 at,
                 what: "a change of the server's feature compatibility version".into(),

@@ -11,11 +11,12 @@ use silo_mongo::mongodb::{Client, Collection, Cursor};
 use super::Position;
 use super::entry::Entry;
 use crate::error::Error;
+use crate::repository::manifest::sha256;
 
 /// Entries in an answer. Entries of 16 MiB come alone, because an answer has at most that.
 const BATCH: u32 = 1000;
 /// Parts of a transaction are all written when it is committed; older ones than this, in seconds, belong to none that is not in a backup.
-const LONGEST_COMMIT: u32 = 3600;
+pub const LONGEST_COMMIT: u32 = 3600;
 
 /// End of the entries that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +134,16 @@ impl ServerOplog {
         Ok(found.await.map_err(reading())?.is_some())
     }
 
+    /// SHA-256 of the entry at this position, by which a server is known to have the same history; `None` if there is none.
+    ///
+    /// # Errors
+    /// The error of the command.
+    pub async fn anchor(&self, at: Position) -> Result<Option<String>, Error> {
+        let oplog = self.oplog::<RawDocumentBuf>();
+        let found = oplog.find_one(doc! { "ts": at }).await.map_err(reading())?;
+        Ok(found.map(|entry| sha256(entry.as_bytes())))
+    }
+
     /// The first entry with a change of the database that is left out; `None` if there is none yet.
     ///
     /// # Errors
@@ -158,18 +169,49 @@ impl ServerOplog {
         after: Position,
         until: Until,
     ) -> Result<impl Stream<Item = Result<RawDocumentBuf, DatabaseError>> + use<>, Error> {
+        let mut bounds = until.taken();
+        bounds.insert("$gt", after);
+        let parts = self.parts(after).await?;
+        let entries = self.find(self.concerning(bounds)).await?;
+        Ok(parts.chain(entries.map_err(|error| DatabaseError::from(&error))))
+    }
+
+    /// Parts of transactions up to a position, which may end after it.
+    ///
+    /// # Errors
+    /// The error of the command.
+    pub async fn parts(
+        &self,
+        until: Position,
+    ) -> Result<impl Stream<Item = Result<RawDocumentBuf, DatabaseError>> + use<>, Error> {
         let earliest = Position {
-            seconds: after.seconds.saturating_sub(LONGEST_COMMIT),
+            seconds: until.seconds.saturating_sub(LONGEST_COMMIT),
             increment: 0,
         };
         let parts = doc! {
-            "ts": { "$gte": earliest, "$lte": after },
+            "ts": { "$gte": earliest, "$lte": until },
             "ns": "admin.$cmd", "o.partialTxn": true,
         };
-        let mut bounds = until.taken();
-        bounds.insert("$gt", after);
         let parts = self.find(parts).await?;
-        let entries = parts.chain(self.find(self.concerning(bounds)).await?);
+        Ok(parts.map_err(|error| DatabaseError::from(&error)))
+    }
+
+    /// All entries from one position to another that concern the database, and those at both positions, of whatever database.
+    ///
+    /// # Errors
+    /// The error of the command.
+    pub async fn between(
+        &self,
+        first: Position,
+        last: Position,
+    ) -> Result<impl Stream<Item = Result<RawDocumentBuf, DatabaseError>> + use<>, Error> {
+        let bounds = doc! { "$gte": first, "$lte": last };
+        let either = doc! { "ts": { "$in": [first, last] } };
+        let mut filter = self.concerning(bounds);
+        if let Ok(any) = filter.get_array_mut("$or") {
+            any.push(either.into());
+        }
+        let entries = self.find(filter).await?;
         Ok(entries.map_err(|error| DatabaseError::from(&error)))
     }
 

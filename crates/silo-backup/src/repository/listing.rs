@@ -26,7 +26,7 @@ impl Repository {
             ..RepositoryContents::default()
         };
         let mut wanted = Vec::new();
-        for (key, bytes, modified) in self.list().await? {
+        for (key, bytes, modified) in self.list("").await? {
             match key.split_once('/') {
                 Some(("data", _)) => {
                     contents.archives.insert(key, (bytes, modified));

@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use silo_web::openapi::Description;
 use utoipa::OpenApi;
 
-use super::{alarms, backups, drill, jobs, run, status};
+use super::{alarms, backups, continuous, drill, jobs, run, status};
 
 /// The description of this service, generated from its handlers.
 #[derive(OpenApi)]
@@ -15,6 +15,7 @@ use super::{alarms, backups, drill, jobs, run, status};
     paths(
         status::get_status,
         backups::list_backups,
+        continuous::get_continuous,
         run::start_run,
         drill::start_drill,
         alarms::list_alarms,

@@ -1,4 +1,4 @@
-//! Lease for one run at a time on any machine, stored in the database `silo`.
+//! Leases, stored in the database `silo`: one run at a time on any machine, and beside it one continuous backup.
 //!
 //! No clocks are compared. The holder renews the lease; another process takes it over when it has seen no renewal for the lease's lifetime by its own
 //! monotonic clock, or when the holder was a process of the same machine that has ended. Every takeover increments a fencing token. All later writes
@@ -26,8 +26,25 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(8);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Time limit of one renewal.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The one lease of backups.
-const NAME: &str = "backup";
+
+/// What a lease is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Backups, drills and whatever else reads or writes whole backups.
+    Backup,
+    /// Continuous backup, which runs beside them.
+    Oplog,
+}
+
+impl Purpose {
+    /// Id of its document.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Oplog => "oplog",
+        }
+    }
+}
 
 /// A held lease. Dropping it lets it expire; [`Lease::release`] frees it at once.
 pub struct Lease {
@@ -40,6 +57,7 @@ pub struct Lease {
 #[derive(Clone)]
 struct LeaseState {
     leases: Collection<Document>,
+    name: &'static str,
     holder: Arc<str>,
     token: i64,
 }
@@ -49,26 +67,26 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::Busy`] when the holder renews the lease.
-    pub async fn acquire(client: &Client) -> Result<Self, Error> {
+    pub async fn acquire(client: &Client, purpose: Purpose) -> Result<Self, Error> {
+        let name = purpose.name();
         let leases = client
             .database(SILO)
             .collection::<Document>(NAME_OF_COLLECTION);
-        let action =
-            "taking the lease for backups (the account has to write in the database `silo`)";
+        let action = "taking the lease (the account has to write in the database `silo`)";
         let mut watched: Option<(i64, i64, Instant)> = None;
         loop {
             let found = leases
-                .find_one(doc! { "_id": NAME })
+                .find_one(doc! { "_id": name })
                 .await
                 .map_err(Error::database(action))?;
             let found = match found {
                 Some(found) => found,
                 None => {
                     // Another process may create it first.
-                    let first = doc! { "_id": NAME, "token": 0_i64, "beat": 0_i64, "holder": "", "host": "" };
+                    let first = doc! { "_id": name, "token": 0_i64, "beat": 0_i64, "holder": "", "host": "" };
                     drop(leases.insert_one(first).await);
                     leases
-                        .find_one(doc! { "_id": NAME })
+                        .find_one(doc! { "_id": name })
                         .await
                         .map_err(Error::database(action))?
                         .unwrap_or_default()
@@ -76,9 +94,9 @@ impl Lease {
             };
             if field::count(&found, "token").is_none() || field::count(&found, "beat").is_none() {
                 let repair = doc! { "$set": { "token": 0_i64, "beat": 0_i64, "holder": "" } };
-                warn!("the lease for backups is damaged; it is repaired");
+                warn!(lease = name; "the lease is damaged; it is repaired");
                 leases
-                    .update_one(doc! { "_id": NAME }, repair)
+                    .update_one(doc! { "_id": name }, repair)
                     .await
                     .map_err(Error::database(action))?;
                 continue;
@@ -96,7 +114,7 @@ impl Lease {
                 (of, last) == (token, beat) && since.elapsed() >= LIFETIME
             });
             if free || expired {
-                if let Some(lease) = Self::take_over(&leases, token, beat)
+                if let Some(lease) = Self::take_over(&leases, name, token, beat)
                     .await
                     .map_err(Error::database(action))?
                 {
@@ -121,11 +139,12 @@ impl Lease {
 
     async fn take_over(
         leases: &Collection<Document>,
+        name: &'static str,
         token: i64,
         beat: i64,
     ) -> silo_mongo::mongodb::error::Result<Option<Self>> {
         let holder: Arc<str> = holder().into();
-        let as_seen = doc! { "_id": NAME, "token": token, "beat": beat };
+        let as_seen = doc! { "_id": name, "token": token, "beat": beat };
         let mine = doc! { "$set": { "token": token + 1, "beat": 0_i64, "holder": &*holder, "host": host(), "at": DateTime::now() } };
         let taken = leases.update_one(as_seen, mine).await?;
         if taken.modified_count == 0 {
@@ -133,6 +152,7 @@ impl Lease {
         }
         let state = LeaseState {
             leases: leases.clone(),
+            name,
             holder,
             token: token + 1,
         };
@@ -159,14 +179,14 @@ impl Lease {
         match self.state.beat().await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Busy("another run has taken over the lease".into())),
-            Err(error) => Err(Error::database("confirming the lease for backups")(&error)),
+            Err(error) => Err(Error::database("confirming the lease")(&error)),
         }
     }
 
     /// Releases the lease, so that another process can acquire it at once.
     pub async fn release(self) {
         self.beating.abort();
-        let mine = doc! { "_id": NAME, "token": self.state.token, "holder": &*self.state.holder };
+        let mine = doc! { "_id": self.state.name, "token": self.state.token, "holder": &*self.state.holder };
         // Renewals have stopped, so the lease expires by itself.
         drop(
             self.state
@@ -185,7 +205,7 @@ impl Drop for Lease {
 
 impl LeaseState {
     async fn beat(&self) -> silo_mongo::mongodb::error::Result<bool> {
-        let mine = doc! { "_id": NAME, "token": self.token, "holder": &*self.holder };
+        let mine = doc! { "_id": self.name, "token": self.token, "holder": &*self.holder };
         let beat = doc! { "$inc": { "beat": 1_i64 }, "$set": { "at": DateTime::now() } };
         // A connection that is half open would never answer.
         let renewed = tokio::time::timeout(
@@ -209,7 +229,7 @@ impl LeaseState {
                 Err(_) => break,
             }
         }
-        warn!("the lease for backups is lost; this run ends");
+        warn!(lease = self.name; "the lease is lost; this run ends");
         lost.cancel();
     }
 }

@@ -11,6 +11,7 @@ use silo_web::snapshot::Snapshot;
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::continuous::Continuous;
 use crate::run::attempts::{self, LastAttempt};
 use crate::schedule::RunHistory;
 use crate::schedule::job_runner::{JobRunner, JobState, Kind, SCHEDULE};
@@ -32,6 +33,8 @@ pub struct Scheduler {
     pub jobs: JobRunner,
     /// Status of backups.
     pub status: Arc<Snapshot<BackupStatus>>,
+    /// Continuous backup, if it is on.
+    pub continuous: Option<Continuous>,
     /// Time of the next backup.
     pub next: watch::Sender<Option<Timestamp>>,
 }
@@ -91,7 +94,9 @@ impl Scheduler {
             };
             let due = self.context.settings.schedule.next(past, now);
             self.next.send_replace(due);
-            if due.is_some_and(|due| due <= now) {
+            // After a failure, its retry is the attempt.
+            let is_wanted = past.failed.is_none() && self.base_is_wanted();
+            if is_wanted || due.is_some_and(|due| due <= now) {
                 self.backup(&mut failed).await;
             } else if let Some(status) = status {
                 let last_drill = attempts::Kind::Drill.last(client).await.ok().flatten();
@@ -105,17 +110,34 @@ impl Scheduler {
             tokio::select! {
                 () = self.context.stop.cancelled() => return,
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = self.base_wanted() => {}
                 // An operator started a job, which may change the time of the next one.
                 _ = ends.changed() => self.refresh_status().await,
             }
         }
     }
 
+    /// `true` if continuous backup needs a backup to begin at.
+    fn base_is_wanted(&self) -> bool {
+        let continuous = self.continuous.as_ref();
+        continuous.is_some_and(|continuous| continuous.base_wanted.is_asked())
+    }
+
+    async fn base_wanted(&self) {
+        match &self.continuous {
+            Some(continuous) => continuous.base_wanted.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn backup(&self, failed: &mut Failures) {
-        info!("the schedule asks for a backup");
+        info!("a backup is due");
         let Some(state) = self.work(Kind::Run).await else {
             return;
         };
+        if let Some(continuous) = &self.continuous {
+            continuous.base_wanted.take();
+        }
         failed.count(state, self.context.clock.now());
         if state == JobState::Done {
             self.work(Kind::Prune).await;

@@ -9,6 +9,7 @@ use silo_alerts::alarms::Findings;
 use silo_web::snapshot::{Freshness, Snapshot};
 
 use crate::context::Context;
+use crate::continuous::status::ContinuousStatus;
 use crate::run::attempts::{Kind, LastAttempt};
 use crate::run::published_index;
 use crate::status::BackupStatus;
@@ -21,6 +22,13 @@ const UNKNOWN_FOR: SignedDuration = SignedDuration::from_mins(30);
 const RUN_CODES: [&str; 2] = ["backup_failed", "backup_held"];
 /// Codes of problems that are known from the buckets.
 const BUCKET_CODES: [&str; 3] = ["vanished", "drill_overdue", "drill_failed"];
+
+/// Codes of continuous backup.
+const OPLOG_CODES: [&str; 2] = ["oplog_unsafe", "oplog_destination_failed"];
+/// Age of the oldest change in no destination at which there is an alarm: slices are cut every 20 s.
+const UNSAFE_FOR: u64 = 120;
+/// Time for which storing may fail, or there may be no chain, before an alarm.
+const FAILING_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// Facts that the watchdog decides on.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +43,17 @@ pub struct Facts {
     pub buckets: Option<BucketFacts>,
     /// `true` if a part of the status could not be read: what it does not list may be there.
     pub incomplete: bool,
+    /// Continuous backup, if it is on.
+    pub continuous: Option<ContinuousFacts>,
+}
+
+/// Facts about continuous backup.
+#[derive(Clone, Debug)]
+pub enum ContinuousFacts {
+    /// As it was measured.
+    Known(ContinuousStatus),
+    /// mongod does not answer.
+    Unknown(String),
 }
 
 /// Facts from the buckets.
@@ -67,6 +86,7 @@ impl Facts {
                 }),
             }),
             incomplete: false,
+            continuous: None,
         }
     }
 }
@@ -79,6 +99,9 @@ pub struct Watchdog {
     oldest: SignedDuration,
     /// Last known time of a good backup.
     known: Option<Timestamp>,
+    /// Since when continuous backup has no chain or is not known, and since when a destination of it fails.
+    without_chain: Option<Timestamp>,
+    failing: Option<Timestamp>,
 }
 
 impl Watchdog {
@@ -89,6 +112,8 @@ impl Watchdog {
             started,
             oldest,
             known: None,
+            without_chain: None,
+            failing: None,
         }
     }
 
@@ -123,17 +148,99 @@ impl Watchdog {
         if let Some(buckets) = &facts.buckets {
             check_buckets(buckets, &mut findings);
         }
+        if let Some(continuous) = &facts.continuous {
+            self.check_continuous(continuous, now, &mut findings);
+        }
         if facts.incomplete || facts.buckets.is_none() {
             BUCKET_CODES.iter().for_each(|code| findings.unknown(*code));
         }
         findings
     }
 
+    fn check_continuous(
+        &mut self,
+        facts: &ContinuousFacts,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let [not_stored, destination_failed] = OPLOG_CODES;
+        let status = match facts {
+            ContinuousFacts::Known(status) => status,
+            ContinuousFacts::Unknown(reason) => {
+                let since = *self.without_chain.get_or_insert(now);
+                if now.duration_since(since) >= FAILING_FOR {
+                    findings.problem(
+                        not_stored,
+                        format!(
+                            "since {since} it is not known whether all changes are stored: {reason}"
+                        ),
+                    );
+                }
+                return findings.unknown(destination_failed);
+            }
+        };
+        let reason = status
+            .detail
+            .as_ref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        match status.unsafe_seconds {
+            // Another process does it, and has these alarms.
+            _ if status.state == "standby" => self.without_chain = None,
+            Some(seconds) => {
+                self.without_chain = None;
+                if seconds > UNSAFE_FOR {
+                    let detail = format!(
+                        "changes of the last {seconds} s are in no destination ({}{reason})",
+                        status.state
+                    );
+                    findings.problem(not_stored, detail);
+                }
+            }
+            None => {
+                let since = *self.without_chain.get_or_insert(now);
+                if now.duration_since(since) >= FAILING_FOR {
+                    let detail = format!(
+                        "since {since} no changes are stored ({}{reason})",
+                        status.state
+                    );
+                    findings.problem(not_stored, detail);
+                }
+            }
+        }
+        let failed = status
+            .destinations
+            .iter()
+            .find_map(|at| Some((at.name, at.error.as_ref()?)));
+        match failed {
+            None => self.failing = None,
+            Some((name, error)) => {
+                let since = *self.failing.get_or_insert(now);
+                if now.duration_since(since) >= FAILING_FOR {
+                    let detail = format!("since {since} changes are not stored in {name}: {error}");
+                    findings.problem(destination_failed, detail);
+                }
+            }
+        }
+    }
+
     /// Checks every ten seconds until the process is to end.
-    pub async fn run(mut self, context: Context, status: Arc<Snapshot<BackupStatus>>) {
+    pub async fn run(
+        mut self,
+        context: Context,
+        status: Arc<Snapshot<BackupStatus>>,
+        continuous: Option<Arc<Snapshot<ContinuousStatus>>>,
+    ) {
         let mut unknown_since = None;
         loop {
-            let facts = facts(&context, &status, &mut unknown_since).await;
+            let mut facts = facts(&context, &status, &mut unknown_since).await;
+            facts.continuous = continuous.as_ref().map(|status| match status.current() {
+                Ok(reading) if reading.state == Freshness::Fresh => {
+                    ContinuousFacts::Known(reading.value.as_ref().clone())
+                }
+                Ok(_) => ContinuousFacts::Unknown("mongod does not answer".into()),
+                Err(error) => ContinuousFacts::Unknown(error.detail),
+            });
             let now = context.clock.now();
             context.alerts.update(self.check(&facts, now), now).await;
             tokio::select! {

@@ -215,9 +215,12 @@ async fn a_busy_lease_pings_nothing() {
     let mut stage = Stage::with_demo_data().await;
     let ping = Simulator::start(Role::Http).await.unwrap();
     stage.set("BACKUP_PING_URL", ping.url());
-    let lease = silo_backup::run::lease::Lease::acquire(&stage.client)
-        .await
-        .unwrap();
+    let lease = silo_backup::run::lease::Lease::acquire(
+        &stage.client,
+        silo_backup::run::lease::Purpose::Backup,
+    )
+    .await
+    .unwrap();
     stage
         .run(&["run", "--quiet"])
         .await

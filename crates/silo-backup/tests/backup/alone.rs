@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use silo_backup::error::EXIT_BUSY;
-use silo_backup::run::lease::Lease;
+use silo_backup::run::lease::{Lease, Purpose};
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
@@ -48,7 +48,9 @@ async fn exactly_one_of_two_concurrent_runs_publishes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_while_the_lease_is_held_is_busy() {
     let stage = Stage::with_demo_data().await;
-    let lease = Lease::acquire(&stage.client).await.unwrap();
+    let lease = Lease::acquire(&stage.client, Purpose::Backup)
+        .await
+        .unwrap();
     let (first, second) = (
         stage.spawn(&["run", "--quiet"]),
         stage.spawn(&["drill", "--quiet"]),
@@ -91,7 +93,9 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
         )
         .await
         .unwrap();
-    let successor = Lease::acquire(&stage.client).await.unwrap();
+    let successor = Lease::acquire(&stage.client, Purpose::Backup)
+        .await
+        .unwrap();
     kill_process(pid, Signal::CONT).unwrap();
     let stale = tokio::time::timeout(Duration::from_secs(60), child.wait())
         .await
@@ -106,7 +110,9 @@ async fn a_frozen_holder_that_wakes_after_its_lease_was_taken_publishes_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_holder_cannot_renew_a_lease_that_was_taken_over() {
     let stage = Stage::new().await;
-    let first = Lease::acquire(&stage.client).await.unwrap();
+    let first = Lease::acquire(&stage.client, Purpose::Backup)
+        .await
+        .unwrap();
     let leases = stage
         .client
         .database("silo")

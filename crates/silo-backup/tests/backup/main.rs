@@ -7,6 +7,7 @@
 
 mod alarms;
 mod alone;
+mod continuous;
 mod copies;
 mod large;
 mod moment;

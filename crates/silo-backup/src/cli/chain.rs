@@ -1,0 +1,144 @@
+//! `silo-backup chain`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_core::units::count_from_usize;
+
+use super::show;
+use crate::archive::decoding::identity_of;
+use crate::context::Context;
+use crate::continuous::stored::{Range, StoredEntries};
+use crate::error::{EXIT_CORRUPT, Error};
+use crate::oplog::Position;
+use crate::repository::Repository;
+use silo_cli::print::Printer;
+use silo_cli::progress::Reporter;
+
+#[derive(Args)]
+pub(super) struct Chain {
+    /// Read every slice, and check that each continues the one before
+    #[arg(long)]
+    verify: bool,
+}
+
+/// A stretch of which every moment can be restored from a backup in it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    destination: &'static str,
+    /// Id of the chain: that of the backup at which it begins.
+    chain: String,
+    /// Positions between which every moment is there.
+    after: String,
+    through: String,
+    /// Their seconds.
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    slices: u64,
+    bytes: u64,
+    /// Number of entries, and the reason why the slices are damaged; `null` if they were not read.
+    entries: Option<u64>,
+    problem: Option<String>,
+}
+
+impl Chain {
+    pub(super) async fn run(
+        self,
+        context: &Context,
+        out: &Printer,
+        report: &Reporter,
+    ) -> Result<ExitCode, Error> {
+        let mut rows = Vec::new();
+        for repository in context.repositories() {
+            for chain in repository.chains().await? {
+                for range in chain.ranges() {
+                    let mut row = Row::new(repository.name, &range);
+                    if self.verify {
+                        match verify(context, repository, range, report).await {
+                            Ok(entries) => row.entries = Some(entries),
+                            Err(Error::Corrupt(problem)) => row.problem = Some(problem),
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    rows.push(row);
+                }
+            }
+        }
+        out.result(&rows, || text(&rows));
+        let is_damaged = rows.iter().any(|row| row.problem.is_some());
+        Ok(ExitCode::from(if is_damaged { EXIT_CORRUPT } else { 0 }))
+    }
+}
+
+/// Reads all slices of a range: the number of entries.
+async fn verify(
+    context: &Context,
+    repository: &Repository,
+    range: Range,
+    report: &Reporter,
+) -> Result<u64, Error> {
+    let settings = &context.settings;
+    report.begin(
+        "verifying",
+        Some(count_from_usize(range.slices().len())),
+        "slices",
+    );
+    let identity = settings.identity.as_ref().and_then(identity_of);
+    let slices = StoredEntries::new(repository.clone(), range, identity, &settings.database);
+    let mut slices = std::pin::pin!(slices.all());
+    let mut entries = 0;
+    while let Some(slice) = slices.try_next().await? {
+        entries += slice.header.entries;
+        report.add(1);
+    }
+    Ok(entries)
+}
+
+impl Row {
+    fn new(destination: &'static str, range: &Range) -> Self {
+        let time = |at: Position| Timestamp::from_second(at.seconds.into()).ok();
+        Self {
+            destination,
+            chain: range.chain.clone(),
+            after: range.after().to_string(),
+            through: range.through().to_string(),
+            from: time(range.after()),
+            to: time(range.through()),
+            slices: count_from_usize(range.slices().len()),
+            bytes: range.slices().iter().map(|slice| slice.bytes).sum(),
+            entries: None,
+            problem: None,
+        }
+    }
+}
+
+fn text(rows: &[Row]) -> String {
+    let line = |row: &Row| {
+        let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
+        let read = match (&row.problem, row.entries) {
+            (Some(problem), _) => format!(", DAMAGED: {problem}"),
+            (None, Some(entries)) => format!(", {entries} entries read"),
+            (None, None) => String::new(),
+        };
+        format!(
+            "{}: every moment from {} ({}) to {} ({}), chain {}, {} slices, {}{read}",
+            row.destination,
+            time(row.from),
+            row.after,
+            time(row.to),
+            row.through,
+            row.chain,
+            row.slices,
+            show::bytes(row.bytes)
+        )
+    };
+    if rows.is_empty() {
+        return "there are no slices of the oplog; BACKUP_PITR_DAYS switches continuous backup on"
+            .into();
+    }
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

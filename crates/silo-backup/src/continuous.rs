@@ -1,0 +1,95 @@
+//! Continuous backup: the oplog is read as it is written, and stored in slices of some seconds beside the backups. With them a backup is rolled forward to
+//! any moment, also when the server is gone.
+//!
+//! The `tail` reads the server's oplog and cuts `slice`s, which the `spool` keeps on this machine's disk until `upload` has stored them in every
+//! destination and read them back. `stored` reads them from there. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
+
+pub mod base_wanted;
+mod beginning;
+pub mod slice;
+pub mod spool;
+pub mod status;
+pub mod stored;
+mod tail;
+mod upload;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Context;
+use base_wanted::BaseWanted;
+use spool::Spool;
+use tail::Tail;
+pub use tail::TailState;
+use upload::Uploader;
+
+/// Continuous backup in this process.
+#[derive(Clone)]
+pub struct Continuous {
+    /// Slices on disk.
+    pub spool: Arc<Spool>,
+    /// What the tail does.
+    pub tail: watch::Receiver<TailState>,
+    /// Error of each destination; `None` if its last slice was stored.
+    pub failures: Vec<(&'static str, watch::Receiver<Option<String>>)>,
+    /// Request for a backup at which a chain can begin.
+    pub base_wanted: Arc<BaseWanted>,
+    tasks: TaskTracker,
+}
+
+impl Continuous {
+    /// Starts the tail and the uploaders on this thread, until the process is to end.
+    ///
+    /// # Errors
+    /// When the spool cannot be opened.
+    pub fn start(context: &Context) -> io::Result<Self> {
+        let spool = Arc::new(Spool::open(&context.settings.folder)?);
+        let base_wanted = Arc::new(BaseWanted::default());
+        let (state, tail) = watch::channel(TailState::Starting);
+        let (lease, held) = watch::channel(None);
+        let (uploads, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let done = CancellationToken::new();
+        let mut failures = Vec::new();
+        for repository in context.repositories() {
+            let (failure, failed) = watch::channel(None);
+            failures.push((repository.name, failed));
+            let uploader = Uploader {
+                context: context.clone(),
+                spool: Arc::clone(&spool),
+                repository: repository.clone(),
+                lease: held.clone(),
+                failure,
+                checked: None,
+            };
+            actix_web::rt::spawn(uploads.track_future(uploader.run(done.clone())));
+        }
+        uploads.close();
+        let tail_task = Tail {
+            context: context.clone(),
+            spool: Arc::clone(&spool),
+            state,
+            lease,
+            base_wanted: Arc::clone(&base_wanted),
+            done,
+            uploads,
+        };
+        actix_web::rt::spawn(tasks.track_future(tail_task.run()));
+        tasks.close();
+        Ok(Self {
+            spool,
+            tail,
+            failures,
+            base_wanted,
+            tasks,
+        })
+    }
+
+    /// Waits until the last slice is stored, or its time is over, after the process was asked to stop.
+    pub async fn ended(&self) {
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,429 @@
+//! Slice: a stretch of the oplog, as it is stored.
+//!
+//! Format: entries of the database, raw and one after the other as in mongodump's `oplog.bson`; gzip, and age if a recipient is set. The first document
+//! is a header in the form of a noop (`op: "n"`), which every stock tool skips. Each header has the SHA-256 of the one before it, and of its own
+//! entries, so that slices form a chain: one that is missing, changed, moved or of another chain does not fit.
+//!
+//! A slice without entries says that nothing concerned the database up to its end.
+
+use std::io::{Read, Write};
+
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use silo_mongo::mongodb::bson::{self, Bson, Document, doc};
+
+use crate::archive::LARGEST;
+use crate::archive::decoding::{self};
+use crate::archive::encoding::Compression;
+use crate::oplog::Position;
+use crate::oplog::entry::Entry;
+use crate::repository::manifest::sha256;
+
+/// Version of the format.
+pub const FORMAT: u32 = 1;
+/// Name of the header's fields in the noop's `o`.
+const HEADER: &str = "silo";
+/// The largest header, in bytes.
+const LARGEST_HEADER: usize = 16 * 1024;
+/// Extension of a slice's file.
+const EXTENSION: &str = ".bson.gz";
+
+/// Positions of a slice, which are its file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Entries are after this position,
+    pub after: Position,
+    /// and up to and with this one.
+    pub through: Position,
+}
+
+/// Header of a slice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SliceHeader {
+    /// Version of the format.
+    pub format: u32,
+    /// Id of the chain: that of the backup that it begins at.
+    pub chain: String,
+    /// Entries are after this position; the first slice has parts from before it of transactions that end after it, too.
+    pub after: Position,
+    /// The last position of the slice.
+    pub through: Position,
+    /// Number of entries.
+    pub entries: u64,
+    /// SHA-256 of the entries' bytes, in hexadecimal.
+    pub sha256: String,
+    /// SHA-256 of the entry at `through`, of whatever database: by it a server is known to have the same history.
+    pub anchor: String,
+    /// Version of the server, which the format of the entries depends on.
+    pub server_version: String,
+    /// Feature compatibility version.
+    pub feature_compatibility_version: Option<String>,
+    /// SHA-256 of the header before this one; `None` for the first of a chain.
+    pub previous: Option<String>,
+}
+
+/// A slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The header.
+    pub header: SliceHeader,
+    /// SHA-256 of the header, which the next one names.
+    pub link: String,
+    /// The header, as a document.
+    noop: Vec<u8>,
+    /// The entries' bytes.
+    bytes: Vec<u8>,
+}
+
+/// Reason why bytes are no slice, or one that does not continue a chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SliceError {
+    /// The bytes are not those of a slice.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// Another slice than the next one of the chain.
+    #[error("it does not continue the chain: {0}")]
+    NotNext(&'static str),
+}
+
+impl Span {
+    /// Name of the slice's file, before encryption. Names sort in the order of the slices, and the end of one is the beginning of the next.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let text = |at: Position| format!("{:010}-{:010}", at.seconds, at.increment);
+        format!("{}_{}{EXTENSION}", text(self.after), text(self.through))
+    }
+
+    /// The positions in a file name, also of an encrypted slice; `None` if it is none.
+    #[must_use]
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        let (after, through) = name
+            .strip_suffix(".age")
+            .unwrap_or(name)
+            .strip_suffix(EXTENSION)?
+            .split_once('_')?;
+        let position = |text: &str| {
+            let (seconds, increment) = text.split_once('-')?;
+            Some(Position {
+                seconds: seconds.parse().ok()?,
+                increment: increment.parse().ok()?,
+            })
+        };
+        Some(Self {
+            after: position(after)?,
+            through: position(through)?,
+        })
+    }
+}
+
+impl SliceHeader {
+    /// Positions of the slice.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span {
+            after: self.after,
+            through: self.through,
+        }
+    }
+}
+
+impl Slice {
+    /// A slice of entries, one after the other. Their number and SHA-256 in the header are set here.
+    ///
+    /// # Errors
+    /// [`SliceError::Damaged`] when they are not entries between the header's positions.
+    pub fn new(mut header: SliceHeader, bytes: Vec<u8>) -> Result<Self, SliceError> {
+        header.sha256 = sha256(&bytes);
+        header.entries = Entries(&bytes).map(|_| 1).sum();
+        let damaged = |error: bson::error::Error| SliceError::Damaged(error.to_string());
+        let document = bson::serialize_to_document(&header).map_err(damaged)?;
+        let noop = doc! {
+            "op": "n", "ns": "", "o": { HEADER: document }, "v": 2_i64,
+            "ts": Bson::from(header.after),
+        };
+        let noop = noop.to_vec().map_err(damaged)?;
+        let slice = Self {
+            header,
+            link: sha256(&noop),
+            noop,
+            bytes,
+        };
+        slice.check()?;
+        Ok(slice)
+    }
+
+    /// Writes the slice, compressed.
+    ///
+    /// # Errors
+    /// The error of the writer.
+    pub fn write(&self, out: impl Write) -> std::io::Result<()> {
+        let mut gzip = GzEncoder::new(out, flate2::Compression::fast());
+        gzip.write_all(&self.noop)?;
+        gzip.write_all(&self.bytes)?;
+        gzip.finish().map(drop)
+    }
+
+    /// Reads a slice, and checks all of it.
+    ///
+    /// # Errors
+    /// [`SliceError::Damaged`].
+    pub fn read(
+        from: impl Read + Send,
+        identity: Option<&age::x25519::Identity>,
+    ) -> Result<Self, SliceError> {
+        let damaged = |error: std::io::Error| SliceError::Damaged(error.to_string());
+        let mut plain = decoding::open(from, Compression::Gzip, identity).map_err(damaged)?;
+        let mut noop = Vec::new();
+        plain.read_to_end(&mut noop).map_err(damaged)?;
+        let length = length(&noop).filter(|length| *length <= LARGEST_HEADER);
+        let length = length.ok_or_else(|| SliceError::Damaged("it has no header".into()))?;
+        let bytes = noop.split_off(length);
+        let slice = Self {
+            header: header(&noop)
+                .ok_or_else(|| SliceError::Damaged("its header is malformed".into()))?,
+            link: sha256(&noop),
+            noop,
+            bytes,
+        };
+        slice.check()?;
+        Ok(slice)
+    }
+
+    /// The entries, in their order.
+    #[must_use]
+    pub fn entries(&self) -> Entries<'_> {
+        Entries(&self.bytes)
+    }
+
+    /// The same, without its entries: what the next one is compared with.
+    #[must_use]
+    pub fn without_entries(&self) -> Self {
+        Self {
+            bytes: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Checks that a slice is the next one after this.
+    ///
+    /// # Errors
+    /// [`SliceError::NotNext`].
+    pub fn continued_by(&self, next: &SliceHeader) -> Result<(), SliceError> {
+        for (holds, why) in [
+            (self.header.chain == next.chain, "it is of another chain"),
+            (
+                self.header.through == next.after,
+                "its beginning is not the end of the one before",
+            ),
+            (
+                next.previous.as_ref() == Some(&self.link),
+                "it was made after another one",
+            ),
+        ] {
+            if !holds {
+                return Err(SliceError::NotNext(why));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), SliceError> {
+        let damaged = |why: &str| Err(SliceError::Damaged(why.to_owned()));
+        let header = &self.header;
+        if header.format != FORMAT {
+            return damaged("its format is not known here");
+        }
+        if sha256(&self.bytes) != header.sha256 {
+            return damaged("the checksum does not match");
+        }
+        if header.through < header.after {
+            return damaged("it ends before it begins");
+        }
+        let first = header.previous.is_none();
+        let mut last = if first {
+            Position::default()
+        } else {
+            header.after
+        };
+        let (mut count, mut entries) = (0, self.entries());
+        for entry in &mut entries {
+            let at = Entry::parse(entry)
+                .map_err(|error| SliceError::Damaged(error.to_string()))?
+                .at;
+            if at <= last || at > header.through {
+                return damaged("an entry is not between its positions");
+            }
+            (count, last) = (count + 1, at);
+        }
+        if !entries.0.is_empty() || count != header.entries {
+            return damaged("it does not have the number of entries that its header names");
+        }
+        Ok(())
+    }
+}
+
+/// Iterator over the entries of a slice.
+pub struct Entries<'a>(&'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let length = length(self.0).filter(|length| *length <= LARGEST)?;
+        let (entry, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(entry)
+    }
+}
+
+/// Length of the document that bytes begin with.
+fn length(bytes: &[u8]) -> Option<usize> {
+    let length = i32::from_le_bytes(bytes.first_chunk().copied()?);
+    usize::try_from(length)
+        .ok()
+        .filter(|length| (5..=bytes.len()).contains(length))
+}
+
+fn header(noop: &[u8]) -> Option<SliceHeader> {
+    let noop = Document::from_reader(noop).ok()?;
+    let header = noop.get_document("o").ok()?.get_document(HEADER).ok()?;
+    bson::deserialize_from_document(header.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+    use silo_mongo::mongodb::bson::Timestamp;
+
+    use super::*;
+
+    fn at(seconds: u32, increment: u32) -> Position {
+        Position { seconds, increment }
+    }
+
+    fn entry(at: Position) -> Vec<u8> {
+        let ts = Timestamp {
+            time: at.seconds,
+            increment: at.increment,
+        };
+        let entry =
+            doc! { "op": "i", "ns": "aesthetic.moods", "o": { "_id": at.increment }, "ts": ts };
+        entry.to_vec().unwrap()
+    }
+
+    fn header(after: Position, through: Position, previous: Option<&str>) -> SliceHeader {
+        SliceHeader {
+            format: FORMAT,
+            chain: "20261126T040000Z-abcdef".into(),
+            after,
+            through,
+            entries: 0,
+            sha256: String::new(),
+            anchor: "00".into(),
+            server_version: "6.0.5".into(),
+            feature_compatibility_version: Some("6.0".into()),
+            previous: previous.map(str::to_owned),
+        }
+    }
+
+    fn slice() -> Slice {
+        let entries: Vec<Vec<u8>> = (1..40).map(|number| entry(at(1000, number))).collect();
+        Slice::new(
+            header(at(1000, 0), at(1010, 7), Some("first")),
+            entries.concat(),
+        )
+        .unwrap()
+    }
+
+    fn written(slice: &Slice) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        slice.write(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_slice_is_the_same_when_it_is_read_back() {
+        let slice = slice();
+        assert_eq!(Slice::read(&written(&slice)[..], None), Ok(slice.clone()));
+        assert_eq!((slice.entries().count(), slice.header.entries), (39, 39));
+        let name = slice.header.span().file_name();
+        assert_eq!(name, "0000001000-0000000000_0000001010-0000000007.bson.gz");
+        assert_eq!(Span::of_file_name(&name), Some(slice.header.span()));
+        assert_eq!(
+            Span::of_file_name(&format!("{name}.age")),
+            Some(slice.header.span())
+        );
+        assert_eq!(Span::of_file_name("chain.json"), None);
+        let empty = Slice::new(header(at(1010, 7), at(1300, 1), Some("x")), Vec::new()).unwrap();
+        assert_eq!(Slice::read(&written(&empty)[..], None), Ok(empty));
+    }
+
+    #[test]
+    fn only_the_first_slice_has_entries_from_before_its_beginning() {
+        for (span, entries) in [
+            ((at(1000, 5), at(1000, 9)), vec![entry(at(1000, 5))]),
+            ((at(1000, 5), at(1000, 9)), vec![entry(at(1000, 10))]),
+            (
+                (at(1000, 5), at(1000, 9)),
+                vec![entry(at(1000, 7)), entry(at(1000, 6))],
+            ),
+            (
+                (at(1000, 5), at(1000, 9)),
+                vec![entry(at(1000, 7)), entry(at(1000, 7))],
+            ),
+            ((at(1000, 9), at(1000, 5)), vec![]),
+        ] {
+            let header = header(span.0, span.1, Some("first"));
+            assert!(Slice::new(header, entries.concat()).is_err());
+        }
+        let parts = [entry(at(990, 1)), entry(at(1000, 7))].concat();
+        assert!(Slice::new(header(at(1000, 5), at(1000, 9), None), parts.clone()).is_ok());
+        assert!(Slice::new(header(at(1000, 5), at(1000, 9), Some("x")), parts).is_err());
+    }
+
+    #[test]
+    fn every_change_of_the_bytes_is_noticed() {
+        let (slice, good) = (slice(), written(&slice()));
+        let mut random = SmallRng::seed_from_u64(1);
+        for _ in 0..1000 {
+            let mut bad = good.clone();
+            let place = random.random_range(0..bad.len());
+            match random.random_range(0..3) {
+                0 => bad[place] ^= 1 << random.random_range(0..8),
+                1 => bad.truncate(place),
+                _ => drop(bad.remove(place)),
+            }
+            // Some bytes of gzip's own header mean nothing.
+            let read = Slice::read(&bad[..], None);
+            assert!(read.is_err() || read.as_ref() == Ok(&slice), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn a_slice_that_is_missing_moved_or_of_another_chain_does_not_continue() {
+        let here = slice();
+        let good = header(at(1010, 7), at(1020, 1), Some(&here.link));
+        assert_eq!(here.continued_by(&good), Ok(()));
+        for change in [
+            |next: &mut SliceHeader| next.chain = "other".into(),
+            |next: &mut SliceHeader| next.after = at(1010, 8),
+            |next: &mut SliceHeader| next.previous = None,
+            |next: &mut SliceHeader| next.previous = Some("bb".into()),
+        ] {
+            let mut next = good.clone();
+            change(&mut next);
+            assert!(matches!(
+                here.continued_by(&next),
+                Err(SliceError::NotNext(_))
+            ));
+        }
+        // Other entries, or another header, make another link.
+        let other = Slice::new(
+            header(at(1000, 0), at(1010, 7), Some("first")),
+            entry(at(1000, 1)),
+        );
+        assert_ne!(other.unwrap().link, here.link);
+    }
+}

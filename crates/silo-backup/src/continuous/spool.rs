@@ -1,0 +1,382 @@
+//! Spool: slices on this machine's disk, and how far they are stored elsewhere. After a restart the tail continues where the spool ends.
+//!
+//! `BACKUP_FOLDER/oplog/CHAIN/` has `chain.json` and slices. Only one process writes there, the one with the lease `oplog`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::slice::{Slice, Span};
+use crate::oplog::Position;
+
+/// Folder in `BACKUP_FOLDER`.
+const FOLDER: &str = "oplog";
+/// Description of a chain, in its folder.
+const CHAIN: &str = "chain.json";
+/// Suffix of a file that is being written.
+const UNFINISHED: &str = ".new";
+
+/// Description of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chain {
+    /// Its id: that of the backup at whose position it begins.
+    pub id: String,
+    /// Position of the backup.
+    pub base: Position,
+    /// SHA-256 of the entry at that position.
+    pub anchor: String,
+    /// Version of the server.
+    pub server_version: String,
+    /// Feature compatibility version of the server.
+    pub feature_compatibility_version: Option<String>,
+    /// End of the slices that each destination has.
+    pub stored: BTreeMap<String, Position>,
+    /// Why it cannot be continued; `None` while it is.
+    pub ended: Option<String>,
+}
+
+/// End of a chain, where the next slice begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// End of the last slice, or position of the base.
+    pub through: Position,
+    /// SHA-256 of the entry at that position.
+    pub anchor: String,
+    /// SHA-256 of the last slice's header; `None` if there is no slice.
+    pub link: Option<String>,
+}
+
+/// A slice that a destination does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unstored {
+    /// Id of its chain.
+    pub chain: String,
+    /// Its positions.
+    pub span: Span,
+    /// Its file.
+    pub file: PathBuf,
+}
+
+/// Slices of one chain.
+#[derive(Debug)]
+struct SpooledChain {
+    chain: Chain,
+    /// Slices, with the sizes of their files.
+    slices: BTreeMap<Span, u64>,
+}
+
+/// The spool.
+pub struct Spool {
+    folder: PathBuf,
+    /// In the order in which they began.
+    chains: Mutex<Vec<SpooledChain>>,
+    changes: watch::Sender<()>,
+}
+
+impl Spool {
+    /// Opens the spool in `BACKUP_FOLDER`. Unfinished files of a killed process are deleted.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read, or what is in it.
+    pub fn open(parent: &Path) -> io::Result<Self> {
+        let folder = parent.join(FOLDER);
+        make_folder(&folder)?;
+        let mut chains = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            // A folder without description was being made, and has no slice.
+            if path.is_dir() && path.join(CHAIN).exists() {
+                chains.push(SpooledChain::open(&path)?);
+            }
+        }
+        chains.sort_by_key(|spooled| (spooled.chain.ended.is_none(), spooled.chain.base));
+        Ok(Self {
+            folder,
+            chains: Mutex::new(chains),
+            changes: watch::Sender::new(()),
+        })
+    }
+
+    /// Notifies the receiver of new slices and chains.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The chain that is continued.
+    #[must_use]
+    pub fn current(&self) -> Option<Chain> {
+        let chains = self.chains();
+        let mut chains = chains.iter().map(|spooled| &spooled.chain);
+        chains.find(|chain| chain.ended.is_none()).cloned()
+    }
+
+    /// All chains that are here.
+    #[must_use]
+    pub fn all(&self) -> Vec<Chain> {
+        self.chains()
+            .iter()
+            .map(|spooled| spooled.chain.clone())
+            .collect()
+    }
+
+    /// End of the chain that is continued, as its last slice says.
+    ///
+    /// # Errors
+    /// When there is none, or its last slice is damaged.
+    pub fn head(&self) -> io::Result<Head> {
+        let chains = self.chains();
+        let spooled = chains.iter().find(|spooled| spooled.chain.ended.is_none());
+        let spooled = spooled.ok_or_else(|| io::Error::other("there is no chain"))?;
+        let Some(span) = spooled.slices.keys().next_back() else {
+            return Ok(Head {
+                through: spooled.chain.base,
+                anchor: spooled.chain.anchor.clone(),
+                link: None,
+            });
+        };
+        let last = File::open(self.file(&spooled.chain.id, *span))?;
+        let last = Slice::read(last, None).map_err(io::Error::other)?;
+        Ok(Head {
+            through: last.header.through,
+            anchor: last.header.anchor,
+            link: Some(last.link),
+        })
+    }
+
+    /// Begins a chain. The one before it must have ended.
+    ///
+    /// # Errors
+    /// When it cannot be written, or there was a chain of this id.
+    pub fn begin(&self, chain: Chain) -> io::Result<()> {
+        let folder = self.folder.join(&chain.id);
+        make_folder(&folder)?;
+        if folder.join(CHAIN).exists() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        write_chain(&folder, &chain)?;
+        sync_folder(&self.folder)?;
+        self.chains().push(SpooledChain {
+            chain,
+            slices: BTreeMap::new(),
+        });
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    /// Adds the next slice to the chain that is continued. When this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add(&self, slice: &Slice) -> io::Result<()> {
+        let span = slice.header.span();
+        let file = self.file(&slice.header.chain, span);
+        write_file(&file, |out| slice.write(out))?;
+        let bytes = fs::metadata(&file)?.len();
+        let mut chains = self.chains();
+        let mine = |spooled: &&mut SpooledChain| spooled.chain.id == slice.header.chain;
+        if let Some(spooled) = chains.iter_mut().find(mine) {
+            spooled.slices.insert(span, bytes);
+        }
+        drop(chains);
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    /// Ends the chain that is continued, if there is one.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn end(&self, reason: &str) -> io::Result<()> {
+        let mut chains = self.chains();
+        if let Some(spooled) = chains
+            .iter_mut()
+            .find(|spooled| spooled.chain.ended.is_none())
+        {
+            let mut chain = spooled.chain.clone();
+            chain.ended = Some(reason.to_owned());
+            write_chain(&self.folder.join(&chain.id), &chain)?;
+            spooled.chain = chain;
+        }
+        drop(chains);
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    /// Ends a chain whose slices here are not those that are stored. They are stored nowhere, and deleted.
+    ///
+    /// # Errors
+    /// When they cannot be deleted.
+    pub fn abandon(&self, chain: &str, reason: &str) -> io::Result<()> {
+        log::warn!(chain; "the chain of continuous backup ended: {reason}");
+        let mut chains = self.chains();
+        if chains.iter().any(|spooled| spooled.chain.id == chain) {
+            fs::remove_dir_all(self.folder.join(chain))?;
+        }
+        chains.retain(|spooled| spooled.chain.id != chain);
+        drop(chains);
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    /// `true` if a slice of these positions is here.
+    #[must_use]
+    pub fn has(&self, chain: &str, span: Span) -> bool {
+        let chains = self.chains();
+        let mut slices = chains.iter().filter(|spooled| spooled.chain.id == chain);
+        slices.any(|spooled| spooled.slices.contains_key(&span))
+    }
+
+    /// The oldest slice that a destination does not have.
+    #[must_use]
+    pub fn next_unstored(&self, destination: &str) -> Option<Unstored> {
+        let chains = self.chains();
+        chains.iter().find_map(|spooled| {
+            let span = spooled.unstored(destination).next()?.0;
+            Some(Unstored {
+                chain: spooled.chain.id.clone(),
+                span: *span,
+                file: self.file(&spooled.chain.id, *span),
+            })
+        })
+    }
+
+    /// Bytes that a destination does not have.
+    #[must_use]
+    pub fn unstored_bytes(&self, destination: &str) -> u64 {
+        let chains = self.chains();
+        let unstored = chains
+            .iter()
+            .flat_map(|spooled| spooled.unstored(destination));
+        unstored.map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Bytes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let chains = self.chains();
+        let slices = chains.iter().flat_map(|spooled| spooled.slices.values());
+        slices.sum()
+    }
+
+    /// Notes that a destination has a slice.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn stored(&self, destination: &str, slice: &Unstored) -> io::Result<()> {
+        let mut chains = self.chains();
+        let mine = |spooled: &&mut SpooledChain| spooled.chain.id == slice.chain;
+        let Some(spooled) = chains.iter_mut().find(mine) else {
+            return Ok(());
+        };
+        let mut chain = spooled.chain.clone();
+        chain
+            .stored
+            .insert(destination.to_owned(), slice.span.through);
+        write_chain(&self.folder.join(&chain.id), &chain)?;
+        spooled.chain = chain;
+        drop(chains);
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    /// Deletes slices that all of these destinations have, except for the last of each chain, and ended chains of which they have everything.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn remove_stored(&self, destinations: &BTreeSet<&str>) -> io::Result<()> {
+        let mut chains = self.chains();
+        for spooled in chains.iter_mut() {
+            let last = spooled.slices.keys().next_back().copied();
+            let everywhere = spooled.everywhere(destinations);
+            let done = |span: &Span| Some(*span) != last && span.through <= everywhere;
+            let gone: Vec<Span> = spooled.slices.keys().copied().filter(done).collect();
+            for span in gone {
+                fs::remove_file(self.file(&spooled.chain.id, span))?;
+                spooled.slices.remove(&span);
+            }
+        }
+        let done = |spooled: &SpooledChain| {
+            let last = spooled.slices.keys().next_back();
+            let everywhere = spooled.everywhere(destinations);
+            spooled.chain.ended.is_some() && last.is_none_or(|last| last.through <= everywhere)
+        };
+        for spooled in chains.iter().filter(|spooled| done(spooled)) {
+            fs::remove_dir_all(self.folder.join(&spooled.chain.id))?;
+        }
+        chains.retain(|spooled| !done(spooled));
+        Ok(())
+    }
+
+    fn file(&self, chain: &str, span: Span) -> PathBuf {
+        self.folder.join(chain).join(span.file_name())
+    }
+
+    fn chains(&self) -> MutexGuard<'_, Vec<SpooledChain>> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SpooledChain {
+    fn open(folder: &Path) -> io::Result<Self> {
+        let chain: Chain = serde_json::from_slice(&fs::read(folder.join(CHAIN))?)?;
+        let mut slices = BTreeMap::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(UNFINISHED) {
+                fs::remove_file(entry.path())?;
+            } else if let Some(span) = Span::of_file_name(&name) {
+                slices.insert(span, entry.metadata()?.len());
+            }
+        }
+        Ok(Self { chain, slices })
+    }
+
+    fn unstored(&self, destination: &str) -> impl Iterator<Item = (&Span, &u64)> {
+        let stored = self.chain.stored.get(destination).copied();
+        let slices = self.slices.iter();
+        slices.filter(move |(span, _)| stored.is_none_or(|stored| span.through > stored))
+    }
+
+    /// Position up to which all of these destinations have the chain.
+    fn everywhere(&self, destinations: &BTreeSet<&str>) -> Position {
+        let stored = |name: &&str| self.chain.stored.get(*name).copied().unwrap_or_default();
+        destinations.iter().map(stored).min().unwrap_or_default()
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+fn write_chain(folder: &Path, chain: &Chain) -> io::Result<()> {
+    let json = serde_json::to_vec(chain)?;
+    write_file(&folder.join(CHAIN), |out| out.write_all(&json))
+}
+
+/// Writes a file that only this account can read; after a crash it is there as a whole, or not at all.
+fn write_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let mut file = tempfile::Builder::new()
+        .suffix(UNFINISHED)
+        .tempfile_in(folder)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

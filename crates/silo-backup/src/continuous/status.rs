@@ -1,0 +1,149 @@
+//! Status of continuous backup. Whether everything is stored is asked of mongod anew each time: the tail may be wrong about itself.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use silo_web::snapshot::{Measured, RefreshPolicy, SourceError};
+use utoipa::ToSchema;
+
+use super::spool::Chain;
+use super::{Continuous, TailState};
+use crate::context::Context;
+use crate::oplog::Position;
+use crate::oplog::server::{ServerOplog, Until};
+
+/// Interval of measurements.
+pub const REFRESH: RefreshPolicy = RefreshPolicy {
+    interval: Duration::from_secs(10),
+    timeout: Duration::from_secs(15),
+    initial_wait: Duration::from_millis(2500),
+};
+
+/// Status of continuous backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContinuousStatus {
+    /// `off`, `starting`, `needs_base` (it waits for a backup), `standby` (another process does it), `running`, `failing`, or `full` (the disk's share is used).
+    pub state: &'static str,
+    /// Reason for the state.
+    pub detail: Option<String>,
+    /// Id of the chain, which is that of the backup at which it begins; `null` if there is none.
+    pub chain: Option<String>,
+    /// Time from which on the chain has every moment.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Age in seconds of the oldest change that no destination has; 0 if all are stored, `null` without a chain.
+    pub unsafe_seconds: Option<u64>,
+    /// Seconds that the server's oplog goes back: as long, nothing is lost while it is not stored.
+    pub oplog_seconds: Option<u64>,
+    /// Bytes of slices on this machine.
+    pub spool_bytes: u64,
+    /// Each destination.
+    pub destinations: Vec<StoredView>,
+}
+
+/// What a destination has of the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredView {
+    /// `primary` or `copy`.
+    pub name: &'static str,
+    /// Time up to which it has everything; `null` if it has nothing yet.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub through: Option<Timestamp>,
+    /// Bytes that wait.
+    pub waiting_bytes: u64,
+    /// Error of the last attempt; `null` if it succeeded.
+    pub error: Option<String>,
+}
+
+impl ContinuousStatus {
+    /// Status while continuous backup is switched off.
+    #[must_use]
+    pub fn off() -> Self {
+        Self {
+            state: "off",
+            detail: Some("BACKUP_PITR_DAYS is 0".into()),
+            chain: None,
+            since: None,
+            unsafe_seconds: None,
+            oplog_seconds: None,
+            spool_bytes: 0,
+            destinations: Vec::new(),
+        }
+    }
+}
+
+/// Measures the status.
+///
+/// # Errors
+/// When mongod does not answer.
+pub async fn measure(
+    context: &Context,
+    continuous: &Continuous,
+) -> Result<Measured<ContinuousStatus>, SourceError> {
+    let oplog = ServerOplog::new(&context.status_client, &context.settings.database);
+    let chain = continuous.spool.current();
+    let failed =
+        |error: crate::error::Error| SourceError::new("mongod", error.code(), error.to_string());
+    let oldest = oplog.oldest().await.map_err(failed)?;
+    let now = context.clock.now();
+    let age = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
+    let unsafe_seconds = match &chain {
+        None => None,
+        Some(chain) => {
+            let left_out = oplog
+                .first_left_out(Until::Through(stored(chain)))
+                .await
+                .map_err(failed)?;
+            Some(left_out.and_then(|edge| edge.at).map_or(0, age))
+        }
+    };
+    let (state, detail) = described(&continuous.tail.borrow());
+    let destinations = continuous
+        .failures
+        .iter()
+        .map(|(name, failure)| StoredView {
+            name,
+            through: chain
+                .as_ref()
+                .and_then(|chain| time(*chain.stored.get(*name)?)),
+            waiting_bytes: continuous.spool.unstored_bytes(name),
+            error: failure.borrow().clone(),
+        });
+    let value = ContinuousStatus {
+        state,
+        detail,
+        since: chain.as_ref().and_then(|chain| time(chain.base)),
+        unsafe_seconds,
+        oplog_seconds: oldest.and_then(time).map(age),
+        spool_bytes: continuous.spool.bytes(),
+        destinations: destinations.collect(),
+        chain: chain.map(|chain| chain.id),
+    };
+    Ok(Measured {
+        value,
+        errors: Vec::new(),
+    })
+}
+
+/// Position up to which a destination has everything: at least the backup.
+fn stored(chain: &Chain) -> Position {
+    chain.stored.values().copied().max().unwrap_or(chain.base)
+}
+
+fn time(at: Position) -> Option<Timestamp> {
+    Timestamp::from_second(at.seconds.into()).ok()
+}
+
+fn described(state: &TailState) -> (&'static str, Option<String>) {
+    match state {
+        TailState::Starting => ("starting", None),
+        TailState::NeedsBase(reason) => ("needs_base", Some(reason.clone())),
+        TailState::Standby => ("standby", None),
+        TailState::Running => ("running", None),
+        TailState::Failing(reason) => ("failing", Some(reason.clone())),
+        TailState::Full => ("full", Some("storage has been down for so long that the slices on disk take 512 MiB; reading goes on when it is back".into())),
+    }
+}

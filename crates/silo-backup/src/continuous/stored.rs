@@ -1,0 +1,246 @@
+//! Entries in the slices that a destination has.
+
+use std::collections::VecDeque;
+
+use futures_util::future::try_join_all;
+use futures_util::{Stream, TryStreamExt, stream};
+use silo_mongo::mongodb::bson::RawDocumentBuf;
+
+use super::slice::Slice;
+use crate::error::Error;
+use crate::oplog::Position;
+use crate::oplog::entry::Entry;
+use crate::oplog::server::{Edge, LONGEST_COMMIT, Until};
+use crate::repository::{Repository, StoredChain, StoredSlice};
+
+/// Slices that are read at once,
+const AT_ONCE: usize = 8;
+/// unless they have more bytes than this together.
+const BYTES_AT_ONCE: u64 = 1024 * 1024;
+
+/// Slices of one chain without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Id of the chain.
+    pub chain: String,
+    /// At least one slice.
+    slices: Vec<StoredSlice>,
+}
+
+impl StoredChain {
+    /// The stretches of this chain without a gap: one, if nothing is missing.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<Range> {
+        let joined = self
+            .slices
+            .chunk_by(|one, next| one.span.through == next.span.after);
+        let range = |slices: &[StoredSlice]| Range {
+            chain: self.id.clone(),
+            slices: slices.to_vec(),
+        };
+        joined.map(range).collect()
+    }
+}
+
+impl Range {
+    /// Every moment after this position can be had,
+    #[must_use]
+    pub fn after(&self) -> Position {
+        self.slices
+            .first()
+            .map_or_else(Position::default, |slice| slice.span.after)
+    }
+
+    /// up to this one.
+    #[must_use]
+    pub fn through(&self) -> Position {
+        self.slices
+            .last()
+            .map_or_else(Position::default, |slice| slice.span.through)
+    }
+
+    /// Its slices, in their order.
+    #[must_use]
+    pub fn slices(&self) -> &[StoredSlice] {
+        &self.slices
+    }
+}
+
+/// Entries of a range, as they are read.
+pub struct StoredEntries {
+    repository: Repository,
+    range: Range,
+    identity: Option<age::x25519::Identity>,
+    database: String,
+}
+
+/// Slices that are still to be read, and the entries of the last ones.
+struct Reading {
+    repository: Repository,
+    identity: Option<age::x25519::Identity>,
+    groups: VecDeque<Vec<StoredSlice>>,
+    before: Option<Slice>,
+}
+
+impl StoredEntries {
+    /// Entries of a database in a range.
+    #[must_use]
+    pub fn new(
+        repository: Repository,
+        range: Range,
+        identity: Option<age::x25519::Identity>,
+        database: &str,
+    ) -> Self {
+        Self {
+            repository,
+            range,
+            identity,
+            database: database.to_owned(),
+        }
+    }
+
+    /// Id of the chain.
+    #[must_use]
+    pub fn chain(&self) -> &str {
+        &self.range.chain
+    }
+
+    /// All entries after a position, and those of the hour before it, with parts of transactions that end after it.
+    pub fn read(
+        &self,
+        after: Position,
+        until: Until,
+    ) -> impl Stream<Item = Result<RawDocumentBuf, Error>> + use<> {
+        let earliest = Position {
+            seconds: after.seconds.saturating_sub(LONGEST_COMMIT),
+            increment: 0,
+        };
+        let wanted = |slice: &&StoredSlice| {
+            slice.span.through > earliest && until.includes(slice.span.after)
+        };
+        let slices = self.slices(self.range.slices.iter().filter(wanted).cloned().collect());
+        let taken = move |entry: &RawDocumentBuf| {
+            Entry::parse(entry.as_bytes()).is_ok_and(|entry| until.includes(entry.at))
+        };
+        slices
+            .map_ok(|slice| stream::iter(entries(&slice)))
+            .try_flatten()
+            .try_filter(move |entry| std::future::ready(taken(entry)))
+    }
+
+    /// All slices, each checked to continue the one before.
+    pub fn all(&self) -> impl Stream<Item = Result<Slice, Error>> + use<> {
+        self.slices(self.range.slices.clone())
+    }
+
+    /// The first entry with a change of the database that is left out; `None` if there is none in this range.
+    ///
+    /// # Errors
+    /// When a slice cannot be read.
+    pub async fn first_left_out(&self, until: Until) -> Result<Option<Edge>, Error> {
+        let later = |slice: &&StoredSlice| !until.includes(slice.span.through);
+        let slices = self.slices(self.range.slices.iter().filter(later).cloned().collect());
+        let mut slices = std::pin::pin!(slices);
+        while let Some(slice) = slices.try_next().await? {
+            let entries = slice.entries().filter_map(|entry| Entry::parse(entry).ok());
+            let mut left_out =
+                entries.filter(|entry| !until.includes(entry.at) && entry.concerns(&self.database));
+            if let Some(entry) = left_out.next() {
+                return Ok(Some(Edge::new(entry.at, entry.wall)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads slices that follow each other, and checks that they do.
+    fn slices(&self, slices: Vec<StoredSlice>) -> impl Stream<Item = Result<Slice, Error>> + use<> {
+        let reading = Reading {
+            repository: self.repository.clone(),
+            identity: self.identity.clone(),
+            groups: grouped(slices),
+            before: None,
+        };
+        let slices = stream::try_unfold(reading, |mut reading| async move {
+            let Some(group) = reading.groups.pop_front() else {
+                return Ok(None);
+            };
+            let read = group
+                .iter()
+                .map(|slice| read(&reading.repository, slice, reading.identity.as_ref()));
+            let slices = try_join_all(read).await?;
+            for (slice, stored) in slices.iter().zip(&group) {
+                if slice.header.span() != stored.span {
+                    return Err(Error::Corrupt(format!(
+                        "{} has other positions than its name",
+                        stored.key
+                    )));
+                }
+                if let Some(before) = &reading.before {
+                    let continued = before.continued_by(&slice.header);
+                    continued
+                        .map_err(|error| Error::Corrupt(format!("{}: {error}", stored.key)))?;
+                }
+                reading.before = Some(slice.without_entries());
+            }
+            Ok::<_, Error>(Some((stream::iter(slices.into_iter().map(Ok)), reading)))
+        });
+        slices.try_flatten()
+    }
+}
+
+/// Slices in groups that are read at once.
+fn grouped(slices: Vec<StoredSlice>) -> VecDeque<Vec<StoredSlice>> {
+    let mut groups = VecDeque::<Vec<StoredSlice>>::new();
+    let mut bytes = 0;
+    for slice in slices {
+        bytes += slice.bytes;
+        match groups.back_mut() {
+            Some(group) if group.len() < AT_ONCE && bytes <= BYTES_AT_ONCE => group.push(slice),
+            _ => {
+                bytes = slice.bytes;
+                groups.push_back(vec![slice]);
+            }
+        }
+    }
+    groups
+}
+
+async fn read(
+    repository: &Repository,
+    stored: &StoredSlice,
+    identity: Option<&age::x25519::Identity>,
+) -> Result<Slice, Error> {
+    let is_encrypted = stored.key.ends_with(".age");
+    if is_encrypted && identity.is_none() {
+        return Err(Error::Refused(
+            "the slices are encrypted: set BACKUP_AGE_IDENTITY to their private key".into(),
+        ));
+    }
+    let mut chunks = repository.download(&stored.key, stored.bytes);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk.map_err(|error| {
+            Error::Inconclusive(format!("{} cannot be read: {error}", stored.key))
+        })?;
+        bytes.extend_from_slice(&chunk);
+    }
+    let (key, identity) = (
+        stored.key.clone(),
+        identity.filter(|_| is_encrypted).cloned(),
+    );
+    let opened = tokio::task::spawn_blocking(move || {
+        let slice = Slice::read(&bytes[..], identity.as_ref());
+        slice.map_err(|error| Error::Corrupt(format!("{key}: {error}")))
+    });
+    opened
+        .await
+        .map_err(|_panic| Error::Engine("reading a slice was interrupted".into()))?
+}
+
+fn entries(slice: &Slice) -> Vec<Result<RawDocumentBuf, Error>> {
+    let entry = |entry: &[u8]| {
+        RawDocumentBuf::from_bytes(entry.to_vec())
+            .map_err(|error| Error::Corrupt(error.to_string()))
+    };
+    slice.entries().map(entry).collect()
+}

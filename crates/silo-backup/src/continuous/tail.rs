@@ -1,0 +1,420 @@
+//! Tail: reads what a majority of the replica set has, once a second, and cuts it into slices.
+//!
+//! Each question begins at the last entry that was read, which must still be there unchanged: an oplog that was cut off, or a server that was set back
+//! or made anew, is noticed at once. Then the chain ends, and a new one begins at a backup that the oplog continues.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use log::{info, warn};
+use silo_mongo::mongodb::bson::RawDocumentBuf;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::base_wanted::BaseWanted;
+use super::beginning;
+use super::slice::{FORMAT, Slice, SliceHeader};
+use super::spool::{Chain, Head, Spool};
+use crate::alerts::Event;
+use crate::context::Context;
+use crate::error::Error;
+use crate::oplog::Position;
+use crate::oplog::entry::Entry;
+use crate::oplog::server::ServerOplog;
+use crate::repository::manifest::sha256;
+use crate::run::lease::{Lease, Purpose};
+
+/// Interval between questions to the server.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of attempts after an error.
+const RETRY: Duration = Duration::from_secs(2);
+/// Age of the oldest entry at which a slice is cut.
+const OLDEST: Duration = Duration::from_secs(20);
+/// Bytes at which a slice is cut.
+const LARGEST: usize = 4 * 1024 * 1024;
+/// Interval of slices while nothing happens: they say that nothing did.
+const IDLE: Duration = Duration::from_secs(300);
+/// Bytes that wait on disk for storage, at which reading stops. The oplog keeps them longer.
+const SPOOL: u64 = 512 * 1024 * 1024;
+/// Time after which a backup to begin at is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// Time for a last question, after the process was asked to stop.
+const LAST_READ: Duration = Duration::from_secs(2);
+/// Time limit of one question.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// State of the tail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TailState {
+    /// It has not begun.
+    Starting,
+    /// It waits for a backup to begin at; with the reason.
+    NeedsBase(String),
+    /// Another process has the lease.
+    Standby,
+    /// It reads.
+    Running,
+    /// Reading fails; with the reason.
+    Failing(String),
+    /// The spool is full.
+    Full,
+}
+
+/// The tail.
+pub(super) struct Tail {
+    pub(super) context: Context,
+    pub(super) spool: Arc<Spool>,
+    pub(super) state: watch::Sender<TailState>,
+    /// Fencing token of the lease, while it is held.
+    pub(super) lease: watch::Sender<Option<u64>>,
+    pub(super) base_wanted: Arc<BaseWanted>,
+    /// Cancelled after the last slice was cut.
+    pub(super) done: CancellationToken,
+    /// The uploaders.
+    pub(super) uploads: TaskTracker,
+}
+
+/// Why a chain does not go on.
+enum Broken {
+    /// The server's history is another one, or has a gap.
+    Ended(String),
+    /// It may go on later.
+    Failed(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Entries that were read and are in no slice.
+struct Open {
+    head: Head,
+    /// Raw, one after the other.
+    bytes: Vec<u8>,
+    /// When the first of them was read.
+    since: Option<Instant>,
+    /// Up to here the server was read.
+    reached: Position,
+    /// SHA-256 of the entry there.
+    anchor: String,
+    /// When the last slice was cut.
+    cut: Instant,
+    /// `true` after the parts were read of transactions that began before the chain.
+    has_parts: bool,
+}
+
+impl Open {
+    fn new(head: Head) -> Self {
+        Self {
+            bytes: Vec::new(),
+            since: None,
+            reached: head.through,
+            anchor: head.anchor.clone(),
+            cut: Instant::now(),
+            has_parts: head.link.is_some(),
+            head,
+        }
+    }
+
+    fn add(&mut self, entry: &[u8]) {
+        self.bytes.extend_from_slice(entry);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn is_due(&self) -> bool {
+        let is_old = self.since.is_some_and(|since| since.elapsed() >= OLDEST);
+        let is_idle = self.reached > self.head.through && self.cut.elapsed() >= IDLE;
+        is_old || is_idle || self.bytes.len() >= LARGEST
+    }
+
+    fn has_something(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+}
+
+impl Tail {
+    /// Tails until the process is to end, and cuts a last slice then.
+    pub(super) async fn run(self) {
+        let stop = self.context.stop.clone();
+        while !stop.is_cancelled() {
+            match self.with_lease().await {
+                Ok(()) | Err(Error::Interrupted) => {}
+                Err(Error::Busy(_)) => self.set(TailState::Standby),
+                Err(error) => self.failing(&error),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+        self.done.cancel();
+    }
+
+    async fn with_lease(&self) -> Result<(), Error> {
+        let stop = &self.context.stop;
+        let lease = tokio::select! {
+            () = stop.cancelled() => return Err(Error::Interrupted),
+            lease = Lease::acquire(&self.context.status_client, Purpose::Oplog) => lease?,
+        };
+        self.lease.send_replace(Some(lease.fencing_token()));
+        let followed = tokio::select! {
+            () = lease.lost.cancelled() => Err(Error::Busy("another process took over the lease".into())),
+            followed = self.follow() => followed,
+        };
+        if self.context.stop.is_cancelled() {
+            self.done.cancel();
+            self.uploads.wait().await;
+        }
+        self.lease.send_replace(None);
+        lease.release().await;
+        followed
+    }
+
+    /// Follows one chain after the other.
+    async fn follow(&self) -> Result<(), Error> {
+        loop {
+            let chain = self.chain().await?;
+            match self.follow_chain(&chain).await {
+                Ok(()) => return Ok(()),
+                Err(Broken::Failed(error)) => return Err(error),
+                Err(Broken::Ended(reason)) => {
+                    self.spool.end(&reason)?;
+                    let text = format!(
+                        "the chain {} of continuous backup ended: {reason}; a new one begins at the next backup",
+                        chain.id
+                    );
+                    let alerts = self.context.alerts.clone();
+                    actix_web::rt::spawn(async move {
+                        alerts.send(&Event::Alarm("oplog_chain_ended", text)).await
+                    });
+                }
+            }
+        }
+    }
+
+    /// The chain to continue, or a new one as soon as there is a backup to begin at.
+    async fn chain(&self) -> Result<Chain, Error> {
+        if let Some(chain) = self.spool.current() {
+            return Ok(chain);
+        }
+        let mut asked: Option<Instant> = None;
+        loop {
+            match beginning::find(&self.context, &self.spool).await {
+                Ok(chain) => {
+                    info!(chain = chain.id.as_str(), base = chain.base.to_string().as_str(); "a chain of continuous backup begins");
+                    self.spool.begin(chain.clone())?;
+                    return Ok(chain);
+                }
+                Err(Error::NotFound(reason)) => {
+                    self.set(TailState::NeedsBase(reason));
+                    // If the backup that is made then is no base, the next one probably is none either.
+                    if asked.is_none_or(|asked| asked.elapsed() >= ASK_AGAIN) {
+                        self.base_wanted.ask();
+                        asked = Some(Instant::now());
+                    }
+                }
+                Err(error) => self.failing(&error),
+            }
+            tokio::select! {
+                () = self.context.stop.cancelled() => return Err(Error::Interrupted),
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn follow_chain(&self, chain: &Chain) -> Result<(), Broken> {
+        let oplog = ServerOplog::new(&self.context.status_client, &self.context.settings.database);
+        let head = self.spool.head();
+        // Without its end a chain cannot be continued.
+        let head =
+            head.map_err(|error| Broken::Ended(format!("its last slice cannot be read: {error}")))?;
+        let mut open = Open::new(head);
+        let mut known = false;
+        loop {
+            let stopped = self.context.stop.is_cancelled();
+            if self.spool.current().as_ref().map(|current| &current.id) != Some(&chain.id) {
+                return Err(Broken::Failed(Error::Busy(
+                    "another process continued the chain".into(),
+                )));
+            }
+            if !known {
+                match in_time(beginning::other_server(&self.context, chain)).await {
+                    Ok(None) => known = true,
+                    Ok(Some(reason)) | Err(Broken::Ended(reason)) => {
+                        return Err(Broken::Ended(reason));
+                    }
+                    Err(Broken::Failed(error)) => self.failing(&error),
+                }
+            }
+            if self.unstored_bytes() >= SPOOL {
+                self.set(TailState::Full);
+            } else if known {
+                let read = self.read(&oplog, &mut open);
+                let read = if stopped {
+                    let last = tokio::time::timeout(LAST_READ, read).await;
+                    last.unwrap_or(Ok(()))
+                } else {
+                    tokio::select! {
+                        () = self.context.stop.cancelled() => Ok(()),
+                        read = read => read,
+                    }
+                };
+                match read {
+                    Ok(()) => self.set(TailState::Running),
+                    Err(Broken::Failed(error)) => {
+                        known = false;
+                        self.failing(&error);
+                    }
+                    Err(Broken::Ended(reason)) => {
+                        if open.has_something() {
+                            self.cut(chain, &mut open).await?;
+                        }
+                        return Err(Broken::Ended(reason));
+                    }
+                }
+            }
+            let is_large = open.bytes.len() >= LARGEST;
+            if open.is_due() || (stopped && open.reached > open.head.through) {
+                self.cut(chain, &mut open).await?;
+            }
+            if stopped {
+                return Ok(());
+            }
+            // More may be there already.
+            if !is_large {
+                tokio::select! {
+                    () = self.context.stop.cancelled() => {}
+                    () = tokio::time::sleep(INTERVAL) => {}
+                }
+            }
+        }
+    }
+
+    /// Reads from the last entry that was read up to the last that a majority has, or until there is enough for a slice.
+    async fn read(&self, oplog: &ServerOplog, open: &mut Open) -> Result<(), Broken> {
+        let newest = in_time(oplog.majority()).await?;
+        // A server that has just started may not know yet what a majority has.
+        if newest <= open.reached {
+            return Ok(());
+        }
+        if !open.has_parts {
+            let parts = in_time(oplog.parts(open.reached)).await?;
+            let parts: Vec<RawDocumentBuf> = in_time(parts.try_collect()).await?;
+            parts.iter().for_each(|part| open.add(part.as_bytes()));
+            open.has_parts = true;
+        }
+        let mut entries = std::pin::pin!(in_time(oplog.between(open.reached, newest)).await?);
+        let first = in_time(entries.try_next()).await?;
+        if first.is_none_or(|first| sha256(first.as_bytes()) != open.anchor) {
+            return Err(self.gap(oplog, open.reached).await);
+        }
+        while let Some(raw) = in_time(entries.try_next()).await? {
+            let entry = Entry::parse(raw.as_bytes());
+            let entry = entry.map_err(|error| Broken::Ended(error.to_string()))?;
+            if entry.at <= open.reached {
+                return Err(Broken::Ended("the oplog is not in order".into()));
+            }
+            if entry.changes_server_format() {
+                return Err(Broken::Ended(
+                    "the feature compatibility version was changed".into(),
+                ));
+            }
+            if entry.is_needed(&self.context.settings.database) {
+                open.add(raw.as_bytes());
+            }
+            open.reached = entry.at;
+            open.anchor = sha256(raw.as_bytes());
+            if open.bytes.len() >= LARGEST {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the last entry that was read is not there.
+    async fn gap(&self, oplog: &ServerOplog, reached: Position) -> Broken {
+        match in_time(oplog.oldest()).await {
+            Ok(Some(oldest)) if oldest > reached => Broken::Ended(format!(
+                "the server's oplog begins at {oldest}, and was read up to {reached}: what is between is lost"
+            )),
+            Ok(_) => Broken::Ended(format!(
+                "the server's oplog has another entry at {reached} than when it was read: it was set back or made anew"
+            )),
+            Err(error) => error,
+        }
+    }
+
+    async fn cut(&self, chain: &Chain, open: &mut Open) -> Result<(), Error> {
+        let header = SliceHeader {
+            format: FORMAT,
+            chain: chain.id.clone(),
+            after: open.head.through,
+            through: open.reached,
+            entries: 0,
+            sha256: String::new(),
+            anchor: open.anchor.clone(),
+            server_version: chain.server_version.clone(),
+            feature_compatibility_version: chain.feature_compatibility_version.clone(),
+            previous: open.head.link.clone(),
+        };
+        let bytes = std::mem::take(&mut open.bytes);
+        let spool = Arc::clone(&self.spool);
+        let added = tokio::task::spawn_blocking(move || {
+            let slice =
+                Slice::new(header, bytes).map_err(|error| Error::Engine(error.to_string()))?;
+            spool.add(&slice)?;
+            Ok::<_, Error>(slice.link)
+        });
+        let link = added
+            .await
+            .map_err(|_panic| Error::Engine("cutting a slice was interrupted".into()))??;
+        *open = Open::new(Head {
+            through: open.reached,
+            anchor: open.anchor.clone(),
+            link: Some(link),
+        });
+        Ok(())
+    }
+
+    fn unstored_bytes(&self) -> u64 {
+        let names = self
+            .context
+            .repositories()
+            .map(|repository| repository.name);
+        let unstored = names.map(|name| self.spool.unstored_bytes(name));
+        unstored.max().unwrap_or(0)
+    }
+
+    fn failing(&self, error: &Error) {
+        let state = TailState::Failing(error.to_string());
+        if *self.state.borrow() != state {
+            warn!(code = error.code(); "continuous backup: {error}");
+        }
+        self.set(state);
+    }
+
+    fn set(&self, state: TailState) {
+        self.state.send_if_modified(|now| {
+            let modified = *now != state;
+            *now = state;
+            modified
+        });
+    }
+}
+
+/// Limits the time of one question: a connection that is half open would never answer.
+async fn in_time<T, E: Into<Error>>(
+    question: impl Future<Output = Result<T, E>>,
+) -> Result<T, Broken> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|error| Broken::Failed(error.into())),
+        Err(_elapsed) => Err(Broken::Failed(Error::Engine(format!(
+            "the server did not answer within {} s",
+            PATIENCE.as_secs()
+        )))),
+    }
+}

@@ -1,0 +1,282 @@
+//! How a moment can be had: from which backup, with which entries.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use silo_mongo::mongodb::bson::RawDocumentBuf;
+
+use super::Moment;
+use crate::archive::decoding::identity_of;
+use crate::catalog::{Catalog, Destination};
+use crate::context::Context;
+use crate::continuous::stored::StoredEntries;
+use crate::dump::identify;
+use crate::error::Error;
+use crate::oplog::Position;
+use crate::oplog::continuity::{continues, differs, position};
+use crate::oplog::server::{Edge, ServerOplog, Until};
+use crate::repository::Entry;
+use crate::repository::manifest::Manifest;
+
+/// What an operator chooses beside the moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// Beginning of the id of the backup to begin at; `None` for the newest one.
+    pub base: Option<&'a str>,
+    /// `true` for the second copy.
+    pub copy: bool,
+    /// `true` to read the entries from storage, even if the server has them.
+    pub from_storage: bool,
+}
+
+/// How a moment can be had: from which backup, and where the changes after it are cut.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Id of the backup that is rolled forward.
+    pub backup: String,
+    /// Position of the backup.
+    pub from: String,
+    /// The backup's time.
+    pub as_of: Timestamp,
+    /// Id of the chain in storage whose slices have the changes; `null` if they are in the server's oplog.
+    pub chain: Option<String>,
+    /// Capped collections, which may have later documents: they are in no snapshot of a backup.
+    pub not_of_the_moment: Vec<String>,
+    /// The last change that is taken; `null` if there is none after the backup, or while it is not known.
+    pub last_taken: Option<Edge>,
+    /// The first change that is left out; `null` if there is none.
+    pub first_left_out: Option<Edge>,
+    /// Number of operations that were applied; `null` while they are not.
+    pub operations: Option<u64>,
+}
+
+/// A moment that can be had.
+pub struct Planned<'a> {
+    pub(super) destination: &'a Destination,
+    pub(super) base: &'a Entry,
+    pub(super) from: Position,
+    pub(super) until: Until,
+    pub(super) entries: Entries,
+    /// The plan, for the operator.
+    pub plan: Plan,
+}
+
+/// Where the entries are.
+pub(super) enum Entries {
+    /// In the oplog of the running server.
+    Server(ServerOplog),
+    /// In slices in storage.
+    Stored(Box<StoredEntries>),
+}
+
+impl Entries {
+    /// All entries after a position that are needed, and the parts before it of transactions that end after it.
+    pub(super) async fn read(
+        &self,
+        after: Position,
+        until: Until,
+    ) -> Result<BoxStream<'static, Result<RawDocumentBuf, Error>>, Error> {
+        match self {
+            Self::Server(oplog) => {
+                let entries = oplog.entries(after, until).await?;
+                Ok(entries
+                    .map_err(|error| Error::database("reading the oplog")(error))
+                    .boxed())
+            }
+            Self::Stored(entries) => Ok(entries.read(after, until).boxed()),
+        }
+    }
+
+    /// Refuses entries of which some may have been lost while they were read: an oplog is cut off at its beginning, and had all while it has this one.
+    pub(super) async fn were_all_there(
+        &self,
+        from: Position,
+        base: &Manifest,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Server(oplog) => continues(oplog, from, base).await,
+            Self::Stored(_) => Ok(()),
+        }
+    }
+}
+
+impl<'a> Planned<'a> {
+    /// The backup that is rolled forward, and where it is.
+    #[must_use]
+    pub fn base(&self) -> (&'a Destination, &'a Entry) {
+        (self.destination, self.base)
+    }
+
+    async fn new(
+        (from, destination, base): Base<'a>,
+        until: Until,
+        entries: Entries,
+    ) -> Result<Self, Error> {
+        let manifest = &base.manifest;
+        let (chain, first_left_out) = match &entries {
+            Entries::Server(oplog) => (None, oplog.first_left_out(until).await?),
+            Entries::Stored(stored) => (
+                Some(stored.chain().to_owned()),
+                stored.first_left_out(until).await?,
+            ),
+        };
+        Ok(Self {
+            destination,
+            base,
+            from,
+            until,
+            entries,
+            plan: Plan {
+                backup: manifest.id.clone(),
+                from: from.to_string(),
+                as_of: manifest.as_of,
+                chain,
+                not_of_the_moment: manifest.not_in_snapshot.clone(),
+                last_taken: None,
+                first_left_out,
+                operations: None,
+            },
+        })
+    }
+}
+
+/// A backup that can be rolled forward, with its position and where it is.
+type Base<'a> = (Position, &'a Destination, &'a Entry);
+
+/// Finds the newest good backup at or before a moment, and all changes since: in the oplog of the server, or else in storage.
+///
+/// # Errors
+/// When there is no backup, the moment has not come, or the changes are in neither.
+pub async fn plan<'a>(
+    context: &Context,
+    catalog: &'a Catalog,
+    moment: Moment,
+    choice: Choice<'_>,
+) -> Result<Planned<'a>, Error> {
+    let destinations = match choice.copy {
+        true => std::slice::from_ref(catalog.destination("copy")?),
+        false => &catalog.destinations[..],
+    };
+    let bases: Vec<Base<'a>> = destinations
+        .iter()
+        .flat_map(|destination| {
+            let entries = destination.contents.entries.iter();
+            entries.filter_map(move |entry| Some((position(entry)?, destination, entry)))
+        })
+        .filter(|(_, _, entry)| {
+            choice
+                .base
+                .is_none_or(|id| entry.manifest.id.starts_with(id))
+        })
+        .collect();
+    if bases.is_empty() {
+        if let Some((_, error)) = catalog.failed.first() {
+            return Err(error.clone());
+        }
+        return Err(Error::NotFound(
+            "no good backup names its position in the oplog; `silo-backup list` shows all".into(),
+        ));
+    }
+    let reason = if choice.from_storage {
+        None
+    } else {
+        match from_server(context, &bases, moment).await {
+            Ok(planned) => return Ok(planned),
+            Err(error) => Some(error),
+        }
+    };
+    match from_storage(context, &bases, moment).await {
+        Ok(Some(planned)) => Ok(planned),
+        Ok(None) => Err(reason.unwrap_or_else(|| {
+            Error::NotFound("storage does not have all changes up to that moment since a good backup; `silo-backup chain` shows what it has".into())
+        })),
+        Err(error) => Err(reason.unwrap_or(error)),
+    }
+}
+
+async fn from_server<'a>(
+    context: &Context,
+    bases: &[Base<'a>],
+    moment: Moment,
+) -> Result<Planned<'a>, Error> {
+    let database = &context.settings.database;
+    // A server that is gone is known within seconds.
+    let newest = ServerOplog::new(&context.status_client, database)
+        .majority()
+        .await?;
+    let until = moment.until(newest)?;
+    let base = newest_of(
+        bases
+            .iter()
+            .copied()
+            .filter(|(at, _, _)| until.includes(*at)),
+    );
+    let base = base.ok_or_else(|| {
+        Error::NotFound("no good backup is of that moment or before it and names its position in the oplog; `silo-backup list` shows all".into())
+    })?;
+    let (from, _, Entry { manifest, .. }) = base;
+    let server = identify(&context.client).await?;
+    if let Some(reason) = differs(&server, manifest) {
+        return Err(Error::Refused(reason));
+    }
+    let oplog = ServerOplog::new(&context.client, database);
+    continues(&oplog, from, manifest).await?;
+    Planned::new(base, until, Entries::Server(oplog)).await
+}
+
+/// A chain that goes on up to the moment, and the newest backup from which it does.
+async fn from_storage<'a>(
+    context: &Context,
+    bases: &[Base<'a>],
+    moment: Moment,
+) -> Result<Option<Planned<'a>>, Error> {
+    let settings = &context.settings;
+    let mut found: Option<(Base<'a>, Until, StoredEntries)> = None;
+    let mut read: Vec<&str> = Vec::new();
+    for (_, destination, _) in bases {
+        let repository = &destination.repository;
+        if read.contains(&repository.name) {
+            continue;
+        }
+        read.push(repository.name);
+        let here = bases
+            .iter()
+            .copied()
+            .filter(|base| base.1.repository.name == repository.name);
+        for chain in repository.chains().await?.iter().rev() {
+            for range in chain.ranges() {
+                let Ok(until) = moment.until(range.through()) else {
+                    continue;
+                };
+                let covered = |at: Position| until.includes(at) && range.after() <= at;
+                let base = newest_of(here.clone().filter(|(at, _, _)| covered(*at)));
+                if let Some(base) = base
+                    && found
+                        .as_ref()
+                        .is_none_or(|(other, end, _)| (base.0, until.end()) > (other.0, end.end()))
+                {
+                    let identity = settings.identity.as_ref().and_then(identity_of);
+                    let entries =
+                        StoredEntries::new(repository.clone(), range, identity, &settings.database);
+                    found = Some((base, until, entries));
+                }
+            }
+        }
+    }
+    match found {
+        Some((base, until, entries)) => {
+            Planned::new(base, until, Entries::Stored(Box::new(entries)))
+                .await
+                .map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+/// The newest backup; of two copies of it, the first.
+fn newest_of<'a>(bases: impl Iterator<Item = Base<'a>>) -> Option<Base<'a>> {
+    bases.reduce(|one, other| if other.0 > one.0 { other } else { one })
+}
