@@ -129,6 +129,8 @@ enum Command {
     Export(Export),
     /// Show which moments can be restored from storage: the chains of continuous backup
     Chain(Chain),
+    /// Prove continuous backup: the backup before the newest one and the changes in storage must give the newest one
+    Prove,
     /// List changes of the database, to find the moment before a mistake; names of fields only, never values
     History(History),
     /// Put a restored database in the place of the one that is used, which is kept under another name
@@ -324,6 +326,7 @@ impl Command {
             Self::Audit { limit } => commands::audit(context, limit, out).await,
             Self::Restore(restore) => restore.run(context, out, report).await,
             Self::Export(export) => export.run(context, out, report).await,
+            Self::Prove => commands::prove(context, out, report).await,
             Self::Chain(chain) => chain.run(context, out, report).await,
             Self::History(history) => history.run(context, out, report).await,
             Self::Swap(swap) => swap.run(context, out, report).await,

@@ -2,10 +2,12 @@
 //! any moment, also when the server is gone.
 //!
 //! The `tail` reads the server's oplog and cuts `slice`s, which the `spool` keeps on this machine's disk until `upload` has stored them in every
-//! destination and read them back. `stored` reads them from there. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
+//! destination and read them back. `stored` reads them from there. Each night `proof` shows that they have every
+//! change. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
 
 pub mod base_wanted;
 mod beginning;
+pub mod proof;
 pub mod slice;
 pub mod spool;
 pub mod status;

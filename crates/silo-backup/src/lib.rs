@@ -56,7 +56,7 @@ use crate::state::State;
 /// # Errors
 /// When the listener fails.
 pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Running, State)> {
-    let continuous = match context.settings.pitr_days {
+    let continuous = match context.settings.policy.moments {
         0 => None,
         _ => Some(Continuous::start(&context)?),
     };

@@ -1,6 +1,6 @@
 //! Repository: the files in a bucket below the prefix. Nothing else in the bucket is touched.
 //!
-//! `silo-repo.json` has the repository's own id and its owner. `data/` has archives, `manifests/` their manifests, `drills/` the last drill of each,
+//! `silo-repo.json` has the repository's own id and its owner. `data/` has archives, `manifests/` their manifests, `drills/` the last drill of each, `proofs/` those of continuous backup,
 //! `checks/` the last verification of each, `accepted/` acceptances of held backups, `pins/` pins, `pruned/` tombstones of deleted backups, `orphans/`
 //! marks of archives without a manifest, `oplog/` slices of the oplog.
 
@@ -31,7 +31,7 @@ mod slices;
 
 pub use contents::{Entry, RepositoryContents};
 pub use identity::{Identity, Owner};
-pub use records::{Acceptance, Check, Drill, Orphan, Pin, Tombstone};
+pub use records::{Acceptance, Check, Drill, Orphan, Pin, Proof, ProofResult, Tombstone};
 pub use slices::{StoredChain, StoredSlice};
 
 /// One destination.

@@ -6,6 +6,7 @@
 //! held.
 
 pub mod prune;
+pub mod slices;
 
 use std::collections::BTreeSet;
 
@@ -35,6 +36,8 @@ pub struct Policy {
     pub weekly: usize,
     /// The newest of a month, for so many months.
     pub monthly: usize,
+    /// All of so many days, and the newest before them: moments are restored from them.
+    pub moments: i64,
 }
 
 impl Default for Policy {
@@ -44,6 +47,7 @@ impl Default for Policy {
             daily: 7,
             weekly: 4,
             monthly: 12,
+            moments: 0,
         }
     }
 }
@@ -153,6 +157,19 @@ pub fn plan(
         |backup| date(backup).strftime("%Y-%m").to_string(),
         "month",
     ));
+    if policy.moments > 0 {
+        let begin = clock.now - SignedDuration::from_hours(24 * policy.moments);
+        let reason = format!(
+            "moments of the last {} days are restored from it",
+            policy.moments
+        );
+        let within = good.iter().take_while(|backup| backup.at > begin).count();
+        kept.extend(
+            good.iter()
+                .take(within + 1)
+                .map(|backup| (backup.id.as_str(), reason.clone())),
+        );
+    }
     for backup in good.iter().take(KEEP_GOOD) {
         kept.push((
             &backup.id,

@@ -59,8 +59,6 @@ pub struct Settings {
     pub expectations: Expectations,
     /// Retention rules.
     pub policy: Policy,
-    /// Number of days of which every moment can be restored; 0 without continuous backup.
-    pub pitr_days: u64,
     /// Schedule of drills; `None` for no drills.
     pub drill_schedule: Option<Schedule>,
     /// Catalogue of the collections.
@@ -122,7 +120,6 @@ impl Settings {
             expectations: expectations(&mut from, &catalogue),
             catalogue,
             policy: policy(&mut from),
-            pitr_days: from.number(BACKUP_PITR_DAYS, 0..=35),
             drill_schedule,
             oldest: hours(&mut from, BACKUP_OLDEST_HOURS, 1..=2400, 1),
             folder: PathBuf::from(from.text(BACKUP_FOLDER)),
@@ -319,8 +316,10 @@ fn expectations(from: &mut SettingsReader, catalogue: &Catalogue) -> Expectation
 }
 
 fn policy(from: &mut SettingsReader) -> Policy {
+    let moments = i64::try_from(from.number(BACKUP_PITR_DAYS, 0..=35)).unwrap_or(0);
     let mut count = |name| usize::try_from(from.number(name, 0..=1000)).unwrap_or(0);
     Policy {
+        moments,
         last: count(BACKUP_KEEP_LAST),
         daily: count(BACKUP_KEEP_DAILY),
         weekly: count(BACKUP_KEEP_WEEKLY),

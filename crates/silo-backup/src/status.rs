@@ -10,6 +10,7 @@ use silo_web::snapshot::{Measured, SourceError};
 
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
+use crate::continuous::proof::ProofOutcome;
 use crate::repository::Entry;
 use crate::retention::prune;
 use crate::run::attempts::{Kind, LastAttempt};
@@ -102,6 +103,7 @@ fn status(
         last_drill: drills
             .max_by_key(|(_, drill)| drill.at)
             .map(|(entry, drill)| DrillView::new(&entry.manifest.id, drill)),
+        last_proof: last_proof(catalog),
         overdue: newest.is_none_or(|entry| age(entry.manifest.as_of) > oldest),
         // Two scheduled times have passed since the last drill, or without one since backups of this database are made.
         drill_overdue: settings.drill_schedule.as_ref().map(|schedule| {
@@ -122,6 +124,18 @@ fn status(
             .map(|entry| entry.manifest.started_at)
             .max(),
     }
+}
+
+/// The newest proof; of two destinations, the worse one.
+fn last_proof(catalog: &Catalog) -> Option<ProofOutcome> {
+    let proofs = catalog
+        .entries()
+        .filter_map(|entry| Some((entry, entry.proof.as_ref()?)));
+    let newest = proofs.max_by_key(|(entry, proof)| (entry.manifest.started_at, proof.result));
+    newest.map(|(entry, proof)| ProofOutcome {
+        id: entry.manifest.id.clone(),
+        proof: proof.clone(),
+    })
 }
 
 /// Readiness for a recovery from the newest backups.

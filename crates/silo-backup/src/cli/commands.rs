@@ -6,8 +6,10 @@ use super::show;
 use crate::audit;
 use crate::catalog::Catalog;
 use crate::context::Context;
-use crate::error::{EXIT_CORRUPT, EXIT_HELD, Error};
+use crate::continuous::proof;
+use crate::error::{EXIT_CORRUPT, EXIT_HELD, EXIT_INCONCLUSIVE, Error};
 use crate::operations::{accept, acknowledge, adopt, init, pin};
+use crate::repository::ProofResult;
 use crate::retention::prune;
 use crate::verification;
 use crate::verification::drill::{self, Choice};
@@ -71,6 +73,24 @@ pub(super) async fn drill(
     let drilled = drill::run(context, choice, report).await?;
     out.result(&drilled, || show::drill_outcome(&drilled));
     Ok(ExitCode::from(if drilled.good { 0 } else { EXIT_CORRUPT }))
+}
+
+/// `prove`: exit code 2 if the backups and the changes do not fit, 3 if it could not be found out.
+pub(super) async fn prove(
+    context: &Context,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    let proved = proof::run(context, report).await?;
+    let proved = proved.ok_or_else(|| {
+        Error::NotFound("there is nothing to prove: no chain of slices goes from one good backup towards another".into())
+    })?;
+    out.result(&proved, || show::proof(&proved));
+    Ok(ExitCode::from(match proved.proof.result {
+        ProofResult::Equal => 0,
+        ProofResult::Different => EXIT_CORRUPT,
+        ProofResult::NotMade => EXIT_INCONCLUSIVE,
+    }))
 }
 
 /// `prune`, also with `--dry-run`.

@@ -7,6 +7,8 @@ use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
 use crate::archive::summary::ArchiveSummary;
+use crate::continuous::proof::ProofOutcome;
+use crate::repository::ProofResult;
 use crate::repository::manifest::Manifest;
 use crate::retention::prune::Plan;
 use crate::run::outcome::RunOutcome;
@@ -151,6 +153,26 @@ pub(super) fn list(backups: &[BackupView]) -> String {
     text
 }
 
+pub(super) fn proof(outcome: &ProofOutcome) -> String {
+    let ProofOutcome { id, proof } = outcome;
+    let base = &proof.base;
+    match (proof.result, proof.operations) {
+        (ProofResult::Equal, Some(operations)) => {
+            format!(
+                "{base} and the {operations} operations after it are {id}: every moment between them can be restored"
+            )
+        }
+        (ProofResult::NotMade, _) => format!(
+            "from {base} to {id}, no proof was possible: {}",
+            proof.notes.join("; ")
+        ),
+        _ => format!(
+            "{base} and the changes after it are NOT {id}: {}",
+            proof.notes.join("; ")
+        ),
+    }
+}
+
 pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
     let mut lines = Vec::new();
     for plan in plans {
@@ -177,6 +199,12 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
                 format!("  the archive of {id}, pruned more than seven days ago, {what}")
             }),
         );
+        if !plan.slices.is_empty() {
+            lines.push(
+                format!("  {} expired slices of the oplog {what}", plan.slices.len())
+                    .replace(" was ", " were "),
+            );
+        }
         if plan.decisions.is_empty() {
             lines.push("  there are no backups yet".into());
         }

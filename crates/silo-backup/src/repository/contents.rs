@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::repository::identity::Identity;
 use crate::repository::manifest::{Manifest, State};
-use crate::repository::records::{Acceptance, Check, Drill, Orphan, Pin, Tombstone};
+use crate::repository::records::{Acceptance, Check, Drill, Orphan, Pin, Proof, Tombstone};
 use crate::run::published_index::PublishedBackup;
 
 /// A manifest, and the facts about its backup.
@@ -24,6 +24,8 @@ pub struct Entry {
     pub drill: Option<Drill>,
     /// Last verification of this copy after its publication.
     pub check: Option<Check>,
+    /// Proof of continuous backup up to this backup.
+    pub proof: Option<Proof>,
     /// `true` if a drill of the same archive failed in another destination.
     pub failed_elsewhere: bool,
     /// Pin of an operator: the backup is never pruned.

@@ -9,7 +9,7 @@ use super::Repository;
 use super::contents::{Entry, RepositoryContents};
 use super::identity::Identity;
 use super::manifest::{Manifest, is_id, sha256};
-use super::records::{Acceptance, Check, Drill, Orphan, Pin, Tombstone};
+use super::records::{Acceptance, Check, Drill, Orphan, Pin, Proof, Tombstone};
 use crate::error::Error;
 
 /// Small files read concurrently.
@@ -32,7 +32,8 @@ impl Repository {
                     contents.archives.insert(key, (bytes, modified));
                 }
                 Some((
-                    "manifests" | "drills" | "checks" | "accepted" | "pins" | "pruned" | "orphans",
+                    "manifests" | "drills" | "checks" | "accepted" | "pins" | "pruned" | "orphans"
+                    | "proofs",
                     _,
                 )) => wanted.push((key, (bytes, modified))),
                 _ => {}
@@ -40,7 +41,8 @@ impl Repository {
         }
         self.remove_from_cache_except(&wanted);
         let (mut drills, mut accepted) = (BTreeMap::new(), BTreeMap::new());
-        let (mut checks, mut pins) = (BTreeMap::new(), BTreeMap::new());
+        let (mut checks, mut pins, mut proofs) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let files = stream::iter(wanted).map(|(key, version)| async move {
             let file = self.cached(&key, version).await?;
             Ok::<_, Error>((key, file))
@@ -68,6 +70,7 @@ impl Repository {
                             file: file.clone(),
                             drill: None,
                             check: None,
+                            proof: None,
                             failed_elsewhere: false,
                             pin: None,
                             unknown: false,
@@ -82,6 +85,7 @@ impl Repository {
                     accepted.extend(parsed::<Acceptance>(&file).map(|acceptance| (id, acceptance)))
                 }
                 "checks" => checks.extend(parsed::<Check>(&file).map(|check| (id, check))),
+                "proofs" => proofs.extend(parsed::<Proof>(&file).map(|proof| (id, proof))),
                 "pins" => pins.extend(parsed::<Pin>(&file).map(|pin| (id, pin))),
                 "orphans" => contents
                     .orphans
@@ -100,6 +104,7 @@ impl Repository {
             entry.drill = drills.remove(&entry.manifest.id);
             entry.accepted = accepted.remove(&entry.manifest.id);
             entry.check = checks.remove(&entry.manifest.id);
+            entry.proof = proofs.remove(&entry.manifest.id);
             entry.pin = pins.remove(&entry.manifest.id);
             entry.archive_problem = match contents.archives.get(&archive.key) {
                 None => Some("its archive has vanished".into()),

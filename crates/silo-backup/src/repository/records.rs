@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A restore into a scratch database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,37 @@ pub struct Check {
     pub good: bool,
     /// Difference, if it is not.
     pub problem: Option<String>,
+}
+
+/// Result of a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofResult {
+    /// The backup before it and the changes in storage give this backup.
+    Equal,
+    /// It could not be found out.
+    NotMade,
+    /// They do not.
+    Different,
+}
+
+/// Proof of continuous backup between the backup before and this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// When it ended.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Id of the backup before.
+    pub base: String,
+    /// The result.
+    pub result: ProofResult,
+    /// Number of operations between both; `null` if not all could be applied.
+    pub operations: Option<u64>,
+    /// Duration in milliseconds, with the time until the last slice was stored.
+    pub duration_ms: u64,
+    /// Differences, or why it was not made.
+    pub notes: Vec<String>,
 }
 
 /// Pin: an operator's order never to prune a backup.

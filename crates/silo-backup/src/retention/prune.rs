@@ -9,10 +9,13 @@ use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
 use crate::repository::orphans::GRACE;
-use crate::repository::{RepositoryContents, Tombstone};
-use crate::retention::{Backup, Clock, Decision, plan};
+use crate::repository::{ProofResult, RepositoryContents, Tombstone};
+use crate::retention::{Backup, Clock, Decision, plan, slices};
 use crate::run::lease::Lease;
 use silo_cli::progress::Reporter;
+
+/// Slices that are deleted before the lease is confirmed again.
+const CONFIRM_AFTER: usize = 100;
 
 /// Decisions of retention for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -24,6 +27,8 @@ pub struct Plan {
     pub decisions: Vec<Decision>,
     /// Backups that were pruned at least seven days ago, whose archives are deleted now.
     pub archives: Vec<String>,
+    /// Keys of slices of the oplog that are deleted now, because no moment of `BACKUP_PITR_DAYS` needs them, nor one of seven days before.
+    pub slices: Vec<String>,
 }
 
 /// Decides for one destination. `problem` is an open problem of any destination.
@@ -53,6 +58,7 @@ pub fn decide(
             .filter(|(_, pruned)| due(pruned))
             .map(|(id, _)| id.clone())
             .collect(),
+        slices: Vec::new(),
     }
 }
 
@@ -94,16 +100,13 @@ pub fn backups(contents: &RepositoryContents) -> Vec<Backup> {
 /// The error of a deletion. Each backup before it was deleted completely.
 pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<Plan>, Error> {
     if dry {
-        return Ok(plans(
-            context,
-            &Catalog::read(context, &context.client).await,
-        ));
+        return plans(context, &Catalog::read(context, &context.client).await).await;
     }
     context
         .leased(report, async |lease| {
             report.begin("cleaning", None, "documents");
             let catalog = Catalog::read(context, &context.client).await;
-            let plans = plans(context, &catalog);
+            let plans = plans(context, &catalog).await?;
             for (destination, plan) in catalog.destinations.iter().zip(&plans) {
                 apply(context, lease, destination, plan).await?;
             }
@@ -112,14 +115,49 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
         .await
 }
 
-fn plans(context: &Context, catalog: &Catalog) -> Vec<Plan> {
+async fn plans(context: &Context, catalog: &Catalog) -> Result<Vec<Plan>, Error> {
     let problem = open_problem(catalog);
     let now = context.clock.now();
-    catalog
-        .destinations
+    let mut plans = Vec::new();
+    for destination in &catalog.destinations {
+        let mut plan = decide(context, destination, problem.as_deref(), now);
+        if problem.is_none() {
+            plan.slices = expired_slices(context, destination, now).await?;
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// Keys of the slices to delete. While one of their nights is not proven, they are kept.
+async fn expired_slices(
+    context: &Context,
+    destination: &Destination,
+    now: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let Destination {
+        repository,
+        contents,
+        ..
+    } = destination;
+    let backups = backups(contents);
+    let clock = Clock {
+        now,
+        ahead: repository.clock_ahead(),
+    };
+    let proofs = contents
+        .entries
         .iter()
-        .map(|destination| decide(context, destination, problem.as_deref(), now))
-        .collect()
+        .filter_map(|entry| entry.proof.as_ref());
+    let is_unproven = proofs
+        .max_by_key(|proof| proof.at)
+        .is_some_and(|last| last.result != ProofResult::Equal);
+    if is_unproven || clock.clock_problem(&backups).is_some() {
+        return Ok(Vec::new());
+    }
+    let chains = repository.chains().await?;
+    let expired = slices::expired(&chains, &backups, context.settings.policy.moments, clock);
+    Ok(expired.into_iter().map(|slice| slice.key.clone()).collect())
 }
 
 async fn apply(
@@ -158,6 +196,15 @@ async fn apply(
         repository.delete(&format!("manifests/{id}.json")).await?;
         info!(id = id.as_str(), destination = repository.name; "a backup was pruned; its archive is deleted in seven days");
     }
+    for keys in plan.slices.chunks(CONFIRM_AFTER) {
+        lease.confirm().await?;
+        for key in keys {
+            repository.delete(key).await?;
+        }
+    }
+    if !plan.slices.is_empty() {
+        info!(destination = repository.name, slices = plan.slices.len(); "expired slices of the oplog were deleted");
+    }
     for id in &plan.archives {
         let Some(pruned) = contents.pruned.get(id).filter(|_| {
             contents
@@ -178,7 +225,7 @@ async fn apply(
                 },
             )
             .await?;
-        for folder in ["drills", "checks", "accepted", "pins"] {
+        for folder in ["drills", "checks", "accepted", "pins", "proofs"] {
             repository.delete(&format!("{folder}/{id}.json")).await?;
         }
         info!(id = id.as_str(), destination = repository.name; "the archive of a pruned backup was deleted");

@@ -103,6 +103,7 @@ fn protected_backups_are_kept_for_every_history() {
             daily: rng.random_range(0..9),
             weekly: rng.random_range(0..5),
             monthly: rng.random_range(0..13),
+            moments: rng.random_range(0..36),
         };
         let plan = plan(&backups, policy, clock, None);
         assert_eq!(plan.len(), backups.len());
@@ -124,7 +125,16 @@ fn protected_backups_are_kept_for_every_history() {
         newest.sort_by(|one, other| (other.at, &other.id).cmp(&(one.at, &one.id)));
         let drilled = newest.iter().filter(|backup| backup.drilled).take(3);
         let good = newest.iter().filter(|backup| backup.good).take(7);
-        for kept in drilled.chain(good) {
+        // Every moment of the window is after a backup that is kept, or there is none.
+        let begin = now - SignedDuration::from_hours(24 * policy.moments);
+        let within = newest
+            .iter()
+            .filter(|backup| backup.good && backup.at > begin);
+        let before = newest
+            .iter()
+            .find(|backup| backup.good && backup.at <= begin);
+        let window = within.chain(before).filter(|_| policy.moments > 0);
+        for kept in drilled.chain(good).chain(window) {
             assert!(!gone.contains(kept), "seed {seed}: {kept:?} goes");
         }
         assert!(

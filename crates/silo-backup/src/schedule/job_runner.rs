@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::audit::{self, AuditEntry};
 use crate::context::Context;
+use crate::continuous::proof;
 use crate::error::Error;
 use crate::retention::prune;
 use crate::run;
@@ -35,6 +36,8 @@ pub enum Kind {
     Prune,
     /// Verification of a share of all backups.
     Verify,
+    /// Proof of continuous backup.
+    Prove,
 }
 
 /// One piece of work.
@@ -228,6 +231,9 @@ impl JobRunner {
                 .await
                 .map(|drill_outcome| (None, Some(drill_outcome))),
             Kind::Prune => prune::run(&self.context, false, report)
+                .await
+                .map(|_| (None, None)),
+            Kind::Prove => proof::run(&self.context, report)
                 .await
                 .map(|_| (None, None)),
             Kind::Verify => recheck::run(&self.context, report)

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use log::info;
+use log::{info, warn};
 use silo_web::snapshot::Snapshot;
 use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::continuous::Continuous;
+use crate::continuous::proof::ProofOutcome;
+use crate::repository::ProofResult;
 use crate::run::attempts::{self, LastAttempt};
 use crate::schedule::RunHistory;
 use crate::schedule::job_runner::{JobRunner, JobState, Kind, SCHEDULE};
@@ -140,10 +142,31 @@ impl Scheduler {
         }
         failed.count(state, self.context.clock.now());
         if state == JobState::Done {
+            self.prove().await;
             self.work(Kind::Prune).await;
             self.work(Kind::Verify).await;
         }
         self.refresh_status().await;
+    }
+
+    /// Proves continuous backup up to the backup that was just made. A chain that is not what it should be ends, and another begins.
+    async fn prove(&self) {
+        let Some(continuous) = &self.continuous else {
+            return;
+        };
+        self.work(Kind::Prove).await;
+        let status = self.status.current().ok();
+        let newest = status
+            .as_ref()
+            .and_then(|status| status.value.last_proof.as_ref());
+        if let Some(ProofOutcome { id, proof }) = newest
+            && proof.result == ProofResult::Different
+            && let Err(error) = continuous
+                .spool
+                .end(&format!("it is not proven up to the backup {id}"))
+        {
+            warn!("the chain of continuous backup could not be ended: {error}");
+        }
     }
 
     fn drill_is_due(

@@ -10,6 +10,7 @@ use silo_web::snapshot::{Freshness, Snapshot};
 
 use crate::context::Context;
 use crate::continuous::status::ContinuousStatus;
+use crate::repository::ProofResult;
 use crate::run::attempts::{Kind, LastAttempt};
 use crate::run::published_index;
 use crate::status::BackupStatus;
@@ -21,7 +22,12 @@ const UNKNOWN_FOR: SignedDuration = SignedDuration::from_mins(30);
 /// Codes of the last run.
 const RUN_CODES: [&str; 2] = ["backup_failed", "backup_held"];
 /// Codes of problems that are known from the buckets.
-const BUCKET_CODES: [&str; 3] = ["vanished", "drill_overdue", "drill_failed"];
+const BUCKET_CODES: [&str; 4] = [
+    "vanished",
+    "drill_overdue",
+    "drill_failed",
+    "oplog_unproven",
+];
 
 /// Codes of continuous backup.
 const OPLOG_CODES: [&str; 2] = ["oplog_unsafe", "oplog_destination_failed"];
@@ -63,6 +69,8 @@ pub struct BucketFacts {
     pub problems: Vec<String>,
     /// `true` if drills are scheduled and none has succeeded for two intervals.
     pub drill_overdue: bool,
+    /// Why continuous backup is not proven up to the newest backup, and since when.
+    pub unproven: Option<(String, Timestamp)>,
     /// Reason and time of the last drill, if it failed.
     pub failed_drill: Option<(String, Timestamp)>,
 }
@@ -79,6 +87,18 @@ impl Facts {
             buckets: Some(BucketFacts {
                 problems: status.problems.clone(),
                 drill_overdue: status.drill_overdue == Some(true),
+                unproven: status
+                    .last_proof
+                    .as_ref()
+                    .filter(|last| last.proof.result != ProofResult::Equal)
+                    .map(|last| {
+                        let detail = format!(
+                            "continuous backup is not proven up to the backup {}: {}",
+                            last.id,
+                            last.proof.notes.join("; ")
+                        );
+                        (detail, last.proof.at)
+                    }),
                 failed_drill: drill.map(|drill| {
                     let notes = drill.notes.join("; ");
                     let detail = format!("{} is not restored identically: {notes}", drill.id);
@@ -270,13 +290,16 @@ fn check_run(run: &LastAttempt, findings: &mut Findings) {
 }
 
 fn check_buckets(buckets: &BucketFacts, findings: &mut Findings) {
-    let [vanished, drill_overdue, drill_failed] = BUCKET_CODES;
+    let [vanished, drill_overdue, drill_failed, unproven] = BUCKET_CODES;
     if !buckets.problems.is_empty() {
         findings.problem(vanished, buckets.problems.join("; "));
     }
     if buckets.drill_overdue {
         let detail = "no drill has succeeded for two of its intervals";
         findings.problem(drill_overdue, detail);
+    }
+    if let Some((detail, at)) = &buckets.unproven {
+        findings.reported(unproven, detail, Some(*at));
     }
     if let Some((detail, at)) = &buckets.failed_drill {
         findings.reported(drill_failed, detail, Some(*at));
@@ -378,6 +401,7 @@ mod tests {
         let buckets = BucketFacts {
             problems: vec!["gone".into()],
             drill_overdue: false,
+            unproven: None,
             failed_drill: Some(("not identical".into(), at)),
         };
         let facts = Facts {

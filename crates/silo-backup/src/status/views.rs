@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use crate::alerts::Alerts;
 use crate::archive::encoding::Compression;
+use crate::continuous::proof::ProofOutcome;
 use crate::repository::manifest::{Consistency, State};
-use crate::repository::{Drill, Entry};
+use crate::repository::{Drill, Entry, Proof};
 use crate::run::attempts::LastAttempt;
 use silo_alerts::alarms::Alarm;
 use silo_alerts::delivery::FailedDelivery;
@@ -25,6 +26,8 @@ pub struct BackupStatus {
     pub last_attempt: Option<LastAttempt>,
     /// Last drill.
     pub last_drill: Option<DrillView>,
+    /// Proof of continuous backup up to the newest backup that has one; `null` if none was made.
+    pub last_proof: Option<ProofOutcome>,
     /// `true` if the newest good backup is older than allowed, or there is none.
     pub overdue: bool,
     /// `true` if two scheduled drills have passed without a good one; `null` if drills are off.
@@ -182,6 +185,8 @@ pub struct BackupView {
     pub verification: String,
     /// Last drill of any copy.
     pub drill: Option<DrillView>,
+    /// Proof of continuous backup from the backup before to this one; `null` if none was made.
+    pub proof: Option<Proof>,
     /// Reason of a pin, which keeps the backup from being deleted.
     pub pin: Option<String>,
     /// Collections that changed during the dump, strings that are not UTF-8.
@@ -233,6 +238,7 @@ impl BackupView {
                 .drill
                 .as_ref()
                 .map(|drill| DrillView::new(&manifest.id, drill)),
+            proof: entry.proof.clone(),
             pin: entry.pin.as_ref().map(|pin| pin.reason.clone()),
             notes: manifest.notes(),
             bytes: manifest.archive.bytes,

@@ -1,14 +1,25 @@
 //! Continuous backup: the built service stores the oplog in slices, and moments are restored from them alone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use age::secrecy::ExposeSecret;
 use serde_json::Value;
-use silo_backup::error::EXIT_REFUSED;
+use silo_backup::continuous::slice::Slice;
+use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED};
+use silo_backup::oplog::server::ServerOplog;
+use silo_mongo::mongodb::bson::RawDocumentBuf;
 use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
-use silo_testkit::service::Service;
+use silo_testkit::ac::{Role, Simulator};
+use silo_testkit::mongo::Setup;
+use silo_testkit::proxy::{Fault, Proxy};
+use silo_testkit::service::{Reply, Service};
+use silo_testkit::wait::wait_for;
 
+use crate::copies::with_copy_on;
 use crate::service::{LIMIT, data, serve};
-use crate::stage::{PREFIX, Stage};
+use crate::stage::{DATABASE, PREFIX, Stage};
 
 const PATH: &str = "/api/backup/continuous";
 /// Time for a clean end, with the last slices.
@@ -16,7 +27,13 @@ const END: Duration = Duration::from_secs(15);
 
 /// A stage with continuous backup, and no backup by schedule.
 async fn continuous() -> Stage {
-    let mut stage = Stage::with_demo_data().await;
+    continuous_with(Setup::default()).await
+}
+
+async fn continuous_with(setup: Setup) -> Stage {
+    let mut stage = Stage::with(setup).await;
+    stage.fill("users", 300).await;
+    stage.fill("moods", 1200).await;
     stage.set("BACKUP_PITR_DAYS", "14");
     stage.set("BACKUP_SCHEDULE", "0 0 1 1 *");
     stage.set("BACKUP_DRILL_SCHEDULE", "none");
@@ -43,7 +60,7 @@ fn text(at: Timestamp) -> String {
 
 /// Waits until the service reads the oplog.
 async fn running(service: &Service) -> Value {
-    let is_running = |reply: &silo_testkit::service::Reply| data(reply)["state"] == "running";
+    let is_running = |reply: &Reply| data(reply)["state"] == "running";
     data(&service.until(LIMIT, PATH, is_running).await)
 }
 
@@ -198,4 +215,295 @@ async fn a_chain_goes_on_after_an_end_a_kill_and_storage_that_is_down() {
     );
     let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
     assert_eq!(notes, ["five", "four", "one", "three", "two"]);
+}
+
+/// Two backups with changes between them, all in slices.
+async fn with_two_backups() -> (Stage, String) {
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    for number in 0..20 {
+        insert(&stage, &format!("{number:02}")).await;
+    }
+    let index =
+        doc! { "createIndexes": "moods", "indexes": [{ "key": { "at": 1 }, "name": "at_1" }] };
+    change(&stage, index).await;
+    change(&stage, doc! { "update": "users", "updates": [{ "q": {}, "u": { "$inc": { "at": 1 } }, "multi": true }] }).await;
+    let newest = stage.backup().await;
+    insert(&stage, "after").await;
+    end(service).await;
+    (stage, newest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_backup_proves_the_slices_before_it() {
+    let (stage, newest) = with_two_backups().await;
+    let proved = stage.json(&["prove"]).await;
+    assert_eq!(
+        (&proved["id"], &proved["result"]),
+        (&newest.into(), &"equal".into()),
+        "{proved}"
+    );
+    // 20 documents in a new collection, the beginning and end of an index, 300 users.
+    assert_eq!(proved["operations"], 20 + 1 + 2 + 300, "{proved}");
+    let status = stage.json(&["status"]).await;
+    assert_eq!(status["lastProof"], proved, "{status}");
+}
+
+/// Whoever changes slices, or a fault that does, makes the backups and the changes differ.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_notices_a_change_that_is_missing_doubled_or_another_one() {
+    let (stage, _) = with_two_backups().await;
+    let keys = slices(&stage).await;
+    let mut key = String::new();
+    let mut good = None;
+    for candidate in &keys {
+        let slice = Slice::read(&stage.read(candidate).await[..], None).unwrap();
+        if slice.entries().count() > 20 {
+            (key, good) = (candidate.clone(), Some(slice));
+        }
+    }
+    let good = good.unwrap();
+    let entries: Vec<Vec<u8>> = good.entries().map(<[u8]>::to_vec).collect();
+    let prove = async |entries: Vec<Vec<u8>>| {
+        let changed = Slice::new(good.header.clone(), entries.concat()).unwrap();
+        let mut bytes = Vec::new();
+        changed.write(&mut bytes).unwrap();
+        stage.write(&key, bytes).await;
+        stage.run(&["prove", "--json", "--quiet"]).await
+    };
+    let mut missing = entries.clone();
+    missing.remove(5);
+    let ended = prove(missing).await;
+    assert_eq!(ended.code, Some(i32::from(EXIT_CORRUPT)), "{ended:?}");
+    assert!(ended.stdout.contains("notes has 19 documents"), "{ended:?}");
+    // The value of an update.
+    let mut other = entries.clone();
+    let decoded = |entry: &Vec<u8>| -> Document {
+        let entry = RawDocumentBuf::from_bytes(entry.clone()).unwrap();
+        entry.try_into().unwrap()
+    };
+    let is_update = |entry: &&mut Vec<u8>| decoded(entry).get_str("op").unwrap() == "u";
+    let update = other.iter_mut().rev().find(is_update).unwrap();
+    let mut document = decoded(update);
+    document.insert("o", doc! { "$v": 2, "diff": { "u": { "at": 4711 } } });
+    *update = document.to_vec().unwrap();
+    let ended = prove(other).await;
+    assert_eq!(ended.code, Some(i32::from(EXIT_CORRUPT)), "{ended:?}");
+    assert!(ended.stdout.contains("documents of users"), "{ended:?}");
+    assert_eq!(prove(entries).await.code, Some(0));
+}
+
+/// Waits for another chain than this one.
+async fn another_chain(service: &Service, before: &str) -> String {
+    let reply = service
+        .until(LIMIT, PATH, |reply| {
+            let status = data(reply);
+            let chain = status["chain"].as_str();
+            status["state"] == "running" && chain.is_some_and(|chain| chain != before)
+        })
+        .await;
+    data(&reply)["chain"].as_str().unwrap().to_owned()
+}
+
+async fn chain_of(service: &Service) -> String {
+    running(service).await["chain"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oplog_that_was_cut_off_ends_the_chain_and_a_backup_begins_another() {
+    // Entries are removed only when a checkpoint no longer needs them.
+    let small = Setup::default().arguments(&["--oplogSize", "16", "--syncdelay", "1"]);
+    let mut stage = continuous_with(small).await;
+    let webhook = Simulator::start(Role::Http).await.unwrap();
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
+    let service = serve(&stage).await;
+    let first = chain_of(&service).await;
+    let before = insert(&stage, "before").await;
+    end(service).await;
+    let lost = insert(&stage, "lost").await;
+    stage.fill_incompressible(100).await;
+    stage
+        .database()
+        .collection::<Document>("blobs")
+        .drop()
+        .await
+        .unwrap();
+    let oplog = ServerOplog::new(&stage.client, DATABASE);
+    let cut_off = || async {
+        let oldest = oplog.oldest().await.unwrap();
+        oldest
+            .is_some_and(|oldest| oldest > lost.into())
+            .then_some(())
+    };
+    wait_for(LIMIT, cut_off).await.unwrap();
+    let service = serve(&stage).await;
+    another_chain(&service, &first).await;
+    let log = service.log();
+    assert!(log.contains("what is between is lost"), "{log}");
+    let told = || async {
+        let alarms = webhook.received();
+        alarms
+            .iter()
+            .any(|alarm| format!("{alarm:?}").contains("oplog_chain_ended"))
+            .then_some(())
+    };
+    wait_for(LIMIT, told).await.unwrap();
+    insert(&stage, "after").await;
+    end(service).await;
+    assert_eq!(
+        stage.manifests().await.len(),
+        2,
+        "a backup was made at once"
+    );
+    assert_eq!(chains(&stage).await.len(), 2);
+    let (_, notes) = restored(&stage, &["--at", &text(before)], "before").await;
+    assert_eq!(notes, ["before"]);
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, ["after", "before", "lost"]);
+    // In between nothing is known.
+    let to = stage.uri_file(&stage.mongo.uri());
+    let at = text(lost);
+    let restore = [
+        "restore",
+        "--at",
+        &at,
+        "--trust-bucket",
+        "--to-file",
+        &to,
+        "--database",
+        "no",
+    ];
+    let refused = stage.run(&restore).await;
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_set_back_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    std::fs::create_dir(&data).unwrap();
+    let mut stage = continuous_with(Setup::default().folder(&data)).await;
+    let service = serve(&stage).await;
+    let first = chain_of(&service).await;
+    insert(&stage, "kept").await;
+    stage.mongo.stop().await.unwrap();
+    let copied = |from: &std::path::Path, to: &std::path::Path| {
+        let done = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(from)
+            .arg(to)
+            .status();
+        assert!(done.unwrap().success());
+    };
+    copied(&data, &copy);
+    stage.mongo.start_again().await.unwrap();
+    insert(&stage, "undone").await;
+    // Read before the server is set back.
+    end(service).await;
+    stage.mongo.stop().await.unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copied(&copy, &data);
+    stage.mongo.start_again().await.unwrap();
+    let service = serve(&stage).await;
+    insert(&stage, "other").await;
+    another_chain(&service, &first).await;
+    let log = service.log();
+    assert!(log.contains("it was set back or made anew"), "{log}");
+    insert(&stage, "last").await;
+    end(service).await;
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, ["kept", "last", "other"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_services_reads_and_the_other_takes_over() {
+    let mut stage = continuous().await;
+    let service = serve(&stage).await;
+    let first = chain_of(&service).await;
+    insert(&stage, "one").await;
+    let other = tempfile::tempdir().unwrap();
+    stage.set("BACKUP_FOLDER", other.path().display().to_string());
+    let second = serve(&stage).await;
+    let is_standby = |reply: &Reply| data(reply)["state"] == "standby";
+    second.until(LIMIT, PATH, is_standby).await;
+    end(service).await;
+    // Its disk has nothing of the first one's chain, so it begins another.
+    another_chain(&second, &first).await;
+    insert(&stage, "two").await;
+    end(second).await;
+    assert_eq!(chains(&stage).await.len(), 2);
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_that_are_not_read_back_as_written_are_stored_again() {
+    let mut stage = continuous().await;
+    let faults = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&faults);
+    let storage = stage.s3.url();
+    let proxy = Proxy::start(&storage, move |_, line| {
+        if !line.contains("/oplog/") || line.contains("list-type") {
+            return Fault::None;
+        }
+        match seen.fetch_add(1, Ordering::SeqCst) {
+            // The first PUT is done, and its GET has other content; then neither.
+            1 => Fault::answer("200 OK", "ETag: \"x\"\r\n", "other content"),
+            2 => Fault::error_with_200(),
+            4 => Fault::Truncate,
+            6 => Fault::LoseAnswer,
+            _ => Fault::None,
+        }
+    });
+    let proxy = proxy.await.unwrap();
+    stage.set("SPACES_ENDPOINT", proxy.url());
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    end(service).await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "two").await;
+    end(service).await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    end(service).await;
+    assert!(faults.load(Ordering::SeqCst) > 6);
+    let found = chains(&stage).await;
+    let [row] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(row["entries"], 1 + 2, "{row}");
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_slices_are_in_both_destinations_and_need_their_key() {
+    let (mut stage, _other) = with_copy_on(continuous().await).await;
+    let identity = age::x25519::Identity::generate();
+    stage.set("BACKUP_AGE_RECIPIENT", identity.to_public().to_string());
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    end(service).await;
+    assert!(
+        slices(&stage)
+            .await
+            .iter()
+            .all(|key| key.ends_with(".bson.gz.age"))
+    );
+    let refused = stage.run(&["chain", "--verify"]).await;
+    assert_eq!(refused.code, Some(i32::from(EXIT_REFUSED)), "{refused:?}");
+    stage.set("BACKUP_AGE_IDENTITY", identity.to_string().expose_secret());
+    let found = chains(&stage).await;
+    let rows: Vec<_> = found
+        .iter()
+        .map(|row| (row["destination"].as_str().unwrap(), &row["entries"]))
+        .collect();
+    let two = Value::from(2);
+    assert_eq!(rows, [("primary", &two), ("copy", &two)]);
+    let (_, notes) = restored(&stage, &["--at", "latest", "--copy"], "latest").await;
+    assert_eq!(notes, ["one"]);
 }

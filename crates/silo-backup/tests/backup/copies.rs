@@ -13,7 +13,7 @@ async fn with_copy() -> (Stage, Storage) {
     with_copy_on(Stage::with_demo_data().await).await
 }
 
-async fn with_copy_on(mut stage: Stage) -> (Stage, Storage) {
+pub(crate) async fn with_copy_on(mut stage: Stage) -> (Stage, Storage) {
     let other = Storage::with_switch().await.unwrap();
     spaces(&other.account, &other.url())
         .create_bucket(BUCKET)

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::plan::Planned;
@@ -80,9 +80,9 @@ impl Planned<'_> {
         created: std::fs::File,
         report: &Reporter,
     ) -> Result<Manifest, Error> {
-        let rolled = self
-            .roll(context, folder, File::from_std(created), report)
-            .await?;
+        let mut created = File::from_std(created);
+        let rolled = self.roll(context, folder, &mut created, report).await?;
+        created.sync_all().await?;
         self.entries
             .were_all_there(self.from, &self.base.manifest)
             .await?;
@@ -106,11 +106,15 @@ impl Planned<'_> {
         Ok(manifest)
     }
 
-    async fn roll(
+    /// Writes the archive of the moment, compressed with gzip.
+    ///
+    /// # Errors
+    /// When the changes do not fit the backup or are not understood, or either cannot be read.
+    pub async fn roll(
         &self,
         context: &Context,
         folder: &WorkingFolder,
-        mut file: File,
+        mut out_file: impl AsyncWrite + Unpin,
         report: &Reporter,
     ) -> Result<RolledArchive<Stored>, Error> {
         let settings = &context.settings;
@@ -163,9 +167,9 @@ impl Planned<'_> {
         }
         drop(sender);
         while let Some(Chunk::Data(bytes)) = written.recv().await {
-            file.write_all(&bytes).await?;
+            out_file.write_all(&bytes).await?;
         }
-        file.sync_all().await?;
+        out_file.flush().await?;
         rolling
             .await
             .map_err(|_panic| Error::Engine("rolling the backup forward was interrupted".into()))?
