@@ -2,10 +2,11 @@
 //!
 //! An `entry` is one document of `local.oplog.rs`; `diff` applies an update's difference; `roll` applies entries to an archive and writes another one;
 //! `catalogue` is the state of the collections meanwhile, `documents` holds their changes on disk. `server` reads entries of a running server, and
-//! `history` lists what they change. `continuity` says which backups a server's oplog continues.
+//! `history` lists what they change. `deletions` notices mass deletions. `continuity` says which backups a server's oplog continues.
 
 mod catalogue;
 pub mod continuity;
+pub mod deletions;
 pub mod diff;
 mod documents;
 pub mod entry;

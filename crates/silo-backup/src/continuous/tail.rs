@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use log::{info, warn};
-use silo_mongo::mongodb::bson::RawDocumentBuf;
+use silo_mongo::mongodb::bson::{Document, RawDocumentBuf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::alerts::Event;
 use crate::context::Context;
 use crate::error::Error;
 use crate::oplog::Position;
+use crate::oplog::deletions::Deletions;
 use crate::oplog::entry::Entry;
 use crate::oplog::server::ServerOplog;
 use crate::repository::manifest::sha256;
@@ -103,6 +104,8 @@ struct Open {
     anchor: String,
     /// When the last slice was cut.
     cut: Instant,
+    /// Mass deletions that were read.
+    deletions: Deletions,
     /// `true` after the parts were read of transactions that began before the chain.
     has_parts: bool,
 }
@@ -115,6 +118,7 @@ impl Open {
             reached: head.through,
             anchor: head.anchor.clone(),
             cut: Instant::now(),
+            deletions: Deletions::default(),
             has_parts: head.link.is_some(),
             head,
         }
@@ -263,6 +267,7 @@ impl Tail {
                         read = read => read,
                     }
                 };
+                self.warn_of_losses(&mut open).await;
                 match read {
                     Ok(()) => self.set(TailState::Running),
                     Err(Broken::Failed(error)) => {
@@ -325,6 +330,8 @@ impl Tail {
             }
             if entry.is_needed(&self.context.settings.database) {
                 open.add(raw.as_bytes());
+                // What cannot be counted is stored all the same.
+                drop(open.deletions.add(&entry, &self.context.settings.database));
             }
             open.reached = entry.at;
             open.anchor = sha256(raw.as_bytes());
@@ -333,6 +340,36 @@ impl Tail {
             }
         }
         Ok(())
+    }
+
+    /// Sends an alarm about collections that have just lost a large part of their documents.
+    async fn warn_of_losses(&self, open: &mut Open) {
+        let settings = &self.context.settings;
+        let disposable = &settings.expectations.disposable;
+        let database = self.context.status_client.database(&settings.database);
+        for loss in open.deletions.losses(open.reached) {
+            let collection = database.collection::<Document>(&loss.collection);
+            let left = in_time(async {
+                collection
+                    .estimated_document_count()
+                    .await
+                    .map_err(Error::database("counting documents"))
+            });
+            // Asked again in a second.
+            let Ok(left) = left.await else { continue };
+            if disposable.contains(&loss.collection) || !loss.is_large(left) {
+                continue;
+            }
+            open.deletions.report(&loss);
+            let text = format!(
+                "{} lost {} documents within ten minutes and has {left}; everything before is restored with `silo-backup restore --until-before {}`",
+                loss.collection, loss.documents, loss.first
+            );
+            let alerts = self.context.alerts.clone();
+            actix_web::rt::spawn(
+                async move { alerts.send(&Event::Alarm("mass_deletion", text)).await },
+            );
+        }
     }
 
     /// Why the last entry that was read is not there.
@@ -372,11 +409,15 @@ impl Tail {
         let link = added
             .await
             .map_err(|_panic| Error::Engine("cutting a slice was interrupted".into()))??;
-        *open = Open::new(Head {
+        let head = Head {
             through: open.reached,
             anchor: open.anchor.clone(),
             link: Some(link),
-        });
+        };
+        *open = Open {
+            deletions: std::mem::take(&mut open.deletions),
+            ..Open::new(head)
+        };
         Ok(())
     }
 

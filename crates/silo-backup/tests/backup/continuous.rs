@@ -58,6 +58,16 @@ fn text(at: Timestamp) -> String {
     format!("{}:{}", at.time, at.increment)
 }
 
+/// Waits for an alarm with this code: what was sent.
+async fn told(webhook: &Simulator, code: &str) -> String {
+    let sent = || async {
+        let alarms = webhook.received().into_iter();
+        let mut alarms = alarms.map(|alarm| format!("{alarm:?}"));
+        alarms.find(|alarm| alarm.contains(code))
+    };
+    wait_for(LIMIT, sent).await.unwrap()
+}
+
 /// Waits until the service reads the oplog.
 async fn running(service: &Service) -> Value {
     let is_running = |reply: &Reply| data(reply)["state"] == "running";
@@ -110,7 +120,9 @@ async fn slices(stage: &Stage) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_moment_after_a_backup_is_restored_from_storage() {
-    let stage = continuous().await;
+    let mut stage = continuous().await;
+    let webhook = Simulator::start(Role::Http).await.unwrap();
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
     let service = serve(&stage).await;
     let status = running(&service).await;
     let chain = status["chain"].as_str().unwrap().to_owned();
@@ -122,6 +134,8 @@ async fn every_moment_after_a_backup_is_restored_from_storage() {
         doc! { "delete": "moods", "deletes": [{ "q": {}, "limit": 0 }] },
     )
     .await;
+    let alarm = told(&webhook, "mass_deletion").await;
+    assert!(alarm.contains("moods lost 1200 documents"), "{alarm}");
     // Of another database: not stored.
     let other = stage
         .client
@@ -341,14 +355,7 @@ async fn an_oplog_that_was_cut_off_ends_the_chain_and_a_backup_begins_another() 
     another_chain(&service, &first).await;
     let log = service.log();
     assert!(log.contains("what is between is lost"), "{log}");
-    let told = || async {
-        let alarms = webhook.received();
-        alarms
-            .iter()
-            .any(|alarm| format!("{alarm:?}").contains("oplog_chain_ended"))
-            .then_some(())
-    };
-    wait_for(LIMIT, told).await.unwrap();
+    told(&webhook, "oplog_chain_ended").await;
     insert(&stage, "after").await;
     end(service).await;
     assert_eq!(
