@@ -31,7 +31,9 @@ mod slices;
 
 pub use contents::{Entry, RepositoryContents};
 pub use identity::{Identity, Owner};
-pub use records::{Acceptance, Check, Drill, Orphan, Pin, Proof, ProofResult, Tombstone};
+pub use records::{
+    Acceptance, Check, Drill, MomentDrill, Orphan, Pin, Proof, ProofResult, Tombstone,
+};
 pub use slices::{StoredChain, StoredSlice};
 
 /// One destination.

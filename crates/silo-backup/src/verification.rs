@@ -3,6 +3,7 @@
 pub mod drill;
 pub mod duplicate_ids;
 pub mod expectations;
+mod moment_drill;
 mod mongorestore;
 pub mod recheck;
 mod scratch;

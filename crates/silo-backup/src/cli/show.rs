@@ -113,6 +113,18 @@ pub(super) fn drill_outcome(drill: &DrillOutcome) -> String {
         drill.destination,
         seconds(drill.duration_ms)
     );
+    if let Some(moment) = &drill.moment {
+        let what = match moment.good {
+            true => format!("{} documents restored", moment.documents),
+            false => format!("RESTORE FAILED: {}", moment.notes.join("; ")),
+        };
+        text.push_str(&format!(
+            "\n  the moment {} from {} and the slices after it: {what}, in {}",
+            moment.moment,
+            moment.backup,
+            seconds(moment.duration_ms)
+        ));
+    }
     for note in &drill.notes {
         text.push_str(&format!("\n  {note}"));
     }

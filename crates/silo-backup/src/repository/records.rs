@@ -18,6 +18,30 @@ pub struct Drill {
     pub documents: u64,
     /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
+    /// Drill of a moment after a backup, with continuous backup.
+    #[serde(default)]
+    pub moment: Option<MomentDrill>,
+}
+
+/// A moment, restored into a scratch database from a backup and the slices in storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MomentDrill {
+    /// The moment: all changes before this second.
+    #[schema(value_type = String, format = DateTime)]
+    pub moment: Timestamp,
+    /// Id of the backup that was rolled forward.
+    pub backup: String,
+    /// Id of the chain.
+    pub chain: String,
+    /// `true` if everything was restored as it was rolled.
+    pub good: bool,
+    /// Duration in milliseconds.
+    pub duration_ms: u64,
+    /// Number of restored documents.
+    pub documents: u64,
+    /// Differences, or why the backup could not be rolled forward.
+    pub notes: Vec<String>,
 }
 
 /// Verification after publication.

@@ -9,7 +9,7 @@ use crate::alerts::Alerts;
 use crate::archive::encoding::Compression;
 use crate::continuous::proof::ProofOutcome;
 use crate::repository::manifest::{Consistency, State};
-use crate::repository::{Drill, Entry, Proof};
+use crate::repository::{Drill, Entry, MomentDrill, Proof};
 use crate::run::attempts::LastAttempt;
 use silo_alerts::alarms::Alarm;
 use silo_alerts::delivery::FailedDelivery;
@@ -100,6 +100,8 @@ pub struct DrillView {
     pub duration_ms: u64,
     /// Differences, and parts that were not compared.
     pub notes: Vec<String>,
+    /// Drill of a moment, with continuous backup; `null` without one.
+    pub moment: Option<MomentDrill>,
 }
 
 impl DrillView {
@@ -111,6 +113,7 @@ impl DrillView {
             good: drill.good,
             duration_ms: drill.duration_ms,
             notes: drill.notes.clone(),
+            moment: drill.moment.clone(),
         }
     }
 }

@@ -16,12 +16,12 @@ use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::error::Error;
 use crate::repository::manifest::Manifest;
-use crate::repository::{Drill, Entry};
+use crate::repository::{Drill, Entry, MomentDrill};
 use crate::restore::{self, Selection, Target};
 use crate::run::attempts::{AttemptEnd, Kind};
 use crate::verification;
-use crate::verification::mongorestore;
 use crate::verification::scratch::{clear, mark, open, prepare};
+use crate::verification::{moment_drill, mongorestore};
 use silo_cli::progress::Reporter;
 
 /// Backup to drill.
@@ -56,6 +56,8 @@ pub struct DrillOutcome {
     pub documents: u64,
     /// Differences, and parts that were not checked.
     pub notes: Vec<String>,
+    /// Drill of a moment, with continuous backup; `null` without one.
+    pub moment: Option<MomentDrill>,
 }
 
 /// Restores a backup into the scratch database, and records the result.
@@ -87,6 +89,18 @@ pub async fn run(
         .end(&context.client, end, context.clock.now())
         .await;
     let event = match &outcome {
+        Ok(DrillOutcome {
+            moment: Some(moment),
+            ..
+        }) if !moment.good => Some(Event::DrillFailed(
+            "moment_drill_failed",
+            format!(
+                "the moment {} is not restored from {} and the slices after it: {}",
+                moment.moment,
+                moment.backup,
+                moment.notes.join("; ")
+            ),
+        )),
         Ok(drilled) if drilled.good => Some(Event::DrillSucceeded(format!(
             "{} of {}: {} documents restored",
             drilled.id, drilled.destination, drilled.documents
@@ -165,6 +179,14 @@ async fn drill(
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => return Err(Error::NotDrilled(error.to_string())),
     };
+    let mut moment = None;
+    if good && context.settings.policy.moments > 0 {
+        match moment_drill::run(context, &catalog, destination, &target, report).await {
+            Ok(drilled) => moment = drilled,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => notes.push(format!("no moment was drilled: {error}")),
+        }
+    }
     let documents = if good { manifest.documents() } else { 0 };
     let record = Drill {
         at: context.clock.now(),
@@ -172,6 +194,7 @@ async fn drill(
         duration_ms: whole_millis(elapsed),
         documents,
         notes: notes.clone(),
+        moment: moment.clone(),
     };
     destination
         .repository
@@ -185,6 +208,7 @@ async fn drill(
         duration_ms: record.duration_ms,
         documents,
         notes,
+        moment,
     })
 }
 

@@ -262,6 +262,13 @@ async fn each_backup_proves_the_slices_before_it() {
     assert_eq!(proved["operations"], 20 + 1 + 2 + 300, "{proved}");
     let status = stage.json(&["status"]).await;
     assert_eq!(status["lastProof"], proved, "{status}");
+    let drilled = stage.json(&["drill"]).await;
+    let moment = &drilled["moment"];
+    assert_eq!(
+        (&drilled["good"], &moment["good"]),
+        (&true.into(), &true.into()),
+        "{drilled}"
+    );
 }
 
 /// Whoever changes slices, or a fault that does, makes the backups and the changes differ.
