@@ -5,6 +5,7 @@ import { sparkline } from '../lib/charts.js';
 import { box, copyButton, fill, h, table } from '../lib/dom.js';
 import { ageText, ago, bytes, bytesText, count, countText } from '../lib/format.js';
 import { source } from '../lib/source.js';
+import * as continuous from './moments.js';
 
 /** How many backups are shown before one asks for more. */
 const SHOWN = 12;
@@ -19,14 +20,15 @@ const WORK = {
 };
 
 export function mount(body) {
-  const sources = { status: source('/api/backup/status'), backups: source('/api/backup/backups') };
+  const sources = { status: source('/api/backup/status'), backups: source('/api/backup/backups'), continuous: source('/api/backup/continuous') };
   const figures = h('div', { class: 'boxes' });
   const wrong = h('ul', { class: 'reasons wrong', hidden: true });
   const actions = h('div', { class: 'scan', tabindex: -1 });
   const notice = h('p', { class: 'notice', role: 'status' });
   const list = h('div', { class: 'all-backups' });
   const upcoming = h('p', { class: 'facts' });
-  fill(body, figures, upcoming, wrong, actions, notice, list);
+  const moments = h('div', {});
+  fill(body, figures, moments, upcoming, wrong, actions, notice, list);
   const work = follow(actions, notice, () => {
     sources.status.ask();
     sources.backups.ask();
@@ -72,18 +74,29 @@ export function mount(body) {
     summary.focus({ preventScroll: true });
   }
 
-  const update = ({ status, backups }) => {
+  /** Boxes of the status, and those of continuous backup after them. */
+  function drawFigures() {
+    const { status, continuous: now } = drawn;
+    fill(figures, status && boxes(status), now && continuous.boxes(now, status?.lastProof));
+    fill(moments, now && continuous.moments(now, status?.lastProof));
+  }
+
+  const update = ({ status, backups, continuous: now }) => {
     if (status.data && status.data !== drawn.status) {
       const first = !drawn.status && drawn.backups;
       drawn.status = status.data;
       // The command for a restore has the name of the database.
       if (first) drawList(drawn.backups);
       fill(upcoming, soon(status.data));
-      fill(figures, boxes(status.data));
+      drawFigures();
       const lines = openProblems(status.data);
       wrong.hidden = lines.length === 0;
       fill(wrong, lines);
       work.found(status.data.running);
+    }
+    if (now.data && now.data !== drawn.continuous) {
+      drawn.continuous = now.data;
+      drawFigures();
     }
     if (backups.data && backups.data !== drawn.backups) {
       drawn.backups = backups.data;
@@ -101,7 +114,7 @@ function soon({ upcoming }) {
 }
 
 /** A job in words; pruning and verification are started by the schedule only. */
-const noun = (kind) => WORK[kind]?.noun ?? { prune: 'pruning', verify: 'a verification' }[kind] ?? kind;
+const noun = (kind) => WORK[kind]?.noun ?? { prune: 'pruning', verify: 'a verification', prove: 'a proof of the changes' }[kind] ?? kind;
 const unknown = () => h('span', { class: 'unknown', title: 'not known' }, '–');
 const some = (number, word) => `${countText(number)} ${word}${number === 1 ? '' : 's'}`;
 /** Less than one second is not nothing. */
@@ -176,7 +189,7 @@ function backupTable(rows) {
 
 /** What does not fit into a row of the table. */
 function backupDetails(backup, database, opened) {
-  const { id, durationMs, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, notes, drill, reasons, kept: stays } = backup;
+  const { id, durationMs, asOf, state, sha256, verifiedAt, verification, consistency, compression, encrypted, dataBytes, collections, destinations, held, problems, notes, drill, proof, reasons, kept: stays } = backup;
   const how = verification === 'decoded' ? 'decoded: read back completely, like a restore' : `${verification}: checksum verified; the private key is not available`;
   const row = (name, ...value) => [h('dt', {}, name), h('dd', {}, ...value)];
   // As in the runbook, "Restore last night": into a new database.
@@ -199,6 +212,8 @@ function backupDetails(backup, database, opened) {
       row('where', destinations.join(', ') || 'nowhere'),
       row(stays ? 'kept' : 'will be deleted', reasons.join('; ') || '–'),
       drill && row('drill', ago(drill.at), ` · ${drill.good ? '● good' : '▲ FAILED'}, took ${took(drill.durationMs)}`, drill.notes.map((note) => ` · ${note}`)),
+      drill?.moment && row('moment', new Date(drill.moment.moment).toLocaleString('en'), ` · ${drill.moment.good ? '● restored from storage' : '▲ FAILED'}, took ${took(drill.moment.durationMs)}`, drill.moment.notes.map((note) => ` · ${note}`)),
+      proof && row('changes before', `${continuous.PROOFS[proof.result] ?? proof.result}`, proof.notes.map((note) => ` · ${note}`)),
       notes.length > 0 && row('notes', notes.join('; ')),
       held.length > 0 && row('held', `▲ ${held.join('; ')}`),
       problems.length > 0 && row('problems', `▲ ${problems.join('; ')}`)));

@@ -18,6 +18,8 @@ const SECTIONS = {
   backup_held: 'a-backup-is-held',
   vanished: 'a-backup-has-vanished-or-a-manifest-was-changed',
   drill: 'the-last-drill-failed',
+  mass_deletion: 'continuous-backup-is-behind-or-not-proven',
+  oplog: 'continuous-backup-is-behind-or-not-proven',
 };
 
 /** The sources of the list. */

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
+use crate::oplog::Position;
 use base_wanted::BaseWanted;
 use spool::Spool;
 use tail::Tail;
@@ -36,6 +37,8 @@ pub struct Continuous {
     pub spool: Arc<Spool>,
     /// What the tail does.
     pub tail: watch::Receiver<TailState>,
+    /// Up to here the server was read, and there is nothing that is in no slice.
+    pub cut_up_to: watch::Receiver<Position>,
     /// Error of each destination; `None` if its last slice was stored.
     pub failures: Vec<(&'static str, watch::Receiver<Option<String>>)>,
     /// Request for a backup at which a chain can begin.
@@ -53,6 +56,7 @@ impl Continuous {
         let base_wanted = Arc::new(BaseWanted::default());
         let (state, tail) = watch::channel(TailState::Starting);
         let (lease, held) = watch::channel(None);
+        let (cut_up_to, is_cut_up_to) = watch::channel(Position::default());
         let (uploads, tasks) = (TaskTracker::new(), TaskTracker::new());
         let done = CancellationToken::new();
         let mut failures = Vec::new();
@@ -75,6 +79,7 @@ impl Continuous {
             spool: Arc::clone(&spool),
             state,
             lease,
+            cut_up_to,
             base_wanted: Arc::clone(&base_wanted),
             done,
             uploads,
@@ -84,6 +89,7 @@ impl Continuous {
         Ok(Self {
             spool,
             tail,
+            cut_up_to: is_cut_up_to,
             failures,
             base_wanted,
             tasks,

@@ -134,6 +134,7 @@ fn last_proof(catalog: &Catalog) -> Option<ProofOutcome> {
     let newest = proofs.max_by_key(|(entry, proof)| (entry.manifest.started_at, proof.result));
     newest.map(|(entry, proof)| ProofOutcome {
         id: entry.manifest.id.clone(),
+        as_of: entry.manifest.as_of,
         proof: proof.clone(),
     })
 }

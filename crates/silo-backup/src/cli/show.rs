@@ -166,7 +166,7 @@ pub(super) fn list(backups: &[BackupView]) -> String {
 }
 
 pub(super) fn proof(outcome: &ProofOutcome) -> String {
-    let ProofOutcome { id, proof } = outcome;
+    let ProofOutcome { id, proof, .. } = outcome;
     let base = &proof.base;
     match (proof.result, proof.operations) {
         (ProofResult::Equal, Some(operations)) => {

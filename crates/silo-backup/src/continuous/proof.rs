@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use log::{error, info};
 use serde::Serialize;
 use silo_core::units::whole_millis;
@@ -33,6 +34,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 pub struct ProofOutcome {
     /// Id of the backup that was compared with.
     pub id: String,
+    /// Time of its data.
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
     /// The result.
     #[serde(flatten)]
     #[schema(inline)]
@@ -47,7 +51,7 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<Option<ProofOut
     let proved = context
         .leased(report, async |_| prove(context, report).await)
         .await?;
-    if let Some(ProofOutcome { id, proof }) = &proved
+    if let Some(ProofOutcome { id, proof, .. }) = &proved
         && proof.result == ProofResult::Different
     {
         let what = proof.notes.join("; ");
@@ -112,7 +116,11 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
                 error!(id = id.as_str(); "continuous backup is not proven up to the backup: {}", proof.notes.join("; "))
             }
         }
-        let outcome = ProofOutcome { id, proof };
+        let outcome = ProofOutcome {
+            id,
+            as_of: newest.manifest.as_of,
+            proof,
+        };
         // The worst of all destinations.
         if proved
             .as_ref()

@@ -28,6 +28,8 @@ pub struct ContinuousStatus {
     pub state: &'static str,
     /// Reason for the state.
     pub detail: Option<String>,
+    /// Number of days of which every moment is kept; 0 if it is off.
+    pub days: i64,
     /// Id of the chain, which is that of the backup at which it begins; `null` if there is none.
     pub chain: Option<String>,
     /// Time from which on the chain has every moment.
@@ -65,6 +67,7 @@ impl ContinuousStatus {
         Self {
             state: "off",
             detail: Some("BACKUP_PITR_DAYS is 0".into()),
+            days: 0,
             chain: None,
             since: None,
             unsafe_seconds: None,
@@ -94,7 +97,7 @@ pub async fn measure(
         None => None,
         Some(chain) => {
             let left_out = oplog
-                .first_left_out(Until::Through(stored(chain)))
+                .first_left_out(Until::Through(safe(continuous, chain)))
                 .await
                 .map_err(failed)?;
             Some(left_out.and_then(|edge| edge.at).map_or(0, age))
@@ -115,6 +118,7 @@ pub async fn measure(
     let value = ContinuousStatus {
         state,
         detail,
+        days: context.settings.policy.moments,
         since: chain.as_ref().and_then(|chain| time(chain.base)),
         unsafe_seconds,
         oplog_seconds: oldest.and_then(time).map(age),
@@ -128,9 +132,18 @@ pub async fn measure(
     })
 }
 
-/// Position up to which a destination has everything: at least the backup.
-fn stored(chain: &Chain) -> Position {
-    chain.stored.values().copied().max().unwrap_or(chain.base)
+/// Position up to which a destination has every change: at least that of the backup. What comes after it is asked of mongod; the tail says only that
+/// nothing of the database was in a stretch that it has read, which may be a long one of other databases, such as that of a drill.
+fn safe(continuous: &Continuous, chain: &Chain) -> Position {
+    let stored = chain.stored.values().copied().max().unwrap_or(chain.base);
+    let mut destinations = continuous.failures.iter();
+    let is_all_stored = destinations.any(|(name, _)| continuous.spool.unstored_bytes(name) == 0);
+    let cut_up_to = *continuous.cut_up_to.borrow();
+    if is_all_stored {
+        stored.max(cut_up_to)
+    } else {
+        stored
+    }
 }
 
 fn time(at: Position) -> Option<Timestamp> {

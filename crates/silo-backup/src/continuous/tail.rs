@@ -70,6 +70,8 @@ pub(super) struct Tail {
     pub(super) state: watch::Sender<TailState>,
     /// Fencing token of the lease, while it is held.
     pub(super) lease: watch::Sender<Option<u64>>,
+    /// Up to here the server was read, and there is nothing that is in no slice.
+    pub(super) cut_up_to: watch::Sender<Position>,
     pub(super) base_wanted: Arc<BaseWanted>,
     /// Cancelled after the last slice was cut.
     pub(super) done: CancellationToken,
@@ -288,6 +290,9 @@ impl Tail {
             }
             if stopped {
                 return Ok(());
+            }
+            if !open.has_something() {
+                self.cut_up_to.send_replace(open.reached);
             }
             // More may be there already.
             if !is_large {

@@ -73,6 +73,8 @@ impl Scheduler {
         if self.context.settings.drill_schedule.is_none() {
             info!("no drills are scheduled");
         }
+        // The last backup up to which continuous backup was to be proven.
+        let mut tried: Option<String> = None;
         let mut ends = self.jobs.ends();
         let started = Instant::now();
         loop {
@@ -100,6 +102,11 @@ impl Scheduler {
             let is_wanted = past.failed.is_none() && self.base_is_wanted();
             if is_wanted || due.is_some_and(|due| due <= now) {
                 self.backup(&mut failed).await;
+            } else if let Some(id) = status.and_then(|status| self.proof_is_due(status))
+                && tried.as_ref() != Some(&id)
+            {
+                self.prove().await;
+                tried = Some(id);
             } else if let Some(status) = status {
                 let last_drill = attempts::Kind::Drill.last(client).await.ok().flatten();
                 let failures = drills_failed.with(last_drill.as_ref());
@@ -142,24 +149,31 @@ impl Scheduler {
         }
         failed.count(state, self.context.clock.now());
         if state == JobState::Done {
-            self.prove().await;
             self.work(Kind::Prune).await;
             self.work(Kind::Verify).await;
         }
         self.refresh_status().await;
     }
 
-    /// Proves continuous backup up to the backup that was just made. A chain that is not what it should be ends, and another begins.
+    /// Id of the newest good backup, if it is not proven and another one is before it.
+    fn proof_is_due(&self, status: &BackupStatus) -> Option<String> {
+        let mut good = status.backups.iter().filter(|backup| backup.good);
+        let (newest, before) = (good.next()?, good.next());
+        let is_due = self.continuous.is_some()
+            && newest.proof.is_none()
+            && before.is_some()
+            && self.jobs.running().is_none();
+        is_due.then(|| newest.id.clone())
+    }
+
+    /// Proves continuous backup up to the newest backup. A chain that is not what it should be ends, and another begins.
     async fn prove(&self) {
-        let Some(continuous) = &self.continuous else {
-            return;
-        };
         self.work(Kind::Prove).await;
         let status = self.status.current().ok();
         let newest = status
             .as_ref()
             .and_then(|status| status.value.last_proof.as_ref());
-        if let Some(ProofOutcome { id, proof }) = newest
+        if let (Some(continuous), Some(ProofOutcome { id, proof, .. })) = (&self.continuous, newest)
             && proof.result == ProofResult::Different
             && let Err(error) = continuous
                 .spool

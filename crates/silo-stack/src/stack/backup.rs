@@ -37,6 +37,7 @@ impl Stack {
             ("SPACES_SECRET", s3.account().secret.clone()),
             ("BACKUP_BUCKET", BUCKET.into()),
             ("BACKUP_FOLDER", folder),
+            ("BACKUP_PITR_DAYS", "14".into()),
         ];
         let bind = self
             .start_service("silo-backup", binaries, &settings)

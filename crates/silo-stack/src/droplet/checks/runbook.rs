@@ -21,6 +21,7 @@ use Tried::{As, By, Written};
 
 const OPS: &str = "crates/silo-stack/tests/ops.rs";
 const REBUILD: &str = "crates/silo-stack/src/droplet/checks/rebuild.rs";
+const CONTINUOUS: &str = "crates/silo-backup/tests/backup/continuous.rs";
 const DEPLOY: &str = "crates/silo-stack/src/droplet/checks/deploy.rs";
 
 /// Every command of the runbook that is not marked, in the order in which they are tried.
@@ -160,6 +161,21 @@ const COMMANDS: &[(&str, Tried)] = &[
             "crates/silo-backup/tests/backup/moments.rs",
             "\"--until-before\"",
         ),
+    ),
+    ("silo-backup chain", Written),
+    ("silo-backup chain --verify", Written),
+    ("silo-backup prove", By(CONTINUOUS, "\"prove\"")),
+    (
+        "silo-backup restore --at latest --trust-bucket --to-file /run/secrets/mongo_restore --database aesthetic_then",
+        By(CONTINUOUS, "\"--trust-bucket\""),
+    ),
+    (
+        "silo-backup restore --at latest --trust-bucket --to-file /run/secrets/mongo_restore --database aesthetic",
+        By(CONTINUOUS, "\"--trust-bucket\""),
+    ),
+    (
+        "docker compose up --detach silo-backup",
+        As("docker compose up --detach --no-build silo-backup"),
     ),
     (
         "silo-backup swap --database aesthetic --restored aesthetic_back --to-file /run/secrets/mongo_restore",
