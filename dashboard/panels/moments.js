@@ -53,5 +53,5 @@ export function moments({ days, since, destinations }, proof, now = Date.now()) 
     { title: 'to', cell: ({ end }) => when(end) },
     { title: 'moments', cell: ({ status }) => WORDS[status] },
   ], cells.toReversed());
-  return h('div', { class: 'chart' }, strip(`moments of ${hours} of the last ${countText(days)} days can be restored; proven ones are full height`, cells.map(({ status }) => status), twin));
+  return strip(`moments of ${hours} of the last ${countText(days)} days can be restored; proven ones are full height`, cells.map(({ status }) => status), twin);
 }

@@ -25,6 +25,12 @@ test('backups shows the last good one with every document that was generated', a
   assert.ok((await boxText(page, 'header', 'last good backup')).includes(documents), await boxText(page, 'header', 'last good backup'));
   assert.match(await boxValue(page, 'backups', 'last drill'), /● good/);
   assert.match(await boxValue(page, 'backups', 'next run'), /^in /);
+  assert.match(await boxValue(page, 'backups', 'any moment'), /^● (all stored|stored up to)/);
+  await page.click('[data-key="twin of moments that can be restored"]');
+  const moments = page.locator('#backups table[data-name="moments that can be restored"] tbody tr');
+  assert.equal(await moments.count(), 4 * 14, 'a row for each quarter of a day');
+  assert.match(await moments.first().textContent(), /(proven|[^t] ?stored)$/);
+  assert.match(await moments.last().textContent(), /not stored$/);
   const newest = rows(page).first();
   assert.equal(Number(await newest.locator('td.number data').first().getAttribute('value')), truth.documents);
   assert.match(await newest.textContent(), /● verified/);
@@ -86,5 +92,8 @@ test('without silo-backup its panel alone is stale, and it comes back with what 
   await page.click('.again');
   await settle(page, 'backups', KNOWN, 60_000);
   assert.equal(await rows(page).count(), before);
+  // The backup that was asked for, the one before it, and what is stored of the changes between them.
+  await page.waitForFunction(() => [...document.querySelectorAll('#backups .box')].some((each) =>
+    each.querySelector('.name')?.textContent === 'proven' && each.querySelector('.value')?.textContent === '● equal'), null, { timeout: 90_000 });
   await close();
 });

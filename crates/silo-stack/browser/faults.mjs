@@ -25,6 +25,7 @@ const SOURCES = {
   '/api/services': ['services'],
   '/api/kidlisp/stats': ['kidlisp'],
   '/api/backup/status': ['backups', 'activity'],
+  '/api/backup/continuous': ['backups'],
   '/api/backup/backups': ['backups', 'activity'],
   '/api/db/activity': ['activity'],
   '/api/services/changes': ['activity'],

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: speed and memory of the optimised services, in tables. A slow result is not a failure.
 
 mod backup;
+mod continuous;
 mod database;
 mod measure;
 mod migrate;
@@ -41,6 +42,8 @@ enum Only {
     Services,
     /// silo-backup, beside gzip and rclone
     Backup,
+    /// Continuous backup
+    Continuous,
     /// silo-migrate, beside mongoimport
     Migrate,
 }
@@ -60,6 +63,9 @@ impl Bench {
         }
         if wanted(Only::Backup) {
             backup::run(self.scale, self.megabytes).await?;
+        }
+        if wanted(Only::Continuous) {
+            continuous::run(self.scale, self.seconds.max(60)).await?;
         }
         if wanted(Only::Migrate) {
             migrate::run(self.scale).await?;

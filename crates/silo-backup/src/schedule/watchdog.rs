@@ -343,6 +343,7 @@ async fn facts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::continuous::status::StoredView;
     use crate::run::outcome::Failure;
 
     fn time(text: &str) -> Timestamp {
@@ -438,5 +439,70 @@ mod tests {
         };
         let unknown = watchdog().check(&nothing, now).unknown;
         assert_eq!(unknown, [&RUN_CODES[..], &BUCKET_CODES].concat());
+    }
+
+    fn continuous(unsafe_seconds: Option<u64>, error: Option<&str>) -> Facts {
+        let status = ContinuousStatus {
+            state: "running",
+            unsafe_seconds,
+            destinations: vec![StoredView {
+                name: "primary",
+                through: None,
+                waiting_bytes: 0,
+                error: error.map(str::to_owned),
+            }],
+            ..ContinuousStatus::off()
+        };
+        Facts {
+            last_good: Some(time("2026-01-10T00:00:00Z")),
+            continuous: Some(ContinuousFacts::Known(status)),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn changes_that_are_stored_nowhere_are_an_alarm_after_two_minutes() {
+        let (mut watchdog, none) = (watchdog(), Vec::<String>::new());
+        let mut check = |facts: &Facts, at| check(&mut watchdog, facts, at);
+        assert_eq!(
+            check(&continuous(Some(120), None), "2026-01-10T05:00:00Z"),
+            none
+        );
+        assert_eq!(
+            check(&continuous(Some(121), None), "2026-01-10T05:00:10Z"),
+            ["oplog_unsafe"]
+        );
+        assert_eq!(
+            check(&continuous(Some(0), None), "2026-01-10T05:00:20Z"),
+            none
+        );
+    }
+
+    #[test]
+    fn a_chain_that_is_missing_or_a_destination_that_fails_is_an_alarm_after_five_minutes() {
+        let (mut watchdog, none) = (watchdog(), Vec::<String>::new());
+        let mut check = |facts: &Facts, at| check(&mut watchdog, facts, at);
+        let missing = continuous(None, None);
+        assert_eq!(check(&missing, "2026-01-10T05:00:00Z"), none);
+        assert_eq!(check(&missing, "2026-01-10T05:04:59Z"), none);
+        assert_eq!(check(&missing, "2026-01-10T05:05:00Z"), ["oplog_unsafe"]);
+        let failing = continuous(Some(20), Some("no such bucket"));
+        assert_eq!(check(&failing, "2026-01-10T05:06:00Z"), none);
+        assert_eq!(
+            check(&failing, "2026-01-10T05:11:00Z"),
+            ["oplog_destination_failed"]
+        );
+        // It begins anew after a success.
+        assert_eq!(
+            check(&continuous(Some(0), None), "2026-01-10T05:12:00Z"),
+            none
+        );
+        assert_eq!(check(&failing, "2026-01-10T05:13:00Z"), none);
+        let unknown = Facts {
+            continuous: Some(ContinuousFacts::Unknown("mongod does not answer".into())),
+            ..failing
+        };
+        assert_eq!(check(&unknown, "2026-01-10T05:14:00Z"), none);
+        assert_eq!(check(&unknown, "2026-01-10T05:19:00Z"), ["oplog_unsafe"]);
     }
 }

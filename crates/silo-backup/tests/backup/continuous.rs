@@ -1,20 +1,24 @@
 //! Continuous backup: the built service stores the oplog in slices, and moments are restored from them alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use age::secrecy::ExposeSecret;
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use silo_backup::continuous::slice::Slice;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED};
 use silo_backup::oplog::server::ServerOplog;
+use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
 use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
 use silo_testkit::ac::{Role, Simulator};
-use silo_testkit::mongo::Setup;
+use silo_testkit::mongo::{MongoServer, Setup};
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::service::{Reply, Service};
+use silo_testkit::tools::stock_tool;
 use silo_testkit::wait::wait_for;
 
 use crate::copies::with_copy_on;
@@ -520,4 +524,117 @@ async fn encrypted_slices_are_in_both_destinations_and_need_their_key() {
     assert_eq!(rows, [("primary", &two), ("copy", &two)]);
     let (_, notes) = restored(&stage, &["--at", "latest", "--copy"], "latest").await;
     assert_eq!(notes, ["one"]);
+}
+
+/// Documents by `_id`, and indexes, of each collection.
+async fn contents(database: &Database) -> BTreeMap<String, (Vec<Document>, Vec<String>)> {
+    let mut contents = BTreeMap::new();
+    for name in database.list_collection_names().await.unwrap() {
+        let collection = database.collection::<Document>(&name);
+        let documents = collection.find(doc! {}).sort(doc! { "_id": 1 });
+        let documents = documents.await.unwrap().try_collect().await.unwrap();
+        let mut indexes = collection.list_index_names().await.unwrap();
+        indexes.sort();
+        contents.insert(name, (documents, indexes));
+    }
+    contents
+}
+
+/// As the runbook says: without Silo, on an empty server.
+#[tokio::test(flavor = "multi_thread")]
+async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
+    let Some(mongorestore) = stock_tool("mongorestore") else {
+        silo_testkit::say::skipped("restoring slices with mongorestore", "it is not installed");
+        return;
+    };
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    let chain = chain_of(&service).await;
+    for number in 0..50 {
+        insert(&stage, &format!("{number}")).await;
+    }
+    let change_all = |collection: &str, change: Document| {
+        doc! { "update": collection, "updates": [{ "q": {}, "u": change, "multi": true }] }
+    };
+    change(
+        &stage,
+        change_all(
+            "users",
+            doc! { "$inc": { "at": 1 }, "$unset": { "code": 1 } },
+        ),
+    )
+    .await;
+    change(
+        &stage,
+        change_all(
+            "moods",
+            doc! { "$set": { "nested": { "list": [1, 2, 3] } } },
+        ),
+    )
+    .await;
+    change(
+        &stage,
+        change_all(
+            "moods",
+            doc! { "$push": { "nested.list": { "$each": [4], "$slice": -2 } } },
+        ),
+    )
+    .await;
+    let some =
+        doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$lt": 100 } }, "limit": 0 }] };
+    change(&stage, some).await;
+    let limit = insert(&stage, "left out").await;
+    end(service).await;
+
+    let folder = stage.folder.path();
+    let archive = folder.join("archive.gz");
+    std::fs::write(
+        &archive,
+        stage
+            .read(&format!("{PREFIX}data/{chain}.archive.gz"))
+            .await,
+    )
+    .unwrap();
+    let mut entries = Vec::new();
+    for key in slices(&stage).await {
+        entries.extend(stage.read(&key).await);
+    }
+    let oplog = folder.join("oplog.bson.gz");
+    std::fs::write(&oplog, entries).unwrap();
+    let empty = folder.join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let other = MongoServer::start().await.unwrap();
+    let stock = |arguments: &[String]| {
+        let mut command = std::process::Command::new(&mongorestore);
+        let done = command
+            .arg(format!(
+                "--uri=mongodb://{}/?directConnection=true",
+                other.address()
+            ))
+            .arg("--gzip")
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    };
+    stock(&[format!("--archive={}", archive.display())]);
+    stock(&[
+        "--oplogReplay".into(),
+        format!("--oplogFile={}", oplog.display()),
+        format!("--oplogLimit={}", text(limit)),
+        empty.display().to_string(),
+    ]);
+    restored(&stage, &["--until-before", &text(limit)], "rolled").await;
+    let by_stock = other.client().await.unwrap().database(DATABASE);
+    let (rolled, by_stock) = (
+        contents(&stage.client.database("rolled")).await,
+        contents(&by_stock).await,
+    );
+    assert_eq!(rolled, by_stock);
+    assert_eq!(rolled["notes"].0.len(), 50);
+    assert_eq!(rolled["moods"].0.len(), 1100);
 }

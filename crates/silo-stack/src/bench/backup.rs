@@ -26,14 +26,14 @@ use crate::stack::DATABASE;
 
 /// Number of runs; the median is reported.
 const TIMES: usize = 3;
-const BUCKET: &str = "backups";
+pub(super) const BUCKET: &str = "backups";
 /// Size of the demo data at scale 1, in MB.
 const DEMO_MEGABYTES: f64 = 124.0;
 
 /// A database, a bucket, and the optimised binary.
-struct Bench {
+pub(super) struct Bench {
     program: PathBuf,
-    mongo: MongoServer,
+    pub(super) mongo: MongoServer,
     s3: Storage,
     folder: TempDir,
 }
@@ -62,7 +62,7 @@ async fn measure(program: &Path, scale: f64, name: &str) -> Result<()> {
 }
 
 impl Bench {
-    async fn start(program: &Path) -> Result<Self> {
+    pub(super) async fn start(program: &Path) -> Result<Self> {
         let mongo = MongoServer::start_with_accounts(DATABASE).await?;
         let s3 = Storage::new().await?;
         let bench = Self {
@@ -75,7 +75,7 @@ impl Bench {
         Ok(bench)
     }
 
-    fn spaces(&self) -> Result<Spaces> {
+    pub(super) fn spaces(&self) -> Result<Spaces> {
         let account = &self.s3.account;
         let endpoint = Endpoint {
             url: self.s3.url(),
@@ -188,7 +188,7 @@ impl Bench {
     }
 
     /// File with the server's connection string, for `--to-file`.
-    fn uri_file(&self) -> Result<String> {
+    pub(super) fn uri_file(&self) -> Result<String> {
         use std::os::unix::fs::PermissionsExt;
         let file = self.folder.path().join("uri");
         std::fs::write(&file, self.mongo.uri())?;
@@ -197,7 +197,7 @@ impl Bench {
     }
 
     /// Runs a command of silo-backup; returns its cost and output.
-    async fn run_silo_backup(&self, arguments: &[&str]) -> Result<(Cost, Value)> {
+    pub(super) async fn run_silo_backup(&self, arguments: &[&str]) -> Result<(Cost, Value)> {
         self.run_silo_backup_with(arguments, &[]).await
     }
 
@@ -207,18 +207,9 @@ impl Bench {
         arguments: &[&str],
         settings: &[(&str, &str)],
     ) -> Result<(Cost, Value)> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command(arguments);
         command
-            .args(arguments)
             .args(["--json", "--quiet"])
-            .env_clear()
-            .env("MONGODB_CONNECTION_STRING", self.mongo.backup_uri())
-            .env("SPACES_ENDPOINT", self.s3.url())
-            .env("SPACES_KEY", &self.s3.account.key)
-            .env("SPACES_SECRET", &self.s3.account.secret)
-            .env("BACKUP_BUCKET", BUCKET)
-            .env("BACKUP_EXPECTED", "none")
-            .env("BACKUP_FOLDER", self.folder.path())
             .envs(settings.iter().copied())
             .stdout(Stdio::piped());
         let began = Instant::now();
@@ -233,6 +224,23 @@ impl Bench {
             );
         }
         Ok((cost, serde_json::from_slice(&output.stdout)?))
+    }
+
+    /// A command of silo-backup with its settings.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("MONGODB_CONNECTION_STRING", self.mongo.backup_uri())
+            .env("SPACES_ENDPOINT", self.s3.url())
+            .env("SPACES_KEY", &self.s3.account.key)
+            .env("SPACES_SECRET", &self.s3.account.secret)
+            .env("BACKUP_BUCKET", BUCKET)
+            .env("BACKUP_EXPECTED", "none")
+            .env("BACKUP_FOLDER", self.folder.path())
+            .kill_on_drop(true);
+        command
     }
 
     /// The archive of a backup, not compressed, in a file: what mongodump would have written.
