@@ -3,10 +3,11 @@
 //!
 //! The `tail` reads the server's oplog and cuts `slice`s, which the `spool` keeps on this machine's disk until `upload` has stored them in every
 //! destination and read them back. `stored` reads them from there. Each night `proof` shows that they have every
-//! change. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
+//! change, with a `local_copy` where the private key is elsewhere. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
 
 pub mod base_wanted;
 mod beginning;
+pub mod local_copy;
 pub mod proof;
 pub mod slice;
 pub mod spool;
@@ -52,7 +53,10 @@ impl Continuous {
     /// # Errors
     /// When the spool cannot be opened.
     pub fn start(context: &Context) -> io::Result<Self> {
-        let spool = Arc::new(Spool::open(&context.settings.folder)?);
+        let spool = Arc::new(Spool::open(
+            &context.settings.folder,
+            local_copy::is_needed(&context.settings),
+        )?);
         let base_wanted = Arc::new(BaseWanted::default());
         let (state, tail) = watch::channel(TailState::Starting);
         let (lease, held) = watch::channel(None);

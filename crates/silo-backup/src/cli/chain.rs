@@ -11,7 +11,7 @@ use silo_core::units::count_from_usize;
 use super::show;
 use crate::archive::decoding::identity_of;
 use crate::context::Context;
-use crate::continuous::stored::{Range, StoredEntries};
+use crate::continuous::stored::{Range, SliceSource, StoredEntries};
 use crate::error::{EXIT_CORRUPT, Error};
 use crate::oplog::Position;
 use crate::repository::Repository;
@@ -88,7 +88,8 @@ async fn verify(
         "slices",
     );
     let identity = settings.identity.as_ref().and_then(identity_of);
-    let slices = StoredEntries::new(repository.clone(), range, identity, &settings.database);
+    let source = SliceSource::Stored(repository.clone(), identity);
+    let slices = StoredEntries::new(source, range, &settings.database);
     let mut slices = std::pin::pin!(slices.all());
     let mut entries = 0;
     while let Some(slice) = slices.try_next().await? {

@@ -1,4 +1,4 @@
-//! Where a chain begins: at a good backup that the server's oplog continues.
+//! Beginning of a chain: a good backup that the server's oplog continues.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub(super) async fn find(context: &Context, spool: &Spool) -> Result<Chain, Erro
     }
 }
 
-/// Why a chain cannot be continued with this server: it has another version than when the chain began. `None` if it can.
+/// Reason why a chain cannot be continued with this server: another version than when the chain began. `None` if it can.
 ///
 /// # Errors
 /// The error of the command.

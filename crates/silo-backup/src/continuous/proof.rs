@@ -15,12 +15,13 @@ use crate::alerts::Event;
 use crate::archive::summary::differences;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
+use crate::continuous::local_copy;
 use crate::error::Error;
 use crate::oplog::continuity::position;
 use crate::repository::manifest::{CollectionFacts, Manifest};
 use crate::repository::{Entry, Proof, ProofResult};
 use crate::restore::WorkingFolder;
-use crate::restore::moment::{Choice, Moment, plan};
+use crate::restore::moment::{Choice, Moment, plan, plan_from_copies};
 use silo_cli::progress::Reporter;
 
 /// Time for the slices up to the backup to be stored. They are cut every 20 s.
@@ -70,10 +71,12 @@ pub async fn run(context: &Context, report: &Reporter) -> Result<Option<ProofOut
 async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutcome>, Error> {
     let catalog = Catalog::read(context, &context.client).await;
     let mut proved = None;
+    let mut copies = Vec::new();
     for destination in &catalog.destinations {
         let Some((base, newest)) = newest_two(destination) else {
             continue;
         };
+        copies.extend([&base.manifest.id, &newest.manifest.id]);
         // A chain that begins at the newest backup, or after the one before, has nothing to prove.
         let Some(at) = position(newest).zip(position(base)) else {
             continue;
@@ -129,6 +132,10 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
             proved = Some(outcome);
         }
     }
+    if !copies.is_empty() {
+        let copies: Vec<&str> = copies.into_iter().map(String::as_str).collect();
+        local_copy::remove_except(&context.settings.folder, &copies);
+    }
     Ok(proved)
 }
 
@@ -158,7 +165,12 @@ async fn compare(
     report.begin("waiting", None, "changes");
     let began = Instant::now();
     let planned = loop {
-        match plan(context, catalog, Moment::After(at), choice).await {
+        let moment = Moment::After(at);
+        let planned = match local_copy::is_needed(&context.settings) {
+            true => plan_from_copies(context, destination, base, moment).await,
+            false => plan(context, catalog, moment, choice).await,
+        };
+        match planned {
             Err(Error::NotFound(_)) if began.elapsed() < PATIENCE => {
                 tokio::select! {
                     () = context.stop.cancelled() => return Err(Error::Interrupted),

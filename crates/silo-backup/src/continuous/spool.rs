@@ -14,13 +14,19 @@ use tokio::sync::watch;
 
 use super::slice::{Slice, Span};
 use crate::oplog::Position;
+use crate::repository::{StoredChain, StoredSlice};
 
 /// Folder in `BACKUP_FOLDER`.
-const FOLDER: &str = "oplog";
+pub(super) const FOLDER: &str = "oplog";
 /// Description of a chain, in its folder.
 const CHAIN: &str = "chain.json";
 /// Suffix of a file that is being written.
 const UNFINISHED: &str = ".new";
+
+/// Stored slices are kept for a proof for so many seconds: those since the backup before last night's are needed,
+const KEPT_SECONDS: u32 = 50 * 3600;
+/// and for so many bytes.
+const KEPT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Description of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,17 +81,20 @@ struct SpooledChain {
 /// The spool.
 pub struct Spool {
     folder: PathBuf,
+    /// `true` to keep slices that are stored, for a proof.
+    keeps_stored: bool,
     /// In the order in which they began.
     chains: Mutex<Vec<SpooledChain>>,
     changes: watch::Sender<()>,
 }
 
 impl Spool {
-    /// Opens the spool in `BACKUP_FOLDER`. Unfinished files of a killed process are deleted.
+    /// Opens the spool in `BACKUP_FOLDER`. Unfinished files of a killed process are deleted. With `keeps_stored`, slices of the last two days stay, as far
+    /// as there is room for them.
     ///
     /// # Errors
     /// When the folder cannot be made or read, or what is in it.
-    pub fn open(parent: &Path) -> io::Result<Self> {
+    pub fn open(parent: &Path, keeps_stored: bool) -> io::Result<Self> {
         let folder = parent.join(FOLDER);
         make_folder(&folder)?;
         let mut chains = Vec::new();
@@ -99,6 +108,7 @@ impl Spool {
         chains.sort_by_key(|spooled| (spooled.chain.ended.is_none(), spooled.chain.base));
         Ok(Self {
             folder,
+            keeps_stored,
             chains: Mutex::new(chains),
             changes: watch::Sender::new(()),
         })
@@ -296,7 +306,10 @@ impl Spool {
         for spooled in chains.iter_mut() {
             let last = spooled.slices.keys().next_back().copied();
             let everywhere = spooled.everywhere(destinations);
-            let done = |span: &Span| Some(*span) != last && span.through <= everywhere;
+            let kept_from = self.kept_from(spooled, everywhere);
+            let done = |span: &Span| {
+                Some(*span) != last && span.through <= everywhere && span.through < kept_from
+            };
             let gone: Vec<Span> = spooled.slices.keys().copied().filter(done).collect();
             for span in gone {
                 fs::remove_file(self.file(&spooled.chain.id, span))?;
@@ -315,6 +328,39 @@ impl Spool {
         Ok(())
     }
 
+    /// Position from which slices are kept although they are stored.
+    fn kept_from(&self, spooled: &SpooledChain, everywhere: Position) -> Position {
+        let newest = spooled
+            .slices
+            .keys()
+            .next_back()
+            .filter(|_| self.keeps_stored);
+        let Some(newest) = newest else {
+            return Position {
+                seconds: u32::MAX,
+                increment: 0,
+            };
+        };
+        let mut from = Position {
+            seconds: newest.through.seconds.saturating_sub(KEPT_SECONDS),
+            increment: 0,
+        };
+        let mut bytes = 0;
+        for (span, size) in spooled
+            .slices
+            .iter()
+            .rev()
+            .filter(|(span, _)| span.through <= everywhere)
+        {
+            bytes += size;
+            if bytes > KEPT_BYTES {
+                from = from.max(span.through);
+                break;
+            }
+        }
+        from
+    }
+
     fn file(&self, chain: &str, span: Span) -> PathBuf {
         self.folder.join(chain).join(span.file_name())
     }
@@ -322,6 +368,39 @@ impl Spool {
     fn chains(&self) -> MutexGuard<'_, Vec<SpooledChain>> {
         self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The slices of a chain in the spool of a folder, in their order, with their files as keys. The spool may be in use.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn slices(parent: &Path) -> io::Result<Vec<StoredChain>> {
+    let mut chains = Vec::new();
+    for chain in fs::read_dir(parent.join(FOLDER))? {
+        let folder = chain?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let mut slices = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if let Some(span) = Span::of_file_name(&entry.file_name().to_string_lossy()) {
+                slices.push(StoredSlice {
+                    span,
+                    key: entry.path().display().to_string(),
+                    bytes: entry.metadata()?.len(),
+                });
+            }
+        }
+        slices.sort_by_key(|slice| slice.span);
+        let id = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        chains.push(StoredChain { id, slices });
+    }
+    Ok(chains)
 }
 
 impl SpooledChain {
@@ -353,7 +432,7 @@ impl SpooledChain {
     }
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -438,7 +517,7 @@ mod tests {
     #[test]
     fn a_chain_goes_on_where_the_last_slice_on_disk_ends() {
         let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path()).unwrap();
+        let spool = Spool::open(parent.path(), false).unwrap();
         assert!(spool.current().is_none() && spool.head().is_err());
         spool.begin(chain("one", 10)).unwrap();
         assert_eq!(spool.head().unwrap().anchor, "anchor of the base");
@@ -449,7 +528,7 @@ mod tests {
         fs::write(folder.join("unfinished.new"), "half").unwrap();
         let head = spool.head().unwrap();
         drop(spool);
-        let spool = Spool::open(parent.path()).unwrap();
+        let spool = Spool::open(parent.path(), false).unwrap();
         assert_eq!(spool.head().unwrap(), head);
         assert_eq!(
             (head.through, head.anchor.as_str()),
@@ -474,7 +553,7 @@ mod tests {
     #[test]
     fn slices_stay_until_every_destination_has_them_and_the_last_one_for_ever() {
         let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path()).unwrap();
+        let spool = Spool::open(parent.path(), false).unwrap();
         spool.begin(chain("one", 10)).unwrap();
         for through in [20, 30, 40] {
             add(&spool, through);
@@ -488,7 +567,7 @@ mod tests {
         assert_eq!(store(&spool, "copy"), Some(at(20)));
         spool.remove_stored(&both).unwrap();
         assert_eq!(files(parent.path()), 3);
-        let spool = Spool::open(parent.path()).unwrap();
+        let spool = Spool::open(parent.path(), false).unwrap();
         assert_eq!(store(&spool, "copy"), Some(at(30)));
         assert_eq!(store(&spool, "copy"), Some(at(40)));
         assert_eq!(store(&spool, "copy"), None);
@@ -499,16 +578,35 @@ mod tests {
     }
 
     #[test]
+    fn stored_slices_are_kept_for_a_proof_for_two_days() {
+        let parent = tempfile::tempdir().unwrap();
+        let spool = Spool::open(parent.path(), true).unwrap();
+        spool.begin(chain("one", 10)).unwrap();
+        for through in [20, 30, 30 + KEPT_SECONDS] {
+            add(&spool, through);
+            store(&spool, "primary").unwrap();
+        }
+        spool.remove_stored(&BTreeSet::from(["primary"])).unwrap();
+        let found = slices(parent.path()).unwrap();
+        let ends: Vec<u32> = found[0]
+            .slices
+            .iter()
+            .map(|slice| slice.span.through.seconds)
+            .collect();
+        assert_eq!(ends, [30, 30 + KEPT_SECONDS]);
+    }
+
+    #[test]
     fn the_slices_of_an_ended_chain_are_stored_before_those_of_the_next() {
         let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path()).unwrap();
+        let spool = Spool::open(parent.path(), false).unwrap();
         spool.begin(chain("one", 10)).unwrap();
         add(&spool, 20);
         spool.end("a reason").unwrap();
         assert!(spool.begin(chain("one", 10)).is_err(), "an id is used once");
         spool.begin(chain("two", 30)).unwrap();
         add(&spool, 40);
-        let spool = Spool::open(parent.path()).unwrap();
+        let spool = Spool::open(parent.path(), false).unwrap();
         assert_eq!(spool.all()[0].ended.as_deref(), Some("a reason"));
         assert_eq!(spool.current().unwrap().id, "two");
         let only = BTreeSet::from(["primary"]);

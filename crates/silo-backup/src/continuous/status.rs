@@ -45,7 +45,7 @@ pub struct ContinuousStatus {
     pub destinations: Vec<StoredView>,
 }
 
-/// What a destination has of the chain.
+/// Slices of the chain in one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredView {

@@ -66,18 +66,25 @@ impl Range {
     }
 }
 
+/// Where slices are.
+#[derive(Clone)]
+pub enum SliceSource {
+    /// In a destination; encrypted ones need their private key.
+    Stored(Repository, Option<age::x25519::Identity>),
+    /// In files of this machine, which their keys name.
+    Files,
+}
+
 /// Entries of a range, as they are read.
 pub struct StoredEntries {
-    repository: Repository,
+    source: SliceSource,
     range: Range,
-    identity: Option<age::x25519::Identity>,
     database: String,
 }
 
 /// Slices that are still to be read, and the entries of the last ones.
 struct Reading {
-    repository: Repository,
-    identity: Option<age::x25519::Identity>,
+    source: SliceSource,
     groups: VecDeque<Vec<StoredSlice>>,
     before: Option<Slice>,
 }
@@ -85,16 +92,10 @@ struct Reading {
 impl StoredEntries {
     /// Entries of a database in a range.
     #[must_use]
-    pub fn new(
-        repository: Repository,
-        range: Range,
-        identity: Option<age::x25519::Identity>,
-        database: &str,
-    ) -> Self {
+    pub fn new(source: SliceSource, range: Range, database: &str) -> Self {
         Self {
-            repository,
+            source,
             range,
-            identity,
             database: database.to_owned(),
         }
     }
@@ -155,8 +156,7 @@ impl StoredEntries {
     /// Reads slices that follow each other, and checks that they do.
     fn slices(&self, slices: Vec<StoredSlice>) -> impl Stream<Item = Result<Slice, Error>> + use<> {
         let reading = Reading {
-            repository: self.repository.clone(),
-            identity: self.identity.clone(),
+            source: self.source.clone(),
             groups: grouped(slices),
             before: None,
         };
@@ -164,9 +164,7 @@ impl StoredEntries {
             let Some(group) = reading.groups.pop_front() else {
                 return Ok(None);
             };
-            let read = group
-                .iter()
-                .map(|slice| read(&reading.repository, slice, reading.identity.as_ref()));
+            let read = group.iter().map(|slice| read(&reading.source, slice));
             let slices = try_join_all(read).await?;
             for (slice, stored) in slices.iter().zip(&group) {
                 if slice.header.span() != stored.span {
@@ -205,17 +203,31 @@ fn grouped(slices: Vec<StoredSlice>) -> VecDeque<Vec<StoredSlice>> {
     groups
 }
 
-async fn read(
-    repository: &Repository,
-    stored: &StoredSlice,
-    identity: Option<&age::x25519::Identity>,
-) -> Result<Slice, Error> {
-    let is_encrypted = stored.key.ends_with(".age");
-    if is_encrypted && identity.is_none() {
-        return Err(Error::Refused(
-            "the slices are encrypted: set BACKUP_AGE_IDENTITY to their private key".into(),
-        ));
-    }
+async fn read(source: &SliceSource, stored: &StoredSlice) -> Result<Slice, Error> {
+    let (bytes, identity) = match source {
+        SliceSource::Files => (tokio::fs::read(&stored.key).await?, None),
+        SliceSource::Stored(repository, identity) => {
+            let is_encrypted = stored.key.ends_with(".age");
+            if is_encrypted && identity.is_none() {
+                return Err(Error::Refused(
+                    "the slices are encrypted: set BACKUP_AGE_IDENTITY to their private key".into(),
+                ));
+            }
+            let identity = identity.clone().filter(|_| is_encrypted);
+            (download(repository, stored).await?, identity)
+        }
+    };
+    let key = stored.key.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let slice = Slice::read(&bytes[..], identity.as_ref());
+        slice.map_err(|error| Error::Corrupt(format!("{key}: {error}")))
+    });
+    opened
+        .await
+        .map_err(|_panic| Error::Engine("reading a slice was interrupted".into()))?
+}
+
+async fn download(repository: &Repository, stored: &StoredSlice) -> Result<Vec<u8>, Error> {
     let mut chunks = repository.download(&stored.key, stored.bytes);
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.recv().await {
@@ -224,17 +236,7 @@ async fn read(
         })?;
         bytes.extend_from_slice(&chunk);
     }
-    let (key, identity) = (
-        stored.key.clone(),
-        identity.filter(|_| is_encrypted).cloned(),
-    );
-    let opened = tokio::task::spawn_blocking(move || {
-        let slice = Slice::read(&bytes[..], identity.as_ref());
-        slice.map_err(|error| Error::Corrupt(format!("{key}: {error}")))
-    });
-    opened
-        .await
-        .map_err(|_panic| Error::Engine("reading a slice was interrupted".into()))?
+    Ok(bytes)
 }
 
 fn entries(slice: &Slice) -> Vec<Result<RawDocumentBuf, Error>> {

@@ -49,13 +49,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// State of the tail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TailState {
-    /// It has not begun.
+    /// Before the first attempt.
     Starting,
-    /// It waits for a backup to begin at; with the reason.
+    /// Waiting for a backup at which a chain can begin; with the reason.
     NeedsBase(String),
     /// Another process has the lease.
     Standby,
-    /// It reads.
+    /// Reading the oplog.
     Running,
     /// Reading fails; with the reason.
     Failing(String),
@@ -79,11 +79,11 @@ pub(super) struct Tail {
     pub(super) uploads: TaskTracker,
 }
 
-/// Why a chain does not go on.
+/// Reason why reading a chain stopped.
 enum Broken {
     /// The server's history is another one, or has a gap.
     Ended(String),
-    /// It may go on later.
+    /// An error after which the chain can be continued.
     Failed(Error),
 }
 
@@ -377,7 +377,7 @@ impl Tail {
         }
     }
 
-    /// Why the last entry that was read is not there.
+    /// Reason why the entry that was read last is missing or another one.
     async fn gap(&self, oplog: &ServerOplog, reached: Position) -> Broken {
         match in_time(oplog.oldest()).await {
             Ok(Some(oldest)) if oldest > reached => Broken::Ended(format!(

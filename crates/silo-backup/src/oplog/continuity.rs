@@ -14,7 +14,7 @@ pub fn position(entry: &Entry) -> Option<Position> {
     manifest.cluster_time.filter(|_| exact)
 }
 
-/// Why a server's oplog does not continue a backup at all; `None` if it may.
+/// Reason why a server's oplog does not continue a backup: another replica set or version. `None` if it may.
 #[must_use]
 pub fn differs(server: &Server, base: &Manifest) -> Option<String> {
     let then = &base.source.server;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::oplog::Position;
 use crate::oplog::server::Until;
 
-pub use plan::{Choice, Plan, Planned, plan};
+pub use plan::{Choice, Plan, Planned, plan, plan_from_copies};
 
 /// A moment, as an operator names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Time limit of one renewal.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a lease is for.
+/// Purpose of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Backups, drills and whatever else reads or writes whole backups.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::archive::encoding::Chunk;
 use crate::archive::summary::ArchiveSummary;
+use crate::continuous::local_copy;
 use crate::dump::{self, DumpOutcome};
 use crate::error::Error;
 use crate::run::run_context::{OpenDestination, RunContext};
@@ -54,6 +55,12 @@ pub(super) async fn dump(
             verify_while_writing(settings.encoding.compression, folder)
         })
         .unzip();
+    let tee = match tee {
+        Some(tee) if local_copy::is_needed(settings) => {
+            Some(local_copy::write(&settings.folder, &run.id, tee)?)
+        }
+        tee => tee,
+    };
     let request = run.context.dump_request(run.report);
     let version = &run.source.server.version;
     let outcome = dump::run(&request, version, out, tee).await;

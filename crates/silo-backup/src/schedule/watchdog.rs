@@ -69,7 +69,7 @@ pub struct BucketFacts {
     pub problems: Vec<String>,
     /// `true` if drills are scheduled and none has succeeded for two intervals.
     pub drill_overdue: bool,
-    /// Why continuous backup is not proven up to the newest backup, and since when.
+    /// Reason why continuous backup is not proven up to the newest backup, and the time of that proof.
     pub unproven: Option<(String, Timestamp)>,
     /// Reason and time of the last drill, if it failed.
     pub failed_drill: Option<(String, Timestamp)>,

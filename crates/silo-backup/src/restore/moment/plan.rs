@@ -1,4 +1,6 @@
-//! How a moment can be had: from which backup, with which entries.
+//! Plan of a restore to a moment: the backup to roll forward, and the source of the entries.
+
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +13,9 @@ use super::Moment;
 use crate::archive::decoding::identity_of;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
-use crate::continuous::stored::StoredEntries;
+use crate::continuous::local_copy;
+use crate::continuous::spool;
+use crate::continuous::stored::{SliceSource, StoredEntries};
 use crate::dump::identify;
 use crate::error::Error;
 use crate::oplog::Position;
@@ -20,7 +24,7 @@ use crate::oplog::server::{Edge, ServerOplog, Until};
 use crate::repository::Entry;
 use crate::repository::manifest::Manifest;
 
-/// What an operator chooses beside the moment.
+/// Options of an operator beside the moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choice<'a> {
     /// Beginning of the id of the backup to begin at; `None` for the newest one.
@@ -31,7 +35,7 @@ pub struct Choice<'a> {
     pub from_storage: bool,
 }
 
-/// How a moment can be had: from which backup, and where the changes after it are cut.
+/// Plan of a restore to a moment, for the operator: the backup, and the edges of the changes that are taken.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -60,11 +64,13 @@ pub struct Planned<'a> {
     pub(super) from: Position,
     pub(super) until: Until,
     pub(super) entries: Entries,
+    /// File with the archive, not encrypted, if it is read from there.
+    pub(super) archive: Option<PathBuf>,
     /// The plan, for the operator.
     pub plan: Plan,
 }
 
-/// Where the entries are.
+/// Source of the entries.
 pub(super) enum Entries {
     /// In the oplog of the running server.
     Server(ServerOplog),
@@ -129,6 +135,7 @@ impl<'a> Planned<'a> {
             from,
             until,
             entries,
+            archive: None,
             plan: Plan {
                 backup: manifest.id.clone(),
                 from: from.to_string(),
@@ -259,8 +266,8 @@ async fn from_storage<'a>(
                         .is_none_or(|(other, end, _)| (base.0, until.end()) > (other.0, end.end()))
                 {
                     let identity = settings.identity.as_ref().and_then(identity_of);
-                    let entries =
-                        StoredEntries::new(repository.clone(), range, identity, &settings.database);
+                    let source = SliceSource::Stored(repository.clone(), identity);
+                    let entries = StoredEntries::new(source, range, &settings.database);
                     found = Some((base, until, entries));
                 }
             }
@@ -274,6 +281,42 @@ async fn from_storage<'a>(
         }
         None => Ok(None),
     }
+}
+
+/// Like [`plan`], from the copies that this machine has of a backup and of the slices after it.
+///
+/// # Errors
+/// [`Error::NotFound`] if it does not have all of them.
+pub async fn plan_from_copies<'a>(
+    context: &Context,
+    destination: &'a Destination,
+    base: &'a Entry,
+    moment: Moment,
+) -> Result<Planned<'a>, Error> {
+    let settings = &context.settings;
+    let missing =
+        |what: &str| Error::NotFound(format!("this machine has no copy of {what} for a proof"));
+    let archive = local_copy::file(&settings.folder, &base.manifest.id);
+    if !archive.exists() {
+        return Err(missing(&format!("the backup {}", base.manifest.id)));
+    }
+    let from = position(base).ok_or_else(|| missing("a backup with a position"))?;
+    for chain in spool::slices(&settings.folder)? {
+        for range in chain.ranges() {
+            if let Ok(until) = moment.until(range.through())
+                && range.after() <= from
+            {
+                let entries = StoredEntries::new(SliceSource::Files, range, &settings.database);
+                let entries = Entries::Stored(Box::new(entries));
+                let planned = Planned::new((from, destination, base), until, entries).await?;
+                return Ok(Planned {
+                    archive: Some(archive),
+                    ..planned
+                });
+            }
+        }
+    }
+    Err(missing("all slices since the backup"))
 }
 
 /// The newest backup; of two copies of it, the first.
