@@ -3,11 +3,13 @@
 //!
 //! The `tail` reads the server's oplog and cuts `slice`s, which the `spool` keeps on this machine's disk until `upload` has stored them in every
 //! destination and read them back. `stored` reads them from there. Each night `proof` shows that they have every
-//! change, with a `local_copy` where the private key is elsewhere. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
+//! change, with a `local_copy` where the private key is elsewhere, and `merge` makes
+//! few objects of many. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
 
 pub mod base_wanted;
 mod beginning;
 pub mod local_copy;
+pub mod merge;
 pub mod proof;
 pub mod slice;
 pub mod spool;

@@ -61,6 +61,8 @@ pub struct SliceHeader {
     pub feature_compatibility_version: Option<String>,
     /// SHA-256 of the header before this one; `None` for the first of a chain.
     pub previous: Option<String>,
+    /// SHA-256 of the last header of the slices that this one was merged from: the next slice names that one. `None` for a slice as it was cut.
+    pub merged_up_to: Option<String>,
 }
 
 /// A slice.
@@ -68,7 +70,7 @@ pub struct SliceHeader {
 pub struct Slice {
     /// The header.
     pub header: SliceHeader,
-    /// SHA-256 of the header, which the next one names.
+    /// SHA-256 of the header, or of the last one that was merged, which the next one names.
     pub link: String,
     /// The header, as a document.
     noop: Vec<u8>,
@@ -144,13 +146,34 @@ impl Slice {
         };
         let noop = noop.to_vec().map_err(damaged)?;
         let slice = Self {
+            link: link(&header, &noop),
             header,
-            link: sha256(&noop),
             noop,
             bytes,
         };
         slice.check()?;
         Ok(slice)
+    }
+
+    /// One slice of several that follow each other.
+    ///
+    /// # Errors
+    /// [`SliceError::NotNext`] when they do not.
+    pub fn merged(slices: &[Self]) -> Result<Self, SliceError> {
+        let (Some(first), Some(last)) = (slices.first(), slices.last()) else {
+            return Err(SliceError::NotNext("there is none"));
+        };
+        for (slice, next) in slices.iter().zip(&slices[1..]) {
+            slice.continued_by(&next.header)?;
+        }
+        let header = SliceHeader {
+            through: last.header.through,
+            anchor: last.header.anchor.clone(),
+            merged_up_to: Some(last.link.clone()),
+            ..first.header.clone()
+        };
+        let bytes = slices.iter().flat_map(|slice| &slice.bytes).copied();
+        Self::new(header, bytes.collect())
     }
 
     /// Writes the slice, compressed.
@@ -179,10 +202,11 @@ impl Slice {
         let length = length(&noop).filter(|length| *length <= LARGEST_HEADER);
         let length = length.ok_or_else(|| SliceError::Damaged("it has no header".into()))?;
         let bytes = noop.split_off(length);
+        let header =
+            header(&noop).ok_or_else(|| SliceError::Damaged("its header is malformed".into()))?;
         let slice = Self {
-            header: header(&noop)
-                .ok_or_else(|| SliceError::Damaged("its header is malformed".into()))?,
-            link: sha256(&noop),
+            link: link(&header, &noop),
+            header,
             noop,
             bytes,
         };
@@ -285,6 +309,10 @@ fn length(bytes: &[u8]) -> Option<usize> {
         .filter(|length| (5..=bytes.len()).contains(length))
 }
 
+fn link(header: &SliceHeader, noop: &[u8]) -> String {
+    header.merged_up_to.clone().unwrap_or_else(|| sha256(noop))
+}
+
 fn header(noop: &[u8]) -> Option<SliceHeader> {
     let noop = Document::from_reader(noop).ok()?;
     let header = noop.get_document("o").ok()?.get_document(HEADER).ok()?;
@@ -325,6 +353,7 @@ mod tests {
             server_version: "6.0.5".into(),
             feature_compatibility_version: Some("6.0".into()),
             previous: previous.map(str::to_owned),
+            merged_up_to: None,
         }
     }
 
@@ -358,6 +387,36 @@ mod tests {
         assert_eq!(Span::of_file_name("chain.json"), None);
         let empty = Slice::new(header(at(1010, 7), at(1300, 1), Some("x")), Vec::new()).unwrap();
         assert_eq!(Slice::read(&written(&empty)[..], None), Ok(empty));
+    }
+
+    #[test]
+    fn merged_slices_are_one_link_of_the_chain() {
+        let first = slice();
+        let next = |before: &Slice, through| {
+            let header = header(before.header.through, through, Some(&before.link));
+            Slice::new(header, entry(through)).unwrap()
+        };
+        let second = next(&first, at(1020, 1));
+        let third = next(&second, at(1030, 1));
+        let fourth = next(&third, at(1040, 1));
+        let merged = Slice::merged(&[first.clone(), second, third.clone()]).unwrap();
+        assert_eq!(
+            merged.header.span(),
+            Span {
+                after: at(1000, 0),
+                through: at(1030, 1)
+            }
+        );
+        assert_eq!(
+            (merged.header.entries, &merged.header.previous),
+            (41, &first.header.previous)
+        );
+        assert_eq!(merged.continued_by(&fourth.header), Ok(()));
+        assert_eq!(Slice::read(&written(&merged)[..], None), Ok(merged.clone()));
+        let again = Slice::merged(&[merged, fourth.clone()]).unwrap();
+        assert_eq!(again.link, fourth.link);
+        assert!(Slice::merged(&[first, third]).is_err(), "one is missing");
+        assert!(Slice::merged(&[]).is_err());
     }
 
     #[test]

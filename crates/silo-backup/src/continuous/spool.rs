@@ -498,6 +498,7 @@ mod tests {
             server_version: chain.server_version,
             feature_compatibility_version: None,
             previous: head.link,
+            merged_up_to: None,
         };
         spool.add(&Slice::new(header, Vec::new()).unwrap()).unwrap();
     }

@@ -31,9 +31,8 @@ impl StoredChain {
     /// The stretches of this chain without a gap: one, if nothing is missing.
     #[must_use]
     pub fn ranges(&self) -> Vec<Range> {
-        let joined = self
-            .slices
-            .chunk_by(|one, next| one.span.through == next.span.after);
+        let slices = self.without_merged();
+        let joined = slices.chunk_by(|one, next| one.span.through == next.span.after);
         let range = |slices: &[StoredSlice]| Range {
             chain: self.id.clone(),
             slices: slices.to_vec(),
@@ -42,7 +41,41 @@ impl StoredChain {
     }
 }
 
+impl StoredChain {
+    /// Slices without those that were merged into others.
+    fn without_merged(&self) -> Vec<StoredSlice> {
+        let mut slices = self.slices.clone();
+        slices.sort_by_key(|slice| (slice.span.after, std::cmp::Reverse(slice.span.through)));
+        let mut end: Option<Position> = None;
+        slices.retain(|slice| {
+            let is_new = end.is_none_or(|end| slice.span.through > end);
+            end = end.max(Some(slice.span.through));
+            is_new
+        });
+        slices
+    }
+
+    /// Slices that were merged into others.
+    #[must_use]
+    pub fn merged(&self) -> Vec<&StoredSlice> {
+        let rest = self.without_merged();
+        self.slices
+            .iter()
+            .filter(|slice| !rest.contains(slice))
+            .collect()
+    }
+}
+
 impl Range {
+    /// Slices that follow each other.
+    #[must_use]
+    pub fn new(chain: &str, slices: Vec<StoredSlice>) -> Self {
+        Self {
+            chain: chain.to_owned(),
+            slices,
+        }
+    }
+
     /// Every moment after this position can be had,
     #[must_use]
     pub fn after(&self) -> Position {

@@ -402,6 +402,7 @@ impl Tail {
             server_version: chain.server_version.clone(),
             feature_compatibility_version: chain.feature_compatibility_version.clone(),
             previous: open.head.link.clone(),
+            merged_up_to: None,
         };
         let bytes = std::mem::take(&mut open.bytes);
         let spool = Arc::clone(&self.spool);

@@ -1,12 +1,13 @@
 //! Deletion of expired backups: the manifest first, the archive seven days later.
 
 use jiff::Timestamp;
-use log::info;
+use log::{info, warn};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
+use crate::continuous::merge;
 use crate::error::Error;
 use crate::repository::orphans::GRACE;
 use crate::repository::{ProofResult, RepositoryContents, Tombstone};
@@ -109,6 +110,13 @@ pub async fn run(context: &Context, dry: bool, report: &Reporter) -> Result<Vec<
             let plans = plans(context, &catalog).await?;
             for (destination, plan) in catalog.destinations.iter().zip(&plans) {
                 apply(context, lease, destination, plan).await?;
+                if context.settings.policy.moments > 0
+                    && open_problem(&catalog).is_none()
+                    && let Err(error) = merge::run(context, &destination.repository).await
+                {
+                    // They are all there, and tried again.
+                    warn!(destination = destination.repository.name, code = error.code(); "slices were not merged: {error}");
+                }
             }
             Ok(plans)
         })

@@ -1,4 +1,5 @@
-//! Which slices of the oplog are deleted: those from before the backup with which the window of moments begins, seven days after the window has left them.
+//! Which slices of the oplog are deleted: those from before the backup with which the window of moments begins, seven days after the window has left them;
+//! and small ones that were merged, seven days later.
 
 use jiff::SignedDuration;
 
@@ -7,8 +8,8 @@ use crate::oplog::server::LONGEST_COMMIT;
 use crate::repository::orphans::GRACE;
 use crate::repository::{StoredChain, StoredSlice};
 
-/// Slices that no moment of the last `days` days needs, nor one of the seven days before them; the oldest first. Without a good backup before that time
-/// everything is needed.
+/// Slices that no moment of the last `days` days needs, nor one of the seven days before them, and merged ones older than seven days; the oldest first.
+/// Without a good backup before the window nothing is expired.
 #[must_use]
 pub fn expired<'a>(
     chains: &'a [StoredChain],
@@ -26,10 +27,20 @@ pub fn expired<'a>(
     // Parts of transactions that end after the backup are older.
     let needed = base.as_second() - i64::from(LONGEST_COMMIT);
     let needed = needed.min((begin - GRACE).as_second());
+    let before =
+        |time: i64| move |slice: &&StoredSlice| i64::from(slice.span.through.seconds) < time;
     let slices = chains.iter().flat_map(|chain| &chain.slices);
-    let mut expired: Vec<&StoredSlice> = slices
-        .filter(|slice| i64::from(slice.span.through.seconds) < needed)
+    let mut expired: Vec<&StoredSlice> = slices.filter(before(needed)).collect();
+    // Those that were merged into others, as long after as pruned backups.
+    let merged = chains.iter().flat_map(StoredChain::merged);
+    let merged: Vec<&StoredSlice> = merged
+        .filter(before((clock.now - GRACE).as_second()))
         .collect();
+    expired.extend(
+        merged
+            .into_iter()
+            .filter(|slice| i64::from(slice.span.through.seconds) >= needed),
+    );
     expired.sort_by_key(|slice| slice.span);
     expired
 }

@@ -591,6 +591,9 @@ async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
     let some =
         doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$lt": 100 } }, "limit": 0 }] };
     change(&stage, some).await;
+    end(service).await;
+    let service = serve(&stage).await;
+    running(&service).await;
     let limit = insert(&stage, "left out").await;
     end(service).await;
 
@@ -603,12 +606,29 @@ async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
             .await,
     )
     .unwrap();
-    let mut entries = Vec::new();
+    let mut all = Vec::new();
     for key in slices(&stage).await {
-        entries.extend(stage.read(&key).await);
+        let bytes = stage.read(&key).await;
+        all.push(Slice::read(&bytes[..], None).unwrap());
+        std::fs::write(folder.join(key.rsplit_once('/').unwrap().1), bytes).unwrap();
     }
+    // As after a night: its small ones are still there.
+    let merged = Slice::merged(&all).unwrap();
+    let name = merged.header.span().file_name();
+    merged
+        .write(std::fs::File::create(folder.join(name)).unwrap())
+        .unwrap();
     let oplog = folder.join("oplog.bson.gz");
-    std::fs::write(&oplog, entries).unwrap();
+    let runbook = include_str!("../../../../ops/RUNBOOK.md");
+    let join = runbook
+        .lines()
+        .find(|line| line.starts_with("ls *_*.bson.gz"))
+        .unwrap();
+    let joined = std::process::Command::new("sh")
+        .args(["-c", join])
+        .current_dir(folder)
+        .status();
+    assert!(joined.unwrap().success());
     let empty = folder.join("empty");
     std::fs::create_dir(&empty).unwrap();
     let other = MongoServer::start().await.unwrap();
@@ -645,4 +665,58 @@ async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
     assert_eq!(rolled, by_stock);
     assert_eq!(rolled["notes"].0.len(), 50);
     assert_eq!(rolled["moods"].0.len(), 1100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_slices_are_merged_and_restore_the_same() {
+    let stage = continuous().await;
+    for number in 0..4 {
+        let service = serve(&stage).await;
+        running(&service).await;
+        insert(&stage, &format!("{number}")).await;
+        end(service).await;
+    }
+    let before = chains(&stage).await;
+    let keys = slices(&stage).await;
+    assert!(keys.len() >= 4, "{keys:?}");
+    // The newest ones are not merged. As if an hour had passed:
+    let stored = stage.read(keys.last().unwrap()).await;
+    let last = Slice::read(&stored[..], None).unwrap();
+    let mut header = last.header.clone();
+    (header.after, header.previous) = (header.through, Some(last.link.clone()));
+    header.through.seconds += 2 * 3600;
+    let later = Slice::new(header, Vec::new()).unwrap();
+    let mut bytes = Vec::new();
+    later.write(&mut bytes).unwrap();
+    let folder = keys[0].rsplit_once('/').unwrap().0;
+    let key = format!("{folder}/{}", later.header.span().file_name());
+    stage.write(&key, bytes).await;
+    stage.json(&["prune"]).await;
+    let merged = slices(&stage).await;
+    assert_eq!(
+        merged.len(),
+        keys.len() + 2,
+        "the small ones stay for seven days"
+    );
+    let after = chains(&stage).await;
+    let [row] = &after[..] else {
+        panic!("{after:?}")
+    };
+    assert_eq!(
+        (&row["slices"], &row["entries"]),
+        (&2.into(), &before[0]["entries"]),
+        "{row}"
+    );
+    // Without the small ones.
+    for key in &keys {
+        stage
+            .spaces
+            .delete(crate::stage::BUCKET, key)
+            .await
+            .unwrap();
+    }
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, ["0", "1", "2", "3"]);
+    stage.json(&["prune"]).await;
+    assert_eq!(slices(&stage).await.len(), 2, "nothing is merged twice");
 }
