@@ -78,7 +78,7 @@ export function mount(body) {
   function drawFigures() {
     const { status, continuous: now } = drawn;
     fill(figures, status && boxes(status), now && continuous.boxes(now, status?.lastProof));
-    fill(moments, now && continuous.moments(now, status?.lastProof));
+    fill(moments, now && continuous.moments(now, drawn.backups?.backups));
   }
 
   const update = ({ status, backups, continuous: now }) => {
@@ -101,6 +101,7 @@ export function mount(body) {
     if (backups.data && backups.data !== drawn.backups) {
       drawn.backups = backups.data;
       drawList(backups.data);
+      drawFigures();
     }
   };
   return { sources, update, reveal };

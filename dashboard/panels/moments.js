@@ -19,8 +19,8 @@ export function boxes({ state, detail, days, since, unsafeSeconds, destinations 
   if (state === 'off') return [box('any moment', '▢ off', 'what was written since the last backup would be lost; BACKUP_PITR_DAYS switches it on')];
   const waiting = Math.max(0, ...destinations.map(({ waitingBytes }) => waitingBytes));
   const failed = destinations.find(({ error }) => error);
-  const late = unsafeSeconds === null ? state !== 'standby' : unsafeSeconds > USUAL;
-  const value = unsafeSeconds === null ? STATES[state] ?? `? ${state}` : unsafeSeconds === 0 ? '● all stored' : `${late ? '▲' : '●'} stored up to ${ageText(unsafeSeconds)} ago`;
+  const late = state !== 'standby' && (unsafeSeconds === null || unsafeSeconds > USUAL);
+  const value = unsafeSeconds === null || state === 'standby' ? STATES[state] ?? `? ${state}` : unsafeSeconds === 0 ? '● all stored' : `${late ? '▲' : '●'} stored up to ${ageText(unsafeSeconds)} ago`;
   const note = h('span', {},
     state !== 'running' && unsafeSeconds !== null && `${STATES[state] ?? state} · `, detail && `${detail} · `,
     failed && `▲ ${failed.name}: ${failed.error} · `,
@@ -35,16 +35,33 @@ function proofBox(proof) {
   return box('proven', PROOFS[result] ?? `? ${result}`, h('span', {}, 'up to ', ago(asOf), `: ${text}, compared `, ago(at)), result === 'equal' ? 'fresh' : 'error');
 }
 
+/** Times between two backups that are proven, the oldest first, without gaps where they follow each other. */
+function provenTimes(backups) {
+  const times = new Map(backups.map(({ id, asOf }) => [id, Date.parse(asOf)]));
+  const pairs = backups.filter(({ proof }) => proof?.result === 'equal' && times.has(proof.base)).map(({ id, proof }) => [times.get(proof.base), times.get(id)]);
+  const joined = [];
+  for (const [begin, end] of pairs.sort(([one], [other]) => one - other)) {
+    const last = joined.at(-1);
+    if (last && begin <= last[1]) last[1] = Math.max(last[1], end);
+    else joined.push([begin, end]);
+  }
+  return joined;
+}
+
+/** A backup has its time a moment after its position, at which a chain begins. */
+const MOMENT_MS = 60_000;
+const isWithin = (begin, end, times) => times.some(([from, to]) => from - MOMENT_MS <= begin && end <= to);
+
 /** What can be restored of the days that are kept, the newest last; nothing if it is off. */
-export function moments({ days, since, destinations }, proof, now = Date.now()) {
+export function moments({ days, since, destinations }, backups = [], now = Date.now()) {
   const through = Math.max(...destinations.map(({ through: end }) => Date.parse(end) || 0), Date.parse(since) || 0);
   if (days === 0 || !since) return null;
-  const proven = proof?.result === 'equal' ? Date.parse(proof.asOf) : 0;
+  const proven = provenTimes(backups);
   const cells = Array.from({ length: days * CELLS }, (_, at) => {
     const end = now - CELL_MS * (days * CELLS - 1 - at);
     const begin = end - CELL_MS;
     const stored = Date.parse(since) < end && begin < through;
-    return { begin, end, status: !stored ? 'unknown' : Math.min(end, through) <= proven ? 'up' : 'degraded' };
+    return { begin, end, status: !stored ? 'unknown' : isWithin(Math.max(begin, Date.parse(since)), Math.min(end, through), proven) ? 'up' : 'degraded' };
   });
   const hours = ageText(Math.max(0, through - Math.max(Date.parse(since), now - days * 86_400_000)) / 1000);
   const when = (time) => new Date(time).toLocaleString('en', { dateStyle: 'short', timeStyle: 'short' });

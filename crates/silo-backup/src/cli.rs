@@ -28,6 +28,7 @@ use self::restore::Restore;
 use self::swap::{Swap, Unswap};
 use crate::audit::{self, AuditEntry};
 use crate::context::Context;
+use crate::continuous::local_copy;
 use crate::error::{EXIT_USAGE, Error, exit_codes};
 use crate::restore::WorkingFolder;
 use crate::settings::Settings;
@@ -257,6 +258,9 @@ async fn serve(context: Context) -> Result<ExitCode, Error> {
     let listener =
         listen(context.settings.process.bind).map_err(|error| Error::Engine(error.to_string()))?;
     WorkingFolder::remove_left_behind(&context.settings.folder);
+    if !local_copy::is_needed(&context.settings) {
+        local_copy::remove_except(&context.settings.folder, &[]);
+    }
     let (running, state) = crate::start(listener, context)?;
     running.wait().await?;
     // Running jobs have been asked to stop, and clean up.

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerts::Event;
 use crate::context::Context;
 use crate::oplog::Position;
 use base_wanted::BaseWanted;
@@ -47,6 +48,17 @@ pub struct Continuous {
     /// Request for a backup at which a chain can begin.
     pub base_wanted: Arc<BaseWanted>,
     tasks: TaskTracker,
+}
+
+/// Sends the alarm about the end of a chain.
+fn end_of_chain(context: &Context, chain: &str, reason: &str) {
+    let text = format!(
+        "the chain {chain} of continuous backup ended: {reason}; a new one begins at the next backup"
+    );
+    let alerts = context.alerts.clone();
+    actix_web::rt::spawn(
+        async move { alerts.send(&Event::Alarm("oplog_chain_ended", text)).await },
+    );
 }
 
 impl Continuous {

@@ -32,7 +32,7 @@ use compare::{compare, differences};
 use created::CreatedCollections;
 use load::load;
 pub use selection::Selection;
-pub use working_folder::WorkingFolder;
+pub use working_folder::{WorkingFolder, keep_free};
 
 use crate::error::Error;
 use crate::repository::Repository;

@@ -18,6 +18,7 @@ use silo_core::units::whole_millis;
 use crate::alerts::Event;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
+use crate::continuous::local_copy;
 use crate::dump::identify;
 use crate::error::Error;
 use crate::repository::manifest::{Consistency, SourceIdentity, new_id};
@@ -136,6 +137,10 @@ async fn make(context: &Context, lease: &Lease, report: &Reporter) -> Result<Run
     let catalog = Catalog::read(context, &context.client).await;
     let problems = catalog.problems();
     let before = catalog.newest_good().map(|entry| entry.manifest.clone());
+    if local_copy::is_needed(&context.settings) {
+        let newest = before.as_ref().map(|before| before.id.as_str());
+        local_copy::remove_except(&context.settings.folder, newest.as_slice());
+    }
     let mut failed = Vec::new();
     let mut opened = Vec::new();
     for (repository, error) in catalog.failed {

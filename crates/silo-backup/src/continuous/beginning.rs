@@ -27,19 +27,31 @@ pub(super) async fn find(context: &Context, spool: &Spool) -> Result<Chain, Erro
     let mut bases: Vec<_> = bases.collect();
     bases.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let spooled = spool.all();
+    let mut different = None;
     for (base, manifest) in bases {
         let id = &manifest.id;
-        if spooled.iter().any(|chain| chain.id == *id) || differs(&server, manifest).is_some() {
+        if spooled.iter().any(|chain| chain.id == *id) {
+            continue;
+        }
+        if let Some(reason) = differs(&server, manifest) {
+            different.get_or_insert(reason);
             continue;
         }
         let Some(anchor) = oplog.anchor(base).await? else {
             continue;
         };
-        let mut is_used = false;
+        // A destination that cannot be read does not stop the others; the uploader looks again.
+        let (mut is_used, mut failed) = (None, None);
         for repository in context.repositories() {
-            is_used |= !repository.slices(id).await?.is_empty();
+            match repository.slices(id).await {
+                Ok(slices) => is_used = Some(is_used.unwrap_or(false) || !slices.is_empty()),
+                Err(error) => failed = Some(error),
+            }
         }
-        if !is_used {
+        if let (None, Some(error)) = (is_used, failed) {
+            return Err(error);
+        }
+        if is_used == Some(false) {
             return Ok(Chain {
                 id: id.clone(),
                 base,
@@ -52,10 +64,10 @@ pub(super) async fn find(context: &Context, spool: &Spool) -> Result<Chain, Erro
         }
     }
     match catalog.failed.into_iter().next() {
-        Some((_, error)) => Err(error),
-        None => Err(Error::NotFound(
-            "no good backup is one that the server's oplog continues and at which no chain began before".into(),
-        )),
+        Some((_, error)) if catalog.destinations.is_empty() => Err(error),
+        _ => Err(Error::NotFound(different.unwrap_or_else(|| {
+            "no good backup is one that the server's oplog continues and at which no chain began before".into()
+        }))),
     }
 }
 

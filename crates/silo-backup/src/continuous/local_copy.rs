@@ -1,7 +1,7 @@
 //! Copies on this machine's disk of what a proof needs, where storage has it encrypted and the private key is elsewhere: the archives of the last two
 //! backups, compressed and not encrypted, as the slices of the spool are. The database itself is on the same machine.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::spool::{FOLDER, make_folder};
+use crate::restore::keep_free;
 use crate::settings::Settings;
 
-/// Extension of a copy.
+/// Extension of a copy,
 const EXTENSION: &str = "archive";
+/// and of one that is being written.
+const UNFINISHED: &str = "unfinished";
 /// Chunks that are not written yet.
 const BUFFERED: usize = 2;
 
@@ -32,59 +35,49 @@ pub fn file(folder: &Path, id: &str) -> PathBuf {
 }
 
 /// Writes what it receives into the copy of a backup, and passes it on. That a copy cannot be written fails no backup: then there is none.
-///
-/// # Errors
-/// When the file cannot be made.
 pub fn write(
     folder: &Path,
     id: &str,
     next: mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<mpsc::Sender<io::Result<Bytes>>> {
-    make_folder(&folder.join(FOLDER))?;
+) -> mpsc::Sender<io::Result<Bytes>> {
     let path = file(folder, id);
-    let mut options = OpenOptions::new();
-    let mut file = Some(
-        options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)?,
-    );
+    let mut copy = create(folder, &path).map_err(|error| warn(&error)).ok();
     let (out, mut chunks) = mpsc::channel::<io::Result<Bytes>>(BUFFERED);
     tokio::task::spawn_blocking(move || {
         while let Some(chunk) = chunks.blocking_recv() {
-            let written = match (&mut file, &chunk) {
-                (Some(file), Ok(bytes)) => file.write_all(bytes),
-                _ => Ok(()),
-            };
-            if let Err(error) = written {
-                log::warn!(
-                    "the copy for the proof of continuous backup cannot be written: {error}"
-                );
-                file = None;
-                drop(fs::remove_file(&path));
+            if let (Some(file), Ok(bytes)) = (&mut copy, &chunk) {
+                let written =
+                    keep_free(path.parent().unwrap_or(&path)).and_then(|()| file.write_all(bytes));
+                if let Err(error) = written {
+                    warn(&error);
+                    copy = None;
+                }
             }
             if next.blocking_send(chunk).is_err() {
-                return;
+                copy = None;
+                break;
             }
         }
+        // Only the copy of a backup that is published is read, and those are complete.
+        let unfinished = path.with_extension(UNFINISHED);
+        let finished = copy.map(|file| {
+            file.sync_all()
+                .and_then(|()| fs::rename(&unfinished, &path))
+        });
+        if !matches!(finished, Some(Ok(()))) {
+            drop(fs::remove_file(&unfinished));
+        }
     });
-    Ok(out)
+    out
 }
 
 /// Deletes the copies of all backups but these.
 pub fn remove_except(folder: &Path, ids: &[&str]) {
     let kept: Vec<PathBuf> = ids.iter().map(|id| file(folder, id)).collect();
-    for entry in fs::read_dir(folder.join(FOLDER))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let path = entry.path();
-        let is_copy = path
-            .extension()
-            .is_some_and(|extension| extension == EXTENSION);
+    let entries = fs::read_dir(folder.join(FOLDER)).into_iter().flatten();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let extension = path.extension().unwrap_or_default();
+        let is_copy = extension == EXTENSION || extension == UNFINISHED;
         if is_copy
             && !kept.contains(&path)
             && let Err(error) = fs::remove_file(&path)
@@ -92,4 +85,15 @@ pub fn remove_except(folder: &Path, ids: &[&str]) {
             log::warn!("{} cannot be deleted: {error}", path.display());
         }
     }
+}
+
+fn create(folder: &Path, path: &Path) -> io::Result<File> {
+    make_folder(&folder.join(FOLDER))?;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path.with_extension(UNFINISHED))
+}
+
+fn warn(error: &io::Error) {
+    log::warn!("there is no copy of the backup for the proof of continuous backup: {error}");
 }

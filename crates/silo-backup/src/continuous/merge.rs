@@ -1,7 +1,7 @@
 //! Merging: small slices of a day become one, so that a restore reads a few objects instead of thousands. The small ones are deleted seven days later.
 
-use futures_util::TryStreamExt;
-use log::info;
+use futures_util::{Stream, TryStreamExt};
+use log::{info, warn};
 
 use super::local_copy;
 use super::slice::Slice;
@@ -11,43 +11,55 @@ use crate::archive::decoding::identity_of;
 use crate::archive::encoding::encrypted;
 use crate::context::Context;
 use crate::error::Error;
-use crate::repository::{Repository, StoredSlice};
+use crate::repository::{Repository, StoredChain, StoredSlice};
 
 /// Bytes of a slice that is merged with others.
 const SMALL: u64 = 256 * 1024;
-/// Bytes of slices that are merged into one.
+/// Bytes of slices that are merged into one,
 const LARGEST: u64 = 1024 * 1024;
+/// and bytes of their entries, which are in memory.
+const LARGEST_ENTRIES: usize = 4 * 1024 * 1024;
 /// Seconds of a merged slice: slices are deleted as a whole.
 const LONGEST: u32 = 24 * 3600;
 /// Slices of the last seconds are not merged yet: they are still in the spool.
 const NEWEST: u32 = 3600;
 
-/// Merges slices of a destination. Returns the number of slices that were merged.
+/// Merges slices of a destination. Returns the number of slices that were merged. Where some cannot be read, the others are merged.
 ///
 /// # Errors
-/// When one cannot be read or written. Those before it are merged.
+/// When the destination cannot be listed or written.
 pub async fn run(context: &Context, repository: &Repository) -> Result<usize, Error> {
     let settings = &context.settings;
-    let has_copies = local_copy::is_needed(settings);
+    let copies = match local_copy::is_needed(settings) {
+        true => Some(spool::slices(&settings.folder)?),
+        false => None,
+    };
     let mut merged = 0;
     for chain in repository.chains().await? {
+        let copies = copies.as_deref().map(|chains| Copies {
+            chains,
+            chain: &chain.id,
+        });
         for range in chain.ranges() {
-            for group in groups(&range) {
-                let (source, slices) = if has_copies {
-                    let Some(copies) = copies(context, &range.chain, &group)? else {
-                        continue;
-                    };
-                    (SliceSource::Files, copies)
-                } else {
-                    let identity = settings.identity.as_ref().and_then(identity_of);
-                    (SliceSource::Stored(repository.clone(), identity), group)
+            for group in groups(&range, copies.as_ref()) {
+                let source = match &copies {
+                    Some(_) => SliceSource::Files,
+                    None => {
+                        let identity = settings.identity.as_ref().and_then(identity_of);
+                        SliceSource::Stored(repository.clone(), identity)
+                    }
                 };
-                let number = slices.len();
-                let part = Range::new(&range.chain, slices);
+                let part = Range::new(&chain.id, group);
                 let slices = StoredEntries::new(source, part, &settings.database).all();
-                let slices: Vec<Slice> = slices.try_collect().await?;
-                store(context, repository, &range.chain, slices).await?;
-                merged += number;
+                match merge(context, repository, &chain.id, slices).await {
+                    Ok(number) => merged += number,
+                    Err(
+                        error @ (Error::Corrupt(_) | Error::Inconclusive(_) | Error::Refused(_)),
+                    ) => {
+                        warn!(destination = repository.name, code = error.code(); "slices were not merged: {error}");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
@@ -55,6 +67,34 @@ pub async fn run(context: &Context, repository: &Repository) -> Result<usize, Er
         info!(destination = repository.name, merged; "small slices of the oplog were merged");
     }
     Ok(merged)
+}
+
+/// Merges slices that follow each other, as many at once as fit into memory.
+async fn merge(
+    context: &Context,
+    repository: &Repository,
+    chain: &str,
+    slices: impl Stream<Item = Result<Slice, Error>>,
+) -> Result<usize, Error> {
+    let mut slices = std::pin::pin!(slices);
+    let (mut merged, mut part, mut bytes) = (0, Vec::new(), 0);
+    loop {
+        let next = slices.try_next().await?;
+        let size = next.as_ref().map_or(0, Slice::entry_bytes);
+        if next.is_none() || bytes + size > LARGEST_ENTRIES {
+            let part = std::mem::take(&mut part);
+            bytes = 0;
+            if part.len() > 1 {
+                merged += part.len();
+                store(context, repository, chain, part).await?;
+            }
+        }
+        let Some(slice) = next else {
+            return Ok(merged);
+        };
+        bytes += size;
+        part.push(slice);
+    }
 }
 
 async fn store(
@@ -79,45 +119,45 @@ async fn store(
         .await
 }
 
-/// The same slices in the spool; `None` if it does not have all of them.
-fn copies(
-    context: &Context,
-    chain: &str,
-    group: &[StoredSlice],
-) -> Result<Option<Vec<StoredSlice>>, Error> {
-    let chains = spool::slices(&context.settings.folder)?;
-    let here = chains
-        .iter()
-        .filter(|here| here.id == chain)
-        .flat_map(|here| &here.slices);
-    let here: Vec<&StoredSlice> = here.collect();
-    let copy = |slice: &StoredSlice| {
-        here.iter()
-            .find(|copy| copy.span == slice.span)
-            .map(|copy| (*copy).clone())
-    };
-    Ok(group.iter().map(copy).collect())
+/// Slices in the spool, which are read instead of those that are stored.
+struct Copies<'a> {
+    chains: &'a [StoredChain],
+    chain: &'a str,
 }
 
-/// Small slices that follow each other, in groups that become one each.
-fn groups(range: &Range) -> Vec<Vec<StoredSlice>> {
+impl Copies<'_> {
+    fn of(&self, slice: &StoredSlice) -> Option<StoredSlice> {
+        let chain = self.chains.iter().find(|chain| chain.id == self.chain)?;
+        let mut copies = chain.slices.iter();
+        copies.find(|copy| copy.span == slice.span).cloned()
+    }
+}
+
+/// Small slices that follow each other, in groups of which each becomes one. With copies, only what is there.
+fn groups(range: &Range, copies: Option<&Copies<'_>>) -> Vec<Vec<StoredSlice>> {
     let newest = range.through().seconds.saturating_sub(NEWEST);
     let mut groups: Vec<Vec<StoredSlice>> = vec![Vec::new()];
     for slice in range.slices() {
         let is_small = slice.bytes <= SMALL && slice.span.through.seconds <= newest;
-        let group = groups.last_mut();
-        let fits = group.is_some_and(|group| {
+        let readable = match copies {
+            Some(copies) => copies.of(slice),
+            None => Some(slice.clone()),
+        };
+        let Some(readable) = readable.filter(|_| is_small) else {
+            groups.push(Vec::new());
+            continue;
+        };
+        let fits = groups.last().is_some_and(|group| {
             let bytes: u64 = group.iter().map(|slice| slice.bytes).sum();
             let begin = group
                 .first()
                 .map_or(slice.span.after, |first| first.span.after);
-            bytes + slice.bytes <= LARGEST && slice.span.through.seconds - begin.seconds <= LONGEST
+            let seconds = slice.span.through.seconds.saturating_sub(begin.seconds);
+            bytes + slice.bytes <= LARGEST && seconds <= LONGEST
         });
-        if !is_small || !fits {
-            groups.push(Vec::new());
-        }
-        if is_small && let Some(group) = groups.last_mut() {
-            group.push(slice.clone());
+        match groups.last_mut() {
+            Some(group) if fits => group.push(readable),
+            _ => groups.push(vec![readable]),
         }
     }
     groups.retain(|group| group.len() > 1);
@@ -153,7 +193,7 @@ mod tests {
     }
 
     fn sizes(slices: &[(u32, u64)]) -> Vec<usize> {
-        groups(&range(slices)).iter().map(Vec::len).collect()
+        groups(&range(slices), None).iter().map(Vec::len).collect()
     }
 
     #[test]

@@ -16,16 +16,17 @@ use crate::archive::summary::differences;
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
 use crate::continuous::local_copy;
+use crate::continuous::stored::Range;
 use crate::error::Error;
 use crate::oplog::continuity::position;
 use crate::repository::manifest::{CollectionFacts, Manifest};
-use crate::repository::{Entry, Proof, ProofResult};
+use crate::repository::{Entry, Proof, ProofResult, StoredChain};
 use crate::restore::WorkingFolder;
 use crate::restore::moment::{Choice, Moment, plan, plan_from_copies};
 use silo_cli::progress::Reporter;
 
-/// Time for the slices up to the backup to be stored. They are cut every 20 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Time for the slices up to the backup to be stored. They are cut every 20 s, or every 5 minutes while nothing is written.
+const PATIENCE: Duration = Duration::from_secs(360);
 /// Interval of questions whether they are.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -81,11 +82,12 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
         let Some(at) = position(newest).zip(position(base)) else {
             continue;
         };
-        let chains = destination.repository.chains().await?;
-        let mut ranges = chains.iter().flat_map(|chain| chain.ranges());
-        if !ranges.any(|range| range.after() <= at.1 && range.through() > at.1) {
+        let ranges = ranges(destination).await?;
+        let mut ranges = ranges.iter();
+        let Some(range) = ranges.find(|range| range.after() <= at.1 && range.through() > at.1)
+        else {
             continue;
-        }
+        };
         let began = Instant::now();
         let (result, operations, notes) =
             match compare(context, &catalog, destination, base, newest, report).await {
@@ -95,7 +97,7 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
                 },
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 // Slices that are damaged or do not continue each other, and entries that do not fit.
-                Err(error @ (Error::Corrupt(_) | Error::Inconclusive(_))) => {
+                Err(error @ Error::Corrupt(_)) => {
                     (ProofResult::Different, None, vec![error.to_string()])
                 }
                 Err(error) => (ProofResult::NotMade, None, vec![error.to_string()]),
@@ -103,6 +105,7 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
         let proof = Proof {
             at: context.clock.now(),
             base: base.manifest.id.clone(),
+            chain: range.chain.clone(),
             result,
             operations,
             duration_ms: whole_millis(began.elapsed()),
@@ -139,6 +142,12 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
     Ok(proved)
 }
 
+/// Stretches of slices in a destination.
+async fn ranges(destination: &Destination) -> Result<Vec<Range>, Error> {
+    let chains = destination.repository.chains().await?;
+    Ok(chains.iter().flat_map(StoredChain::ranges).collect())
+}
+
 /// The newest good backup of a destination, and the one before it.
 fn newest_two(destination: &Destination) -> Option<(&Entry, &Entry)> {
     let entries = destination.contents.entries.iter().rev();
@@ -163,22 +172,25 @@ async fn compare(
         from_storage: true,
     };
     report.begin("waiting", None, "changes");
-    let began = Instant::now();
-    let planned = loop {
-        let moment = Moment::After(at);
-        let planned = match local_copy::is_needed(&context.settings) {
-            true => plan_from_copies(context, destination, base, moment).await,
-            false => plan(context, catalog, moment, choice).await,
-        };
-        match planned {
-            Err(Error::NotFound(_)) if began.elapsed() < PATIENCE => {
-                tokio::select! {
-                    () = context.stop.cancelled() => return Err(Error::Interrupted),
-                    () = tokio::time::sleep(POLL_INTERVAL) => {}
-                }
-            }
-            planned => break planned?,
+    let (from, began) = (position(base).unwrap_or_default(), Instant::now());
+    // Also with copies here: what is not stored cannot be restored.
+    let covers = |range: &Range| range.after() <= from && range.through() >= at;
+    while !ranges(destination).await?.iter().any(covers) {
+        if began.elapsed() >= PATIENCE {
+            return Err(Error::NotFound(format!(
+                "{} does not have all changes between the backups; `silo-backup chain` shows what it has",
+                destination.repository.name
+            )));
         }
+        tokio::select! {
+            () = context.stop.cancelled() => return Err(Error::Interrupted),
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+        }
+    }
+    let moment = Moment::After(at);
+    let planned = match local_copy::is_needed(&context.settings) {
+        true => plan_from_copies(context, destination, base, moment).await?,
+        false => plan(context, catalog, moment, choice).await?,
     };
     let working = WorkingFolder::new(&context.settings.folder)?;
     let rolled = planned.roll(context, &working, tokio::io::sink(), report);

@@ -112,10 +112,8 @@ impl Span {
                 increment: increment.parse().ok()?,
             })
         };
-        Some(Self {
-            after: position(after)?,
-            through: position(through)?,
-        })
+        let (after, through) = (position(after)?, position(through)?);
+        (after <= through).then_some(Self { after, through })
     }
 }
 
@@ -218,6 +216,12 @@ impl Slice {
     #[must_use]
     pub fn entries(&self) -> Entries<'_> {
         Entries(&self.bytes)
+    }
+
+    /// Size of the entries in bytes.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The same, without its entries: what the next one is compared with.

@@ -20,8 +20,8 @@ use crate::repository::{StoredChain, StoredSlice};
 pub(super) const FOLDER: &str = "oplog";
 /// Description of a chain, in its folder.
 const CHAIN: &str = "chain.json";
-/// Suffix of a file that is being written.
-const UNFINISHED: &str = ".new";
+/// Extension of a file that is being written.
+const UNFINISHED: &str = "new";
 
 /// Stored slices are kept for a proof for so many seconds: those since the backup before last night's are needed,
 const KEPT_SECONDS: u32 = 50 * 3600;
@@ -89,7 +89,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool in `BACKUP_FOLDER`. Unfinished files of a killed process are deleted. With `keeps_stored`, slices of the last two days stay, as far
+    /// Opens the spool in `BACKUP_FOLDER`, which another process may be using. With `keeps_stored`, slices of the last two days stay, as far
     /// as there is room for them.
     ///
     /// # Errors
@@ -97,21 +97,37 @@ impl Spool {
     pub fn open(parent: &Path, keeps_stored: bool) -> io::Result<Self> {
         let folder = parent.join(FOLDER);
         make_folder(&folder)?;
-        let mut chains = Vec::new();
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            // A folder without description was being made, and has no slice.
-            if path.is_dir() && path.join(CHAIN).exists() {
-                chains.push(SpooledChain::open(&path)?);
-            }
-        }
-        chains.sort_by_key(|spooled| (spooled.chain.ended.is_none(), spooled.chain.base));
         Ok(Self {
+            chains: Mutex::new(read(&folder)?),
             folder,
             keeps_stored,
-            chains: Mutex::new(chains),
             changes: watch::Sender::new(()),
         })
+    }
+
+    /// Reads the folder anew, because another process wrote there until now, and deletes the unfinished files of one that was killed.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a file not be deleted.
+    pub fn reload(&self) -> io::Result<()> {
+        for chain in fs::read_dir(&self.folder)? {
+            let chain = chain?.path();
+            if !chain.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(chain)? {
+                let path = entry?.path();
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == UNFINISHED)
+                {
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        *self.chains() = read(&self.folder)?;
+        self.changes.send_replace(());
+        Ok(())
     }
 
     /// Notifies the receiver of new slices and chains.
@@ -224,8 +240,7 @@ impl Spool {
     ///
     /// # Errors
     /// When they cannot be deleted.
-    pub fn abandon(&self, chain: &str, reason: &str) -> io::Result<()> {
-        log::warn!(chain; "the chain of continuous backup ended: {reason}");
+    pub fn abandon(&self, chain: &str) -> io::Result<()> {
         let mut chains = self.chains();
         if chains.iter().any(|spooled| spooled.chain.id == chain) {
             fs::remove_dir_all(self.folder.join(chain))?;
@@ -286,15 +301,13 @@ impl Spool {
         let Some(spooled) = chains.iter_mut().find(mine) else {
             return Ok(());
         };
-        let mut chain = spooled.chain.clone();
-        chain
-            .stored
-            .insert(destination.to_owned(), slice.span.through);
-        write_chain(&self.folder.join(&chain.id), &chain)?;
-        spooled.chain = chain;
+        let stored = &mut spooled.chain.stored;
+        stored.insert(destination.to_owned(), slice.span.through);
+        let chain = spooled.chain.clone();
         drop(chains);
         self.changes.send_replace(());
-        Ok(())
+        // If that fails, it is stored again after a restart, with the same content.
+        write_chain(&self.folder.join(&chain.id), &chain)
     }
 
     /// Deletes slices that all of these destinations have, except for the last of each chain, and ended chains of which they have everything.
@@ -384,11 +397,14 @@ pub fn slices(parent: &Path) -> io::Result<Vec<StoredChain>> {
         let mut slices = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            if let Some(span) = Span::of_file_name(&entry.file_name().to_string_lossy()) {
+            // One that is deleted meanwhile is not there.
+            let bytes = entry.metadata().map(|file| file.len());
+            let span = Span::of_file_name(&entry.file_name().to_string_lossy());
+            if let (Some(span), Ok(bytes)) = (span, bytes) {
                 slices.push(StoredSlice {
                     span,
                     key: entry.path().display().to_string(),
-                    bytes: entry.metadata()?.len(),
+                    bytes,
                 });
             }
         }
@@ -403,6 +419,20 @@ pub fn slices(parent: &Path) -> io::Result<Vec<StoredChain>> {
     Ok(chains)
 }
 
+/// The chains in a folder, in the order in which they began.
+fn read(folder: &Path) -> io::Result<Vec<SpooledChain>> {
+    let mut chains = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // A folder without description was being made, and has no slice.
+        if path.is_dir() && path.join(CHAIN).exists() {
+            chains.push(SpooledChain::open(&path)?);
+        }
+    }
+    chains.sort_by_key(|spooled| (spooled.chain.ended.is_none(), spooled.chain.base));
+    Ok(chains)
+}
+
 impl SpooledChain {
     fn open(folder: &Path) -> io::Result<Self> {
         let chain: Chain = serde_json::from_slice(&fs::read(folder.join(CHAIN))?)?;
@@ -410,9 +440,7 @@ impl SpooledChain {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(UNFINISHED) {
-                fs::remove_file(entry.path())?;
-            } else if let Some(span) = Span::of_file_name(&name) {
+            if let Some(span) = Span::of_file_name(&name) {
                 slices.insert(span, entry.metadata()?.len());
             }
         }
@@ -448,7 +476,7 @@ fn write_chain(folder: &Path, chain: &Chain) -> io::Result<()> {
 fn write_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let mut file = tempfile::Builder::new()
-        .suffix(UNFINISHED)
+        .suffix(&format!(".{UNFINISHED}"))
         .tempfile_in(folder)?;
     write(file.as_file_mut())?;
     file.as_file().sync_all()?;
@@ -530,6 +558,11 @@ mod tests {
         let head = spool.head().unwrap();
         drop(spool);
         let spool = Spool::open(parent.path(), false).unwrap();
+        assert!(
+            folder.join("unfinished.new").exists(),
+            "of a process that runs"
+        );
+        spool.reload().unwrap();
         assert_eq!(spool.head().unwrap(), head);
         assert_eq!(
             (head.through, head.anchor.as_str()),

@@ -100,7 +100,9 @@ pub async fn measure(
                 .first_left_out(Until::Through(safe(continuous, chain)))
                 .await
                 .map_err(failed)?;
-            Some(left_out.and_then(|edge| edge.at).map_or(0, age))
+            // A position may be ahead of this clock.
+            let oldest = left_out.map(|edge| edge.at.map_or(1, age).max(1));
+            Some(oldest.unwrap_or(0))
         }
     };
     let (state, detail) = described(&continuous.tail.borrow());

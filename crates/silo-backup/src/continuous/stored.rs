@@ -14,7 +14,7 @@ use crate::oplog::server::{Edge, LONGEST_COMMIT, Until};
 use crate::repository::{Repository, StoredChain, StoredSlice};
 
 /// Slices that are read at once,
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 /// unless they have more bytes than this together.
 const BYTES_AT_ONCE: u64 = 1024 * 1024;
 

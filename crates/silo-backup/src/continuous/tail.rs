@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::base_wanted::BaseWanted;
 use super::beginning;
+use super::end_of_chain;
 use super::slice::{FORMAT, Slice, SliceHeader};
 use super::spool::{Chain, Head, Spool};
 use crate::alerts::Event;
@@ -39,8 +40,12 @@ const LARGEST: usize = 4 * 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(300);
 /// Bytes that wait on disk for storage, at which reading stops. The oplog keeps them longer.
 const SPOOL: u64 = 512 * 1024 * 1024;
-/// Time after which a backup to begin at is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// Time for a backup to begin at; after that it is looked for less often.
+const BASE_SOON: Duration = Duration::from_secs(300);
+/// Interval of looking for one then.
+const BASE_INTERVAL: Duration = Duration::from_secs(30);
+/// Time for a server that has started to know what a majority has.
+const STARTING: Duration = Duration::from_secs(30);
 /// Time for a last question, after the process was asked to stop.
 const LAST_READ: Duration = Duration::from_secs(2);
 /// Time limit of one question.
@@ -108,6 +113,8 @@ struct Open {
     cut: Instant,
     /// Mass deletions that were read.
     deletions: Deletions,
+    /// Since when the server's last entry is before the one that was read.
+    behind: Option<Instant>,
     /// `true` after the parts were read of transactions that began before the chain.
     has_parts: bool,
 }
@@ -121,6 +128,7 @@ impl Open {
             anchor: head.anchor.clone(),
             cut: Instant::now(),
             deletions: Deletions::default(),
+            behind: None,
             has_parts: head.link.is_some(),
             head,
         }
@@ -166,6 +174,8 @@ impl Tail {
             () = stop.cancelled() => return Err(Error::Interrupted),
             lease = Lease::acquire(&self.context.status_client, Purpose::Oplog) => lease?,
         };
+        // Another process may have written there until now.
+        self.spool.reload()?;
         self.lease.send_replace(Some(lease.fencing_token()));
         let followed = tokio::select! {
             () = lease.lost.cancelled() => Err(Error::Busy("another process took over the lease".into())),
@@ -189,14 +199,7 @@ impl Tail {
                 Err(Broken::Failed(error)) => return Err(error),
                 Err(Broken::Ended(reason)) => {
                     self.spool.end(&reason)?;
-                    let text = format!(
-                        "the chain {} of continuous backup ended: {reason}; a new one begins at the next backup",
-                        chain.id
-                    );
-                    let alerts = self.context.alerts.clone();
-                    actix_web::rt::spawn(async move {
-                        alerts.send(&Event::Alarm("oplog_chain_ended", text)).await
-                    });
+                    end_of_chain(&self.context, &chain.id, &reason);
                 }
             }
         }
@@ -207,27 +210,29 @@ impl Tail {
         if let Some(chain) = self.spool.current() {
             return Ok(chain);
         }
-        let mut asked: Option<Instant> = None;
         loop {
             match beginning::find(&self.context, &self.spool).await {
                 Ok(chain) => {
                     info!(chain = chain.id.as_str(), base = chain.base.to_string().as_str(); "a chain of continuous backup begins");
                     self.spool.begin(chain.clone())?;
+                    self.base_wanted.begun();
+                    self.cut_up_to.send_replace(chain.base);
                     return Ok(chain);
                 }
                 Err(Error::NotFound(reason)) => {
                     self.set(TailState::NeedsBase(reason));
-                    // If the backup that is made then is no base, the next one probably is none either.
-                    if asked.is_none_or(|asked| asked.elapsed() >= ASK_AGAIN) {
-                        self.base_wanted.ask();
-                        asked = Some(Instant::now());
-                    }
+                    self.base_wanted.ask();
                 }
                 Err(error) => self.failing(&error),
             }
+            let is_late = self
+                .base_wanted
+                .waiting()
+                .is_some_and(|waiting| waiting > BASE_SOON);
+            let wait = if is_late { BASE_INTERVAL } else { RETRY };
             tokio::select! {
                 () = self.context.stop.cancelled() => return Err(Error::Interrupted),
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -243,9 +248,8 @@ impl Tail {
         loop {
             let stopped = self.context.stop.is_cancelled();
             if self.spool.current().as_ref().map(|current| &current.id) != Some(&chain.id) {
-                return Err(Broken::Failed(Error::Busy(
-                    "another process continued the chain".into(),
-                )));
+                // It was ended by a proof, or because another process continued it.
+                return Err(Broken::Failed(Error::Interrupted));
             }
             if !known {
                 match in_time(beginning::other_server(&self.context, chain)).await {
@@ -256,7 +260,7 @@ impl Tail {
                     Err(Broken::Failed(error)) => self.failing(&error),
                 }
             }
-            if self.unstored_bytes() >= SPOOL {
+            if self.is_full()? {
                 self.set(TailState::Full);
             } else if known {
                 let read = self.read(&oplog, &mut open);
@@ -307,10 +311,18 @@ impl Tail {
     /// Reads from the last entry that was read up to the last that a majority has, or until there is enough for a slice.
     async fn read(&self, oplog: &ServerOplog, open: &mut Open) -> Result<(), Broken> {
         let newest = in_time(oplog.majority()).await?;
-        // A server that has just started may not know yet what a majority has.
         if newest <= open.reached {
-            return Ok(());
+            let since = *open.behind.get_or_insert_with(Instant::now);
+            // A server that has just started may not know yet what a majority has. One that was set back has another history.
+            let is_starting = newest == open.reached || since.elapsed() < STARTING;
+            if is_starting
+                || in_time(oplog.anchor(open.reached)).await? == Some(open.anchor.clone())
+            {
+                return Ok(());
+            }
+            return Err(self.gap(oplog, open.reached).await);
         }
+        open.behind = None;
         if !open.has_parts {
             let parts = in_time(oplog.parts(open.reached)).await?;
             let parts: Vec<RawDocumentBuf> = in_time(parts.try_collect()).await?;
@@ -368,7 +380,9 @@ impl Tail {
             open.deletions.report(&loss);
             let text = format!(
                 "{} lost {} documents within ten minutes and has {left}; everything before is restored with `silo-backup restore --until-before {}`",
-                loss.collection, loss.documents, loss.first
+                loss.collection,
+                loss.gone(left),
+                loss.first
             );
             let alerts = self.context.alerts.clone();
             actix_web::rt::spawn(
@@ -427,13 +441,24 @@ impl Tail {
         Ok(())
     }
 
-    fn unstored_bytes(&self) -> u64 {
-        let names = self
+    /// `true` if no destination takes slices. One alone that does not take them misses the oldest: its copy of the chain has a gap.
+    fn is_full(&self) -> Result<bool, Error> {
+        let names: Vec<&str> = self
             .context
             .repositories()
-            .map(|repository| repository.name);
-        let unstored = names.map(|name| self.spool.unstored_bytes(name));
-        unstored.max().unwrap_or(0)
+            .map(|repository| repository.name)
+            .collect();
+        let is_over = |name: &&str| self.spool.unstored_bytes(name) >= SPOOL;
+        if names.iter().all(is_over) {
+            return Ok(true);
+        }
+        for name in names.into_iter().filter(is_over) {
+            if let Some(oldest) = self.spool.next_unstored(name) {
+                warn!(destination = name, chain = oldest.chain.as_str(); "a slice is left out, because there is no more room for slices that wait: {}", oldest.span.file_name());
+                self.spool.stored(name, &oldest)?;
+            }
+        }
+        Ok(false)
     }
 
     fn failing(&self, error: &Error) {

@@ -9,6 +9,8 @@ use log::{info, warn};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::end_of_chain;
+use super::slice::Slice;
 use super::spool::{Spool, Unstored};
 use crate::archive::encoding::encrypted;
 use crate::context::Context;
@@ -56,6 +58,7 @@ impl Uploader {
         loop {
             changes.borrow_and_update();
             let Some(slice) = self.spool.next_unstored(self.repository.name) else {
+                self.failure.send_replace(None);
                 if tail_done.is_cancelled() {
                     return;
                 }
@@ -109,22 +112,43 @@ impl Uploader {
             self.context.settings.encoding.recipient.clone(),
         );
         let is_encrypted = recipient.is_some();
+        let (chain, span) = (slice.chain.clone(), slice.span);
         let bytes = tokio::task::spawn_blocking(move || {
-            encrypted(std::fs::read(file)?, recipient.as_deref())
+            let bytes = std::fs::read(file)?;
+            let is_intact = Slice::read(&bytes[..], None)
+                .is_ok_and(|slice| slice.header.chain == chain && slice.header.span() == span);
+            if !is_intact {
+                return Err(Error::Corrupt(
+                    "a slice on this machine's disk is damaged".into(),
+                ));
+            }
+            Ok(encrypted(bytes, recipient.as_deref())?)
         });
         let bytes = bytes
             .await
-            .map_err(|_panic| Error::Engine("encrypting a slice was interrupted".into()))??;
+            .map_err(|_panic| Error::Engine("encrypting a slice was interrupted".into()))?;
+        if let Err(Error::Corrupt(reason)) = &bytes {
+            self.abandon(&slice.chain, reason)?;
+        }
+        let bytes = bytes?;
         self.repository
             .store_slice(&slice.chain, slice.span, bytes.into(), is_encrypted)
             .await?;
-        self.spool.stored(self.repository.name, slice)?;
+        let noted = self.spool.stored(self.repository.name, slice);
         let names: BTreeSet<&str> = self
             .context
             .repositories()
             .map(|repository| repository.name)
             .collect();
+        // Also on a full disk, where this makes room.
         self.spool.remove_stored(&names)?;
+        Ok(noted?)
+    }
+
+    /// Ends a chain without what is not stored of it.
+    fn abandon(&self, chain: &str, reason: &str) -> Result<(), Error> {
+        self.spool.abandon(chain)?;
+        end_of_chain(&self.context, chain, reason);
         Ok(())
     }
 
@@ -161,7 +185,7 @@ impl Uploader {
         };
         if stored.iter().any(|slice| foreign(slice.span)) {
             let reason = "another process continued it";
-            self.spool.abandon(&next.chain, reason)?;
+            self.abandon(&next.chain, reason)?;
             return Err(Error::Busy(format!(
                 "the chain {} ended: {reason}",
                 next.chain

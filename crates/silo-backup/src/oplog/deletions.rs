@@ -18,6 +18,8 @@ struct Second {
     /// Position of the first deletion.
     at: Position,
     deleted: u64,
+    /// Documents of a dropped collection, which may be replaced by another of its name.
+    dropped: u64,
     inserted: u64,
 }
 
@@ -36,15 +38,24 @@ pub struct Loss {
     pub collection: String,
     /// Number of documents, without those that were inserted meanwhile.
     pub documents: u64,
+    /// How many of them were in a collection that was dropped.
+    dropped: u64,
     /// Position of the first deletion: `restore --until-before` it.
     pub first: Position,
 }
 
 impl Loss {
+    /// Number of documents that are gone from a collection that has `left` now: a dropped collection may have been replaced, as by `$out` or a swap.
+    #[must_use]
+    pub fn gone(&self, left: u64) -> u64 {
+        self.documents - self.dropped.min(left)
+    }
+
     /// `true` if this is a large part of a collection that has `left` documents now.
     #[must_use]
     pub fn is_large(&self, left: u64) -> bool {
-        self.documents.saturating_mul(SHARE) > left.saturating_add(self.documents)
+        let gone = self.gone(left);
+        gone >= FEWEST && gone.saturating_mul(SHARE) > left.saturating_add(gone)
     }
 }
 
@@ -69,13 +80,18 @@ impl Deletions {
                 seconds.pop_front();
             }
             let sum = |number: fn(&Second) -> u64| seconds.iter().map(number).sum::<u64>();
-            let documents =
-                sum(|second| second.deleted).saturating_sub(sum(|second| second.inserted));
-            let first = seconds.iter().find(|second| second.deleted > 0);
+            let dropped = sum(|second| second.dropped);
+            let deleted = sum(|second| second.deleted);
+            let deleted = deleted.saturating_sub(sum(|second| second.inserted));
+            let documents = deleted + dropped;
+            let first = seconds
+                .iter()
+                .find(|second| second.deleted + second.dropped > 0);
             match first.filter(|_| documents >= FEWEST) {
                 Some(first) => losses.push(Loss {
                     collection: collection.clone(),
                     documents,
+                    dropped,
                     first: first.at,
                 }),
                 None => drop(self.reported.remove(collection)),
@@ -112,8 +128,8 @@ impl Deletions {
             return Ok(());
         }
         match &operation.kind {
-            OperationKind::Insert(_) => self.count(at, name, 0, 1),
-            OperationKind::Delete(_) => self.count(at, name, 1, 0),
+            OperationKind::Insert(_) => self.count(at, name, [0, 0, 1]),
+            OperationKind::Delete(_) => self.count(at, name, [1, 0, 0]),
             OperationKind::Command {
                 command,
                 before: Some(before),
@@ -130,7 +146,7 @@ impl Deletions {
                 if let Some((name, documents)) =
                     dropped.filter(|(name, _)| !name.starts_with("tmp"))
                 {
-                    self.count(at, &name, documents, 0);
+                    self.count(at, &name, [0, documents, 0]);
                 }
             }
             _ => {}
@@ -138,10 +154,12 @@ impl Deletions {
         Ok(())
     }
 
-    fn count(&mut self, at: Position, collection: &str, deleted: u64, inserted: u64) {
+    /// Counts documents that were deleted, dropped and inserted.
+    fn count(&mut self, at: Position, collection: &str, [deleted, dropped, inserted]: [u64; 3]) {
+        let is_loss = deleted + dropped > 0;
         if !self.collections.contains_key(collection) {
             // Only insertions: nothing is lost.
-            if deleted == 0 {
+            if !is_loss {
                 return;
             }
             self.collections
@@ -151,13 +169,19 @@ impl Deletions {
             return;
         };
         match seconds.back_mut() {
-            Some(last) if last.at.seconds == at.seconds && (last.deleted > 0 || deleted == 0) => {
+            // A second with a loss begins at its position.
+            Some(last)
+                if last.at.seconds == at.seconds
+                    && (last.deleted + last.dropped > 0 || !is_loss) =>
+            {
                 last.deleted += deleted;
+                last.dropped += dropped;
                 last.inserted += inserted;
             }
             _ => seconds.push_back(Second {
                 at,
                 deleted,
+                dropped,
                 inserted,
             }),
         }
@@ -205,6 +229,7 @@ mod tests {
         let loss = Loss {
             collection: "moods".into(),
             documents: 60,
+            dropped: 0,
             first: at(1000, 1),
         };
         assert_eq!(losses, std::slice::from_ref(&loss));
@@ -255,5 +280,8 @@ mod tests {
             .map(|loss| (loss.collection.as_str(), loss.documents))
             .collect();
         assert_eq!(found, [("moods", 55), ("paintings", 70)]);
+        // Dropped, and replaced by another of its name.
+        assert!(losses[1].is_large(0) && losses[1].is_large(10) && !losses[1].is_large(60));
+        assert_eq!((losses[1].gone(10), losses[0].gone(10)), (60, 55));
     }
 }

@@ -124,7 +124,7 @@ impl Entry<'_> {
     }
 
     /// `true` if the database of a later moment cannot be had without it: it changes the database, or it belongs to a transaction of several entries, of
-    /// which another one may.
+    /// which another one may. Whether another one does is known only at its end, so these are needed whatever database they change.
     #[must_use]
     pub fn is_needed(&self, database: &str) -> bool {
         let in_transaction = self.transaction.is_some() && !self.grouped;

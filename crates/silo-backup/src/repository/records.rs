@@ -77,6 +77,8 @@ pub struct Proof {
     pub at: Timestamp,
     /// Id of the backup before.
     pub base: String,
+    /// Id of the chain between both.
+    pub chain: String,
     /// The result.
     pub result: ProofResult,
     /// Number of operations between both; `null` if not all could be applied.

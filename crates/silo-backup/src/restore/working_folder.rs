@@ -14,6 +14,26 @@ const LOCK: &str = "lock";
 /// A folder without a lock was made a moment ago, or its process was killed then.
 const UNLOCKED_FOR: Duration = Duration::from_secs(3600);
 
+/// Free disk in bytes that is left to the server, which may be on the same disk.
+const KEPT_FREE: u64 = 512 * 1024 * 1024;
+
+/// Refuses to fill the disk.
+///
+/// # Errors
+/// When less than 512 MiB are free, or that cannot be found out.
+pub fn keep_free(folder: &Path) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(folder)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < KEPT_FREE {
+        return Err(io::Error::other(format!(
+            "BACKUP_FOLDER has {} MiB of free disk; {} MiB are left to the server",
+            free / 1024 / 1024,
+            KEPT_FREE / 1024 / 1024
+        )));
+    }
+    Ok(())
+}
+
 /// A folder that only this account can read. It is deleted at the end; after a kill, by the next one or the next start of the service.
 pub struct WorkingFolder {
     folder: TempDir,

@@ -57,7 +57,7 @@ pub(super) async fn dump(
         .unzip();
     let tee = match tee {
         Some(tee) if local_copy::is_needed(settings) => {
-            Some(local_copy::write(&settings.folder, &run.id, tee)?)
+            Some(local_copy::write(&settings.folder, &run.id, tee))
         }
         tee => tee,
     };

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use log::{info, warn};
 use silo_web::snapshot::Snapshot;
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
+/// Time after which a proof that could not be made is tried again.
+const PROVE_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// Time after the start for which an attempt waits until storage and database can be read.
 const STARTUP_GRACE: Duration = Duration::from_secs(90);
@@ -102,10 +104,10 @@ impl Scheduler {
             let is_wanted = past.failed.is_none() && self.base_is_wanted();
             if is_wanted || due.is_some_and(|due| due <= now) {
                 self.backup(&mut failed).await;
-            } else if let Some(id) = status.and_then(|status| self.proof_is_due(status))
-                && tried.as_ref() != Some(&id)
+            } else if let Some(id) =
+                status.and_then(|status| self.proof_is_due(status, tried.as_deref(), now))
             {
-                self.prove().await;
+                self.prove(&id).await;
                 tried = Some(id);
             } else if let Some(status) = status {
                 let last_drill = attempts::Kind::Drill.last(client).await.ok().flatten();
@@ -141,12 +143,17 @@ impl Scheduler {
 
     async fn backup(&self, failed: &mut Failures) {
         info!("a backup is due");
+        // What is asked for from now on is another one.
+        let wanted = self
+            .continuous
+            .as_ref()
+            .filter(|continuous| continuous.base_wanted.take());
         let Some(state) = self.work(Kind::Run).await else {
+            if let Some(continuous) = wanted {
+                continuous.base_wanted.put_back();
+            }
             return;
         };
-        if let Some(continuous) = &self.continuous {
-            continuous.base_wanted.take();
-        }
         failed.count(state, self.context.clock.now());
         if state == JobState::Done {
             self.work(Kind::Prune).await;
@@ -155,26 +162,42 @@ impl Scheduler {
         self.refresh_status().await;
     }
 
-    /// Id of the newest good backup, if it is not proven and another one is before it.
-    fn proof_is_due(&self, status: &BackupStatus) -> Option<String> {
+    /// Id of the newest good backup, if it is to be proven and another one is before it. A proof that could not be made is tried again.
+    fn proof_is_due(
+        &self,
+        status: &BackupStatus,
+        tried: Option<&str>,
+        now: Timestamp,
+    ) -> Option<String> {
         let mut good = status.backups.iter().filter(|backup| backup.good);
         let (newest, before) = (good.next()?, good.next());
+        let is_wanted = match &newest.proof {
+            None => tried != Some(&newest.id),
+            Some(proof) => {
+                proof.result == ProofResult::NotMade && now.duration_since(proof.at) >= PROVE_AGAIN
+            }
+        };
         let is_due = self.continuous.is_some()
-            && newest.proof.is_none()
+            && is_wanted
             && before.is_some()
             && self.jobs.running().is_none();
         is_due.then(|| newest.id.clone())
     }
 
-    /// Proves continuous backup up to the newest backup. A chain that is not what it should be ends, and another begins.
-    async fn prove(&self) {
+    /// Proves continuous backup up to a backup. A chain that is not what it should be ends, and another begins.
+    async fn prove(&self, backup: &str) {
         self.work(Kind::Prove).await;
         let status = self.status.current().ok();
         let newest = status
             .as_ref()
             .and_then(|status| status.value.last_proof.as_ref());
         if let (Some(continuous), Some(ProofOutcome { id, proof, .. })) = (&self.continuous, newest)
+            && id == backup
             && proof.result == ProofResult::Different
+            && continuous
+                .spool
+                .current()
+                .is_some_and(|chain| chain.id == proof.chain)
             && let Err(error) = continuous
                 .spool
                 .end(&format!("it is not proven up to the backup {id}"))

@@ -67,7 +67,7 @@ pub(super) async fn run(
     let (documents, notes) = match restored.await {
         Ok(restored) => restored,
         // The slices are damaged, or do not fit the backup.
-        Err(error @ (Error::Corrupt(_) | Error::Inconclusive(_))) => (0, vec![error.to_string()]),
+        Err(error @ Error::Corrupt(_)) => (0, vec![error.to_string()]),
         Err(error) => return Err(error),
     };
     Ok(Some(MomentDrill {

@@ -720,3 +720,188 @@ async fn small_slices_are_merged_and_restore_the_same() {
     stage.json(&["prune"]).await;
     assert_eq!(slices(&stage).await.len(), 2, "nothing is merged twice");
 }
+
+/// Killed when a slice arrives at the storage, or when it is read back, again and again: nothing is lost, and nothing is there twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_while_slices_are_stored_leave_one_chain() {
+    let mut stage = continuous().await;
+    let (arrived, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let storage = stage.s3.url();
+    let proxy = Proxy::start(&storage, move |_, line| {
+        let is_slice = line.contains("/oplog/") && !line.contains("list-type");
+        if is_slice {
+            arrived.send(line.starts_with("PUT ")).unwrap();
+        }
+        Fault::None
+    });
+    let proxy = proxy.await.unwrap();
+    stage.set("SPACES_ENDPOINT", proxy.url());
+    let mut notes = Vec::new();
+    for number in 0..6 {
+        let mut service = serve(&stage).await;
+        running(&service).await;
+        let id = format!("{number}");
+        insert(&stage, &id).await;
+        notes.push(id);
+        let wanted_put = number % 2 == 0;
+        tokio::select! {
+            ended = service.process.stop(END) => panic!("it ended before it was killed: {ended:?}"),
+            () = async { while requests.recv().await != Some(wanted_put) {} } => {}
+        }
+        service.process.kill().await.unwrap();
+        while requests.try_recv().is_ok() {}
+    }
+    let service = serve(&stage).await;
+    running(&service).await;
+    end(service).await;
+    let found = chains(&stage).await;
+    let [row] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (&row["entries"], &row["problem"]),
+        (&(1 + 6).into(), &Value::Null),
+        "{row}"
+    );
+    let (_, restored) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(restored, notes);
+}
+
+/// mongod is killed under writes: no slice has an entry that mongod lost, and every acknowledged write is in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_of_mongod_under_writes_lose_no_acknowledged_write() {
+    let mut stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        for number in 0..40 {
+            let id = format!("{round} {number:02}");
+            let write = doc! { "insert": "notes", "documents": [{ "_id": &id }], "writeConcern": { "w": "majority", "j": true } };
+            change(&stage, write).await;
+            acknowledged.push(id);
+        }
+        // Not acknowledged: they may be there or not.
+        let database = stage.database();
+        let writing = tokio::spawn(async move {
+            let many = (0..1000).map(|number| doc! { "_id": format!("{round} later {number}") });
+            for document in many {
+                let write =
+                    doc! { "insert": "later", "documents": [document], "writeConcern": { "w": 0 } };
+                drop(database.run_command(write).await);
+            }
+        });
+        stage.mongo.process().unwrap().kill().await.unwrap();
+        writing.abort();
+        stage.mongo.start_again().await.unwrap();
+        running(&service).await;
+    }
+    let after = |reply: &Reply| data(reply)["state"] == "running";
+    service.until(LIMIT, PATH, after).await;
+    stage.backup().await;
+    end(service).await;
+    assert_eq!(chains(&stage).await.len(), 1);
+    let proved = stage.json(&["prove"]).await;
+    assert_eq!(proved["result"], "equal", "{proved}");
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, acknowledged);
+}
+
+/// A restored database is put in the place of the one that is tailed, and a drill is made: the chain goes on. A change of the feature compatibility
+/// version ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_goes_on_over_a_swap_and_a_drill_and_ends_with_another_version() {
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    let first = chain_of(&service).await;
+    insert(&stage, "one").await;
+    let to = stage.uri_file(&stage.mongo.uri());
+    stage.restore("back").await;
+    let swap = [
+        "swap",
+        "--database",
+        DATABASE,
+        "--restored",
+        "back",
+        "--to-file",
+        &to,
+        "--confirm",
+        DATABASE,
+    ];
+    stage.json(&swap).await;
+    insert(&stage, "two").await;
+    stage.json(&["drill"]).await;
+    stage.backup().await;
+    let is_stored = |reply: &Reply| data(reply)["destinations"][0]["through"] != Value::Null;
+    service.until(LIMIT, PATH, is_stored).await;
+    // Waits until the slice with the backup's position is cut.
+    let proved = stage.json(&["prove"]).await;
+    assert_eq!(proved["result"], "equal", "{proved}");
+    assert_eq!(chain_of(&service).await, first);
+    let admin = stage.client.database("admin");
+    admin
+        .run_command(doc! { "setFeatureCompatibilityVersion": "5.0" })
+        .await
+        .unwrap();
+    let second = another_chain(&service, &first).await;
+    assert_ne!(first, second);
+    insert(&stage, "three").await;
+    end(service).await;
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(
+        notes,
+        ["three", "two"],
+        "the backup that was swapped in has no `one`"
+    );
+}
+
+/// As the runbook says when the droplet is gone: a new server, the bucket, and its keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_new_server_everything_that_was_stored_comes_back() {
+    let mut stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    end(service).await;
+    insert(&stage, "lost with the server").await;
+
+    let other = Setup::default().accounts(DATABASE).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    stage.set("MONGODB_CONNECTION_STRING", other.backup_uri());
+    stage.set("DRILL_CONNECTION_STRING", other.drill_uri());
+    stage.set("BACKUP_FOLDER", folder.path().display().to_string());
+    stage.json(&["init", "--adopt"]).await;
+    let to = stage.uri_file(&other.uri());
+    let restore = [
+        "restore",
+        "--at",
+        "latest",
+        "--trust-bucket",
+        "--to-file",
+        &to,
+        "--database",
+        DATABASE,
+    ];
+    let result = stage.json(&restore).await;
+    assert_eq!(
+        result["outcome"]["differences"],
+        Value::Array(vec![]),
+        "{result}"
+    );
+    let back = other.client().await.unwrap().database(DATABASE);
+    let (notes, moods) = (
+        back.collection::<Document>("notes"),
+        back.collection::<Document>("moods"),
+    );
+    assert_eq!(
+        notes.distinct("_id", doc! {}).await.unwrap(),
+        ["one".into()]
+    );
+    assert_eq!(moods.count_documents(doc! {}).await.unwrap(), 1200);
+    // The new server has another history: a chain of its own, from a backup of its own.
+    let before = stage.manifests().await.len();
+    let service = serve(&stage).await;
+    running(&service).await;
+    end(service).await;
+    assert_eq!(stage.manifests().await.len(), before + 1);
+}

@@ -191,8 +191,8 @@ pub async fn plan<'a>(
         None
     } else {
         match from_server(context, &bases, moment).await {
-            Ok(planned) => return Ok(planned),
             Err(error) => Some(error),
+            planned => return planned,
         }
     };
     match from_storage(context, &bases, moment).await {
@@ -231,7 +231,32 @@ async fn from_server<'a>(
     }
     let oplog = ServerOplog::new(&context.client, database);
     continues(&oplog, from, manifest).await?;
+    has_what_is_stored(&oplog, base, until).await?;
     Planned::new(base, until, Entries::Server(oplog)).await
+}
+
+/// Refuses a server that was set back to a state before the moment: storage has changes since the backup that it does not have. The end of each slice
+/// is an entry.
+async fn has_what_is_stored(
+    oplog: &ServerOplog,
+    (from, destination, _): Base<'_>,
+    until: Until,
+) -> Result<(), Error> {
+    for chain in destination.repository.chains().await? {
+        let ranges = chain.ranges();
+        let continuing = ranges.iter().filter(|range| range.after() <= from);
+        let slices = continuing.flat_map(|range| range.slices());
+        let ends = slices.map(|slice| slice.span.through);
+        let last = ends.filter(|end| *end > from && until.includes(*end)).max();
+        if let Some(last) = last
+            && !oplog.has(last).await?
+        {
+            return Err(Error::Refused(format!(
+                "storage has changes up to {last} that the server does not have: it was set back. `--from-storage` restores them"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A chain that goes on up to the moment, and the newest backup from which it does.

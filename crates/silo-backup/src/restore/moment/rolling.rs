@@ -22,14 +22,12 @@ use crate::error::Error;
 use crate::oplog::roll::{Roll, RolledArchive};
 use crate::oplog::{self, Position};
 use crate::repository::manifest::{ArchiveFacts, Manifest};
-use crate::restore::WorkingFolder;
+use crate::restore::{WorkingFolder, keep_free};
 use crate::verification;
 use silo_cli::progress::Reporter;
 
 /// Most bytes of entries that are not applied yet, in KiB.
 const MAX_UNAPPLIED_KIB: u32 = 4 * 1024;
-/// Free disk in bytes that is left to the server, which may be on the same disk.
-const KEPT_FREE: u64 = 512 * 1024 * 1024;
 /// Bytes of entries that are read while others are applied. An entry of 16 MiB is alone.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Pieces of the new archive that are not written yet.
@@ -291,23 +289,13 @@ fn apply(
     Err(Error::Interrupted)
 }
 
-/// Refuses to fill the disk.
-fn keep_free(folder: &Path) -> Result<(), Error> {
-    let disk = rustix::fs::statvfs(folder).map_err(io::Error::from)?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free < KEPT_FREE {
-        return Err(Error::Engine(format!(
-            "BACKUP_FOLDER has {} MiB of free disk; {} MiB are left to the server",
-            free / 1024 / 1024,
-            KEPT_FREE / 1024 / 1024
-        )));
-    }
-    Ok(())
-}
-
 fn not_rolled(error: &oplog::Error) -> Error {
     match error {
         oplog::Error::Io(_) | oplog::Error::Temporary(_) => Error::Engine(error.to_string()),
-        _ => Error::Inconclusive(format!("the backup cannot be rolled forward: {error}")),
+        // Known, and not supported: it says nothing about the data.
+        oplog::Error::Unsupported { .. } | oplog::Error::Incomplete(_) => {
+            Error::Inconclusive(format!("the backup cannot be rolled forward: {error}"))
+        }
+        _ => Error::Corrupt(format!("the backup and the changes do not fit: {error}")),
     }
 }
