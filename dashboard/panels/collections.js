@@ -5,7 +5,6 @@ import { captionOf, fill, h, say, table } from '../lib/dom.js';
 import { bytes, bytesText, count, countText, percent, percentText } from '../lib/format.js';
 import { keep, kept, keptList } from '../lib/address.js';
 import { source } from '../lib/source.js';
-import { details } from './collection.js';
 
 /** The columns; those marked `less` are left out on a phone. */
 const COLUMNS = [
@@ -35,6 +34,8 @@ export function mount(body) {
     measure: kept('measure') === 'documents' ? 'documents' : 'size', sort: COLUMNS.some(({ key }) => key === sort) ? sort : 'dataBytes', down: down === 'down',
     filter: kept('filter') ?? '', grouped: kept('list') !== 'all', groups: new Set(keptList('groups')), open: new Set(keptList('open')),
   };
+  /** The module with the details of a row. */
+  let collection = null;
   let last = null;
   /** Details of the open rows. */
   const opened = new Map();
@@ -160,7 +161,15 @@ export function mount(body) {
     if (!open) return [line];
     // Kept as it is, with the documents that somebody reads in it.
     if (!opened.has(row.name)) {
-      const { element, update } = details(row);
+      // Loaded when the first row is opened.
+      if (!collection) {
+        import('./collection.js').then((module) => {
+          collection = module;
+          draw();
+        }, () => null);
+        return [line];
+      }
+      const { element, update } = collection.details(row);
       opened.set(row.name, { update, details: h('tr', { class: 'details' }, h('td', { colspan: columns().length }, element)) });
     }
     opened.get(row.name).update(row);
