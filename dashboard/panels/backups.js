@@ -297,10 +297,11 @@ function follow(actions, notice, look) {
     const bar = h('progress', { 'aria-label': `${noun(job.kind)}, progress` });
     const phase = h('span', { class: 'phase' });
     const facts = h('span', { class: 'facts' });
-    watched = { id: job.id, stream: null, show: (now) => show(now, phase, bar, facts) };
+    watched = { id: job.id, isAsked: Boolean(WORK[job.kind]), stream: null, show: (now) => show(now, phase, bar, facts) };
     watched.show(job);
     put([phase, bar, facts]);
-    notify(`◍ ${noun(job.kind)} is running, started by ${job.askedBy}`);
+    // What the schedule does after a backup does not hide how the backup ended.
+    if (WORK[job.kind]) notify(`◍ ${noun(job.kind)} is running, started by ${job.askedBy}`);
     if (!document.hidden) open();
   }
 
@@ -322,8 +323,9 @@ function follow(actions, notice, look) {
   function end(stream, text, state) {
     stream.close();
     if (watched?.stream !== stream) return;
+    const { isAsked } = watched;
     watched = null;
-    notify(text, state);
+    if (isAsked || state === 'error') notify(text, state);
     offer();
   }
 

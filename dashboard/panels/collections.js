@@ -103,7 +103,8 @@ export function mount(body) {
     flat.hidden = choice.filter !== '';
     fill(rows, grouped ? last.categories.toSorted(larger).flatMap((category) => group(category, listed)) : listed.flatMap(lines));
     for (const [name, { details: row }] of opened) if (!row.isConnected) opened.delete(name);
-    if (!wanted) return;
+    // Its details are drawn when their module is loaded.
+    if (!wanted || (!collection && choice.open.has(wanted.name))) return;
     const { name, kind } = wanted;
     wanted = null;
     const button = rows.querySelector(`[data-key="${CSS.escape(`open ${name}`)}"]`);
