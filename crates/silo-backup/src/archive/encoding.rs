@@ -288,7 +288,8 @@ pub fn encrypted(bytes: Vec<u8>, recipient: Option<&str>) -> io::Result<Vec<u8>>
     let Some(recipient) = recipient else {
         return Ok(bytes);
     };
-    let mut out = encryptor(recipient)?.wrap_output(Vec::new())?;
+    let room = Vec::with_capacity(bytes.len() + CHUNK);
+    let mut out = encryptor(recipient)?.wrap_output(room)?;
     out.write_all(&bytes)?;
     out.finish()
 }

@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use silo_mongo::mongodb::bson::{self, Bson, Document, doc};
 
 use crate::archive::LARGEST;
@@ -51,6 +52,8 @@ pub struct SliceHeader {
     pub through: Position,
     /// Number of entries.
     pub entries: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
     /// SHA-256 of the entries' bytes, in hexadecimal.
     pub sha256: String,
     /// SHA-256 of the entry at `through`, of whatever database: by it a server is known to have the same history.
@@ -136,13 +139,14 @@ impl Slice {
     pub fn new(mut header: SliceHeader, bytes: Vec<u8>) -> Result<Self, SliceError> {
         header.sha256 = sha256(&bytes);
         header.entries = Entries(&bytes).map(|_| 1).sum();
-        let damaged = |error: bson::error::Error| SliceError::Damaged(error.to_string());
-        let document = bson::serialize_to_document(&header).map_err(damaged)?;
+        header.bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let encoded = |error: bson::error::Error| SliceError::Damaged(error.to_string());
+        let document = bson::serialize_to_document(&header).map_err(encoded)?;
         let noop = doc! {
             "op": "n", "ns": "", "o": { HEADER: document }, "v": 2_i64,
             "ts": Bson::from(header.after),
         };
-        let noop = noop.to_vec().map_err(damaged)?;
+        let noop = noop.to_vec().map_err(encoded)?;
         let slice = Self {
             link: link(&header, &noop),
             header,
@@ -193,15 +197,11 @@ impl Slice {
         from: impl Read + Send,
         identity: Option<&age::x25519::Identity>,
     ) -> Result<Self, SliceError> {
-        let damaged = |error: std::io::Error| SliceError::Damaged(error.to_string());
-        let mut plain = decoding::open(from, Compression::Gzip, identity).map_err(damaged)?;
-        let mut noop = Vec::new();
-        plain.read_to_end(&mut noop).map_err(damaged)?;
-        let length = length(&noop).filter(|length| *length <= LARGEST_HEADER);
-        let length = length.ok_or_else(|| SliceError::Damaged("it has no header".into()))?;
-        let bytes = noop.split_off(length);
-        let header =
-            header(&noop).ok_or_else(|| SliceError::Damaged("its header is malformed".into()))?;
+        let (noop, header, mut rest) = open(from, identity)?;
+        // Not more than this machine has, whatever the header says.
+        let capacity = usize::try_from(header.bytes).unwrap_or(usize::MAX);
+        let mut bytes = Vec::with_capacity(capacity.min(2 * LARGEST));
+        rest.read_to_end(&mut bytes)?;
         let slice = Self {
             link: link(&header, &noop),
             header,
@@ -210,6 +210,21 @@ impl Slice {
         };
         slice.check()?;
         Ok(slice)
+    }
+
+    /// Reads a slice that was checked when it was cut, and checks that its bytes are the same, without keeping them.
+    ///
+    /// # Errors
+    /// [`SliceError::Damaged`].
+    pub fn verify(from: impl Read + Send) -> Result<SliceHeader, SliceError> {
+        let (_, header, mut rest) = open(from, None)?;
+        let mut digest = Sha256::new();
+        std::io::copy(&mut rest, &mut digest)?;
+        if format!("{:x}", digest.finalize()) == header.sha256 {
+            Ok(header)
+        } else {
+            Err(SliceError::Damaged("the checksum does not match".into()))
+        }
     }
 
     /// The entries, in their order.
@@ -313,6 +328,34 @@ fn length(bytes: &[u8]) -> Option<usize> {
         .filter(|length| (5..=bytes.len()).contains(length))
 }
 
+/// The header of a slice, as it is and decoded, and a reader of its entries.
+type Opened<'a> = (Vec<u8>, SliceHeader, Box<dyn Read + Send + 'a>);
+
+/// Reads the header of a slice.
+fn open<'a>(
+    from: impl Read + Send + 'a,
+    identity: Option<&age::x25519::Identity>,
+) -> Result<Opened<'a>, SliceError> {
+    let mut plain = decoding::open(from, Compression::Gzip, identity)?;
+    let mut noop = vec![0; 4];
+    plain.read_exact(&mut noop)?;
+    let length = i32::from_le_bytes(noop.first_chunk().copied().unwrap_or_default());
+    let length = usize::try_from(length).ok();
+    let length = length.filter(|length| (5..=LARGEST_HEADER).contains(length));
+    let length = length.ok_or_else(|| SliceError::Damaged("it has no header".into()))?;
+    noop.resize(length, 0);
+    plain.read_exact(&mut noop[4..])?;
+    let header =
+        header(&noop).ok_or_else(|| SliceError::Damaged("its header is malformed".into()))?;
+    Ok((noop, header, plain))
+}
+
+impl From<std::io::Error> for SliceError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
 fn link(header: &SliceHeader, noop: &[u8]) -> String {
     header.merged_up_to.clone().unwrap_or_else(|| sha256(noop))
 }
@@ -352,6 +395,7 @@ mod tests {
             after,
             through,
             entries: 0,
+            bytes: 0,
             sha256: String::new(),
             anchor: "00".into(),
             server_version: "6.0.5".into(),
@@ -380,6 +424,10 @@ mod tests {
     fn a_slice_is_the_same_when_it_is_read_back() {
         let slice = slice();
         assert_eq!(Slice::read(&written(&slice)[..], None), Ok(slice.clone()));
+        assert_eq!(
+            Slice::verify(&written(&slice)[..]),
+            Ok(slice.header.clone())
+        );
         assert_eq!((slice.entries().count(), slice.header.entries), (39, 39));
         let name = slice.header.span().file_name();
         assert_eq!(name, "0000001000-0000000000_0000001010-0000000007.bson.gz");
@@ -461,6 +509,11 @@ mod tests {
             // Some bytes of gzip's own header mean nothing.
             let read = Slice::read(&bad[..], None);
             assert!(read.is_err() || read.as_ref() == Ok(&slice), "byte {place}");
+            let verified = Slice::verify(&bad[..]);
+            assert!(
+                verified.is_err() || verified.as_ref() == Ok(&slice.header),
+                "byte {place}"
+            );
         }
     }
 

@@ -521,6 +521,7 @@ mod tests {
             after: head.through,
             through: at(through),
             entries: 0,
+            bytes: 0,
             sha256: String::new(),
             anchor: format!("anchor of {through}"),
             server_version: chain.server_version,

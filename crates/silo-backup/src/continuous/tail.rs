@@ -135,6 +135,10 @@ impl Open {
     }
 
     fn add(&mut self, entry: &[u8]) {
+        if entry.len() > LARGEST / 4 {
+            // Not twice as much as is needed.
+            self.bytes.reserve_exact(entry.len());
+        }
         self.bytes.extend_from_slice(entry);
         self.since.get_or_insert_with(Instant::now);
     }
@@ -411,6 +415,7 @@ impl Tail {
             after: open.head.through,
             through: open.reached,
             entries: 0,
+            bytes: 0,
             sha256: String::new(),
             anchor: open.anchor.clone(),
             server_version: chain.server_version.clone(),

@@ -115,8 +115,8 @@ impl Uploader {
         let (chain, span) = (slice.chain.clone(), slice.span);
         let bytes = tokio::task::spawn_blocking(move || {
             let bytes = std::fs::read(file)?;
-            let is_intact = Slice::read(&bytes[..], None)
-                .is_ok_and(|slice| slice.header.chain == chain && slice.header.span() == span);
+            let is_intact = Slice::verify(&bytes[..])
+                .is_ok_and(|header| header.chain == chain && header.span() == span);
             if !is_intact {
                 return Err(Error::Corrupt(
                     "a slice on this machine's disk is damaged".into(),

@@ -283,3 +283,98 @@ fn uuid(value: &[u8]) -> Option<Uuid> {
     // Length, subtype 4, bytes.
     value.get(5..)?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
+
+    use super::*;
+
+    fn is_needed(mut entry: Document) -> bool {
+        let ts = Timestamp {
+            time: 1000,
+            increment: 1,
+        };
+        entry.insert("ts", ts);
+        let bytes = entry.to_vec().unwrap();
+        Entry::parse(&bytes).unwrap().is_needed("aesthetic")
+    }
+
+    fn insert(namespace: &str) -> Document {
+        doc! { "op": "i", "ns": namespace, "o": { "_id": 1 } }
+    }
+
+    /// `applyOps` with an insert into each namespace.
+    fn apply_ops(namespaces: &[&str], options: Document, more: Document) -> Document {
+        let inserts: Vec<Document> = namespaces.iter().map(|name| insert(name)).collect();
+        let mut command = doc! { "applyOps": inserts };
+        command.extend(options);
+        let mut entry = doc! { "op": "c", "ns": "admin.$cmd", "o": command };
+        entry.extend(more);
+        entry
+    }
+
+    fn session(previous: u32) -> Document {
+        let previous = Timestamp {
+            time: previous,
+            increment: 1,
+        };
+        doc! { "lsid": { "id": "s" }, "txnNumber": 1_i64, "prevOpTime": { "ts": previous, "t": 1_i64 } }
+    }
+
+    #[test]
+    fn what_changes_the_database_is_needed_and_nothing_of_others() {
+        assert!(is_needed(insert("aesthetic.moods")));
+        for other in [
+            "aesthetics.moods",
+            "silo.leases",
+            "admin.system.users",
+            "config.transactions",
+        ] {
+            assert!(!is_needed(insert(other)), "{other}");
+        }
+        assert!(is_needed(
+            doc! { "op": "c", "ns": "aesthetic.$cmd", "o": { "drop": "moods" } }
+        ));
+        assert!(!is_needed(
+            doc! { "op": "n", "ns": "", "o": { "msg": "periodic noop" } }
+        ));
+        let none = Document::new;
+        // Grouped inserts, as MongoDB 8 writes them, with and without a session.
+        let grouped = doc! { "multiOpType": 1 };
+        assert!(is_needed(apply_ops(
+            &["other.x", "aesthetic.moods"],
+            none(),
+            grouped.clone()
+        )));
+        assert!(!is_needed(apply_ops(&["other.x"], none(), grouped.clone())));
+        let mut linked = session(999);
+        linked.extend(grouped);
+        assert!(!is_needed(apply_ops(&["other.x"], none(), linked)));
+        // A transaction in one entry.
+        assert!(is_needed(apply_ops(
+            &["aesthetic.moods"],
+            none(),
+            session(0)
+        )));
+        assert!(!is_needed(apply_ops(&["other.x"], none(), session(0))));
+    }
+
+    #[test]
+    fn every_entry_of_a_transaction_of_several_is_needed() {
+        let part = doc! { "partialTxn": true };
+        assert!(is_needed(apply_ops(&["other.x"], part, session(0))));
+        assert!(is_needed(apply_ops(
+            &["other.x"],
+            Document::new(),
+            session(999)
+        )));
+        let mut abort = doc! { "op": "c", "ns": "admin.$cmd", "o": { "abortTransaction": 1 } };
+        abort.extend(session(999));
+        assert!(is_needed(abort));
+        // A retryable write is none.
+        let mut retryable = insert("other.x");
+        retryable.extend(session(999));
+        assert!(!is_needed(retryable));
+    }
+}

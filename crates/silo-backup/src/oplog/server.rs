@@ -149,7 +149,15 @@ impl ServerOplog {
     /// # Errors
     /// The error of the command.
     pub async fn first_left_out(&self, until: Until) -> Result<Option<Edge>, Error> {
-        let mut entries = self.find(self.concerning(until.left_out())).await?;
+        // An entry may have 16 MiB: only what tells whether it concerns the database.
+        let fields = doc! {
+            "ts": 1, "wall": 1, "op": 1, "ns": 1, "o2._id": 1, "o._id": 1,
+            "o.applyOps.op": 1, "o.applyOps.ns": 1, "o.applyOps.o._id": 1, "o.applyOps.o2._id": 1,
+        };
+        let oplog = self.oplog::<RawDocumentBuf>();
+        let entries = oplog.find(self.concerning(until.left_out()));
+        let entries = entries.projection(fields).batch_size(BATCH).await;
+        let mut entries = entries.map_err(reading())?;
         while let Some(entry) = entries.try_next().await.map_err(reading())? {
             let entry = Entry::parse(entry.as_bytes());
             let entry = entry.map_err(|error| Error::Engine(error.to_string()))?;

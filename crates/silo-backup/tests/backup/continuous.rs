@@ -416,7 +416,7 @@ async fn a_server_that_was_set_back_is_noticed() {
     };
     copied(&data, &copy);
     stage.mongo.start_again().await.unwrap();
-    insert(&stage, "undone").await;
+    let undone = insert(&stage, "undone").await;
     // Read before the server is set back.
     end(service).await;
     stage.mongo.stop().await.unwrap();
@@ -432,6 +432,13 @@ async fn a_server_that_was_set_back_is_noticed() {
     end(service).await;
     let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
     assert_eq!(notes, ["kept", "last", "other"]);
+    // The server no longer has it, and storage has.
+    let (at, to) = (text(undone), stage.uri_file(&stage.mongo.uri()));
+    let restore = ["restore", "--at", &at, "--to-file", &to, "--database", "no"];
+    let refused = stage.run(&restore).await;
+    assert_eq!(refused.code, Some(i32::from(EXIT_REFUSED)), "{refused:?}");
+    let (_, notes) = restored(&stage, &["--at", &at], "undone").await;
+    assert_eq!(notes, ["kept", "undone"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -904,4 +911,28 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
     running(&service).await;
     end(service).await;
     assert_eq!(stage.manifests().await.len(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_destination_that_fails_does_not_stop_the_first() {
+    let (mut stage, other) = with_copy_on(continuous().await).await;
+    stage.set("BACKUP_COPY_SECRET", "another one");
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    end(service).await;
+    assert!(!slices(&stage).await.is_empty());
+    stage.set("BACKUP_COPY_SECRET", &other.account.secret);
+    // The copy's first backup creates its repository.
+    stage.backup().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    end(service).await;
+    let found = chains(&stage).await;
+    let rows: Vec<_> = found
+        .iter()
+        .map(|row| (row["destination"].as_str().unwrap(), &row["entries"]))
+        .collect();
+    let two = Value::from(2);
+    assert_eq!(rows, [("primary", &two), ("copy", &two)]);
 }

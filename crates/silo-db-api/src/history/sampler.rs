@@ -1,7 +1,7 @@
 //! Takes a sample each quarter of an hour from the last measurements.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use log::{error, info};
@@ -19,6 +19,8 @@ use crate::users::Users;
 const EVERY: Duration = Duration::from_secs(2);
 /// Time into a quarter after which a sample is taken although not everything is known: then the rest will not be known soon either.
 const WAIT_SECONDS: i64 = 300;
+/// Time after the start in which the first measurements may still be under way, however late in a quarter that is.
+const STARTING: Duration = Duration::from_secs(60);
 
 /// Takes the samples.
 pub struct Sampler {
@@ -51,10 +53,12 @@ impl Sampler {
         let mut taken = self.history.newest(Timestamp::now()).ok().flatten();
         let mut before = None;
         let mut failed = false;
+        let started = Instant::now();
         loop {
             let now = Timestamp::now();
             let quarter = quarter_of(now);
-            let late = now.as_second().rem_euclid(SAMPLE_SECONDS) >= WAIT_SECONDS;
+            let late = now.as_second().rem_euclid(SAMPLE_SECONDS) >= WAIT_SECONDS
+                && started.elapsed() >= STARTING;
             if taken != Some(quarter)
                 && let Some((sample, operations)) = self.sample(quarter, before, late)
             {

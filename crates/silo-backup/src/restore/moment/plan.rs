@@ -231,29 +231,32 @@ async fn from_server<'a>(
     }
     let oplog = ServerOplog::new(&context.client, database);
     continues(&oplog, from, manifest).await?;
-    has_what_is_stored(&oplog, base, until).await?;
+    has_what_is_stored(&oplog, base, until, newest).await?;
     Planned::new(base, until, Entries::Server(oplog)).await
 }
 
 /// Refuses a server that was set back to a state before the moment: storage has changes since the backup that it does not have. The end of each slice
-/// is an entry.
+/// is an entry, so those around the moment are looked for, up to the server's last entry.
 async fn has_what_is_stored(
     oplog: &ServerOplog,
     (from, destination, _): Base<'_>,
     until: Until,
+    newest: Position,
 ) -> Result<(), Error> {
     for chain in destination.repository.chains().await? {
         let ranges = chain.ranges();
         let continuing = ranges.iter().filter(|range| range.after() <= from);
         let slices = continuing.flat_map(|range| range.slices());
         let ends = slices.map(|slice| slice.span.through);
-        let last = ends.filter(|end| *end > from && until.includes(*end)).max();
-        if let Some(last) = last
-            && !oplog.has(last).await?
-        {
-            return Err(Error::Refused(format!(
-                "storage has changes up to {last} that the server does not have: it was set back. `--from-storage` restores them"
-            )));
+        let ends: Vec<Position> = ends.filter(|end| *end > from && *end <= newest).collect();
+        let last = ends.iter().rev().find(|end| until.includes(**end));
+        let next = ends.iter().find(|end| !until.includes(**end));
+        for end in last.into_iter().chain(next) {
+            if !oplog.has(*end).await? {
+                return Err(Error::Refused(format!(
+                    "storage has changes up to {end} that the server does not have: it was set back. `--from-storage` restores them"
+                )));
+            }
         }
     }
     Ok(())
