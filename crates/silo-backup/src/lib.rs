@@ -84,10 +84,10 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
         );
         registry.register_collector(Box::new(metrics));
     });
-    let description = Description::new(&routes::openapi::Api::openapi())?;
+    let description = Description(routes::openapi::Api::openapi);
     let route_state = state.clone();
     let running = serve(listener, service, move |config| {
-        config.app_data(Data::new(description.clone()));
+        config.app_data(Data::new(description));
         routes::routes(config, route_state.clone());
     })?;
     Ok((running, state))

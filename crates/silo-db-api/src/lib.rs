@@ -81,9 +81,9 @@ pub async fn start(
         );
         registry.register_collector(Box::new(DatabaseMetrics(state.clone())));
     });
-    let description = Description::new(&routes::openapi::Api::openapi())?;
+    let description = Description(routes::openapi::Api::openapi);
     serve(listener, service, move |config| {
-        config.app_data(Data::new(description.clone()));
+        config.app_data(Data::new(description));
         routes::routes(config, state.clone());
     })
 }

@@ -61,9 +61,9 @@ pub async fn start(listener: TcpListener, settings: &Settings) -> std::io::Resul
     service
         .metrics
         .register(|registry| registry.register_collector(Box::new(metrics)));
-    let description = Description::new(&routes::openapi::Api::openapi())?;
+    let description = Description(routes::openapi::Api::openapi);
     serve(listener, service, move |config| {
-        config.app_data(Data::new(description.clone()));
+        config.app_data(Data::new(description));
         routes::routes(config, state.clone());
     })
 }

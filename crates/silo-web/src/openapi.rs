@@ -37,25 +37,16 @@ pub struct Forbidden(pub ProblemBody<'static>);
 #[response(status = 409, content_type = "application/problem+json")]
 pub struct Conflict(pub ProblemBody<'static>);
 
-/// The description, serialised once.
-#[derive(Clone)]
-pub struct Description(actix_web::web::Bytes);
+/// The description that utoipa generates from the code. It is generated when it is asked for: that takes memory, and is rare.
+#[derive(Clone, Copy)]
+pub struct Description(pub fn() -> OpenApi);
 
 impl Description {
-    /// Serialises a description that utoipa generated from the code.
-    ///
-    /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn new(api: &OpenApi) -> Result<Self, serde_json::Error> {
-        Ok(Self(serde_json::to_vec(api)?.into()))
-    }
-
     /// The description as an answer.
     #[must_use]
     pub fn respond(&self) -> HttpResponse {
         HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "private, max-age=300"))
-            .content_type("application/json")
-            .body(self.0.clone())
+            .json((self.0)())
     }
 }
