@@ -27,7 +27,7 @@ export function mount(body) {
   const notice = h('p', { class: 'notice', role: 'status' });
   const list = h('div', { class: 'all-backups' });
   const upcoming = h('p', { class: 'facts' });
-  const moments = h('div', {});
+  const moments = h('div', { class: 'moments' });
   fill(body, figures, moments, upcoming, wrong, actions, notice, list);
   const work = follow(actions, notice, () => {
     sources.status.ask();

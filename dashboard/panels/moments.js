@@ -19,8 +19,8 @@ export function boxes({ state, detail, days, since, unsafeSeconds, destinations 
   if (state === 'off') return [box('any moment', '▢ off', 'what was written since the last backup would be lost; BACKUP_PITR_DAYS switches it on')];
   const waiting = Math.max(0, ...destinations.map(({ waitingBytes }) => waitingBytes));
   const failed = destinations.find(({ error }) => error);
-  const late = state !== 'standby' && (unsafeSeconds === null || unsafeSeconds > USUAL);
-  const value = unsafeSeconds === null || state === 'standby' ? STATES[state] ?? `? ${state}` : unsafeSeconds === 0 ? '● all stored' : `${late ? '▲' : '●'} stored up to ${ageText(unsafeSeconds)} ago`;
+  const late = unsafeSeconds === null ? state !== 'standby' : unsafeSeconds > USUAL;
+  const value = unsafeSeconds === null ? STATES[state] ?? `? ${state}` : unsafeSeconds === 0 ? '● all stored' : `${late ? '▲' : '●'} stored up to ${ageText(unsafeSeconds)} ago`;
   const note = h('span', {},
     state !== 'running' && unsafeSeconds !== null && `${STATES[state] ?? state} · `, detail && `${detail} · `,
     failed && `▲ ${failed.name}: ${failed.error} · `,
@@ -63,12 +63,13 @@ export function moments({ days, since, destinations }, backups = [], now = Date.
     const stored = Date.parse(since) < end && begin < through;
     return { begin, end, status: !stored ? 'unknown' : isWithin(Math.max(begin, Date.parse(since)), Math.min(end, through), proven) ? 'up' : 'degraded' };
   });
-  const hours = ageText(Math.max(0, through - Math.max(Date.parse(since), now - days * 86_400_000)) / 1000);
+  const seconds = (through - Math.max(Date.parse(since), now - days * 86_400_000)) / 1000;
+  const known = seconds > 0 ? `the changes of ${ageText(seconds)} of the last ${countText(days)} days are stored; proven ones are full height` : 'no changes are stored yet';
   const when = (time) => new Date(time).toLocaleString('en', { dateStyle: 'short', timeStyle: 'short' });
   const twin = table('moments that can be restored', [
     { title: 'from', cell: ({ begin }) => when(begin) },
     { title: 'to', cell: ({ end }) => when(end) },
     { title: 'moments', cell: ({ status }) => WORDS[status] },
   ], cells.toReversed());
-  return strip(`moments of ${hours} of the last ${countText(days)} days can be restored; proven ones are full height`, cells.map(({ status }) => status), twin);
+  return strip(known, cells.map(({ status }) => status), twin);
 }

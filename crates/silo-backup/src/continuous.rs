@@ -3,8 +3,8 @@
 //!
 //! The `tail` reads the server's oplog and cuts `slice`s, which the `spool` keeps on this machine's disk until `upload` has stored them in every
 //! destination and read them back. `stored` reads them from there. Each night `proof` shows that they have every
-//! change, with a `local_copy` where the private key is elsewhere, and `merge` makes
-//! few objects of many. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
+//! change, with a `local_copy` where the private key is elsewhere, and `merge` makes few objects of many. `base_wanted` asks for a backup, and `status`
+//! measures all of this. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
 
 pub mod base_wanted;
 mod beginning;
@@ -39,7 +39,7 @@ use upload::Uploader;
 pub struct Continuous {
     /// Slices on disk.
     pub spool: Arc<Spool>,
-    /// What the tail does.
+    /// State of the tail.
     pub tail: watch::Receiver<TailState>,
     /// Up to here the server was read, and there is nothing that is in no slice.
     pub cut_up_to: watch::Receiver<Position>,

@@ -35,7 +35,7 @@ struct Row {
     /// Positions between which every moment is there.
     after: String,
     through: String,
-    /// Their seconds.
+    /// Times of these positions.
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     slices: u64,

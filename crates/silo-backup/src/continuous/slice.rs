@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use silo_mongo::mongodb::bson::{self, Bson, Document, doc};
 
 use crate::archive::LARGEST;
-use crate::archive::decoding::{self};
+use crate::archive::decoding;
 use crate::archive::encoding::Compression;
 use crate::oplog::Position;
 use crate::oplog::entry::Entry;
@@ -52,7 +52,7 @@ pub struct SliceHeader {
     pub through: Position,
     /// Number of entries.
     pub entries: u64,
-    /// Their size in bytes.
+    /// Size of the entries in bytes.
     pub bytes: u64,
     /// SHA-256 of the entries' bytes, in hexadecimal.
     pub sha256: String,

@@ -32,7 +32,7 @@ const KEPT_BYTES: u64 = 256 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {
-    /// Its id: that of the backup at whose position it begins.
+    /// Id of the chain: that of the backup at whose position it begins.
     pub id: String,
     /// Position of the backup.
     pub base: Position,
@@ -44,7 +44,7 @@ pub struct Chain {
     pub feature_compatibility_version: Option<String>,
     /// End of the slices that each destination has.
     pub stored: BTreeMap<String, Position>,
-    /// Why it cannot be continued; `None` while it is.
+    /// Reason why the chain ended; `None` while it is continued.
     pub ended: Option<String>,
 }
 
@@ -62,11 +62,11 @@ pub struct Head {
 /// A slice that a destination does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unstored {
-    /// Id of its chain.
+    /// Id of the slice's chain.
     pub chain: String,
-    /// Its positions.
+    /// Positions of the slice.
     pub span: Span,
-    /// Its file.
+    /// File of the slice.
     pub file: PathBuf,
 }
 

@@ -87,7 +87,9 @@ pub async fn measure(
     continuous: &Continuous,
 ) -> Result<Measured<ContinuousStatus>, SourceError> {
     let oplog = ServerOplog::new(&context.status_client, &context.settings.database);
-    let chain = continuous.spool.current();
+    let (state, detail) = described(&continuous.tail.borrow());
+    // While another process has the lease, the spool here is an old one.
+    let chain = continuous.spool.current().filter(|_| state != "standby");
     let failed =
         |error: crate::error::Error| SourceError::new("mongod", error.code(), error.to_string());
     let oldest = oplog.oldest().await.map_err(failed)?;
@@ -105,7 +107,6 @@ pub async fn measure(
             Some(oldest.unwrap_or(0))
         }
     };
-    let (state, detail) = described(&continuous.tail.borrow());
     let destinations = continuous
         .failures
         .iter()

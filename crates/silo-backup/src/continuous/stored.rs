@@ -92,14 +92,14 @@ impl Range {
             .map_or_else(Position::default, |slice| slice.span.through)
     }
 
-    /// Its slices, in their order.
+    /// Slices of the range, in their order.
     #[must_use]
     pub fn slices(&self) -> &[StoredSlice] {
         &self.slices
     }
 }
 
-/// Where slices are.
+/// Source of slices.
 #[derive(Clone)]
 pub enum SliceSource {
     /// In a destination; encrypted ones need their private key.

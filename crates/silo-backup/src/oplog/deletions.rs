@@ -38,7 +38,7 @@ pub struct Loss {
     pub collection: String,
     /// Number of documents, without those that were inserted meanwhile.
     pub documents: u64,
-    /// How many of them were in a collection that was dropped.
+    /// Documents among them of a collection that was dropped.
     dropped: u64,
     /// Position of the first deletion: `restore --until-before` it.
     pub first: Position,

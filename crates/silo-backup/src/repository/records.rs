@@ -62,9 +62,9 @@ pub struct Check {
 pub enum ProofResult {
     /// The backup before it and the changes in storage give this backup.
     Equal,
-    /// It could not be found out.
+    /// The proof could not be made.
     NotMade,
-    /// They do not.
+    /// The backup before it and the changes in storage give another one.
     Different,
 }
 

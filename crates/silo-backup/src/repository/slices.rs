@@ -15,9 +15,9 @@ pub(super) const FOLDER: &str = "oplog/";
 /// A slice in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSlice {
-    /// Its positions.
+    /// Positions of the slice.
     pub span: Span,
-    /// Its key, below the prefix.
+    /// Key of the slice, below the prefix.
     pub key: String,
     /// Size in bytes.
     pub bytes: u64,
@@ -26,9 +26,9 @@ pub struct StoredSlice {
 /// A chain in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredChain {
-    /// Its id: that of the backup it begins at.
+    /// Id of the chain: that of the backup it begins at.
     pub id: String,
-    /// Its slices, in their order.
+    /// Slices of the chain, in their order.
     pub slices: Vec<StoredSlice>,
 }
 
