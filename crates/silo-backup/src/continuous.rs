@@ -10,6 +10,7 @@ pub mod base_wanted;
 mod beginning;
 pub mod local_copy;
 pub mod merge;
+mod open_slice;
 pub mod proof;
 pub mod slice;
 pub mod spool;

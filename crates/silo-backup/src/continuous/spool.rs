@@ -2,51 +2,27 @@
 //!
 //! `BACKUP_FOLDER/oplog/CHAIN/` has `chain.json` and slices. Only one process writes there, the one with the lease `oplog`.
 
+mod disk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::slice::{Slice, Span};
 use crate::oplog::Position;
-use crate::repository::{StoredChain, StoredSlice};
+use disk::{CHAIN, SpooledChain, read, remove_unfinished, sync_folder, write_chain, write_file};
+pub use disk::{Chain, make_folder, slices};
 
 /// Folder in `BACKUP_FOLDER`.
 pub(super) const FOLDER: &str = "oplog";
-/// Description of a chain, in its folder.
-const CHAIN: &str = "chain.json";
-/// Extension of a file that is being written.
-const UNFINISHED: &str = "new";
-
 /// Stored slices are kept for a proof for so many seconds: those since the backup before last night's are needed,
 const KEPT_SECONDS: u32 = 50 * 3600;
 /// and for so many bytes.
 const KEPT_BYTES: u64 = 256 * 1024 * 1024;
-
-/// Description of a chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Chain {
-    /// Id of the chain: that of the backup at whose position it begins.
-    pub id: String,
-    /// Position of the backup.
-    pub base: Position,
-    /// SHA-256 of the entry at that position.
-    pub anchor: String,
-    /// Version of the server.
-    pub server_version: String,
-    /// Feature compatibility version of the server.
-    pub feature_compatibility_version: Option<String>,
-    /// End of the slices that each destination has.
-    pub stored: BTreeMap<String, Position>,
-    /// Reason why the chain ended; `None` while it is continued.
-    pub ended: Option<String>,
-}
 
 /// End of a chain, where the next slice begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,14 +44,6 @@ pub struct Unstored {
     pub span: Span,
     /// File of the slice.
     pub file: PathBuf,
-}
-
-/// Slices of one chain.
-#[derive(Debug)]
-struct SpooledChain {
-    chain: Chain,
-    /// Slices, with the sizes of their files.
-    slices: BTreeMap<Span, u64>,
 }
 
 /// The spool.
@@ -110,21 +78,7 @@ impl Spool {
     /// # Errors
     /// When the folder cannot be read, or a file not be deleted.
     pub fn reload(&self) -> io::Result<()> {
-        for chain in fs::read_dir(&self.folder)? {
-            let chain = chain?.path();
-            if !chain.is_dir() {
-                continue;
-            }
-            for entry in fs::read_dir(chain)? {
-                let path = entry?.path();
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == UNFINISHED)
-                {
-                    fs::remove_file(path)?;
-                }
-            }
-        }
+        remove_unfinished(&self.folder)?;
         *self.chains() = read(&self.folder)?;
         self.changes.send_replace(());
         Ok(())
@@ -383,272 +337,5 @@ impl Spool {
     }
 }
 
-/// The slices of a chain in the spool of a folder, in their order, with their files as keys. The spool may be in use.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn slices(parent: &Path) -> io::Result<Vec<StoredChain>> {
-    let mut chains = Vec::new();
-    for chain in fs::read_dir(parent.join(FOLDER))? {
-        let folder = chain?.path();
-        if !folder.is_dir() {
-            continue;
-        }
-        let mut slices = Vec::new();
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            // One that is deleted meanwhile is not there.
-            let bytes = entry.metadata().map(|file| file.len());
-            let span = Span::of_file_name(&entry.file_name().to_string_lossy());
-            if let (Some(span), Ok(bytes)) = (span, bytes) {
-                slices.push(StoredSlice {
-                    span,
-                    key: entry.path().display().to_string(),
-                    bytes,
-                });
-            }
-        }
-        slices.sort_by_key(|slice| slice.span);
-        let id = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        chains.push(StoredChain { id, slices });
-    }
-    Ok(chains)
-}
-
-/// The chains in a folder, in the order in which they began.
-fn read(folder: &Path) -> io::Result<Vec<SpooledChain>> {
-    let mut chains = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        // A folder without description was being made, and has no slice.
-        if path.is_dir() && path.join(CHAIN).exists() {
-            chains.push(SpooledChain::open(&path)?);
-        }
-    }
-    chains.sort_by_key(|spooled| (spooled.chain.ended.is_none(), spooled.chain.base));
-    Ok(chains)
-}
-
-impl SpooledChain {
-    fn open(folder: &Path) -> io::Result<Self> {
-        let chain: Chain = serde_json::from_slice(&fs::read(folder.join(CHAIN))?)?;
-        let mut slices = BTreeMap::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(span) = Span::of_file_name(&name) {
-                slices.insert(span, entry.metadata()?.len());
-            }
-        }
-        Ok(Self { chain, slices })
-    }
-
-    fn unstored(&self, destination: &str) -> impl Iterator<Item = (&Span, &u64)> {
-        let stored = self.chain.stored.get(destination).copied();
-        let slices = self.slices.iter();
-        slices.filter(move |(span, _)| stored.is_none_or(|stored| span.through > stored))
-    }
-
-    /// Position up to which all of these destinations have the chain.
-    fn everywhere(&self, destinations: &BTreeSet<&str>) -> Position {
-        let stored = |name: &&str| self.chain.stored.get(*name).copied().unwrap_or_default();
-        destinations.iter().map(stored).min().unwrap_or_default()
-    }
-}
-
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
-fn write_chain(folder: &Path, chain: &Chain) -> io::Result<()> {
-    let json = serde_json::to_vec(chain)?;
-    write_file(&folder.join(CHAIN), |out| out.write_all(&json))
-}
-
-/// Writes a file that only this account can read; after a crash it is there as a whole, or not at all.
-fn write_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    let mut file = tempfile::Builder::new()
-        .suffix(&format!(".{UNFINISHED}"))
-        .tempfile_in(folder)?;
-    write(file.as_file_mut())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::continuous::slice::{FORMAT, SliceHeader};
-
-    fn at(seconds: u32) -> Position {
-        Position {
-            seconds,
-            increment: 1,
-        }
-    }
-
-    fn chain(id: &str, base: u32) -> Chain {
-        Chain {
-            id: id.into(),
-            base: at(base),
-            anchor: "anchor of the base".into(),
-            server_version: "6.0.5".into(),
-            feature_compatibility_version: None,
-            stored: BTreeMap::new(),
-            ended: None,
-        }
-    }
-
-    /// Adds an empty slice up to `through`.
-    fn add(spool: &Spool, through: u32) {
-        let (chain, head) = (spool.current().unwrap(), spool.head().unwrap());
-        let header = SliceHeader {
-            format: FORMAT,
-            chain: chain.id,
-            after: head.through,
-            through: at(through),
-            entries: 0,
-            bytes: 0,
-            sha256: String::new(),
-            anchor: format!("anchor of {through}"),
-            server_version: chain.server_version,
-            feature_compatibility_version: None,
-            previous: head.link,
-            merged_up_to: None,
-        };
-        spool.add(&Slice::new(header, Vec::new()).unwrap()).unwrap();
-    }
-
-    fn store(spool: &Spool, destination: &str) -> Option<Position> {
-        let next = spool.next_unstored(destination)?;
-        assert!(next.file.exists());
-        spool.stored(destination, &next).unwrap();
-        Some(next.span.through)
-    }
-
-    fn files(parent: &Path) -> usize {
-        let folder = parent.join(FOLDER).join("one");
-        fs::read_dir(folder).map_or(0, Iterator::count)
-    }
-
-    #[test]
-    fn a_chain_goes_on_where_the_last_slice_on_disk_ends() {
-        let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path(), false).unwrap();
-        assert!(spool.current().is_none() && spool.head().is_err());
-        spool.begin(chain("one", 10)).unwrap();
-        assert_eq!(spool.head().unwrap().anchor, "anchor of the base");
-        add(&spool, 20);
-        add(&spool, 30);
-        // Of a process that was killed while it wrote.
-        let folder = parent.path().join(FOLDER).join("one");
-        fs::write(folder.join("unfinished.new"), "half").unwrap();
-        let head = spool.head().unwrap();
-        drop(spool);
-        let spool = Spool::open(parent.path(), false).unwrap();
-        assert!(
-            folder.join("unfinished.new").exists(),
-            "of a process that runs"
-        );
-        spool.reload().unwrap();
-        assert_eq!(spool.head().unwrap(), head);
-        assert_eq!(
-            (head.through, head.anchor.as_str()),
-            (at(30), "anchor of 30")
-        );
-        assert!(!folder.join("unfinished.new").exists());
-        // The last slice was damaged on disk: nobody knows where to go on.
-        let last = spool.next_unstored("primary").unwrap();
-        assert_eq!(last.span.through, at(20));
-        for entry in fs::read_dir(&folder).unwrap().flatten() {
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "gz")
-            {
-                fs::write(entry.path(), "damaged").unwrap();
-            }
-        }
-        assert!(spool.head().is_err());
-    }
-
-    #[test]
-    fn slices_stay_until_every_destination_has_them_and_the_last_one_for_ever() {
-        let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path(), false).unwrap();
-        spool.begin(chain("one", 10)).unwrap();
-        for through in [20, 30, 40] {
-            add(&spool, through);
-        }
-        let both = BTreeSet::from(["primary", "copy"]);
-        assert_eq!(store(&spool, "primary"), Some(at(20)));
-        assert_eq!(store(&spool, "primary"), Some(at(30)));
-        spool.remove_stored(&both).unwrap();
-        // `chain.json` and three slices.
-        assert_eq!(files(parent.path()), 4);
-        assert_eq!(store(&spool, "copy"), Some(at(20)));
-        spool.remove_stored(&both).unwrap();
-        assert_eq!(files(parent.path()), 3);
-        let spool = Spool::open(parent.path(), false).unwrap();
-        assert_eq!(store(&spool, "copy"), Some(at(30)));
-        assert_eq!(store(&spool, "copy"), Some(at(40)));
-        assert_eq!(store(&spool, "copy"), None);
-        assert_eq!(store(&spool, "primary"), Some(at(40)));
-        spool.remove_stored(&both).unwrap();
-        assert_eq!(files(parent.path()), 2);
-        assert_eq!(spool.unstored_bytes("primary"), 0);
-    }
-
-    #[test]
-    fn stored_slices_are_kept_for_a_proof_for_two_days() {
-        let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path(), true).unwrap();
-        spool.begin(chain("one", 10)).unwrap();
-        for through in [20, 30, 30 + KEPT_SECONDS] {
-            add(&spool, through);
-            store(&spool, "primary").unwrap();
-        }
-        spool.remove_stored(&BTreeSet::from(["primary"])).unwrap();
-        let found = slices(parent.path()).unwrap();
-        let ends: Vec<u32> = found[0]
-            .slices
-            .iter()
-            .map(|slice| slice.span.through.seconds)
-            .collect();
-        assert_eq!(ends, [30, 30 + KEPT_SECONDS]);
-    }
-
-    #[test]
-    fn the_slices_of_an_ended_chain_are_stored_before_those_of_the_next() {
-        let parent = tempfile::tempdir().unwrap();
-        let spool = Spool::open(parent.path(), false).unwrap();
-        spool.begin(chain("one", 10)).unwrap();
-        add(&spool, 20);
-        spool.end("a reason").unwrap();
-        assert!(spool.begin(chain("one", 10)).is_err(), "an id is used once");
-        spool.begin(chain("two", 30)).unwrap();
-        add(&spool, 40);
-        let spool = Spool::open(parent.path(), false).unwrap();
-        assert_eq!(spool.all()[0].ended.as_deref(), Some("a reason"));
-        assert_eq!(spool.current().unwrap().id, "two");
-        let only = BTreeSet::from(["primary"]);
-        assert_eq!(store(&spool, "primary"), Some(at(20)));
-        spool.remove_stored(&only).unwrap();
-        assert_eq!(files(parent.path()), 0);
-        assert_eq!(spool.all().len(), 1);
-        assert_eq!(store(&spool, "primary"), Some(at(40)));
-    }
-}
+mod tests;

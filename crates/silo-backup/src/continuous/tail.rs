@@ -16,13 +16,13 @@ use tokio_util::task::TaskTracker;
 use super::base_wanted::BaseWanted;
 use super::beginning;
 use super::end_of_chain;
-use super::slice::{FORMAT, Slice, SliceHeader};
-use super::spool::{Chain, Head, Spool};
+use super::open_slice::OpenSlice;
+use super::slice::Slice;
+use super::spool::{Chain, Spool};
 use crate::alerts::Event;
 use crate::context::Context;
 use crate::error::Error;
 use crate::oplog::Position;
-use crate::oplog::deletions::Deletions;
 use crate::oplog::entry::Entry;
 use crate::oplog::server::ServerOplog;
 use crate::repository::manifest::sha256;
@@ -32,12 +32,6 @@ use crate::run::lease::{Lease, Purpose};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of attempts after an error.
 const RETRY: Duration = Duration::from_secs(2);
-/// Age of the oldest entry at which a slice is cut.
-const OLDEST: Duration = Duration::from_secs(20);
-/// Bytes at which a slice is cut.
-const LARGEST: usize = 4 * 1024 * 1024;
-/// Interval of slices while nothing happens: they say that nothing did.
-const IDLE: Duration = Duration::from_secs(300);
 /// Bytes that wait on disk for storage, at which reading stops. The oplog keeps them longer.
 const SPOOL: u64 = 512 * 1024 * 1024;
 /// Time for a backup to begin at; after that it is looked for less often.
@@ -95,62 +89,6 @@ enum Broken {
 impl From<Error> for Broken {
     fn from(error: Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// Entries that were read and are in no slice.
-struct Open {
-    head: Head,
-    /// Raw, one after the other.
-    bytes: Vec<u8>,
-    /// When the first of them was read.
-    since: Option<Instant>,
-    /// Up to here the server was read.
-    reached: Position,
-    /// SHA-256 of the entry there.
-    anchor: String,
-    /// When the last slice was cut.
-    cut: Instant,
-    /// Mass deletions that were read.
-    deletions: Deletions,
-    /// Since when the server's last entry is before the one that was read.
-    behind: Option<Instant>,
-    /// `true` after the parts were read of transactions that began before the chain.
-    has_parts: bool,
-}
-
-impl Open {
-    fn new(head: Head) -> Self {
-        Self {
-            bytes: Vec::new(),
-            since: None,
-            reached: head.through,
-            anchor: head.anchor.clone(),
-            cut: Instant::now(),
-            deletions: Deletions::default(),
-            behind: None,
-            has_parts: head.link.is_some(),
-            head,
-        }
-    }
-
-    fn add(&mut self, entry: &[u8]) {
-        if entry.len() > LARGEST / 4 {
-            // Not twice as much as is needed.
-            self.bytes.reserve_exact(entry.len());
-        }
-        self.bytes.extend_from_slice(entry);
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    fn is_due(&self) -> bool {
-        let is_old = self.since.is_some_and(|since| since.elapsed() >= OLDEST);
-        let is_idle = self.reached > self.head.through && self.cut.elapsed() >= IDLE;
-        is_old || is_idle || self.bytes.len() >= LARGEST
-    }
-
-    fn has_something(&self) -> bool {
-        !self.bytes.is_empty()
     }
 }
 
@@ -247,7 +185,7 @@ impl Tail {
         // Without its end a chain cannot be continued.
         let head =
             head.map_err(|error| Broken::Ended(format!("its last slice cannot be read: {error}")))?;
-        let mut open = Open::new(head);
+        let mut open = OpenSlice::new(head);
         let mut known = false;
         loop {
             let stopped = self.context.stop.is_cancelled();
@@ -292,7 +230,7 @@ impl Tail {
                     }
                 }
             }
-            let is_large = open.bytes.len() >= LARGEST;
+            let is_large = open.is_large();
             if open.is_due() || (stopped && open.reached > open.head.through) {
                 self.cut(chain, &mut open).await?;
             }
@@ -313,7 +251,7 @@ impl Tail {
     }
 
     /// Reads from the last entry that was read up to the last that a majority has, or until there is enough for a slice.
-    async fn read(&self, oplog: &ServerOplog, open: &mut Open) -> Result<(), Broken> {
+    async fn read(&self, oplog: &ServerOplog, open: &mut OpenSlice) -> Result<(), Broken> {
         let newest = in_time(oplog.majority()).await?;
         if newest <= open.reached {
             let since = *open.behind.get_or_insert_with(Instant::now);
@@ -356,7 +294,7 @@ impl Tail {
             }
             open.reached = entry.at;
             open.anchor = sha256(raw.as_bytes());
-            if open.bytes.len() >= LARGEST {
+            if open.is_large() {
                 break;
             }
         }
@@ -364,7 +302,7 @@ impl Tail {
     }
 
     /// Sends an alarm about collections that have just lost a large part of their documents.
-    async fn warn_of_losses(&self, open: &mut Open) {
+    async fn warn_of_losses(&self, open: &mut OpenSlice) {
         let settings = &self.context.settings;
         let disposable = &settings.expectations.disposable;
         let database = self.context.status_client.database(&settings.database);
@@ -408,21 +346,8 @@ impl Tail {
         }
     }
 
-    async fn cut(&self, chain: &Chain, open: &mut Open) -> Result<(), Error> {
-        let header = SliceHeader {
-            format: FORMAT,
-            chain: chain.id.clone(),
-            after: open.head.through,
-            through: open.reached,
-            entries: 0,
-            bytes: 0,
-            sha256: String::new(),
-            anchor: open.anchor.clone(),
-            server_version: chain.server_version.clone(),
-            feature_compatibility_version: chain.feature_compatibility_version.clone(),
-            previous: open.head.link.clone(),
-            merged_up_to: None,
-        };
+    async fn cut(&self, chain: &Chain, open: &mut OpenSlice) -> Result<(), Error> {
+        let header = open.header(chain);
         let bytes = std::mem::take(&mut open.bytes);
         let spool = Arc::clone(&self.spool);
         let added = tokio::task::spawn_blocking(move || {
@@ -434,15 +359,7 @@ impl Tail {
         let link = added
             .await
             .map_err(|_panic| Error::Engine("cutting a slice was interrupted".into()))??;
-        let head = Head {
-            through: open.reached,
-            anchor: open.anchor.clone(),
-            link: Some(link),
-        };
-        *open = Open {
-            deletions: std::mem::take(&mut open.deletions),
-            ..Open::new(head)
-        };
+        open.begin_next(link);
         Ok(())
     }
 

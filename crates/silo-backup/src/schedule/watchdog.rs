@@ -1,6 +1,8 @@
 //! Watchdog: raises an alarm when the newest good backup is too old, when something is wrong with stored backups, when drills do not happen, or when the
 //! state of backups is unknown, and repeats those of failed runs and drills. It has its own timer and does not depend on the jobs, nor on the storage.
 
+mod continuous;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use crate::run::attempts::{Kind, LastAttempt};
 use crate::run::published_index;
 use crate::status::BackupStatus;
 
+pub use continuous::ContinuousFacts;
+use continuous::ContinuousWatch;
+
 /// Interval between checks.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// Time for which the state of backups may be unknown before an alarm.
@@ -28,13 +33,6 @@ const BUCKET_CODES: [&str; 4] = [
     "drill_failed",
     "oplog_unproven",
 ];
-
-/// Codes of continuous backup.
-const OPLOG_CODES: [&str; 2] = ["oplog_unsafe", "oplog_destination_failed"];
-/// Age of the oldest change in no destination at which there is an alarm: slices are cut every 20 s.
-const UNSAFE_FOR: u64 = 120;
-/// Time for which storing may fail, or there may be no chain, before an alarm.
-const FAILING_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// Facts that the watchdog decides on.
 #[derive(Clone, Debug, Default)]
@@ -51,15 +49,6 @@ pub struct Facts {
     pub incomplete: bool,
     /// Continuous backup, if it is on.
     pub continuous: Option<ContinuousFacts>,
-}
-
-/// Facts about continuous backup.
-#[derive(Clone, Debug)]
-pub enum ContinuousFacts {
-    /// As it was measured.
-    Known(ContinuousStatus),
-    /// mongod does not answer.
-    Unknown(String),
 }
 
 /// Facts from the buckets.
@@ -119,9 +108,7 @@ pub struct Watchdog {
     oldest: SignedDuration,
     /// Last known time of a good backup.
     known: Option<Timestamp>,
-    /// Since when continuous backup has no chain or is not known, and since when a destination of it fails.
-    without_chain: Option<Timestamp>,
-    failing: Option<Timestamp>,
+    continuous: ContinuousWatch,
 }
 
 impl Watchdog {
@@ -132,8 +119,7 @@ impl Watchdog {
             started,
             oldest,
             known: None,
-            without_chain: None,
-            failing: None,
+            continuous: ContinuousWatch::default(),
         }
     }
 
@@ -169,79 +155,12 @@ impl Watchdog {
             check_buckets(buckets, &mut findings);
         }
         if let Some(continuous) = &facts.continuous {
-            self.check_continuous(continuous, now, &mut findings);
+            self.continuous.check(continuous, now, &mut findings);
         }
         if facts.incomplete || facts.buckets.is_none() {
             BUCKET_CODES.iter().for_each(|code| findings.unknown(*code));
         }
         findings
-    }
-
-    fn check_continuous(
-        &mut self,
-        facts: &ContinuousFacts,
-        now: Timestamp,
-        findings: &mut Findings,
-    ) {
-        let [not_stored, destination_failed] = OPLOG_CODES;
-        let status = match facts {
-            ContinuousFacts::Known(status) => status,
-            ContinuousFacts::Unknown(reason) => {
-                let since = *self.without_chain.get_or_insert(now);
-                if now.duration_since(since) >= FAILING_FOR {
-                    findings.problem(
-                        not_stored,
-                        format!(
-                            "since {since} it is not known whether all changes are stored: {reason}"
-                        ),
-                    );
-                }
-                return findings.unknown(destination_failed);
-            }
-        };
-        let reason = status
-            .detail
-            .as_ref()
-            .map(|detail| format!(": {detail}"))
-            .unwrap_or_default();
-        match status.unsafe_seconds {
-            // Another process does it, and has these alarms.
-            _ if status.state == "standby" => self.without_chain = None,
-            Some(seconds) => {
-                self.without_chain = None;
-                if seconds > UNSAFE_FOR {
-                    let detail = format!(
-                        "changes of the last {seconds} s are in no destination ({}{reason})",
-                        status.state
-                    );
-                    findings.problem(not_stored, detail);
-                }
-            }
-            None => {
-                let since = *self.without_chain.get_or_insert(now);
-                if now.duration_since(since) >= FAILING_FOR {
-                    let detail = format!(
-                        "since {since} no changes are stored ({}{reason})",
-                        status.state
-                    );
-                    findings.problem(not_stored, detail);
-                }
-            }
-        }
-        let failed = status
-            .destinations
-            .iter()
-            .find_map(|at| Some((at.name, at.error.as_ref()?)));
-        match failed {
-            None => self.failing = None,
-            Some((name, error)) => {
-                let since = *self.failing.get_or_insert(now);
-                if now.duration_since(since) >= FAILING_FOR {
-                    let detail = format!("since {since} changes are not stored in {name}: {error}");
-                    findings.problem(destination_failed, detail);
-                }
-            }
-        }
     }
 
     /// Checks every ten seconds until the process is to end.
@@ -254,13 +173,9 @@ impl Watchdog {
         let mut unknown_since = None;
         loop {
             let mut facts = facts(&context, &status, &mut unknown_since).await;
-            facts.continuous = continuous.as_ref().map(|status| match status.current() {
-                Ok(reading) if reading.state == Freshness::Fresh => {
-                    ContinuousFacts::Known(reading.value.as_ref().clone())
-                }
-                Ok(_) => ContinuousFacts::Unknown("mongod does not answer".into()),
-                Err(error) => ContinuousFacts::Unknown(error.detail),
-            });
+            facts.continuous = continuous
+                .as_ref()
+                .map(|status| ContinuousFacts::of(status));
             let now = context.clock.now();
             context.alerts.update(self.check(&facts, now), now).await;
             tokio::select! {
@@ -343,7 +258,6 @@ async fn facts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::continuous::status::StoredView;
     use crate::run::outcome::Failure;
 
     fn time(text: &str) -> Timestamp {
@@ -439,70 +353,5 @@ mod tests {
         };
         let unknown = watchdog().check(&nothing, now).unknown;
         assert_eq!(unknown, [&RUN_CODES[..], &BUCKET_CODES].concat());
-    }
-
-    fn continuous(unsafe_seconds: Option<u64>, error: Option<&str>) -> Facts {
-        let status = ContinuousStatus {
-            state: "running",
-            unsafe_seconds,
-            destinations: vec![StoredView {
-                name: "primary",
-                through: None,
-                waiting_bytes: 0,
-                error: error.map(str::to_owned),
-            }],
-            ..ContinuousStatus::off()
-        };
-        Facts {
-            last_good: Some(time("2026-01-10T00:00:00Z")),
-            continuous: Some(ContinuousFacts::Known(status)),
-            ..Facts::default()
-        }
-    }
-
-    #[test]
-    fn changes_that_are_stored_nowhere_are_an_alarm_after_two_minutes() {
-        let (mut watchdog, none) = (watchdog(), Vec::<String>::new());
-        let mut check = |facts: &Facts, at| check(&mut watchdog, facts, at);
-        assert_eq!(
-            check(&continuous(Some(120), None), "2026-01-10T05:00:00Z"),
-            none
-        );
-        assert_eq!(
-            check(&continuous(Some(121), None), "2026-01-10T05:00:10Z"),
-            ["oplog_unsafe"]
-        );
-        assert_eq!(
-            check(&continuous(Some(0), None), "2026-01-10T05:00:20Z"),
-            none
-        );
-    }
-
-    #[test]
-    fn a_chain_that_is_missing_or_a_destination_that_fails_is_an_alarm_after_five_minutes() {
-        let (mut watchdog, none) = (watchdog(), Vec::<String>::new());
-        let mut check = |facts: &Facts, at| check(&mut watchdog, facts, at);
-        let missing = continuous(None, None);
-        assert_eq!(check(&missing, "2026-01-10T05:00:00Z"), none);
-        assert_eq!(check(&missing, "2026-01-10T05:04:59Z"), none);
-        assert_eq!(check(&missing, "2026-01-10T05:05:00Z"), ["oplog_unsafe"]);
-        let failing = continuous(Some(20), Some("no such bucket"));
-        assert_eq!(check(&failing, "2026-01-10T05:06:00Z"), none);
-        assert_eq!(
-            check(&failing, "2026-01-10T05:11:00Z"),
-            ["oplog_destination_failed"]
-        );
-        // It begins anew after a success.
-        assert_eq!(
-            check(&continuous(Some(0), None), "2026-01-10T05:12:00Z"),
-            none
-        );
-        assert_eq!(check(&failing, "2026-01-10T05:13:00Z"), none);
-        let unknown = Facts {
-            continuous: Some(ContinuousFacts::Unknown("mongod does not answer".into())),
-            ..failing
-        };
-        assert_eq!(check(&unknown, "2026-01-10T05:14:00Z"), none);
-        assert_eq!(check(&unknown, "2026-01-10T05:19:00Z"), ["oplog_unsafe"]);
     }
 }

@@ -1,0 +1,218 @@
+//! Alarms of continuous backup: changes that are stored nowhere, and a destination that does not take them.
+
+use jiff::{SignedDuration, Timestamp};
+use silo_alerts::alarms::Findings;
+use silo_web::snapshot::{Freshness, Snapshot};
+
+use crate::continuous::status::ContinuousStatus;
+
+/// Code of changes that are in no destination.
+const NOT_STORED: &str = "oplog_unsafe";
+/// Code of a destination that does not take them.
+const DESTINATION_FAILED: &str = "oplog_destination_failed";
+/// Age of the oldest change in no destination, in seconds, at which there is an alarm: slices are cut every 20 s.
+const UNSAFE_FOR: u64 = 120;
+/// Time for which storing may fail, or there may be no chain, before an alarm.
+const FAILING_FOR: SignedDuration = SignedDuration::from_mins(5);
+
+/// Facts about continuous backup.
+#[derive(Clone, Debug)]
+pub enum ContinuousFacts {
+    /// As it was measured.
+    Known(ContinuousStatus),
+    /// mongod does not answer; with the reason.
+    Unknown(String),
+}
+
+impl ContinuousFacts {
+    /// The last measurement; unknown if it failed.
+    pub(super) fn of(status: &Snapshot<ContinuousStatus>) -> Self {
+        match status.current() {
+            Ok(reading) if reading.state == Freshness::Fresh => {
+                Self::Known(reading.value.as_ref().clone())
+            }
+            Ok(_) => Self::Unknown("mongod does not answer".into()),
+            Err(error) => Self::Unknown(error.detail),
+        }
+    }
+}
+
+/// Times since when something is wrong.
+#[derive(Default)]
+pub(super) struct ContinuousWatch {
+    /// There is no chain, or it is not known.
+    without_chain: Option<Timestamp>,
+    /// A destination does not take slices.
+    failing: Option<Timestamp>,
+}
+
+impl ContinuousWatch {
+    /// Adds what is wrong now.
+    pub(super) fn check(
+        &mut self,
+        facts: &ContinuousFacts,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        match facts {
+            ContinuousFacts::Unknown(reason) => {
+                let what = format!("it is not known whether all changes are stored: {reason}");
+                self.not_known(&what, now, findings);
+                findings.unknown(DESTINATION_FAILED);
+            }
+            ContinuousFacts::Known(status) => {
+                self.check_changes(status, now, findings);
+                self.check_destinations(status, now, findings);
+            }
+        }
+    }
+
+    fn check_changes(
+        &mut self,
+        status: &ContinuousStatus,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let detail = status.detail.iter().map(|detail| format!(": {detail}"));
+        let state = format!("{}{}", status.state, detail.collect::<String>());
+        match status.unsafe_seconds {
+            // Another process does it, and has these alarms.
+            None if status.state == "standby" => self.without_chain = None,
+            None => self.not_known(&format!("no changes are stored ({state})"), now, findings),
+            Some(seconds) => {
+                self.without_chain = None;
+                if seconds > UNSAFE_FOR {
+                    let detail =
+                        format!("changes of the last {seconds} s are in no destination ({state})");
+                    findings.problem(NOT_STORED, detail);
+                }
+            }
+        }
+    }
+
+    /// A problem after some minutes. Until then an alarm that is open stays open.
+    fn not_known(&mut self, what: &str, now: Timestamp, findings: &mut Findings) {
+        let since = *self.without_chain.get_or_insert(now);
+        if now.duration_since(since) >= FAILING_FOR {
+            findings.problem(NOT_STORED, format!("since {since} {what}"));
+        } else {
+            findings.unknown(NOT_STORED);
+        }
+    }
+
+    fn check_destinations(
+        &mut self,
+        status: &ContinuousStatus,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let mut destinations = status.destinations.iter();
+        let failed = destinations.find_map(|at| Some((at.name, at.error.as_ref()?)));
+        let Some((name, error)) = failed else {
+            self.failing = None;
+            return;
+        };
+        let since = *self.failing.get_or_insert(now);
+        if now.duration_since(since) >= FAILING_FOR {
+            let detail = format!("since {since} changes are not stored in {name}: {error}");
+            findings.problem(DESTINATION_FAILED, detail);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::continuous::status::StoredView;
+
+    fn status(unsafe_seconds: Option<u64>, error: Option<&str>) -> ContinuousFacts {
+        ContinuousFacts::Known(ContinuousStatus {
+            state: "running",
+            unsafe_seconds,
+            destinations: vec![StoredView {
+                name: "primary",
+                through: None,
+                waiting_bytes: 0,
+                error: error.map(str::to_owned),
+            }],
+            ..ContinuousStatus::off()
+        })
+    }
+
+    /// Codes of problems, and codes that are not known.
+    fn check(
+        watch: &mut ContinuousWatch,
+        facts: &ContinuousFacts,
+        at: &str,
+    ) -> (Vec<String>, Vec<String>) {
+        let mut findings = Findings::default();
+        let at = format!("2026-01-10T{at}Z").parse().unwrap();
+        watch.check(facts, at, &mut findings);
+        let problems = findings.problems.into_iter().map(|problem| problem.code);
+        (problems.collect(), findings.unknown)
+    }
+
+    fn problem(code: &str) -> (Vec<String>, Vec<String>) {
+        (vec![code.to_owned()], Vec::new())
+    }
+
+    fn unknown(codes: &[&str]) -> (Vec<String>, Vec<String>) {
+        let codes = codes.iter().map(|code| (*code).to_owned());
+        (Vec::new(), codes.collect())
+    }
+
+    #[test]
+    fn changes_that_are_stored_nowhere_are_an_alarm_after_two_minutes() {
+        let mut watch = ContinuousWatch::default();
+        let mut check = |facts: &ContinuousFacts, at| check(&mut watch, facts, at);
+        assert_eq!(check(&status(Some(120), None), "05:00:00"), unknown(&[]));
+        assert_eq!(
+            check(&status(Some(121), None), "05:00:10"),
+            problem(NOT_STORED)
+        );
+        assert_eq!(check(&status(Some(0), None), "05:00:20"), unknown(&[]));
+    }
+
+    #[test]
+    fn a_chain_that_is_missing_is_an_alarm_after_five_minutes_and_ends_none_before() {
+        let mut watch = ContinuousWatch::default();
+        let mut check = |facts: &ContinuousFacts, at| check(&mut watch, facts, at);
+        let missing = status(None, None);
+        assert_eq!(check(&missing, "05:00:00"), unknown(&[NOT_STORED]));
+        assert_eq!(check(&missing, "05:04:59"), unknown(&[NOT_STORED]));
+        assert_eq!(check(&missing, "05:05:00"), problem(NOT_STORED));
+        assert_eq!(check(&status(Some(0), None), "05:06:00"), unknown(&[]));
+        let silent = ContinuousFacts::Unknown("mongod does not answer".into());
+        let both = unknown(&[NOT_STORED, DESTINATION_FAILED]);
+        assert_eq!(check(&silent, "05:07:00"), both);
+        let (problems, _) = check(&silent, "05:12:00");
+        assert_eq!(problems, [NOT_STORED]);
+    }
+
+    #[test]
+    fn a_destination_that_fails_is_an_alarm_after_five_minutes() {
+        let mut watch = ContinuousWatch::default();
+        let mut check = |facts: &ContinuousFacts, at| check(&mut watch, facts, at);
+        let failing = status(Some(20), Some("no such bucket"));
+        assert_eq!(check(&failing, "05:06:00"), unknown(&[]));
+        assert_eq!(check(&failing, "05:11:00"), problem(DESTINATION_FAILED));
+        // It begins anew after a success.
+        assert_eq!(check(&status(Some(0), None), "05:12:00"), unknown(&[]));
+        assert_eq!(check(&failing, "05:13:00"), unknown(&[]));
+    }
+
+    #[test]
+    fn on_standby_another_process_has_the_alarms() {
+        let mut watch = ContinuousWatch::default();
+        let ContinuousFacts::Known(running) = status(None, None) else {
+            panic!("it is known");
+        };
+        let standby = ContinuousFacts::Known(ContinuousStatus {
+            state: "standby",
+            ..running
+        });
+        for at in ["05:00:00", "05:30:00"] {
+            assert_eq!(check(&mut watch, &standby, at), unknown(&[]));
+        }
+    }
+}
