@@ -483,10 +483,12 @@ async fn slices_that_are_not_read_back_as_written_are_stored_again() {
     });
     let proxy = proxy.await.unwrap();
     stage.set("SPACES_ENDPOINT", proxy.url());
-    let service = serve(&stage).await;
+    let mut service = serve(&stage).await;
     running(&service).await;
     insert(&stage, "one").await;
-    end(service).await;
+    service.process.stop(END).await.unwrap();
+    let log = service.log();
+    assert!(log.contains("returns different content"), "{log}");
     let service = serve(&stage).await;
     running(&service).await;
     insert(&stage, "two").await;
