@@ -29,7 +29,7 @@ export function boxes({ state, detail, days, since, unsafeSeconds, destinations 
 }
 
 function proofBox(proof) {
-  if (!proof) return box('proven', '○ not yet', 'two backups and the changes between them are compared after the next one');
+  if (!proof) return box('proven', '○ not yet', 'the next backup is compared with the one before it and the changes between them');
   const { result, operations, asOf, at, notes } = proof;
   const text = result === 'equal' ? `${countText(operations)} operations between two backups` : notes.join('; ');
   return box('proven', PROOFS[result] ?? `? ${result}`, h('span', {}, 'up to ', ago(asOf), `: ${text}, compared `, ago(at)), result === 'equal' ? 'fresh' : 'error');
@@ -60,7 +60,7 @@ export function moments({ days, since, destinations }, backups = [], now = Date.
   const cells = Array.from({ length: days * CELLS }, (_, at) => {
     const end = now - CELL_MS * (days * CELLS - 1 - at);
     const begin = end - CELL_MS;
-    const stored = Date.parse(since) < end && begin < through;
+    const stored = Math.max(begin, Date.parse(since)) < Math.min(end, through);
     return { begin, end, status: !stored ? 'unknown' : isWithin(Math.max(begin, Date.parse(since)), Math.min(end, through), proven) ? 'up' : 'degraded' };
   });
   const seconds = (through - Math.max(Date.parse(since), now - days * 86_400_000)) / 1000;

@@ -29,7 +29,6 @@ test('backups shows the last good one with every document that was generated', a
   await page.click('[data-key="twin of moments that can be restored"]');
   const moments = page.locator('#backups table[data-name="moments that can be restored"] tbody tr');
   assert.equal(await moments.count(), 4 * 14, 'a row for each quarter of a day');
-  assert.match(await moments.first().textContent(), /(proven|[^t] ?stored)$/);
   assert.match(await moments.last().textContent(), /not stored$/);
   const newest = rows(page).first();
   assert.equal(Number(await newest.locator('td.number data').first().getAttribute('value')), truth.documents);

@@ -21,6 +21,8 @@ use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
+/// Time within which the changes up to a backup are stored, if they are stored at all.
+const STORED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// Time after which a proof that could not be made is tried again.
 const PROVE_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
@@ -171,16 +173,19 @@ impl Scheduler {
     ) -> Option<String> {
         let mut good = status.backups.iter().filter(|backup| backup.good);
         let (newest, before) = (good.next()?, good.next());
+        let continuous = self.continuous.as_ref()?;
+        // The slice that ends after the backup; while nothing is written, the next one takes minutes.
+        let chain = continuous.spool.current();
+        let stored = chain.and_then(|chain| chain.stored.into_values().max());
+        let is_stored = stored.is_some_and(|end| i64::from(end.seconds) > newest.as_of.as_second());
+        let is_old = now.duration_since(newest.as_of) >= STORED_WITHIN;
         let is_wanted = match &newest.proof {
-            None => tried != Some(&newest.id),
+            None => tried != Some(&newest.id) && (is_stored || is_old),
             Some(proof) => {
                 proof.result == ProofResult::NotMade && now.duration_since(proof.at) >= PROVE_AGAIN
             }
         };
-        let is_due = self.continuous.is_some()
-            && is_wanted
-            && before.is_some()
-            && self.jobs.running().is_none();
+        let is_due = is_wanted && before.is_some() && self.jobs.running().is_none();
         is_due.then(|| newest.id.clone())
     }
 
