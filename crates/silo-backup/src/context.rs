@@ -5,8 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use silo_mongo::commands::Commands;
-use silo_mongo::connect::{Patience, connect_with};
+use silo_mongo::connect::{Patience, connect};
 use silo_mongo::mongodb::Client;
 use silo_spaces::endpoint::Limits;
 use silo_spaces::{Spaces, Traffic};
@@ -36,8 +35,6 @@ pub struct Context {
     pub status_client: Client,
     /// Clock.
     pub clock: Clock,
-    /// Number of commands sent to the database.
-    pub commands: Arc<Commands>,
     /// The first destination.
     pub primary: Repository,
     /// The second copy, if one is configured.
@@ -58,16 +55,10 @@ impl Context {
     /// # Errors
     /// When a connection string, TLS or the folder cannot be used.
     pub async fn new(settings: Settings) -> io::Result<Self> {
-        let commands = Arc::<Commands>::default();
         let open = async |patience| {
-            connect_with(
-                &settings.mongo,
-                crate::settings::NAME,
-                Arc::clone(&commands),
-                patience,
-            )
-            .await
-            .map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))
+            connect(&settings.mongo, crate::settings::NAME, patience)
+                .await
+                .map_err(|error| io::Error::other(format!("MONGODB_CONNECTION_STRING {error}")))
         };
         let client = open(Patience::LongRunning).await?;
         let status_client = open(Patience::Interactive).await?;
@@ -107,7 +98,6 @@ impl Context {
             client,
             status_client,
             clock: Clock::default(),
-            commands,
             primary,
             copy,
             traffic,

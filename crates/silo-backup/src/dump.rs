@@ -14,7 +14,6 @@ use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::RawBsonRef;
 use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::snapshot::{self, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -258,6 +257,7 @@ fn write(
             "reading the database was interrupted",
         )
     };
+    let malformed = |error: DatabaseError| io::Error::other(error.detail());
     let mut archive = Writer::begin(sink, prelude)?;
     let mut facts = Vec::new();
     loop {
@@ -272,12 +272,8 @@ fn write(
             match steps.blocking_recv() {
                 Some(Step::Batch(batch, _permit)) => {
                     let mut count = 0;
-                    for document in batch.doc_slices().map_err(io::Error::other)? {
-                        let Ok(RawBsonRef::Document(document)) = document else {
-                            return Err(io::Error::other(
-                                "the server sent something else than documents",
-                            ));
-                        };
+                    for document in collections::documents(&batch).map_err(malformed)? {
+                        let document = document.map_err(malformed)?;
                         fingerprint.add(document.as_bytes());
                         archive.document(&mut open, document.as_bytes())?;
                         count += 1;

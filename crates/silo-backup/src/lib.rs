@@ -75,15 +75,9 @@ pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Runnin
         jobs: state.jobs.clone(),
         traffic: state.context.traffic.clone(),
     };
-    let commands = Arc::clone(&state.context.commands);
-    service.metrics.register(|registry| {
-        registry.register(
-            "mongo_commands",
-            "commands sent to mongod",
-            commands.metric(),
-        );
-        registry.register_collector(Box::new(metrics));
-    });
+    service
+        .metrics
+        .register(|registry| registry.register_collector(Box::new(metrics)));
     let description = Description(routes::openapi::Api::openapi);
     let route_state = state.clone();
     let running = serve(listener, service, move |config| {

@@ -35,7 +35,7 @@ use actix_web::web::Data;
 use silo_core::secret::Secret;
 use silo_core::variables::{MONGODB_CONNECTION_STRING, OLD_CONNECTION_STRING, Variable};
 use silo_mongo::commands::Commands;
-use silo_mongo::connect::{ConnectError, Patience, connect, connect_with};
+use silo_mongo::connect::{ConnectError, Patience, connect, connect_counted};
 use silo_web::openapi::Description;
 use silo_web::server::{Running, serve};
 use silo_web::service::Service;
@@ -59,7 +59,7 @@ pub async fn start(
     commands: &Commands,
 ) -> std::io::Result<Running> {
     let open = async || {
-        let client = connect(&settings.mongo, NAME, Arc::new(commands.clone())).await;
+        let client = connect_counted(&settings.mongo, NAME, Arc::new(commands.clone())).await;
         let client = client.map_err(unusable(MONGODB_CONNECTION_STRING))?;
         std::io::Result::Ok(Gateway::new(client, &settings.database, commands))
     };
@@ -91,7 +91,7 @@ pub async fn start(
 /// Starts comparing the database with that of the old cluster, which has the same name if its connection string has none.
 async fn compare_with(old: &OldCluster, settings: &Settings, state: &State) -> std::io::Result<()> {
     let open = async |uri: &Secret, of: Variable| {
-        let client = connect_with(uri, NAME, Arc::default(), Patience::LongRunning).await;
+        let client = connect(uri, NAME, Patience::LongRunning).await;
         client.map_err(unusable(of))
     };
     let source = open(&old.uri, OLD_CONNECTION_STRING).await?;

@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use silo_core::secret::Secret;
-use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
+use silo_mongo::connect::{Patience, connect};
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_spaces::Spaces;
@@ -86,12 +85,8 @@ async fn main() -> ExitCode {
 impl Fill {
     async fn run(self) -> Result<()> {
         let uri = std::fs::read_to_string(&self.mongo_file)?;
-        let client = connect(
-            &Secret::new(uri.trim()),
-            "silo-demo",
-            Commands::default().into(),
-        )
-        .await?;
+        let uri = Secret::new(uri.trim());
+        let client = connect(&uri, "silo-demo", Patience::Interactive).await?;
         let database = client.database(&self.database);
         let spaces = silo_demo::client(&self.endpoint, &self.key, &self.secret)?;
         let demo = Demo::new(1, self.scale, Timestamp::now());

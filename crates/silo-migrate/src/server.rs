@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use silo_cli::secret_file;
 use silo_core::secret::Secret;
-use silo_mongo::commands::Commands;
-use silo_mongo::connect::{Patience, connect_with};
+use silo_mongo::connect::{Patience, connect};
 use silo_mongo::mongodb::options::ClientOptions;
 use silo_mongo::mongodb::{Client, Database};
 
@@ -31,7 +30,7 @@ pub async fn open(file: &Path, database: Option<&str>) -> Result<Database, Error
 }
 
 async fn client(uri: &Secret, file: &Path) -> Result<Client, Error> {
-    let client = connect_with(uri, NAME, Commands::default().into(), Patience::LongRunning).await;
+    let client = connect(uri, NAME, Patience::LongRunning).await;
     client.map_err(|error| {
         Error::Usage(format!(
             "the connection string in {} {error}",

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, doc};
 use mongodb::options::Hint;
+use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{ClientSession, Database};
 
 use crate::error::DatabaseError;
@@ -207,6 +208,21 @@ pub async fn size(
     Ok((count, batch.clamp(1, MAX_BATCH)))
 }
 
+/// The documents of a batch, as they are in the server's answer.
+///
+/// # Errors
+/// [`DatabaseError::Unreadable`] if the answer has something else.
+pub fn documents(
+    batch: &RawBatch,
+) -> Result<impl Iterator<Item = Result<&RawDocument, DatabaseError>>, DatabaseError> {
+    let slices = batch.doc_slices();
+    let slices = slices.map_err(|error| DatabaseError::from(&error))?;
+    Ok(slices.into_iter().map(|document| match document {
+        Ok(RawBsonRef::Document(document)) => Ok(document),
+        _ => Err(DatabaseError::Unreadable),
+    }))
+}
+
 /// Reads the documents of a collection in the order of their `_id`s, after one of any type; in batches of at most `batch` documents. The bound is one of
 /// the index, which orders all types; `$gt` finds values of the same type only.
 ///
@@ -217,7 +233,7 @@ pub async fn read_by_id<E: From<DatabaseError>>(
     name: &str,
     after: Option<Bson>,
     batch: u32,
-    mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
+    mut each: impl AsyncFnMut(RawBatch) -> Result<(), E>,
 ) -> Result<(), E> {
     let collection = database.collection::<Document>(name);
     let by_id = doc! { "_id": 1 };
@@ -249,7 +265,7 @@ pub async fn read_all<E: From<DatabaseError>>(
     name: &str,
     batch: u32,
     session: Option<&mut ClientSession>,
-    mut each: impl AsyncFnMut(mongodb::raw_batch_cursor::RawBatch) -> Result<(), E>,
+    mut each: impl AsyncFnMut(RawBatch) -> Result<(), E>,
 ) -> Result<(), E> {
     let collection = database.collection::<Document>(name);
     let find = || {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use mongodb::Database;
-use mongodb::bson::{Document, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, cstr};
+use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, cstr};
 use serde::Serialize;
 
 use crate::collections::{self, Collection, Kind};
@@ -291,13 +291,8 @@ async fn read(
     let (_, batch) = size.unwrap_or((0, 250));
     let read = collections::read_all::<DatabaseError>(side, name, batch, None, async |batch| {
         let mut count = 0;
-        let documents = batch
-            .doc_slices()
-            .map_err(|error| DatabaseError::from(&error))?;
-        for document in documents {
-            let Ok(RawBsonRef::Document(document)) = document else {
-                return Err(DatabaseError::Unreadable);
-            };
+        for document in collections::documents(&batch)? {
+            let document = document?;
             match unordered.then(|| sorted(document)).flatten() {
                 Some(sorted) => each(&sorted),
                 None => each(document),

@@ -56,20 +56,8 @@ pub enum Patience {
     /// For answers that a person waits for: fails within seconds, without retries. If the string names one host, that server is asked whatever
     /// its state: a secondary, a recovering and a removed member answer too.
     Interactive,
-    /// For work of minutes or hours, which must survive an election: waits 30 s for a server, and retries. Its commands are not counted.
+    /// For work of minutes or hours, which must survive an election: waits 30 s for a server, and retries.
     LongRunning,
-}
-
-/// Opens a client with [`Patience::Interactive`].
-///
-/// # Errors
-/// When the connection string cannot be used.
-pub async fn connect(
-    uri: &Secret,
-    app_name: &str,
-    commands: Arc<Commands>,
-) -> Result<Client, ConnectError> {
-    connect_with(uri, app_name, commands, Patience::Interactive).await
 }
 
 /// Opens a client. It connects when it is first used, so a server that is not there yet is no error here.
@@ -79,12 +67,43 @@ pub async fn connect(
 ///
 /// # Errors
 /// When the connection string cannot be used.
-pub async fn connect_with(
+pub async fn connect(
+    uri: &Secret,
+    app_name: &str,
+    patience: Patience,
+) -> Result<Client, ConnectError> {
+    let options = options(uri, app_name, patience).await?;
+    Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
+}
+
+/// Opens a client with [`Patience::Interactive`] whose commands are counted. To count them, the driver parses every reply, which takes several times
+/// its size.
+///
+/// # Errors
+/// When the connection string cannot be used.
+pub async fn connect_counted(
     uri: &Secret,
     app_name: &str,
     commands: Arc<Commands>,
-    patience: Patience,
 ) -> Result<Client, ConnectError> {
+    let mut options = options(uri, app_name, Patience::Interactive).await?;
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        // At the answer, as the server counts, so that a command under way is in neither count.
+        match event {
+            CommandEvent::Started(started) => commands.note_start(&started.command),
+            CommandEvent::Succeeded(done) => commands.note(&done.command_name),
+            CommandEvent::Failed(failed) => commands.note(&failed.command_name),
+            _ => {}
+        }
+    }));
+    Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
+}
+
+async fn options(
+    uri: &Secret,
+    app_name: &str,
+    patience: Patience,
+) -> Result<ClientOptions, ConnectError> {
     let long = patience == Patience::LongRunning;
     let mut options = ClientOptions::parse(uri.expose())
         .await
@@ -123,19 +142,7 @@ pub async fn connect_with(
     if !long && !uri.expose().starts_with(SRV_SCHEME) {
         ask_one_server(&mut options);
     }
-    // With a handler the driver parses every reply, which costs more than all other work of a backup.
-    options.command_event_handler = (!long).then(|| {
-        EventHandler::callback(move |event| {
-            // At the answer, as the server counts, so that a command under way is in neither count.
-            match event {
-                CommandEvent::Started(started) => commands.note_start(&started.command),
-                CommandEvent::Succeeded(done) => commands.note(&done.command_name),
-                CommandEvent::Failed(failed) => commands.note(&failed.command_name),
-                _ => {}
-            }
-        })
-    });
-    Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
+    Ok(options)
 }
 
 #[cfg(test)]

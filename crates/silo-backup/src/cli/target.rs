@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use silo_cli::secret_file;
 use silo_core::secret::Secret;
-use silo_mongo::commands::Commands;
-use silo_mongo::connect::{Patience, connect_with};
+use silo_mongo::connect::{Patience, connect};
 use silo_mongo::mongodb::Client;
 
 use crate::catalog::Destination;
@@ -45,12 +44,7 @@ impl TargetArgs {
 
 /// Opens a client.
 pub(super) async fn open(uri: &Secret) -> Result<Client, Error> {
-    let client = connect_with(
-        uri,
-        crate::settings::NAME,
-        Commands::default().into(),
-        Patience::LongRunning,
-    );
+    let client = connect(uri, crate::settings::NAME, Patience::LongRunning);
     let client = client.await;
     client.map_err(|error| Error::Refused(format!("the target {error}")))
 }

@@ -4,7 +4,7 @@ use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::DatabaseError;
 use silo_mongo::fingerprint::Fingerprint;
 use silo_mongo::mongodb::Database;
-use silo_mongo::mongodb::bson::{Document, RawBsonRef};
+use silo_mongo::mongodb::bson::Document;
 
 use crate::archive::summary;
 use crate::dump::BATCH_BYTES;
@@ -48,14 +48,8 @@ pub(super) async fn compare(
         let mut fingerprint = Fingerprint::default();
         let read = collections::read_all(database, &data_name, batch.max(1), None, async |batch| {
             let mut count = 0;
-            for document in batch
-                .doc_slices()
-                .map_err(|error| DatabaseError::from(&error))?
-            {
-                let Ok(RawBsonRef::Document(document)) = document else {
-                    return Err(DatabaseError::Unreadable);
-                };
-                fingerprint.add(document.as_bytes());
+            for document in collections::documents(&batch)? {
+                fingerprint.add(document?.as_bytes());
                 count += 1;
             }
             report.add(count);

@@ -1,7 +1,6 @@
 //! Scratch database of drills: opening, checks before a restore, and dropping.
 
-use silo_mongo::commands::Commands;
-use silo_mongo::connect::{Patience, connect_with};
+use silo_mongo::connect::{Patience, connect};
 use silo_mongo::field;
 use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::doc;
@@ -23,12 +22,7 @@ pub(super) async fn open(context: &Context) -> Result<Target, Error> {
             "DRILL_CONNECTION_STRING is not set: a drill needs an account that may write in the database silo_drill".into(),
         ));
     };
-    let client = connect_with(
-        uri,
-        crate::settings::NAME,
-        Commands::default().into(),
-        Patience::LongRunning,
-    );
+    let client = connect(uri, crate::settings::NAME, Patience::LongRunning);
     let client = client
         .await
         .map_err(|error| Error::Refused(format!("DRILL_CONNECTION_STRING {error}")))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use silo_mongo::catalogue::Catalogue;
 use silo_mongo::commands::Commands;
-use silo_mongo::connect::connect;
+use silo_mongo::connect::connect_counted;
 use silo_testkit::mongo::MongoServer;
 
 use crate::service::{DATABASE, commands, demo_server, start, start_with};
@@ -37,7 +37,7 @@ async fn one_refresh_of_all_collections_is_at_most_45_commands() {
     let (server, _) = demo_server().await;
     let commands = Commands::default();
     let uri = silo_core::secret::Secret::new(server.reader_uri());
-    let client = connect(&uri, "test", std::sync::Arc::new(commands.clone()))
+    let client = connect_counted(&uri, "test", std::sync::Arc::new(commands.clone()))
         .await
         .unwrap();
     let gateway = silo_db_api::gateway::Gateway::new(client, DATABASE, &commands);

@@ -2,7 +2,7 @@
 
 use silo_mongo::collections::{self, Collection, Kind};
 use silo_mongo::error::{ActionError, DatabaseError};
-use silo_mongo::mongodb::bson::{Bson, RawBsonRef};
+use silo_mongo::mongodb::bson::Bson;
 use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::write::{Batch, Inserts};
 
@@ -130,13 +130,8 @@ impl Documents<'_> {
         };
         let mut batch = Batch::default();
         let mut last = None;
-        let slices = raw
-            .doc_slices()
-            .map_err(|error| DatabaseError::from(&error))?;
-        for document in slices {
-            let Ok(RawBsonRef::Document(document)) = document else {
-                return Err(DatabaseError::Unreadable.into());
-            };
+        for document in collections::documents(raw)? {
+            let document = document?;
             if !batch.fits(document) {
                 self.insert(inserts, &to, std::mem::take(&mut batch), again)
                     .await?;
