@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use log::{info, warn};
+use silo_mongo::collections;
+use silo_mongo::error::DatabaseError;
 use silo_mongo::mongodb::bson::{Document, RawDocumentBuf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -271,33 +273,50 @@ impl Tail {
             parts.iter().for_each(|part| open.add(part.as_bytes()));
             open.has_parts = true;
         }
-        let mut entries = std::pin::pin!(in_time(oplog.between(open.reached, newest)).await?);
-        let first = in_time(entries.try_next()).await?;
-        if first.is_none_or(|first| sha256(first.as_bytes()) != open.anchor) {
-            return Err(self.gap(oplog, open.reached).await);
-        }
-        while let Some(raw) = in_time(entries.try_next()).await? {
-            let entry = Entry::parse(raw.as_bytes());
-            let entry = entry.map_err(|error| Broken::Ended(error.to_string()))?;
-            if entry.at <= open.reached {
-                return Err(Broken::Ended("the oplog is not in order".into()));
-            }
-            if entry.changes_server_format() {
-                return Err(Broken::Ended(
-                    "the feature compatibility version was changed".into(),
-                ));
-            }
-            if entry.is_needed(&self.context.settings.database) {
-                open.add(raw.as_bytes());
-                // What cannot be counted is stored all the same.
-                drop(open.deletions.add(&entry, &self.context.settings.database));
-            }
-            open.reached = entry.at;
-            open.anchor = sha256(raw.as_bytes());
-            if open.is_large() {
-                break;
+        let mut batches = std::pin::pin!(in_time(oplog.between(open.reached, newest)).await?);
+        let mut continues = false;
+        while let Some(batch) = in_time(batches.try_next()).await? {
+            for raw in collections::documents(&batch).map_err(reading)? {
+                let raw = raw.map_err(reading)?.as_bytes();
+                if !continues {
+                    if sha256(raw) != open.anchor {
+                        return Err(self.gap(oplog, open.reached).await);
+                    }
+                    continues = true;
+                    continue;
+                }
+                self.take(raw, open)?;
+                if open.is_large() {
+                    return Ok(());
+                }
             }
         }
+        if continues {
+            Ok(())
+        } else {
+            Err(self.gap(oplog, open.reached).await)
+        }
+    }
+
+    /// Takes the next entry.
+    fn take(&self, raw: &[u8], open: &mut OpenSlice) -> Result<(), Broken> {
+        let entry = Entry::parse(raw);
+        let entry = entry.map_err(|error| Broken::Ended(error.to_string()))?;
+        if entry.at <= open.reached {
+            return Err(Broken::Ended("the oplog is not in order".into()));
+        }
+        if entry.changes_server_format() {
+            return Err(Broken::Ended(
+                "the feature compatibility version was changed".into(),
+            ));
+        }
+        if entry.is_needed(&self.context.settings.database) {
+            open.add(raw);
+            // What cannot be counted is stored all the same.
+            drop(open.deletions.add(&entry, &self.context.settings.database));
+        }
+        open.reached = entry.at;
+        open.anchor = sha256(raw);
         Ok(())
     }
 
@@ -398,6 +417,10 @@ impl Tail {
             modified
         });
     }
+}
+
+fn reading(error: DatabaseError) -> Broken {
+    Broken::Failed(Error::database("reading the oplog")(error))
 }
 
 /// Limits the time of one question: a connection that is half open would never answer.

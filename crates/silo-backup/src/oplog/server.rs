@@ -6,6 +6,7 @@ use serde::Serialize;
 use silo_mongo::error::DatabaseError;
 use silo_mongo::field;
 use silo_mongo::mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use silo_mongo::mongodb::raw_batch_cursor::RawBatch;
 use silo_mongo::mongodb::{Client, Collection, Cursor};
 
 use super::Position;
@@ -204,7 +205,8 @@ impl ServerOplog {
         Ok(parts.map_err(|error| DatabaseError::from(&error)))
     }
 
-    /// All entries from one position to another that concern the database, and those at both positions, of whatever database.
+    /// All entries from one position to another that concern the database, and those at both positions, of whatever database. In batches, as they are in
+    /// the server's answers: one entry may have 16 MiB, and a copy of each would need as much again.
     ///
     /// # Errors
     /// The error of the command.
@@ -212,15 +214,17 @@ impl ServerOplog {
         &self,
         first: Position,
         last: Position,
-    ) -> Result<impl Stream<Item = Result<RawDocumentBuf, DatabaseError>> + use<>, Error> {
+    ) -> Result<impl Stream<Item = Result<RawBatch, DatabaseError>> + use<>, Error> {
         let bounds = doc! { "$gte": first, "$lte": last };
         let either = doc! { "ts": { "$in": [first, last] } };
         let mut filter = self.concerning(bounds);
         if let Ok(any) = filter.get_array_mut("$or") {
             any.push(either.into());
         }
-        let entries = self.find(filter).await?;
-        Ok(entries.map_err(|error| DatabaseError::from(&error)))
+        let oplog = self.oplog::<RawDocumentBuf>();
+        let batches = oplog.find(filter).batch_size(BATCH).batch().await;
+        let batches = batches.map_err(reading())?;
+        Ok(batches.map_err(|error| DatabaseError::from(&error)))
     }
 
     async fn find(&self, filter: Document) -> Result<Cursor<RawDocumentBuf>, Error> {

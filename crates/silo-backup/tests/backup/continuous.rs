@@ -73,18 +73,18 @@ async fn told(webhook: &Simulator, code: &str) -> String {
 }
 
 /// Waits until the service reads the oplog.
-async fn running(service: &Service) -> Value {
+pub(crate) async fn running(service: &Service) -> Value {
     let is_running = |reply: &Reply| data(reply)["state"] == "running";
     data(&service.until(LIMIT, PATH, is_running).await)
 }
 
 /// Asks the service to end: it cuts and stores the last slice.
-async fn end(mut service: Service) {
+pub(crate) async fn end(mut service: Service) {
     service.process.stop(END).await.unwrap();
 }
 
 /// Chains in storage, every slice read.
-async fn chains(stage: &Stage) -> Vec<Value> {
+pub(crate) async fn chains(stage: &Stage) -> Vec<Value> {
     let chains = stage.json(&["chain", "--verify"]).await;
     chains.as_array().unwrap().clone()
 }

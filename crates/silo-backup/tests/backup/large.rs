@@ -6,6 +6,8 @@ use silo_mongo::mongodb::bson::{Document, doc};
 
 use silo_testkit::mongo::Setup;
 
+use crate::continuous::{chains, end, running};
+use crate::service::serve;
 use crate::stage::{Stage, ended};
 
 /// Three quarters of the memory limit of silo-backup in docker-compose.yml, in KiB: pages of the program's file need the rest.
@@ -20,8 +22,15 @@ const TEXT: usize = 16 * 1024 * 1024 - 1024;
 /// Runs a command that must succeed. Returns its largest anonymous memory in KiB; the kernel can take back what it has of files.
 async fn peak_of(stage: &Stage, arguments: &[&str]) -> u64 {
     let child = stage.spawn(&[arguments, &["--json", "--quiet"]].concat());
-    let status = format!("/proc/{}/status", child.id().unwrap());
-    let watching = tokio::spawn(async move {
+    let watching = watch(child.id().unwrap());
+    ended(child).await.ends_with(0);
+    watching.await.unwrap()
+}
+
+/// Watches the anonymous memory of a process until its end: the largest, in KiB.
+fn watch(id: u32) -> tokio::task::JoinHandle<u64> {
+    let status = format!("/proc/{id}/status");
+    tokio::spawn(async move {
         let mut peak: u64 = 0;
         // The file ends with the process.
         while let Ok(text) = tokio::fs::read_to_string(&status).await {
@@ -31,9 +40,7 @@ async fn peak_of(stage: &Stage, arguments: &[&str]) -> u64 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         peak
-    });
-    ended(child).await.ends_with(0);
-    watching.await.unwrap()
+    })
 }
 
 /// Asserts that a command fits, and prints how much it takes.
@@ -92,4 +99,33 @@ async fn changes_of_16_mib_fit_into_the_containers_memory() {
     stage.database().run_command(change).await.unwrap();
     let file = stage.folder.path().join("moment.gz").display().to_string();
     fits(&stage, &["export", "--at", "latest", &file]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn continuous_backup_of_changes_of_16_mib_fits_into_the_containers_memory() {
+    let mut stage = stage().await;
+    stage.set("BACKUP_PITR_DAYS", "14");
+    stage.set("BACKUP_DRILL_SCHEDULE", "none");
+    stage.fill("users", 3).await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    let watching = watch(service.process.id().unwrap());
+    fill(&stage, CHANGES).await;
+    end(service).await;
+    let peak = watching.await.unwrap();
+    assert!((1..LIMIT_KIB).contains(&peak), "{} MiB", peak / 1024);
+    silo_testkit::say::done(&format!(
+        "continuous backup with documents of 16 MiB: {} MiB",
+        peak / 1024
+    ));
+    // Each of them, also those that were read after the end was asked for.
+    let service = serve(&stage).await;
+    running(&service).await;
+    end(service).await;
+    let found = chains(&stage).await;
+    let entries: u64 = found
+        .iter()
+        .map(|row| row["entries"].as_u64().unwrap())
+        .sum();
+    assert!(entries > u64::try_from(CHANGES).unwrap(), "{found:?}");
 }
