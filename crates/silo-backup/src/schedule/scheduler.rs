@@ -174,10 +174,12 @@ impl Scheduler {
         let mut good = status.backups.iter().filter(|backup| backup.good);
         let (newest, before) = (good.next()?, good.next());
         let continuous = self.continuous.as_ref()?;
-        // The slice that ends after the backup; while nothing is written, the next one takes minutes.
+        // While nothing is written, the next slice takes minutes.
         let chain = continuous.spool.current();
         let stored = chain.and_then(|chain| chain.stored.into_values().max());
-        let is_stored = stored.is_some_and(|end| i64::from(end.seconds) > newest.as_of.as_second());
+        let is_stored = newest
+            .position
+            .is_some_and(|position| stored >= Some(position));
         let is_old = now.duration_since(newest.as_of) >= STORED_WITHIN;
         let is_wanted = match &newest.proof {
             None => tried != Some(&newest.id) && (is_stored || is_old),

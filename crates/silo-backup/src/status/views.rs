@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::alerts::Alerts;
 use crate::archive::encoding::Compression;
 use crate::continuous::proof::ProofOutcome;
+use crate::oplog::{Position, continuity};
 use crate::repository::manifest::{Consistency, State};
 use crate::repository::{Drill, Entry, MomentDrill, Proof};
 use crate::run::attempts::LastAttempt;
@@ -173,6 +174,9 @@ pub struct BackupView {
     /// Time of the data.
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
+    /// Position in the oplog up to which changes are in it, if it can be rolled forward. In no answer.
+    #[serde(skip)]
+    pub position: Option<Position>,
     /// `verified`, `held` or `accepted`.
     pub state: &'static str,
     /// `true` if the backup counts as good.
@@ -227,6 +231,7 @@ impl BackupView {
         Self {
             id: manifest.id.clone(),
             as_of: manifest.as_of,
+            position: continuity::position(entry),
             state: match (manifest.state, &entry.accepted) {
                 (State::Verified, _) => "verified",
                 (State::Held, Some(_)) => "accepted",
