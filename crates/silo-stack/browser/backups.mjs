@@ -94,5 +94,7 @@ test('without silo-backup its panel alone is stale, and it comes back with what 
   // The backup that was asked for, the one before it, and what is stored of the changes between them.
   await page.waitForFunction(() => [...document.querySelectorAll('#backups .box')].some((each) =>
     each.querySelector('.name')?.textContent === 'proven' && each.querySelector('.value')?.textContent === '● equal'), null, { timeout: 90_000 });
+  const newest = page.locator('#backups table[data-name="moments that can be restored"] tbody tr').first().locator('td').last();
+  assert.match(await newest.textContent(), /^(stored|proven)$/);
   await close();
 });

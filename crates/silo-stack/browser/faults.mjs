@@ -1,6 +1,8 @@
 // Every source by every kind of fault: the panel that asks it names the fault and keeps its values, and the others stay as they are.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { KNOWN, PANELS, loadAll, open, settle, test } from './page.mjs';
 import { assertAccessible } from './explore.mjs';
 
@@ -31,13 +33,21 @@ const SOURCES = {
   '/api/services/changes': ['activity'],
 };
 
+/** Answers with 10 MB. Given to `fulfill`, they would pass through the browser's debugging protocol, which can take longer than the page waits. */
+const largeServer = createServer((_request, answer) => {
+  answer.writeHead(200, { 'X-Request-Id': 'request-large', 'Content-Type': 'application/json' });
+  answer.end(JSON.stringify({ data: 'x'.repeat(10_000_000), meta: {} }));
+}).listen(0, '127.0.0.1').unref();
+await once(largeServer, 'listening');
+const large = `http://127.0.0.1:${largeServer.address().port}/`;
+
 /** Each fault: how it is made, what names it, and whether an answer with a request id arrives. */
 const FAULTS = {
   refused: { answer: (route) => route.abort('connectionrefused'), named: 'the gateway cannot be reached' },
   hang: { answer: () => {}, named: 'no answer within 4.5 s' },
   500: { answer: (route) => route.fulfill({ status: 500, headers: { 'X-Request-Id': 'request-500' }, body: 'oops' }), named: 'status 500', request: 'request-500' },
   'invalid JSON': { answer: (route) => route.fulfill({ status: 200, headers: { 'X-Request-Id': 'request-json' }, body: '{"data": {"a' }), named: 'not the JSON that was expected', request: 'request-json' },
-  '10 MB': { answer: (route) => route.fulfill({ status: 200, headers: { 'X-Request-Id': 'request-large' }, contentType: 'application/json', body: JSON.stringify({ data: 'x'.repeat(10_000_000), meta: {} }) }), named: 'longer than 4 MiB', request: 'request-large' },
+  '10 MB': { answer: (route) => route.continue({ url: large }), named: 'longer than 4 MiB', request: 'request-large' },
 };
 
 /** Known values in the boxes of a panel, and its charts, services and collections; not its lists of what is going on, which change by themselves. */
