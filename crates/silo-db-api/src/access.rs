@@ -126,13 +126,16 @@ impl Watcher {
     pub async fn measure(self) -> Result<Measured<Access>, SourceError> {
         // Right before the server counts: a read that is answered in between is in its count only, until the next look.
         let own_reads = self.gateway.own_reads();
+        let own_streams = self.gateway.own_change_streams();
         let counters = self
             .gateway
             .counters()
             .await
             .map_err(|error| source_error("mongod", error))?;
-        let own_streams = self.gateway.own_change_streams();
-        let change_streams = self.observer.change_streams(&counters, own_streams);
+        // One that was opened meanwhile may be in the server's count or not: the next look tells.
+        let own_streams = own_streams.filter(|own| self.gateway.own_change_streams() == Some(*own));
+        let change_streams =
+            own_streams.and_then(|own| self.observer.change_streams(&counters, own));
         let observed = self
             .observer
             .observe(&counters, own_reads, Timestamp::now());

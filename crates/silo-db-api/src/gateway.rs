@@ -74,9 +74,9 @@ impl Gateway {
         self.commands.reads()
     }
 
-    /// Number of change streams that this process has opened so far.
+    /// Number of change streams that this process has opened so far; `None` while one is being opened.
     #[must_use]
-    pub fn own_change_streams(&self) -> u64 {
+    pub fn own_change_streams(&self) -> Option<u64> {
         self.commands.change_streams()
     }
 

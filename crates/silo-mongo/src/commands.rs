@@ -1,10 +1,10 @@
 //! Number of this process's answered commands, by name, from the driver's command events.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mongodb::bson::{Bson, Document};
+use mongodb::event::command::CommandEvent;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,8 +16,16 @@ const READS: [&str; 5] = ["find", "getMore", "aggregate", "count", "distinct"];
 #[derive(Clone, Debug, Default)]
 pub struct Commands {
     counts: Arc<Mutex<BTreeMap<String, u64>>>,
-    change_streams: Arc<AtomicU64>,
+    streams: Arc<Mutex<Streams>>,
     metric: Family<CommandLabel, Counter>,
+}
+
+/// Change streams of this process.
+#[derive(Debug, Default)]
+struct Streams {
+    opened: u64,
+    /// Ids of requests that open one and have no answer yet.
+    opening: BTreeSet<i32>,
 }
 
 /// The label of a command in metrics.
@@ -27,23 +35,41 @@ pub struct CommandLabel {
 }
 
 impl Commands {
-    /// Counts a change stream, if the command opens one: mongod counts it when it begins.
-    pub fn note_start(&self, command: &Document) {
-        let stages = command.get_array("pipeline").into_iter().flatten();
-        let mut stages = stages.filter_map(Bson::as_document);
-        if stages.any(|stage| stage.contains_key("$changeStream")) {
-            self.change_streams.fetch_add(1, Ordering::Relaxed);
+    /// Counts what the event is about. A command is counted at its answer, as the server counts, so that one under way is in neither count.
+    pub fn note(&self, event: &CommandEvent) {
+        match event {
+            CommandEvent::Started(started) if opens_change_stream(&started.command) => {
+                self.streams().opening.insert(started.request_id);
+            }
+            CommandEvent::Succeeded(done) => self.note_answer(&done.command_name, done.request_id),
+            CommandEvent::Failed(failed) => {
+                self.note_answer(&failed.command_name, failed.request_id);
+            }
+            _ => {}
         }
     }
 
-    /// Number of change streams that this process has opened.
+    /// Number of change streams that this process has opened; `None` while one is being opened: mongod may have counted it already.
     #[must_use]
-    pub fn change_streams(&self) -> u64 {
-        self.change_streams.load(Ordering::Relaxed)
+    pub fn change_streams(&self) -> Option<u64> {
+        let streams = self.streams();
+        streams.opening.is_empty().then_some(streams.opened)
     }
 
-    /// Counts one command.
-    pub fn note(&self, name: &str) {
+    fn note_answer(&self, name: &str, request: i32) {
+        let mut streams = self.streams();
+        if streams.opening.remove(&request) {
+            streams.opened += 1;
+        }
+        drop(streams);
+        self.count(name);
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, name: &str) {
         *self
             .counts
             .lock()
@@ -78,4 +104,10 @@ impl Commands {
     pub fn metric(&self) -> Family<CommandLabel, Counter> {
         self.metric.clone()
     }
+}
+
+fn opens_change_stream(command: &Document) -> bool {
+    let stages = command.get_array("pipeline").into_iter().flatten();
+    let mut stages = stages.filter_map(Bson::as_document);
+    stages.any(|stage| stage.contains_key("$changeStream"))
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::event::EventHandler;
-use mongodb::event::command::CommandEvent;
 use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, Tls};
 use silo_core::secret::Secret;
 
@@ -87,15 +86,8 @@ pub async fn connect_counted(
     commands: Arc<Commands>,
 ) -> Result<Client, ConnectError> {
     let mut options = options(uri, app_name, Patience::Interactive).await?;
-    options.command_event_handler = Some(EventHandler::callback(move |event| {
-        // At the answer, as the server counts, so that a command under way is in neither count.
-        match event {
-            CommandEvent::Started(started) => commands.note_start(&started.command),
-            CommandEvent::Succeeded(done) => commands.note(&done.command_name),
-            CommandEvent::Failed(failed) => commands.note(&failed.command_name),
-            _ => {}
-        }
-    }));
+    options.command_event_handler =
+        Some(EventHandler::callback(move |event| commands.note(&event)));
     Client::with_options(options).map_err(|_unprintable| ConnectError::Unusable)
 }
 
