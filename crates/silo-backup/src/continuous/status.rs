@@ -39,6 +39,11 @@ pub struct ContinuousStatus {
     pub unsafe_seconds: Option<u64>,
     /// Seconds that the server's oplog goes back: as long, nothing is lost while it is not stored.
     pub oplog_seconds: Option<u64>,
+    /// `true` if the server has deleted entries after the beginning of the chain: its oplog goes back no longer than it has room for. `null` without a
+    /// chain.
+    pub oplog_is_cut: Option<bool>,
+    /// Seconds by which the server's clock is behind the positions that it gives to changes: it was set back, and positions never go back.
+    pub clock_behind_seconds: Option<u64>,
     /// Bytes of slices on this machine.
     pub spool_bytes: u64,
     /// Each destination.
@@ -72,6 +77,8 @@ impl ContinuousStatus {
             since: None,
             unsafe_seconds: None,
             oplog_seconds: None,
+            oplog_is_cut: None,
+            clock_behind_seconds: None,
             spool_bytes: 0,
             destinations: Vec::new(),
         }
@@ -93,6 +100,7 @@ pub async fn measure(
     let failed =
         |error: crate::error::Error| SourceError::new("mongod", error.code(), error.to_string());
     let oldest = oplog.oldest().await.map_err(failed)?;
+    let newest = oplog.newest().await.map_err(failed)?;
     let now = context.clock.now();
     let age = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
     let unsafe_seconds = match &chain {
@@ -125,6 +133,11 @@ pub async fn measure(
         since: chain.as_ref().and_then(|chain| time(chain.base)),
         unsafe_seconds,
         oplog_seconds: oldest.and_then(time).map(age),
+        oplog_is_cut: chain.as_ref().and_then(|chain| Some(oldest? > chain.base)),
+        clock_behind_seconds: newest.and_then(|newest| {
+            let behind = newest.at?.duration_since(newest.wall?);
+            Some(u64::try_from(behind.as_secs()).unwrap_or(0))
+        }),
         spool_bytes: continuous.spool.bytes(),
         destinations: destinations.collect(),
         chain: chain.map(|chain| chain.id),

@@ -123,6 +123,26 @@ impl ServerOplog {
             .map(Position::from))
     }
 
+    /// The newest entry, of whatever database; `None` if there is none.
+    ///
+    /// # Errors
+    /// The error of the command.
+    pub async fn newest(&self) -> Result<Option<Edge>, Error> {
+        let oplog = self.oplog::<Document>();
+        let newest = oplog.find_one(doc! {}).sort(doc! { "$natural": -1 });
+        let newest = newest
+            .projection(doc! { "ts": 1, "wall": 1 })
+            .await
+            .map_err(reading())?;
+        Ok(newest.and_then(|newest| {
+            let at = newest.get_timestamp("ts").ok()?;
+            let wall = newest.get_datetime("wall").ok();
+            let wall =
+                wall.and_then(|wall| Timestamp::from_millisecond(wall.timestamp_millis()).ok());
+            Some(Edge::new(at.into(), wall))
+        }))
+    }
+
     /// `true` if there is an entry at this position.
     ///
     /// # Errors

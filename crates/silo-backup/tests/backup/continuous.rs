@@ -9,7 +9,7 @@ use age::secrecy::ExposeSecret;
 use futures_util::TryStreamExt;
 use serde_json::Value;
 use silo_backup::continuous::slice::Slice;
-use silo_backup::error::{EXIT_CORRUPT, EXIT_REFUSED};
+use silo_backup::error::{EXIT_CORRUPT, EXIT_HELD, EXIT_REFUSED};
 use silo_backup::oplog::server::ServerOplog;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
@@ -251,6 +251,47 @@ async fn with_two_backups() -> (Stage, String) {
     insert(&stage, "after").await;
     end(service).await;
     (stage, newest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_and_a_damaged_backup_end_no_chain_and_the_one_before_is_rolled_forward() {
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    let damaged = stage.backup().await;
+    insert(&stage, "two").await;
+    let half =
+        doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$gte": 600 } }, "limit": 0 }] };
+    change(&stage, half).await;
+    let held = stage.run(&["run", "--json", "--quiet"]).await;
+    held.ends_with(EXIT_HELD);
+    let three = text(insert(&stage, "three").await);
+    end(service).await;
+    let archives = stage.keys().await.into_iter();
+    let is_archive = |key: &String| key.contains("/data/") && key.contains(&damaged);
+    let archive = archives.clone().find(is_archive).unwrap();
+    let mut bytes = stage.read(&archive).await;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    stage.write(&archive, bytes).await;
+    stage
+        .run(&["verify", &damaged])
+        .await
+        .ends_with(EXIT_CORRUPT);
+
+    let found = chains(&stage).await;
+    let [row] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(row["problem"], Value::Null, "{row}");
+    assert_eq!(row["entries"], 1 + 3 + 600, "{row}");
+    let (result, notes) = restored(&stage, &["--at", &three], "rolled").await;
+    assert_eq!(notes, ["one", "three", "two"]);
+    assert_eq!(
+        result["plan"]["backup"], row["chain"],
+        "from the only backup that is good: {result}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

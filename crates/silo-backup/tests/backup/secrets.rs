@@ -3,6 +3,7 @@
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::service::Service;
 
+use crate::service::LIMIT;
 use crate::stage::{Stage, ended};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,26 +18,31 @@ async fn no_secret_in_any_output_argument_manifest_or_metric() {
         "backup-password",
         "drill-password",
     ];
-    stage
-        .database()
-        .collection::<Document>("secrets")
-        .insert_one(doc! { "_id": "canary-in-a-document", "key": "canary-in-a-document" })
-        .await
-        .unwrap();
+    let secrets = stage.database().collection::<Document>("secrets");
+    let secret = doc! { "_id": "canary-in-a-document", "key": "canary-in-a-document" };
+    secrets.insert_one(secret).await.unwrap();
     stage.set("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/canary-webhook");
     stage.set("BACKUP_PING_URL", "http://127.0.0.1:9/canary-ping");
+    stage.set("BACKUP_PITR_DAYS", "14");
     stage.set("RUST_LOG", "debug,hyper=info,mongodb=info");
     let mut everything = Vec::new();
     let service = Service::start("silo-backup", stage.command(&["serve"])).await;
     let id = service.process.id().unwrap();
     let seen = service
-        .until(
-            std::time::Duration::from_secs(60),
-            "/api/backup/status",
-            |reply| reply.json_or_null()["data"]["lastDrill"]["good"] == true,
-        )
+        .until(LIMIT, "/api/backup/status", |reply| {
+            reply.json_or_null()["data"]["lastDrill"]["good"] == true
+        })
         .await;
     everything.push(("status", seen.text));
+    // A change that continuous backup reads and stores.
+    let changed = doc! { "$set": { "key": "canary-in-a-document, changed" } };
+    secrets.update_one(doc! {}, changed).await.unwrap();
+    let stored = service
+        .until(LIMIT, "/api/backup/continuous", |reply| {
+            !reply.json_or_null()["data"]["destinations"][0]["through"].is_null()
+        })
+        .await;
+    everything.push(("continuous backup", stored.text));
     for path in [
         "/api/backup/backups",
         "/metrics",
@@ -60,6 +66,8 @@ async fn no_secret_in_any_output_argument_manifest_or_metric() {
         &["drill"],
         &["status"],
         &["prune", "--dry-run"],
+        &["chain", "--verify"],
+        &["history"],
         &["run", "--json"],
     ] {
         let ended = ended(stage.spawn(arguments)).await;
@@ -74,12 +82,9 @@ async fn no_secret_in_any_output_argument_manifest_or_metric() {
     );
     let refused = stage.run(&["run"]).await;
     everything.push(("a refused sign-in", refused.stdout + &refused.stderr));
-    for key in stage
-        .keys()
-        .await
-        .iter()
-        .filter(|key| !key.contains("/data/"))
-    {
+    let keys = stage.keys().await;
+    everything.push(("names in the bucket", keys.join("\n")));
+    for key in keys.iter().filter(|key| !key.contains("/data/")) {
         everything.push((
             "a file in the bucket",
             String::from_utf8_lossy(&stage.read(key).await).into_owned(),

@@ -10,6 +10,14 @@ use crate::continuous::status::ContinuousStatus;
 const NOT_STORED: &str = "oplog_unsafe";
 /// Code of a destination that does not take them.
 const DESTINATION_FAILED: &str = "oplog_destination_failed";
+/// Code of an oplog that does not go back long enough.
+const SHORT: &str = "oplog_short";
+/// Code of a server whose clock was set back.
+const CLOCK: &str = "oplog_clock";
+/// Seconds that the oplog goes back at least: an outage of storage is noticed and ended in less.
+const SHORTEST: u64 = 12 * 3600;
+/// Seconds by which the server's clock may be behind positions.
+const BEHIND: u64 = 5;
 /// Age of the oldest change in no destination, in seconds, at which there is an alarm: slices are cut every 20 s.
 const UNSAFE_FOR: u64 = 120;
 /// Time for which storing may fail, or there may be no chain, before an alarm.
@@ -58,11 +66,14 @@ impl ContinuousWatch {
             ContinuousFacts::Unknown(reason) => {
                 let what = format!("it is not known whether all changes are stored: {reason}");
                 self.not_known(&what, now, findings);
-                findings.unknown(DESTINATION_FAILED);
+                for code in [DESTINATION_FAILED, SHORT, CLOCK] {
+                    findings.unknown(code);
+                }
             }
             ContinuousFacts::Known(status) => {
                 self.check_changes(status, now, findings);
                 self.check_destinations(status, now, findings);
+                check_server(status, findings);
             }
         }
     }
@@ -117,6 +128,28 @@ impl ContinuousWatch {
             let detail = format!("since {since} changes are not stored in {name}: {error}");
             findings.problem(DESTINATION_FAILED, detail);
         }
+    }
+}
+
+/// An oplog that is about to lose what is not stored, and a clock that was set back.
+fn check_server(status: &ContinuousStatus, findings: &mut Findings) {
+    let reaches = status
+        .oplog_seconds
+        .filter(|_| status.oplog_is_cut == Some(true));
+    if let Some(seconds) = reaches.filter(|seconds| *seconds < SHORTEST) {
+        let detail = format!(
+            "mongod's oplog goes back {seconds} s only: what was not stored by then is lost"
+        );
+        findings.problem(SHORT, detail);
+    }
+    if let Some(seconds) = status
+        .clock_behind_seconds
+        .filter(|behind| *behind > BEHIND)
+    {
+        let detail = format!(
+            "mongod's clock was set back, and is {seconds} s behind the positions of its changes: `--at` means those, and `silo-backup history` lists them"
+        );
+        findings.problem(CLOCK, detail);
     }
 }
 
@@ -183,8 +216,8 @@ mod tests {
         assert_eq!(check(&missing, "05:05:00"), problem(NOT_STORED));
         assert_eq!(check(&status(Some(0), None), "05:06:00"), unknown(&[]));
         let silent = ContinuousFacts::Unknown("mongod does not answer".into());
-        let both = unknown(&[NOT_STORED, DESTINATION_FAILED]);
-        assert_eq!(check(&silent, "05:07:00"), both);
+        let all = unknown(&[NOT_STORED, DESTINATION_FAILED, SHORT, CLOCK]);
+        assert_eq!(check(&silent, "05:07:00"), all);
         let (problems, _) = check(&silent, "05:12:00");
         assert_eq!(problems, [NOT_STORED]);
     }
@@ -199,6 +232,28 @@ mod tests {
         // It begins anew after a success.
         assert_eq!(check(&status(Some(0), None), "05:12:00"), unknown(&[]));
         assert_eq!(check(&failing, "05:13:00"), unknown(&[]));
+    }
+
+    #[test]
+    fn an_oplog_that_is_cut_off_within_half_a_day_and_a_clock_that_was_set_back_are_alarms() {
+        let mut watch = ContinuousWatch::default();
+        let mut check = |seconds, is_cut, behind| {
+            let ContinuousFacts::Known(status) = status(Some(0), None) else {
+                panic!("it is known");
+            };
+            let facts = ContinuousFacts::Known(ContinuousStatus {
+                oplog_seconds: Some(seconds),
+                oplog_is_cut: Some(is_cut),
+                clock_behind_seconds: Some(behind),
+                ..status
+            });
+            check(&mut watch, &facts, "05:00:00")
+        };
+        assert_eq!(check(SHORTEST, true, BEHIND), unknown(&[]));
+        assert_eq!(check(SHORTEST - 1, true, 0), problem(SHORT));
+        // A new server.
+        assert_eq!(check(60, false, 0), unknown(&[]));
+        assert_eq!(check(SHORTEST, false, BEHIND + 1), problem(CLOCK));
     }
 
     #[test]
