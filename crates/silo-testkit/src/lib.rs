@@ -34,3 +34,5 @@ pub mod tools;
 pub mod wait;
 #[cfg(feature = "servers")]
 pub mod wire;
+#[cfg(feature = "servers")]
+pub mod workloads;

@@ -1,6 +1,6 @@
 //! Beginning of a chain: a good backup that the server's oplog continues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::spool::{Chain, Spool};
 use crate::catalog::Catalog;
@@ -59,6 +59,7 @@ pub(super) async fn find(context: &Context, spool: &Spool) -> Result<Chain, Erro
                 server_version: server.version,
                 feature_compatibility_version: server.feature_compatibility_version,
                 stored: BTreeMap::new(),
+                incomplete: BTreeSet::new(),
                 ended: None,
             });
         }

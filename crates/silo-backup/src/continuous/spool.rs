@@ -250,6 +250,18 @@ impl Spool {
     /// # Errors
     /// When that cannot be written.
     pub fn stored(&self, destination: &str, slice: &Unstored) -> io::Result<()> {
+        self.note(destination, slice, false)
+    }
+
+    /// Leaves out a slice: the destination's copy of the chain has a gap from now on.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn leave_out(&self, destination: &str, slice: &Unstored) -> io::Result<()> {
+        self.note(destination, slice, true)
+    }
+
+    fn note(&self, destination: &str, slice: &Unstored, left_out: bool) -> io::Result<()> {
         let mut chains = self.chains();
         let mine = |spooled: &&mut SpooledChain| spooled.chain.id == slice.chain;
         let Some(spooled) = chains.iter_mut().find(mine) else {
@@ -257,6 +269,10 @@ impl Spool {
         };
         let stored = &mut spooled.chain.stored;
         stored.insert(destination.to_owned(), slice.span.through);
+        if left_out {
+            let incomplete = &mut spooled.chain.incomplete;
+            incomplete.insert(destination.to_owned());
+        }
         let chain = spooled.chain.clone();
         drop(chains);
         self.changes.send_replace(());

@@ -56,14 +56,17 @@ pub struct ContinuousStatus {
 pub struct StoredView {
     /// `primary` or `copy`.
     pub name: &'static str,
-    /// Time up to which it has everything; `null` if it has nothing yet.
+    /// End of the last slice that it has; `null` if it has none yet.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub through: Option<Timestamp>,
     /// Bytes that wait.
     pub waiting_bytes: u64,
-    /// Error of the last attempt; `null` if it succeeded.
+    /// Error of the last attempt, or that it misses slices; `null` if it has all.
     pub error: Option<String>,
 }
+
+/// Error of a destination that misses slices of the chain.
+const LEFT_OUT: &str = "slices were left out while it took none, because there was no more room for them on this disk: moments in them are restored from the other destination";
 
 impl ContinuousStatus {
     /// Status while continuous backup is switched off.
@@ -124,7 +127,10 @@ pub async fn measure(
                 .as_ref()
                 .and_then(|chain| time(*chain.stored.get(*name)?)),
             waiting_bytes: continuous.spool.unstored_bytes(name),
-            error: failure.borrow().clone(),
+            error: failure.borrow().clone().or_else(|| {
+                let is_incomplete = chain.as_ref()?.incomplete.contains(*name);
+                is_incomplete.then(|| LEFT_OUT.to_owned())
+            }),
         });
     let value = ContinuousStatus {
         state,
@@ -148,12 +154,16 @@ pub async fn measure(
     })
 }
 
-/// Position up to which a destination has every change: at least that of the backup. What comes after it is asked of mongod; the tail says only that
-/// nothing of the database was in a stretch that it has read, which may be a long one of other databases, such as that of a drill.
+/// Position up to which one destination misses no change: at least the backup's. What comes after it is asked of mongod; the tail says only that nothing
+/// of the database was in a stretch that it has read, which may be a long one of other databases, such as that of a drill.
 fn safe(continuous: &Continuous, chain: &Chain) -> Position {
-    let stored = chain.stored.values().copied().max().unwrap_or(chain.base);
-    let mut destinations = continuous.failures.iter();
-    let is_all_stored = destinations.any(|(name, _)| continuous.spool.unstored_bytes(name) == 0);
+    let names = continuous.failures.iter().map(|(name, _)| *name);
+    let whole = names.filter(|name| !chain.incomplete.contains(*name));
+    let ends = whole.clone().filter_map(|name| chain.stored.get(name));
+    let stored = ends.max().copied().unwrap_or(chain.base);
+    let is_all_stored = whole
+        .map(|name| continuous.spool.unstored_bytes(name))
+        .any(|bytes| bytes == 0);
     let cut_up_to = *continuous.cut_up_to.borrow();
     if is_all_stored {
         stored.max(cut_up_to)

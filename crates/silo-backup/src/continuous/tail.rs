@@ -382,8 +382,9 @@ impl Tail {
         Ok(())
     }
 
-    /// `true` if no destination takes slices. One alone that does not take them misses the oldest: its copy of the chain has a gap.
-    fn is_full(&self) -> Result<bool, Error> {
+    /// `true` if no destination takes slices. One alone that does not take them misses the oldest: its copy of the chain has a gap. When all have one, the
+    /// chain ends.
+    fn is_full(&self) -> Result<bool, Broken> {
         let names: Vec<&str> = self
             .context
             .repositories()
@@ -393,11 +394,18 @@ impl Tail {
         if names.iter().all(is_over) {
             return Ok(true);
         }
-        for name in names.into_iter().filter(is_over) {
+        for name in names.iter().copied().filter(is_over) {
             if let Some(oldest) = self.spool.next_unstored(name) {
                 warn!(destination = name, chain = oldest.chain.as_str(); "a slice is left out, because there is no more room for slices that wait: {}", oldest.span.file_name());
-                self.spool.stored(name, &oldest)?;
+                self.spool.leave_out(name, &oldest).map_err(Error::from)?;
             }
+        }
+        let incomplete = self.spool.current().map(|chain| chain.incomplete);
+        let misses = |name: &&str| incomplete.as_ref().is_some_and(|all| all.contains(*name));
+        if names.iter().all(misses) {
+            return Err(Broken::Ended(
+                "every destination misses slices of it".into(),
+            ));
         }
         Ok(false)
     }

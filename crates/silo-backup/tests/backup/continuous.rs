@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use age::secrecy::ExposeSecret;
 use futures_util::TryStreamExt;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use serde_json::Value;
 use silo_backup::continuous::slice::Slice;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_HELD, EXIT_REFUSED};
@@ -20,6 +23,7 @@ use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::service::{Reply, Service};
 use silo_testkit::tools::stock_tool;
 use silo_testkit::wait::wait_for;
+use silo_testkit::workloads::workloads;
 
 use crate::copies::with_copy_on;
 use crate::service::{LIMIT, data, serve};
@@ -251,6 +255,72 @@ async fn with_two_backups() -> (Stage, String) {
     insert(&stage, "after").await;
     end(service).await;
     (stage, newest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_target_takes_the_changes_up_to_it_and_no_other() {
+    const GROUPS: usize = 4;
+    const EACH: usize = 10;
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    let mut notes: Vec<Timestamp> = Vec::new();
+    for group in 0..GROUPS {
+        for number in 0..EACH {
+            notes.push(insert(&stage, &format!("{group} {number}")).await);
+        }
+        // The next ones have positions of a later second.
+        let second = notes.last().unwrap().time;
+        let is_over =
+            || async { (jiff::Timestamp::now().as_second() > second.into()).then_some(()) };
+        wait_for(LIMIT, is_over).await.unwrap();
+    }
+    end(service).await;
+    let mut random = SmallRng::seed_from_u64(1);
+    for number in 0..workloads(6) {
+        let at = *notes.choose(&mut random).unwrap();
+        let (form, target, taken): (_, _, &dyn Fn(&Timestamp) -> bool) = match number % 3 {
+            0 => ("--at", text(at), &|note| *note <= at),
+            1 => ("--until-before", text(at), &|note| *note < at),
+            _ => {
+                let second = jiff::Timestamp::from_second(at.time.into()).unwrap();
+                ("--at", second.to_string(), &|note| note.time < at.time)
+            }
+        };
+        let file = stage.folder.path().join(format!("{number}.gz"));
+        let file = file.display().to_string();
+        let export = [
+            "export",
+            form,
+            &target,
+            "--from-storage",
+            "--trust-bucket",
+            &file,
+        ];
+        let exported = stage.json(&export).await;
+        let (within, after): (Vec<Timestamp>, Vec<Timestamp>) =
+            notes.iter().partition(|note| taken(note));
+        assert_eq!(
+            exported["documents"],
+            1500 + within.len(),
+            "{target}: {exported}"
+        );
+        // Before the first note there is at most the creation of its collection.
+        if let Some(last) = within.last() {
+            assert_eq!(
+                exported["lastTaken"]["position"],
+                text(*last),
+                "{target}: {exported}"
+            );
+        }
+        if let Some(first) = after.first().filter(|_| !within.is_empty()) {
+            assert_eq!(
+                exported["firstLeftOut"]["position"],
+                text(*first),
+                "{target}: {exported}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 use silo_mongo::mongodb::bson::{Document, doc};
 
-use crate::random::{Random, workloads};
+use silo_testkit::workloads::workloads;
+
+use crate::random::Random;
 use crate::server::{DATABASE, Server};
 
 const NAMES: [&str; 4] = ["one", "two", "three", "tmp.four"];

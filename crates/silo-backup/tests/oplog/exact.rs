@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::random::{Random, workloads};
+use silo_testkit::workloads::workloads;
+
+use crate::random::Random;
 use crate::server::Server;
 
 /// Changes between two backups.

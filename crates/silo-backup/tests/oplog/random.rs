@@ -9,15 +9,6 @@ use silo_mongo::mongodb::bson::{
     self, Binary, Bson, DateTime, Document, JavaScriptCodeWithScope, Regex, Timestamp, doc,
 };
 
-/// The variable with the number of random workloads of each test, for a run of its own with more than usual.
-const WORKLOADS: &str = "SILO_TEST_WORKLOADS";
-
-/// Number of random workloads: few where all tests run.
-pub(crate) fn workloads(usual: u64) -> u64 {
-    let wanted = std::env::var(WORKLOADS).ok();
-    wanted.map_or(usual, |wanted| wanted.parse().unwrap())
-}
-
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const COLLECTIONS: [&str; 3] = ["moods", "paintings", "users"];
 /// Number of different `_id`s of a collection.

@@ -2,7 +2,9 @@
 
 use silo_mongo::mongodb::bson::{Document, RawDocumentBuf, doc};
 
-use crate::random::{Random, workloads};
+use silo_testkit::workloads::workloads;
+
+use crate::random::Random;
 use crate::server::{DATABASE, Server, different};
 
 /// Documents of each kind of change.

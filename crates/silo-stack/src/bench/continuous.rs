@@ -1,5 +1,5 @@
 //! Continuous backup under 50 writes a second: time from a write to its slice in storage, CPU and memory of silo-backup, and then the time of a proof and of
-//! `restore --at`. It has no peer here: the tools that do the same have no offline build.
+//! `restore --at`; and how long the writes take with and without it. It has no peer here: the tools that do the same have no offline build.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ const TIMES: usize = 3;
 struct Write {
     at: Position,
     acknowledged: Instant,
+    took: Duration,
 }
 
 /// Measures for some seconds with demo data of this scale.
@@ -83,6 +84,11 @@ pub(super) async fn run(scale: f64, seconds: u64) -> Result<()> {
     ensure!(backup["good"] == true, "{backup}");
     // The last slice is cut and stored.
     service.stop(LIMIT).await?;
+    say::step("the same writes without silo-backup");
+    let alone = write(database.collection("moods"), seconds).await?;
+    row("time of a write", &["median", "99 %", "longest"]);
+    show_times("  with continuous backup", &writes);
+    show_times("  without silo-backup", &alone);
     let (mut proofs, mut restores) = (Vec::new(), Vec::new());
     let to = bench.uri_file()?;
     for number in 0..TIMES {
@@ -117,15 +123,29 @@ async fn write(collection: mongodb::Collection<Document>, seconds: u64) -> Resul
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
     for number in 0..RATE * seconds {
         ticks.tick().await;
+        let began = Instant::now();
         let document = doc! { "mood": format!("{number}"), "text": "x".repeat(300) };
         let insert = doc! { "insert": collection.name(), "documents": [document], "writeConcern": { "w": "majority", "j": true } };
         let done = database.run_command(insert).await?;
         writes.push(Write {
             at: done.get_timestamp("operationTime")?,
             acknowledged: Instant::now(),
+            took: began.elapsed(),
         });
     }
     Ok(writes)
+}
+
+fn show_times(label: &str, writes: &[Write]) {
+    let mut times: Vec<Duration> = writes.iter().map(|write| write.took).collect();
+    times.sort();
+    let cells = shares(&times).map(|time| format!("{:.1} ms", time.as_secs_f64() * 1000.0));
+    row(label, &cells);
+}
+
+/// The median, 99 % and the longest of sorted times.
+fn shares(times: &[Duration]) -> [Duration; 3] {
+    [50, 99, 100].map(|share| times[(times.len() - 1) * share / 100])
 }
 
 /// Ends of slices, and when each was first seen in storage.
@@ -182,8 +202,7 @@ fn report(writes: &[Write], stored: &Stored, seconds: u64) -> Result<()> {
         times.push(seen.saturating_duration_since(write.acknowledged));
     }
     times.sort();
-    let at = |share: usize| times[(times.len() - 1) * share / 100];
-    let cells = [at(50), at(99), at(100)].map(|time| format!("{:.1} s", time.as_secs_f64()));
+    let cells = shares(&times).map(|time| format!("{:.1} s", time.as_secs_f64()));
     row(
         "from a write to its slice in storage",
         &["median", "99 %", "longest"],

@@ -34,6 +34,9 @@ pub struct Chain {
     pub feature_compatibility_version: Option<String>,
     /// End of the slices that each destination has.
     pub stored: BTreeMap<String, Position>,
+    /// Destinations that miss slices, which were left out while they did not take any.
+    #[serde(default)]
+    pub incomplete: BTreeSet<String>,
     /// Reason why the chain ended; `None` while it is continued.
     pub ended: Option<String>,
 }

@@ -16,6 +16,7 @@ fn chain(id: &str, base: u32) -> Chain {
         server_version: "6.0.5".into(),
         feature_compatibility_version: None,
         stored: BTreeMap::new(),
+        incomplete: BTreeSet::new(),
         ended: None,
     }
 }
@@ -158,4 +159,24 @@ fn the_slices_of_an_ended_chain_are_stored_before_those_of_the_next() {
     assert_eq!(files(parent.path()), 0);
     assert_eq!(spool.all().len(), 1);
     assert_eq!(store(&spool, "primary"), Some(at(40)));
+}
+
+#[test]
+fn a_destination_from_which_a_slice_is_left_out_is_incomplete_also_after_a_restart() {
+    let parent = tempfile::tempdir().unwrap();
+    let spool = Spool::open(parent.path(), false).unwrap();
+    spool.begin(chain("one", 10)).unwrap();
+    add(&spool, 20);
+    add(&spool, 30);
+    let oldest = spool.next_unstored("copy").unwrap();
+    spool.leave_out("copy", &oldest).unwrap();
+    assert_eq!(store(&spool, "copy"), Some(at(30)));
+    store(&spool, "primary").unwrap();
+    let spool = Spool::open(parent.path(), false).unwrap();
+    let current = spool.current().unwrap();
+    assert_eq!(current.incomplete, BTreeSet::from(["copy".to_owned()]));
+    assert_eq!(
+        current.stored,
+        BTreeMap::from([("copy".to_owned(), at(30)), ("primary".to_owned(), at(20))])
+    );
 }
