@@ -26,7 +26,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// Runs all steps, and stops at the first failure. Images are built while tests wait for servers, and lints run while containers are checked.
+    /// Runs all steps, and stops at the first failure. Images are built while tests wait for servers.
     pub fn run(self) -> Result<()> {
         let steps = Steps::default();
         let outcome = self.all(&steps);
@@ -42,22 +42,45 @@ impl Test {
         let programs = steps.time("compiling tests", programs::compile)?;
         std::thread::scope(|scope| {
             let images = scope.spawn(|| self.images(steps));
-            let tests = steps.time("unit and API tests", || programs::run(&programs));
+            let tests = self.beside_images(steps, &programs);
             let images = images
                 .join()
                 .unwrap_or_else(|_| bail!("building images panicked"));
             tests?;
             let images = images?;
             self.browser(steps)?;
-            // At a low priority: the checks of containers mostly wait.
-            let lints = scope.spawn(|| lints(steps));
-            let checks = images.map_or(Ok(()), |ready| {
-                compose_files(steps, &ready)?;
-                let mut droplet = stack("droplet");
-                steps.run("everything in Docker", droplet.arg("--no-build"))
-            });
-            let lints = lints.join().unwrap_or_else(|_| bail!("lints panicked"));
-            checks.and(lints)
+            let Some(ready) = images else { return Ok(()) };
+            compose_files(steps, &ready)?;
+            let mut droplet = stack("droplet");
+            steps.run("everything in Docker", droplet.arg("--no-build"))
+        })
+    }
+
+    /// Steps that need no images.
+    fn beside_images(&self, steps: &Steps, programs: &[programs::Program]) -> Result<()> {
+        steps.time("unit and API tests", || programs::run(programs))?;
+        let clippy = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+        ];
+        let mut clippy = cargo(&clippy);
+        steps.run("clippy", clippy.args(["--", "--deny", "warnings"]))?;
+        let doc = [
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ];
+        let mut doc = cargo(&doc);
+        doc.args(["--locked", "--quiet"]);
+        steps.run("rustdoc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+        steps.time("lints", || {
+            caddyfile()?;
+            dependencies()?;
+            ops()
         })
     }
 
@@ -96,41 +119,6 @@ fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args(arguments).current_dir(workspace());
     cargo
-}
-
-/// Cargo at the lowest priority.
-fn niced_cargo(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new("nice");
-    cargo.args(["-n", "19", "cargo"]).args(arguments);
-    cargo.current_dir(workspace());
-    cargo
-}
-
-/// All lints.
-fn lints(steps: &Steps) -> Result<()> {
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--quiet",
-    ];
-    let mut clippy = niced_cargo(&clippy);
-    steps.run("clippy", clippy.args(["--", "--deny", "warnings"]))?;
-    let doc = [
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ];
-    let mut doc = niced_cargo(&doc);
-    doc.args(["--locked", "--quiet"]);
-    steps.run("rustdoc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
-    steps.time("lints", || {
-        caddyfile()?;
-        dependencies()?;
-        ops()
-    })
 }
 
 /// Licenses, duplicates and sources of dependencies, by the rules of `.cargo/deny.toml`.
