@@ -3,10 +3,12 @@
 mod observed;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use silo_core::units::{double, round, share};
+use silo_mongo::error::DatabaseError;
 use silo_web::snapshot::{Measured, Snapshot, SourceError};
 use utoipa::ToSchema;
 
@@ -21,6 +23,11 @@ const MAX_ENTRIES: usize = 20;
 /// An index is called unused after this time without a use: its counter starts when mongod starts, and when the index is built or changed.
 const MIN_WATCHED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// Looks at the counters of one refresh, until this process reads nothing meanwhile: at its start it reads for seconds.
+const MAX_LOOKS: usize = 20;
+/// Pause between two of them.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// The report. Everything counts since `since`, except `observed`.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -34,7 +41,8 @@ pub struct Access {
     pub writes: Option<u64>,
     /// Reads as a share of both, 0 to 1.
     pub share_of_reads: Option<f64>,
-    /// Reads and writes since this service first looked at this run of mongod, with Silo's own apart; `null` when the server does not report them.
+    /// Reads and writes since this service first looked at this run of mongod, with Silo's own apart; `null` when the server does not report them, or
+    /// Silo was reading at every look.
     pub observed: Option<Observed>,
     /// Commands by kind, most frequent first; `null` when the server does not report them.
     pub commands: Option<Vec<Command>>,
@@ -124,25 +132,64 @@ impl Watcher {
 
     /// Looks once.
     pub async fn measure(self) -> Result<Measured<Access>, SourceError> {
-        // Right before the server counts: a read that is answered in between is in its count only, until the next look.
-        let own_reads = self.gateway.own_reads();
-        let own_streams = self.gateway.own_change_streams();
-        let counters = self
-            .gateway
-            .counters()
+        let (counters, own) = self
+            .look()
             .await
             .map_err(|error| source_error("mongod", error))?;
-        // One that was opened meanwhile may be in the server's count or not: the next look tells.
-        let own_streams = own_streams.filter(|own| self.gateway.own_change_streams() == Some(*own));
-        let change_streams =
-            own_streams.and_then(|own| self.observer.change_streams(&counters, own));
-        let observed = self
-            .observer
-            .observe(&counters, own_reads, Timestamp::now());
+        let change_streams = own
+            .change_streams
+            .and_then(|own| self.observer.change_streams(&counters, own));
+        let observed = own
+            .reads
+            .and_then(|own| self.observer.observe(&counters, own, Timestamp::now()));
         let mut measured = measure(&self.gateway, counters, &self.collections).await;
+        if own.reads.is_none() {
+            let detail = "Silo was reading at every look; the next refresh looks again";
+            let error = SourceError::new("reads of others", "not_measured", detail);
+            measured.errors.push(error);
+        }
         measured.value.observed = observed;
         measured.value.change_streams = feature(change_streams);
         Ok(measured)
+    }
+
+    /// Looks at the server's counters, and again while this process reads: a read that is answered meanwhile may be in the server's count or not.
+    async fn look(&self) -> Result<(Counters, Own), DatabaseError> {
+        let mut looks = 0;
+        loop {
+            let before = self.own();
+            let counters = self.gateway.counters().await?;
+            let own = before.unchanged(self.own());
+            looks += 1;
+            if own.reads.is_some() || looks == MAX_LOOKS {
+                return Ok((counters, own));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn own(&self) -> Own {
+        Own {
+            reads: Some(self.gateway.own_reads()),
+            change_streams: self.gateway.own_change_streams(),
+        }
+    }
+}
+
+/// What this process has done at the server; `None` if the server may have counted it otherwise.
+#[derive(Clone, Copy)]
+struct Own {
+    reads: Option<u64>,
+    change_streams: Option<u64>,
+}
+
+impl Own {
+    fn unchanged(self, later: Self) -> Self {
+        let same = |before: Option<u64>, later| before.filter(|_| before == later);
+        Self {
+            reads: same(self.reads, later.reads),
+            change_streams: same(self.change_streams, later.change_streams),
+        }
     }
 }
 

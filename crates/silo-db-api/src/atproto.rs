@@ -53,7 +53,9 @@ pub async fn measure(gateway: Gateway) -> Result<Measured<Atproto>, SourceError>
     for name in SYNCED {
         match gateway.count_synced(name).await {
             Ok(counts) => collections.push(synced(name, &counts)),
-            Err(error @ (DatabaseError::Unreachable | DatabaseError::AuthenticationFailed)) => {
+            Err(error)
+                if error.is_without_server() || error == DatabaseError::AuthenticationFailed =>
+            {
                 return Err(source_error("mongod", error));
             }
             Err(error) => {

@@ -95,11 +95,13 @@ impl Watcher {
                 }
                 Err(DatabaseError::NotThere) => {}
                 // Without the server, no collection can be measured.
-                Err(
-                    error @ (DatabaseError::Unreachable
-                    | DatabaseError::AuthenticationFailed
-                    | DatabaseError::NotReadable),
-                ) => {
+                Err(error)
+                    if error.is_without_server()
+                        || matches!(
+                            error,
+                            DatabaseError::AuthenticationFailed | DatabaseError::NotReadable
+                        ) =>
+                {
                     return Err(at(error));
                 }
                 Err(error) => {

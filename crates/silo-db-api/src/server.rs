@@ -68,7 +68,7 @@ impl Watcher {
         };
         let replica_set = match self.gateway.replica_set().await {
             Ok(replica_set) => replica_set,
-            Err(error @ DatabaseError::Unreachable) => return Err(at(error)),
+            Err(error) if error.is_without_server() => return Err(at(error)),
             Err(error) => {
                 errors.push(source_error("replSetGetStatus", error));
                 None

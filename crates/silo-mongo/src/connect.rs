@@ -140,6 +140,23 @@ async fn options(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::DatabaseError;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_told_from_one_that_refuses() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let uri = Secret::new(format!("mongodb://{address}/"));
+        let failure = async || {
+            let client = connect(&uri, "test", Patience::Interactive).await.unwrap();
+            let ping = mongodb::bson::doc! { "ping": 1 };
+            let answer = client.database("admin").run_command(ping).await;
+            DatabaseError::from(answer.unwrap_err())
+        };
+        assert_eq!(failure().await, DatabaseError::Silent);
+        drop(listener);
+        assert_eq!(failure().await, DatabaseError::Unreachable);
+    }
 
     #[tokio::test]
     async fn one_host_is_asked_directly_unless_the_string_says_otherwise() {

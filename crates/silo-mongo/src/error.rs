@@ -7,8 +7,10 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 /// Error of a database command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseError {
-    /// No server could be reached in time.
+    /// The server refused the connection, or its name has no address.
     Unreachable,
+    /// The server did not answer the driver in time, which looks for it every few seconds: it is overloaded, frozen, or behind a firewall.
+    Silent,
     /// The server did not accept the user or password.
     AuthenticationFailed,
     /// The account may not run this command.
@@ -62,7 +64,7 @@ impl DatabaseError {
             Self::Unreachable => "unreachable",
             Self::AuthenticationFailed => "authentication_failed",
             Self::NotAuthorized => "not_authorized",
-            Self::TimedOut => "timed_out",
+            Self::TimedOut | Self::Silent => "timed_out",
             Self::NotSupported => "not_supported",
             Self::NotThere => "not_there",
             Self::SnapshotGone => "snapshot_gone",
@@ -98,7 +100,7 @@ impl DatabaseError {
             Self::NotAuthorized => {
                 "the account lacks the privilege; it needs read on the database and clusterMonitor"
             }
-            Self::TimedOut => "the server did not answer within the time limit",
+            Self::TimedOut | Self::Silent => "the server did not answer within the time limit",
             Self::NotSupported => "this server does not offer it",
             Self::NotThere => "it does not exist any more, or is a view",
             Self::SnapshotGone => {
@@ -136,6 +138,14 @@ impl DatabaseError {
             {
                 Self::AuthenticationFailed
             }
+            // The driver gives the error of its last look at the server only as text.
+            ErrorKind::ServerSelection { message, .. }
+            | ErrorKind::ConnectionPoolCleared { message, .. }
+                if message.contains(IO_TIMED_OUT) =>
+            {
+                Self::Silent
+            }
+            ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Self::Silent,
             ErrorKind::ServerSelection { .. }
             | ErrorKind::Io(_)
             | ErrorKind::ConnectionPoolCleared { .. }
@@ -170,11 +180,18 @@ impl DatabaseError {
     /// `true` if the command may succeed later: no server, an election, or a cache full of other writes (`TransactionTooLargeForCache`).
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unreachable | Self::NotReadable)
+        self.is_without_server()
+            || self == Self::NotReadable
             || matches!(
                 self,
                 Self::Refused(91 | 189 | 388 | 10_107 | 11_600 | 11_602 | 13_435)
             )
+    }
+
+    /// `true` if no command can be run: there is no server, or it does not answer.
+    #[must_use]
+    pub fn is_without_server(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Silent)
     }
 
     /// By the server's error codes (mongod's `error_codes.yml`).
@@ -193,6 +210,9 @@ impl DatabaseError {
         }
     }
 }
+
+/// Text of [`std::io::ErrorKind::TimedOut`].
+const IO_TIMED_OUT: &str = "timed out";
 
 /// Names of error codes that an operator may meet (mongod's `error_codes.yml`). They contain no data.
 const CODE_NAMES: &[(i32, &str)] = &[
