@@ -26,6 +26,9 @@ pub struct Bench {
     /// Keys in the scanned bucket; the larger one has four times as many
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
+    /// Seconds without storage, for continuous backup
+    #[arg(long, default_value_t = 60)]
+    outage: u64,
     /// Megabytes in the large set of the backup; 0 leaves it out
     #[arg(long, default_value_t = 2000)]
     megabytes: usize,
@@ -65,7 +68,7 @@ impl Bench {
             backup::run(self.scale, self.megabytes).await?;
         }
         if wanted(Only::Continuous) {
-            continuous::run(self.scale, self.seconds.max(60)).await?;
+            continuous::run(self.scale, self.seconds.max(60), self.outage).await?;
         }
         if wanted(Only::Migrate) {
             migrate::run(self.scale).await?;

@@ -34,7 +34,7 @@ const DEMO_MEGABYTES: f64 = 124.0;
 pub(super) struct Bench {
     program: PathBuf,
     pub(super) mongo: MongoServer,
-    s3: Storage,
+    pub(super) s3: Storage,
     folder: TempDir,
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn run(scale: f64, megabytes: usize) -> Result<()> {
 
 /// Measures with so much demo data.
 async fn measure(program: &Path, scale: f64, name: &str) -> Result<()> {
-    let bench = Bench::start(program).await?;
+    let bench = Bench::start(program, Storage::new().await?).await?;
     let database = bench.mongo.client().await?.database(DATABASE);
     say::step(&format!("loading {name}"));
     let demo = Demo::new(1, scale, Timestamp::now());
@@ -62,9 +62,8 @@ async fn measure(program: &Path, scale: f64, name: &str) -> Result<()> {
 }
 
 impl Bench {
-    pub(super) async fn start(program: &Path) -> Result<Self> {
+    pub(super) async fn start(program: &Path, s3: Storage) -> Result<Self> {
         let mongo = MongoServer::start_with_accounts(DATABASE).await?;
-        let s3 = Storage::new().await?;
         let bench = Self {
             program: program.into(),
             mongo,

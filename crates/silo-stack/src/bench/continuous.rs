@@ -1,5 +1,6 @@
 //! Continuous backup under 50 writes a second: time from a write to its slice in storage, CPU and memory of silo-backup, and then the time of a proof and of
-//! `restore --at`; and how long the writes take with and without it. It has no peer here: the tools that do the same have no offline build.
+//! `restore --at`; how long the writes take with and
+//! without it; and how soon everything is stored after storage was down. It has no peer here: the tools that do the same have no offline build.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use mongodb::bson::{Document, Timestamp as Position, doc};
 use silo_spaces::Spaces;
 use silo_testkit::demo::Demo;
 use silo_testkit::process::Process;
+use silo_testkit::s3::Storage;
 use silo_testkit::say;
 use silo_testkit::wait::wait_for;
 
@@ -33,10 +35,10 @@ struct Write {
     took: Duration,
 }
 
-/// Measures for some seconds with demo data of this scale.
-pub(super) async fn run(scale: f64, seconds: u64) -> Result<()> {
+/// Measures for some seconds with demo data of this scale, and with storage down for `outage` seconds.
+pub(super) async fn run(scale: f64, seconds: u64, outage: u64) -> Result<()> {
     let program = build(true)?.join("silo-backup");
-    let bench = Bench::start(&program).await?;
+    let bench = Bench::start(&program, Storage::with_switch().await?).await?;
     let database = bench.mongo.client().await?.database(DATABASE);
     say::step("loading the demo set");
     Demo::new(1, scale, Timestamp::now())
@@ -80,6 +82,21 @@ pub(super) async fn run(scale: f64, seconds: u64) -> Result<()> {
         &[share(before - idle), share(after - before)],
     );
     row("resident memory of silo-backup, MiB", &[mib(memory)]);
+    say::step(&format!(
+        "the same writes for {outage} s while storage is down"
+    ));
+    bench.s3.switch_off();
+    let unstored = write(database.collection("moods"), outage).await?;
+    let memory = resident(id)?;
+    bench.s3.switch_on().await?;
+    let back = Instant::now();
+    let last = unstored.last().context("there are writes")?.at;
+    until_stored(&spaces, stored, last).await?;
+    row(
+        &format!("from the end of {outage} s without storage until all is stored"),
+        &[format!("{:.1} s", back.elapsed().as_secs_f64())],
+    );
+    row("  resident memory at the end of it, MiB", &[mib(memory)]);
     let backup = bench.run_silo_backup(&["run"]).await?.1;
     ensure!(backup["good"] == true, "{backup}");
     // The last slice is cut and stored.

@@ -1,0 +1,135 @@
+//! A backup and the slices after it are proven to equal the next backup.
+
+use serde_json::Value;
+use silo_backup::continuous::slice::Slice;
+use silo_backup::error::{EXIT_CORRUPT, EXIT_HELD};
+use silo_mongo::mongodb::bson::{Document, RawDocumentBuf, doc};
+
+use super::{chains, change, continuous, end, insert, restored, running, slices, text};
+use crate::service::serve;
+use crate::stage::Stage;
+
+/// Two backups with changes between them, all in slices.
+async fn with_two_backups() -> (Stage, String) {
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    for number in 0..20 {
+        insert(&stage, &format!("{number:02}")).await;
+    }
+    let index =
+        doc! { "createIndexes": "moods", "indexes": [{ "key": { "at": 1 }, "name": "at_1" }] };
+    change(&stage, index).await;
+    change(&stage, doc! { "update": "users", "updates": [{ "q": {}, "u": { "$inc": { "at": 1 } }, "multi": true }] }).await;
+    let newest = stage.backup().await;
+    insert(&stage, "after").await;
+    end(service).await;
+    (stage, newest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_and_a_damaged_backup_end_no_chain_and_the_one_before_is_rolled_forward() {
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    let damaged = stage.backup().await;
+    insert(&stage, "two").await;
+    let half =
+        doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$gte": 600 } }, "limit": 0 }] };
+    change(&stage, half).await;
+    let held = stage.run(&["run", "--json", "--quiet"]).await;
+    held.ends_with(EXIT_HELD);
+    let three = text(insert(&stage, "three").await);
+    end(service).await;
+    let archives = stage.keys().await.into_iter();
+    let is_archive = |key: &String| key.contains("/data/") && key.contains(&damaged);
+    let archive = archives.clone().find(is_archive).unwrap();
+    let mut bytes = stage.read(&archive).await;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    stage.write(&archive, bytes).await;
+    stage
+        .run(&["verify", &damaged])
+        .await
+        .ends_with(EXIT_CORRUPT);
+
+    let found = chains(&stage).await;
+    let [row] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(row["problem"], Value::Null, "{row}");
+    assert_eq!(row["entries"], 1 + 3 + 600, "{row}");
+    let (result, notes) = restored(&stage, &["--at", &three], "rolled").await;
+    assert_eq!(notes, ["one", "three", "two"]);
+    assert_eq!(
+        result["plan"]["backup"], row["chain"],
+        "from the only backup that is good: {result}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_backup_proves_the_slices_before_it() {
+    let (stage, newest) = with_two_backups().await;
+    let proved = stage.json(&["prove"]).await;
+    assert_eq!(
+        (&proved["id"], &proved["result"]),
+        (&newest.into(), &"equal".into()),
+        "{proved}"
+    );
+    // 20 documents in a new collection, the beginning and end of an index, 300 users.
+    assert_eq!(proved["operations"], 20 + 1 + 2 + 300, "{proved}");
+    let status = stage.json(&["status"]).await;
+    assert_eq!(status["lastProof"], proved, "{status}");
+    let drilled = stage.json(&["drill"]).await;
+    let moment = &drilled["moment"];
+    assert_eq!(
+        (&drilled["good"], &moment["good"]),
+        (&true.into(), &true.into()),
+        "{drilled}"
+    );
+}
+
+/// Slices that someone or a fault has changed do not give the next backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_notices_a_change_that_is_missing_doubled_or_another_one() {
+    let (stage, _) = with_two_backups().await;
+    let keys = slices(&stage).await;
+    let mut key = String::new();
+    let mut good = None;
+    for candidate in &keys {
+        let slice = Slice::read(&stage.read(candidate).await[..], None).unwrap();
+        if slice.entries().count() > 20 {
+            (key, good) = (candidate.clone(), Some(slice));
+        }
+    }
+    let good = good.unwrap();
+    let entries: Vec<Vec<u8>> = good.entries().map(<[u8]>::to_vec).collect();
+    let prove = async |entries: Vec<Vec<u8>>| {
+        let changed = Slice::new(good.header.clone(), entries.concat()).unwrap();
+        let mut bytes = Vec::new();
+        changed.write(&mut bytes).unwrap();
+        stage.write(&key, bytes).await;
+        stage.run(&["prove", "--json", "--quiet"]).await
+    };
+    let mut missing = entries.clone();
+    missing.remove(5);
+    let ended = prove(missing).await;
+    assert_eq!(ended.code, Some(i32::from(EXIT_CORRUPT)), "{ended:?}");
+    assert!(ended.stdout.contains("notes has 19 documents"), "{ended:?}");
+    // The value of an update.
+    let mut other = entries.clone();
+    let decoded = |entry: &Vec<u8>| -> Document {
+        let entry = RawDocumentBuf::from_bytes(entry.clone()).unwrap();
+        entry.try_into().unwrap()
+    };
+    let is_update = |entry: &&mut Vec<u8>| decoded(entry).get_str("op").unwrap() == "u";
+    let update = other.iter_mut().rev().find(is_update).unwrap();
+    let mut document = decoded(update);
+    document.insert("o", doc! { "$v": 2, "diff": { "u": { "at": 4711 } } });
+    *update = document.to_vec().unwrap();
+    let ended = prove(other).await;
+    assert_eq!(ended.code, Some(i32::from(EXIT_CORRUPT)), "{ended:?}");
+    assert!(ended.stdout.contains("documents of users"), "{ended:?}");
+    assert_eq!(prove(entries).await.code, Some(0));
+}

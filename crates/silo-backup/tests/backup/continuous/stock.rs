@@ -1,0 +1,147 @@
+//! Slices without Silo, with the stock mongorestore.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use silo_backup::continuous::slice::Slice;
+use silo_mongo::mongodb::Database;
+use silo_mongo::mongodb::bson::{Document, doc};
+use silo_testkit::mongo::MongoServer;
+use silo_testkit::tools::stock_tool;
+
+use super::{chain_of, change, continuous, end, insert, restored, running, slices, text};
+use crate::service::serve;
+use crate::stage::{DATABASE, PREFIX};
+
+/// Documents by `_id`, and indexes, of each collection.
+async fn contents(database: &Database) -> BTreeMap<String, (Vec<Document>, Vec<String>)> {
+    let mut contents = BTreeMap::new();
+    for name in database.list_collection_names().await.unwrap() {
+        let collection = database.collection::<Document>(&name);
+        let documents = collection.find(doc! {}).sort(doc! { "_id": 1 });
+        let documents = documents.await.unwrap().try_collect().await.unwrap();
+        let mut indexes = collection.list_index_names().await.unwrap();
+        indexes.sort();
+        contents.insert(name, (documents, indexes));
+    }
+    contents
+}
+
+/// As the runbook says: without Silo, on an empty server.
+#[tokio::test(flavor = "multi_thread")]
+async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
+    let Some(mongorestore) = stock_tool("mongorestore") else {
+        silo_testkit::say::skipped("restoring slices with mongorestore", "it is not installed");
+        return;
+    };
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    let chain = chain_of(&service).await;
+    for number in 0..50 {
+        insert(&stage, &format!("{number}")).await;
+    }
+    let change_all = |collection: &str, change: Document| {
+        doc! { "update": collection, "updates": [{ "q": {}, "u": change, "multi": true }] }
+    };
+    change(
+        &stage,
+        change_all(
+            "users",
+            doc! { "$inc": { "at": 1 }, "$unset": { "code": 1 } },
+        ),
+    )
+    .await;
+    change(
+        &stage,
+        change_all(
+            "moods",
+            doc! { "$set": { "nested": { "list": [1, 2, 3] } } },
+        ),
+    )
+    .await;
+    change(
+        &stage,
+        change_all(
+            "moods",
+            doc! { "$push": { "nested.list": { "$each": [4], "$slice": -2 } } },
+        ),
+    )
+    .await;
+    let some =
+        doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$lt": 100 } }, "limit": 0 }] };
+    change(&stage, some).await;
+    end(service).await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    let limit = insert(&stage, "left out").await;
+    end(service).await;
+
+    let folder = stage.folder.path();
+    let archive = folder.join("archive.gz");
+    std::fs::write(
+        &archive,
+        stage
+            .read(&format!("{PREFIX}data/{chain}.archive.gz"))
+            .await,
+    )
+    .unwrap();
+    let mut all = Vec::new();
+    for key in slices(&stage).await {
+        let bytes = stage.read(&key).await;
+        all.push(Slice::read(&bytes[..], None).unwrap());
+        std::fs::write(folder.join(key.rsplit_once('/').unwrap().1), bytes).unwrap();
+    }
+    // As after a night: its small ones are still there.
+    let merged = Slice::merged(&all).unwrap();
+    let name = merged.header.span().file_name();
+    merged
+        .write(std::fs::File::create(folder.join(name)).unwrap())
+        .unwrap();
+    let oplog = folder.join("oplog.bson.gz");
+    let runbook = include_str!("../../../../../ops/RUNBOOK.md");
+    let join = runbook
+        .lines()
+        .find(|line| line.starts_with("ls *_*.bson.gz"))
+        .unwrap();
+    let joined = std::process::Command::new("sh")
+        .args(["-c", join])
+        .current_dir(folder)
+        .status();
+    assert!(joined.unwrap().success());
+    let empty = folder.join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let other = MongoServer::start().await.unwrap();
+    let stock = |arguments: &[String]| {
+        let mut command = std::process::Command::new(&mongorestore);
+        let done = command
+            .arg(format!(
+                "--uri=mongodb://{}/?directConnection=true",
+                other.address()
+            ))
+            .arg("--gzip")
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    };
+    stock(&[format!("--archive={}", archive.display())]);
+    stock(&[
+        "--oplogReplay".into(),
+        format!("--oplogFile={}", oplog.display()),
+        format!("--oplogLimit={}", text(limit)),
+        empty.display().to_string(),
+    ]);
+    restored(&stage, &["--until-before", &text(limit)], "rolled").await;
+    let by_stock = other.client().await.unwrap().database(DATABASE);
+    let (rolled, by_stock) = (
+        contents(&stage.client.database("rolled")).await,
+        contents(&by_stock).await,
+    );
+    assert_eq!(rolled, by_stock);
+    assert_eq!(rolled["notes"].0.len(), 50);
+    assert_eq!(rolled["moods"].0.len(), 1100);
+}
