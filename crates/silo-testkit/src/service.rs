@@ -69,6 +69,8 @@ impl Service {
             .unwrap();
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(10))
+            // Less than the service's: a connection that it is about to close is not used again.
+            .pool_idle_timeout(Duration::from_secs(2))
             .build()
             .unwrap();
         Self {

@@ -73,19 +73,24 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
     let catalog = Catalog::read(context, &context.client).await;
     let mut proved = None;
     let mut copies = Vec::new();
+    let mut chains = Vec::new();
+    for destination in &catalog.destinations {
+        chains.extend(destination.repository.chains().await?);
+    }
     for destination in &catalog.destinations {
         let Some((base, newest)) = newest_two(destination) else {
             continue;
         };
         copies.extend([&base.manifest.id, &newest.manifest.id]);
-        // A chain that begins at the newest backup, or after the one before, has nothing to prove.
-        let Some(at) = position(newest).zip(position(base)) else {
+        let Some(at) = position(base) else {
             continue;
         };
-        let ranges = ranges(destination).await?;
-        let mut ranges = ranges.iter();
-        let Some(range) = ranges.find(|range| range.after() <= at.1 && range.through() > at.1)
-        else {
+        // A chain that begins after the backup before, or ended by then, has nothing to prove. One that goes on in another destination is missing in this one.
+        let goes_on = |chain: &&StoredChain| {
+            let mut slices = chain.slices.iter();
+            chain.id <= base.manifest.id && slices.any(|slice| slice.span.through > at)
+        };
+        let Some(chain) = chains.iter().find(goes_on) else {
             continue;
         };
         let began = Instant::now();
@@ -105,7 +110,7 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
         let proof = Proof {
             at: context.clock.now(),
             base: base.manifest.id.clone(),
-            chain: range.chain.clone(),
+            chain: chain.id.clone(),
             result,
             operations,
             duration_ms: whole_millis(began.elapsed()),
@@ -175,8 +180,14 @@ async fn compare(
     let (from, began) = (position(base).unwrap_or_default(), Instant::now());
     // Also with copies here: what is not stored cannot be restored.
     let covers = |range: &Range| range.after() <= from && range.through() >= at;
-    while !ranges(destination).await?.iter().any(covers) {
-        if began.elapsed() >= PATIENCE {
+    // Slices are stored in their order: what is missing before a later one does not come.
+    let is_later = |range: &Range| range.through() >= at;
+    loop {
+        let ranges = ranges(destination).await?;
+        if ranges.iter().any(covers) {
+            break;
+        }
+        if ranges.iter().any(is_later) || began.elapsed() >= PATIENCE {
             return Err(Error::NotFound(format!(
                 "{} does not have all changes between the backups; `silo-backup chain` shows what it has",
                 destination.repository.name

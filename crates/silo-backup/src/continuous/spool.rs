@@ -1,15 +1,17 @@
 //! Spool: slices on this machine's disk, and how far they are stored elsewhere. After a restart the tail continues where the spool ends.
 //!
-//! `BACKUP_FOLDER/oplog/CHAIN/` has `chain.json` and slices. Only one process writes there, the one with the lease `oplog`.
+//! `BACKUP_FOLDER/oplog/CHAIN/` has `chain.json` and slices. Only one process writes there, the one with the lease `oplog`, which
+//! locks the folder.
 
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use log::warn;
 use tokio::sync::watch;
 
 use super::slice::{Slice, Span};
@@ -33,6 +35,17 @@ pub struct Head {
     pub anchor: String,
     /// SHA-256 of the last slice's header; `None` if there is no slice.
     pub link: Option<String>,
+}
+
+/// Room for slices that wait on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There is some.
+    Enough,
+    /// There is none, and no destination takes slices.
+    Full,
+    /// Every destination misses slices of the chain.
+    AllIncomplete,
 }
 
 /// A slice that a destination does not have.
@@ -82,6 +95,19 @@ impl Spool {
         *self.chains() = read(&self.folder)?;
         self.changes.send_replace(());
         Ok(())
+    }
+
+    /// Locks the folder for as long as the file is open; `None` if another process has it locked.
+    ///
+    /// # Errors
+    /// When it cannot be locked.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        let folder = File::open(&self.folder)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Notifies the receiver of new slices and chains.
@@ -254,11 +280,32 @@ impl Spool {
     }
 
     /// Leaves out a slice: the destination's copy of the chain has a gap from now on.
+    fn leave_out(&self, destination: &str, slice: &Unstored) -> io::Result<()> {
+        self.note(destination, slice, true)
+    }
+
+    /// Makes room where more than `limit` bytes wait for a destination. One alone that does not take slices misses the oldest: its copy of the chain
+    /// has a gap.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn leave_out(&self, destination: &str, slice: &Unstored) -> io::Result<()> {
-        self.note(destination, slice, true)
+    pub fn make_room(&self, destinations: &[&str], limit: u64) -> io::Result<Room> {
+        let is_over = |name: &&str| self.unstored_bytes(name) >= limit;
+        if destinations.iter().all(is_over) {
+            return Ok(Room::Full);
+        }
+        for name in destinations.iter().copied().filter(is_over) {
+            if let Some(oldest) = self.next_unstored(name) {
+                warn!(destination = name, chain = oldest.chain.as_str(); "a slice is left out, because there is no more room for slices that wait: {}", oldest.span.file_name());
+                self.leave_out(name, &oldest)?;
+            }
+        }
+        let incomplete = self.current().map(|chain| chain.incomplete);
+        let misses = |name: &&str| incomplete.as_ref().is_some_and(|all| all.contains(*name));
+        match destinations.iter().all(misses) {
+            true => Ok(Room::AllIncomplete),
+            false => Ok(Room::Enough),
+        }
     }
 
     fn note(&self, destination: &str, slice: &Unstored, left_out: bool) -> io::Result<()> {

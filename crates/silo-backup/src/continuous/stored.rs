@@ -1,6 +1,6 @@
 //! Entries in the slices that a destination has.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use futures_util::future::try_join_all;
 use futures_util::{Stream, TryStreamExt, stream};
@@ -58,10 +58,11 @@ impl StoredChain {
     /// Slices that were merged into others.
     #[must_use]
     pub fn merged(&self) -> Vec<&StoredSlice> {
-        let rest = self.without_merged();
+        let rest = self.without_merged().into_iter();
+        let rest: BTreeSet<String> = rest.map(|slice| slice.key).collect();
         self.slices
             .iter()
-            .filter(|slice| !rest.contains(slice))
+            .filter(|slice| !rest.contains(&slice.key))
             .collect()
     }
 }

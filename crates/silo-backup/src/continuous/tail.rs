@@ -20,7 +20,7 @@ use super::beginning;
 use super::end_of_chain;
 use super::open_slice::OpenSlice;
 use super::slice::Slice;
-use super::spool::{Chain, Spool};
+use super::spool::{Chain, Room, Spool};
 use crate::alerts::Event;
 use crate::context::Context;
 use crate::error::Error;
@@ -118,6 +118,12 @@ impl Tail {
             () = stop.cancelled() => return Err(Error::Interrupted),
             lease = Lease::acquire(&self.context.status_client, Purpose::Oplog) => lease?,
         };
+        // A process that was paused loses the lease, and goes on writing when it is continued.
+        let Some(lock) = self.spool.lock()? else {
+            lease.release().await;
+            let reason = "another process without the lease has BACKUP_FOLDER/oplog locked: end it";
+            return Err(Error::Refused(reason.into()));
+        };
         // Another process may have written there until now.
         self.spool.reload()?;
         self.lease.send_replace(Some(lease.fencing_token()));
@@ -130,6 +136,7 @@ impl Tail {
             self.uploads.wait().await;
         }
         self.lease.send_replace(None);
+        drop(lock);
         lease.release().await;
         followed
     }
@@ -204,7 +211,12 @@ impl Tail {
                     Err(Broken::Failed(error)) => self.failing(&error),
                 }
             }
-            if self.is_full()? {
+            let room = self.make_room()?;
+            if room == Room::AllIncomplete {
+                let reason = "every destination misses slices of it";
+                return Err(Broken::Ended(reason.into()));
+            }
+            if room == Room::Full {
                 self.set(TailState::Full);
             } else if known {
                 let read = self.read(&oplog, &mut open);
@@ -382,32 +394,10 @@ impl Tail {
         Ok(())
     }
 
-    /// `true` if no destination takes slices. One alone that does not take them misses the oldest: its copy of the chain has a gap. When all have one, the
-    /// chain ends.
-    fn is_full(&self) -> Result<bool, Broken> {
-        let names: Vec<&str> = self
-            .context
-            .repositories()
-            .map(|repository| repository.name)
-            .collect();
-        let is_over = |name: &&str| self.spool.unstored_bytes(name) >= SPOOL;
-        if names.iter().all(is_over) {
-            return Ok(true);
-        }
-        for name in names.iter().copied().filter(is_over) {
-            if let Some(oldest) = self.spool.next_unstored(name) {
-                warn!(destination = name, chain = oldest.chain.as_str(); "a slice is left out, because there is no more room for slices that wait: {}", oldest.span.file_name());
-                self.spool.leave_out(name, &oldest).map_err(Error::from)?;
-            }
-        }
-        let incomplete = self.spool.current().map(|chain| chain.incomplete);
-        let misses = |name: &&str| incomplete.as_ref().is_some_and(|all| all.contains(*name));
-        if names.iter().all(misses) {
-            return Err(Broken::Ended(
-                "every destination misses slices of it".into(),
-            ));
-        }
-        Ok(false)
+    fn make_room(&self) -> Result<Room, Error> {
+        let repositories = self.context.repositories();
+        let names: Vec<&str> = repositories.map(|repository| repository.name).collect();
+        Ok(self.spool.make_room(&names, SPOOL)?)
     }
 
     fn failing(&self, error: &Error) {

@@ -5,6 +5,7 @@ mod kills;
 mod proofs;
 mod stock;
 mod storage;
+mod two_services;
 
 use std::time::Duration;
 

@@ -180,3 +180,36 @@ fn a_destination_from_which_a_slice_is_left_out_is_incomplete_also_after_a_resta
         BTreeMap::from([("copy".to_owned(), at(30)), ("primary".to_owned(), at(20))])
     );
 }
+
+#[test]
+fn one_destination_that_takes_nothing_misses_slices_and_two_stop_the_reading() {
+    let parent = tempfile::tempdir().unwrap();
+    let spool = Spool::open(parent.path(), false).unwrap();
+    let both = ["primary", "copy"];
+    spool.begin(chain("one", 10)).unwrap();
+    assert_eq!(spool.make_room(&both, 1).unwrap(), Room::Enough);
+    add(&spool, 20);
+    assert_eq!(spool.make_room(&both, 1).unwrap(), Room::Full);
+    assert_eq!(spool.current().unwrap().incomplete, BTreeSet::new());
+    store(&spool, "primary").unwrap();
+    assert_eq!(spool.make_room(&both, 1).unwrap(), Room::Enough);
+    assert_eq!(
+        spool.current().unwrap().incomplete,
+        BTreeSet::from(["copy".to_owned()])
+    );
+    assert_eq!(store(&spool, "copy"), None, "it was left out");
+    // Then the other way round: no destination has the whole chain.
+    add(&spool, 30);
+    store(&spool, "copy").unwrap();
+    assert_eq!(spool.make_room(&both, 1).unwrap(), Room::AllIncomplete);
+}
+
+#[test]
+fn the_folder_is_locked_by_one_at_a_time() {
+    let parent = tempfile::tempdir().unwrap();
+    let open = || Spool::open(parent.path(), false).unwrap();
+    let lock = open().lock().unwrap();
+    assert!(lock.is_some() && open().lock().unwrap().is_none());
+    drop(lock);
+    assert!(open().lock().unwrap().is_some());
+}

@@ -174,27 +174,6 @@ async fn a_server_that_was_set_back_is_noticed() {
     assert_eq!(notes, ["kept", "undone"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_two_services_reads_and_the_other_takes_over() {
-    let mut stage = continuous().await;
-    let service = serve(&stage).await;
-    let first = chain_of(&service).await;
-    insert(&stage, "one").await;
-    let other = tempfile::tempdir().unwrap();
-    stage.set("BACKUP_FOLDER", other.path().display().to_string());
-    let second = serve(&stage).await;
-    let is_standby = |reply: &Reply| data(reply)["state"] == "standby";
-    second.until(LIMIT, PATH, is_standby).await;
-    end(service).await;
-    // Its disk has nothing of the first one's chain, so it begins another.
-    another_chain(&second, &first).await;
-    insert(&stage, "two").await;
-    end(second).await;
-    assert_eq!(chains(&stage).await.len(), 2);
-    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
-    assert_eq!(notes, ["one", "two"]);
-}
-
 /// A restored database is put in the place of the one that is tailed, and a drill is made: the chain goes on. A change of the feature compatibility
 /// version ends it.
 #[tokio::test(flavor = "multi_thread")]
@@ -241,4 +220,55 @@ async fn a_chain_goes_on_over_a_swap_and_a_drill_and_ends_with_another_version()
         ["three", "two"],
         "the backup that was swapped in has no `one`"
     );
+}
+
+/// `BACKUP_FOLDER` is a small file system that only this service sees, and something else fills it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_reported_and_the_chain_goes_on_when_there_is_room() {
+    if !rustix::process::geteuid().is_root() {
+        silo_testkit::say::skipped("a full disk", "only root can mount a file system");
+        return;
+    }
+    let mut stage = continuous().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    stage.set("BACKUP_FOLDER", &path);
+    let script =
+        "mount -t tmpfs -o size=12m,mode=700 tmpfs \"$BACKUP_FOLDER\" && exec \"$0\" serve";
+    let mut command = tokio::process::Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(env!("CARGO_BIN_EXE_silo-backup"))
+        .env_clear()
+        .envs(&stage.environment)
+        .env("PATH", std::env::var("PATH").unwrap());
+    let service = Service::start("silo-backup", command).await;
+    let chain = chain_of(&service).await;
+    let seen_by_it = format!("/proc/{}/root{path}", service.process.id().unwrap());
+    let filler = format!("{seen_by_it}/filler");
+    let full = std::fs::write(&filler, vec![1; 16 << 20]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    // Enough for a slice at once.
+    stage.fill_incompressible(5).await;
+    insert(&stage, "while the disk is full").await;
+    let failing = |reply: &Reply| data(reply)["state"] == "failing";
+    let status = data(&service.until(LIMIT, PATH, failing).await);
+    let detail = status["detail"].as_str().unwrap();
+    assert!(detail.contains("No space left on device"), "{status}");
+    assert_eq!(status["chain"], chain.as_str(), "{status}");
+    std::fs::remove_file(&filler).unwrap();
+    running(&service).await;
+    insert(&stage, "after it").await;
+    end(service).await;
+    let found = chains(&stage).await;
+    let [row] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (&row["entries"], &row["problem"]),
+        (&(1 + 5 + 1 + 2).into(), &Value::Null),
+        "{row}"
+    );
+    let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
+    assert_eq!(notes, ["after it", "while the disk is full"]);
 }

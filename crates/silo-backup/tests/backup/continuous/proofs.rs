@@ -1,9 +1,12 @@
 //! A backup and the slices after it are proven to equal the next backup.
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use silo_backup::continuous::slice::Slice;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_HELD};
 use silo_mongo::mongodb::bson::{Document, RawDocumentBuf, doc};
+use silo_testkit::workloads::workloads;
 
 use super::{chains, change, continuous, end, insert, restored, running, slices, text};
 use crate::service::serve;
@@ -132,4 +135,53 @@ async fn a_proof_notices_a_change_that_is_missing_doubled_or_another_one() {
     assert_eq!(ended.code, Some(i32::from(EXIT_CORRUPT)), "{ended:?}");
     assert!(ended.stdout.contains("documents of users"), "{ended:?}");
     assert_eq!(prove(entries).await.code, Some(0));
+}
+
+/// Random changes before each backup, and collections that come and go. `SILO_TEST_WORKLOADS` is the number of nights.
+#[tokio::test(flavor = "multi_thread")]
+async fn night_after_night_is_proven() {
+    let stage = continuous().await;
+    let mut random = SmallRng::seed_from_u64(1);
+    for night in (0..).take(usize::try_from(workloads(2)).unwrap()) {
+        let service = serve(&stage).await;
+        running(&service).await;
+        for _ in 0..random.random_range(10..60) {
+            let range = random.random_range(0..1000);
+            let some = doc! { "at": { "$gte": range, "$lt": range + 30 } };
+            let name = format!("of_a_night_{}", random.random_range(0..3));
+            let command = match random.random_range(0..8) {
+                0..3 => {
+                    doc! { "update": "moods", "updates": [{ "q": some, "u": { "$inc": { "at": 7 }, "$push": { "nights": night } }, "multi": true }] }
+                }
+                3 => {
+                    doc! { "update": "users", "updates": [{ "q": some, "u": [{ "$set": { "text": { "$concat": ["$text", "y"] } } }], "multi": true }] }
+                }
+                4 => doc! { "delete": "moods", "deletes": [{ "q": { "at": range }, "limit": 1 }] },
+                5 => {
+                    doc! { "insert": name, "documents": (0..range % 50).map(|at| doc! { "at": at }).collect::<Vec<_>>() }
+                }
+                6 => {
+                    doc! { "createIndexes": name, "indexes": [{ "key": { "at": 1 }, "name": "at_1" }] }
+                }
+                _ => doc! { "drop": name },
+            };
+            // There may be nothing to insert or drop.
+            drop(stage.database().run_command(command).await);
+        }
+        let made = stage.run(&["run", "--json", "--quiet"]).await;
+        let made: Value = serde_json::from_str(&made.stdout).unwrap();
+        let id = made["id"].as_str().unwrap();
+        if made["good"] == false {
+            // Collections that are gone are a reason to hold a backup.
+            stage.json(&["accept", id, "--why", "dropped"]).await;
+        }
+        end(service).await;
+        let proved = stage.json(&["prove"]).await;
+        assert_eq!(
+            (&proved["id"], &proved["result"]),
+            (&made["id"], &"equal".into()),
+            "{proved}"
+        );
+    }
+    assert_eq!(chains(&stage).await.len(), 1);
 }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use age::secrecy::ExposeSecret;
 use serde_json::Value;
 use silo_backup::continuous::slice::Slice;
-use silo_backup::error::EXIT_REFUSED;
+use silo_backup::error::{EXIT_INCONCLUSIVE, EXIT_REFUSED};
 use silo_testkit::proxy::{Fault, Proxy};
 
 use super::{END, chains, continuous, end, insert, restored, running, slices};
 use crate::copies::with_copy_on;
 use crate::service::serve;
-use crate::stage::BUCKET;
+use crate::stage::{BUCKET, spaces};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slices_that_are_not_read_back_as_written_are_stored_again() {
@@ -60,13 +60,17 @@ async fn slices_that_are_not_read_back_as_written_are_stored_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn encrypted_slices_are_in_both_destinations_and_need_their_key() {
-    let (mut stage, _other) = with_copy_on(continuous().await).await;
+    let (mut stage, other) = with_copy_on(continuous().await).await;
     let identity = age::x25519::Identity::generate();
     stage.set("BACKUP_AGE_RECIPIENT", identity.to_public().to_string());
     let service = serve(&stage).await;
     running(&service).await;
     insert(&stage, "one").await;
     stage.backup().await;
+    end(service).await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "two").await;
     end(service).await;
     assert!(
         slices(&stage)
@@ -83,16 +87,28 @@ async fn encrypted_slices_are_in_both_destinations_and_need_their_key() {
     );
     let refused = stage.run(&["chain", "--verify"]).await;
     assert_eq!(refused.code, Some(i32::from(EXIT_REFUSED)), "{refused:?}");
+    // What this machine has and the second destination has not cannot be restored from there: it is not proven.
+    let copied = spaces(&other.account, &other.url());
+    let key = slices(&stage).await.remove(0);
+    let bytes = stage.read(&key).await;
+    copied.delete(BUCKET, &key).await.unwrap();
+    let unproven = stage.run(&["prove", "--json", "--quiet"]).await;
+    unproven.ends_with(EXIT_INCONCLUSIVE);
+    assert!(
+        unproven.stdout.contains("copy does not have all changes"),
+        "{unproven:?}"
+    );
+    copied.put(BUCKET, &key, bytes.into()).await.unwrap();
     stage.set("BACKUP_AGE_IDENTITY", identity.to_string().expose_secret());
     let found = chains(&stage).await;
     let rows: Vec<_> = found
         .iter()
         .map(|row| (row["destination"].as_str().unwrap(), &row["entries"]))
         .collect();
-    let two = Value::from(2);
-    assert_eq!(rows, [("primary", &two), ("copy", &two)]);
+    let three = Value::from(3);
+    assert_eq!(rows, [("primary", &three), ("copy", &three)]);
     let (_, notes) = restored(&stage, &["--at", "latest", "--copy"], "latest").await;
-    assert_eq!(notes, ["one"]);
+    assert_eq!(notes, ["one", "two"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
