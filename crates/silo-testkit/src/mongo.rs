@@ -80,6 +80,7 @@ pub struct Setup {
     fail_points: bool,
     standalone: bool,
     arguments: Vec<String>,
+    clock: Option<PathBuf>,
     folder: Option<PathBuf>,
     sink: Option<LineSink>,
 }
@@ -121,6 +122,13 @@ impl Setup {
         self
     }
 
+    /// Moves the server's clock by what this file says, such as `+42d` or `-195m`, for as long as it says so. Needs Debian's `libfaketime`.
+    #[must_use]
+    pub fn clock(mut self, file: &Path) -> Self {
+        self.clock = Some(file.to_path_buf());
+        self
+    }
+
     /// Keeps the data in this folder instead of a temporary one.
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {
@@ -144,6 +152,15 @@ impl Setup {
         server.start_again().await?;
         Ok(server)
     }
+}
+
+/// The library for [`Setup::clock`].
+#[must_use]
+pub fn faketime() -> PathBuf {
+    let folder = format!("{}-linux-gnu/faketime", std::env::consts::ARCH);
+    Path::new("/usr/lib")
+        .join(folder)
+        .join("libfaketimeMT.so.1")
 }
 
 /// A mongod server. Dropping it kills the process and removes the data, unless [`Setup::folder`] was set.
@@ -308,6 +325,14 @@ impl MongoServer {
             }
         }
         command.args(&self.setup.arguments);
+        if let Some(file) = &self.setup.clock {
+            command
+                .env("LD_PRELOAD", faketime())
+                .env("FAKETIME_TIMESTAMP_FILE", file)
+                .env("FAKETIME_NO_CACHE", "1")
+                // Time limits are measured with the monotonic clock, which nobody sets.
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         let mut process = Process::start("mongod", command, self.setup.sink.clone())?;
         process
             .wait_for_line(UP_WITHIN, |line| {

@@ -54,13 +54,13 @@ const CEPH: Need = Need {
     install: packages_only,
 };
 
-/// In the place of AC's managed Valkey, in tests of the probe kind `redis`; and what checks alert rules.
-const REDIS_AND_PROMETHEUS: Need = Need {
-    name: "Redis and promtool",
+/// In the place of AC's managed Valkey, in tests of the probe kind `redis`; what checks alert rules; and what moves a server's clock.
+const TEST_PROGRAMS: Need = Need {
+    name: "Redis, promtool and faketime",
     version: "Debian's",
-    packages: &["redis-server", "prometheus"],
+    packages: &["redis-server", "prometheus", "faketime"],
     present: |_| {
-        ["redis-server", "promtool"]
+        ["redis-server", "promtool", "faketime"]
             .iter()
             .all(|program| on_path(program))
     },
@@ -199,7 +199,7 @@ pub const FOR_TEST: &[Need] = &[
     CARGO_DENY,
     MONGOD,
     CEPH,
-    REDIS_AND_PROMETHEUS,
+    TEST_PROGRAMS,
     NODE,
     BROWSER,
     CHECKS,
@@ -221,7 +221,7 @@ pub const EVERYTHING: &[Need] = &[
     MONGOD,
     MONGOSH,
     CEPH,
-    REDIS_AND_PROMETHEUS,
+    TEST_PROGRAMS,
     NODE,
     BROWSER,
     CHECKS,

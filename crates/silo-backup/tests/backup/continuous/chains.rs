@@ -5,7 +5,7 @@ use silo_backup::error::EXIT_REFUSED;
 use silo_backup::oplog::server::ServerOplog;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::ac::{Role, Simulator};
-use silo_testkit::mongo::Setup;
+use silo_testkit::mongo::{Setup, faketime};
 use silo_testkit::service::{Reply, Service};
 use silo_testkit::wait::wait_for;
 
@@ -271,4 +271,51 @@ async fn a_full_disk_is_reported_and_the_chain_goes_on_when_there_is_room() {
     );
     let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
     assert_eq!(notes, ["after it", "while the disk is full"]);
+}
+
+/// The clock of mongod is set ahead by weeks, back by hours, and right again. Positions only go on, by one each while the clock is behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_keeps_the_order_and_is_reported() {
+    if !faketime().exists() {
+        silo_testkit::say::skipped("a clock that is set", "libfaketime is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    let mut stage = continuous_with(Setup::default().clock(&clock)).await;
+    let webhook = Simulator::start(Role::Http).await.unwrap();
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
+    let service = serve(&stage).await;
+    let chain = chain_of(&service).await;
+    let mut notes = vec![insert(&stage, "1").await];
+    for (number, moved) in [(2, "+42d"), (3, "-195m"), (4, "+0")] {
+        std::fs::write(&clock, moved).unwrap();
+        notes.push(insert(&stage, &number.to_string()).await);
+        notes.push(insert(&stage, &format!("{number} again")).await);
+    }
+    assert!(notes.is_sorted(), "{notes:?}");
+    let weeks = 41 * 24 * 3600;
+    let alarm = alarmed(&webhook, "oplog_clock").await;
+    assert!(alarm.contains("was set back"), "{alarm}");
+    let status = service.data(PATH).await;
+    assert!(
+        status["clockBehindSeconds"].as_u64() > Some(weeks),
+        "{status}"
+    );
+    end(service).await;
+    let found = chains(&stage).await;
+    let [row] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (&row["chain"], &row["entries"], &row["problem"]),
+        (&chain.into(), &(1 + 7).into(), &Value::Null),
+        "{row}"
+    );
+    for (number, at) in notes.iter().enumerate() {
+        let name = format!("at_{number}");
+        let (_, restored) = restored(&stage, &["--at", &text(*at)], &name).await;
+        assert_eq!(restored.len(), number + 1, "{restored:?}");
+    }
 }
