@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use silo_backup::continuous::slice::Slice;
 use silo_mongo::mongodb::Database;
 use silo_mongo::mongodb::bson::{Document, doc};
 use silo_testkit::mongo::MongoServer;
 use silo_testkit::tools::stock_tool;
+use silo_testkit::workloads::workloads;
 
 use super::{chain_of, change, continuous, end, insert, restored, running, slices, text};
 use crate::service::serve;
@@ -27,7 +31,7 @@ async fn contents(database: &Database) -> BTreeMap<String, (Vec<Document>, Vec<S
     contents
 }
 
-/// As the runbook says: without Silo, on an empty server.
+/// As the runbook says: without Silo, on an empty server. `SILO_TEST_WORKLOADS` is the number of moments.
 #[tokio::test(flavor = "multi_thread")]
 async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
     let Some(mongorestore) = stock_tool("mongorestore") else {
@@ -37,43 +41,34 @@ async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
     let stage = continuous().await;
     let service = serve(&stage).await;
     let chain = chain_of(&service).await;
+    let mut positions = Vec::new();
     for number in 0..50 {
-        insert(&stage, &format!("{number}")).await;
+        positions.push(insert(&stage, &format!("{number}")).await);
     }
     let change_all = |collection: &str, change: Document| {
         doc! { "update": collection, "updates": [{ "q": {}, "u": change, "multi": true }] }
     };
-    change(
-        &stage,
+    for command in [
         change_all(
             "users",
             doc! { "$inc": { "at": 1 }, "$unset": { "code": 1 } },
         ),
-    )
-    .await;
-    change(
-        &stage,
         change_all(
             "moods",
             doc! { "$set": { "nested": { "list": [1, 2, 3] } } },
         ),
-    )
-    .await;
-    change(
-        &stage,
         change_all(
             "moods",
             doc! { "$push": { "nested.list": { "$each": [4], "$slice": -2 } } },
         ),
-    )
-    .await;
-    let some =
-        doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$lt": 100 } }, "limit": 0 }] };
-    change(&stage, some).await;
+        doc! { "delete": "moods", "deletes": [{ "q": { "at": { "$lt": 100 } }, "limit": 0 }] },
+    ] {
+        positions.push(change(&stage, command).await);
+    }
     end(service).await;
     let service = serve(&stage).await;
     running(&service).await;
-    let limit = insert(&stage, "left out").await;
+    positions.push(insert(&stage, "left out").await);
     end(service).await;
 
     let folder = stage.folder.path();
@@ -110,38 +105,46 @@ async fn mongorestore_restores_a_backup_and_the_slices_after_it() {
     assert!(joined.unwrap().success());
     let empty = folder.join("empty");
     std::fs::create_dir(&empty).unwrap();
-    let other = MongoServer::start().await.unwrap();
-    let stock = |arguments: &[String]| {
-        let mut command = std::process::Command::new(&mongorestore);
-        let done = command
-            .arg(format!(
-                "--uri=mongodb://{}/?directConnection=true",
-                other.address()
-            ))
-            .arg("--gzip")
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(
-            done.status.success(),
-            "{}",
-            String::from_utf8_lossy(&done.stderr)
+    let mut random = SmallRng::seed_from_u64(1);
+    for number in 0..workloads(1) {
+        let limit = match number {
+            0 => positions.last(),
+            _ => positions.choose(&mut random),
+        };
+        let limit = text(*limit.unwrap());
+        let other = MongoServer::start().await.unwrap();
+        let stock = |arguments: &[String]| {
+            let uri = format!("--uri=mongodb://{}/?directConnection=true", other.address());
+            let mut command = std::process::Command::new(&mongorestore);
+            let done = command
+                .args([uri, "--gzip".into()])
+                .args(arguments)
+                .output();
+            let done = done.unwrap();
+            assert!(
+                done.status.success(),
+                "{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+        };
+        stock(&[format!("--archive={}", archive.display())]);
+        stock(&[
+            "--oplogReplay".into(),
+            format!("--oplogFile={}", oplog.display()),
+            format!("--oplogLimit={limit}"),
+            empty.display().to_string(),
+        ]);
+        let name = format!("rolled_{number}");
+        restored(&stage, &["--until-before", &limit], &name).await;
+        let by_stock = other.client().await.unwrap().database(DATABASE);
+        let (rolled, by_stock) = (
+            contents(&stage.client.database(&name)).await,
+            contents(&by_stock).await,
         );
-    };
-    stock(&[format!("--archive={}", archive.display())]);
-    stock(&[
-        "--oplogReplay".into(),
-        format!("--oplogFile={}", oplog.display()),
-        format!("--oplogLimit={}", text(limit)),
-        empty.display().to_string(),
-    ]);
-    restored(&stage, &["--until-before", &text(limit)], "rolled").await;
-    let by_stock = other.client().await.unwrap().database(DATABASE);
-    let (rolled, by_stock) = (
-        contents(&stage.client.database("rolled")).await,
-        contents(&by_stock).await,
-    );
-    assert_eq!(rolled, by_stock);
-    assert_eq!(rolled["notes"].0.len(), 50);
-    assert_eq!(rolled["moods"].0.len(), 1100);
+        assert_eq!(rolled, by_stock, "{limit}");
+        if number == 0 {
+            assert_eq!(rolled["notes"].0.len(), 50);
+            assert_eq!(rolled["moods"].0.len(), 1100);
+        }
+    }
 }
