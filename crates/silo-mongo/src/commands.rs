@@ -111,3 +111,29 @@ fn opens_change_stream(command: &Document) -> bool {
     let mut stages = stages.filter_map(Bson::as_document);
     stages.any(|stage| stage.contains_key("$changeStream"))
 }
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn change_streams_are_unknown_while_one_is_being_opened() {
+        let commands = Commands::default();
+        assert_eq!(commands.change_streams(), Some(0));
+        commands.streams().opening.insert(7);
+        commands.note_answer("aggregate", 6);
+        assert_eq!(commands.change_streams(), None);
+        commands.note_answer("aggregate", 7);
+        assert_eq!((commands.change_streams(), commands.reads()), (Some(1), 2));
+    }
+
+    #[test]
+    fn a_change_stream_is_known_by_its_stage() {
+        let pipeline = |stage: &str| doc! { "aggregate": 1, "pipeline": [{ stage: {} }] };
+        assert!(opens_change_stream(&pipeline("$changeStream")));
+        assert!(!opens_change_stream(&pipeline("$match")));
+        assert!(!opens_change_stream(&doc! { "find": "users" }));
+    }
+}

@@ -1,11 +1,12 @@
 //! Leases, stored in the database `silo`: one run at a time on any machine, and beside it one continuous backup.
 //!
 //! No clocks are compared. The holder renews the lease; another process takes it over when it has seen no renewal for the lease's lifetime by its own
-//! monotonic clock, or when the holder was a process of the same machine that has ended. Every takeover increments a fencing token. All later writes
+//! monotonic clock, or when the holder was a process of the same machine that has ended, or this one before it released it. Every takeover increments a fencing token. All later writes
 //! of the holder are conditional on its token, so those of a stale holder match nothing.
 
+use std::collections::BTreeSet;
 use std::future::IntoFuture;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::warn;
@@ -109,7 +110,7 @@ impl Lease {
             let (token, beat) = (number("token"), number("beat"));
             let holder = field::text(&found, "holder").unwrap_or_default();
             let host = field::text(&found, "host").unwrap_or_default();
-            let free = holder.is_empty() || is_dead(host, holder);
+            let free = holder.is_empty() || is_dead(host, holder) || released().contains(holder);
             let expired = watched.is_some_and(|(of, last, since)| {
                 (of, last) == (token, beat) && since.elapsed() >= LIFETIME
             });
@@ -187,13 +188,15 @@ impl Lease {
     pub async fn release(self) {
         self.beating.abort();
         let mine = doc! { "_id": self.state.name, "token": self.state.token, "holder": &*self.state.holder };
-        // Renewals have stopped, so the lease expires by itself.
-        drop(
-            self.state
-                .leases
-                .update_one(mine, doc! { "$set": { "holder": "" } })
-                .await,
-        );
+        let freed = self
+            .state
+            .leases
+            .update_one(mine, doc! { "$set": { "holder": "" } });
+        let freed = tokio::time::timeout(RENEWAL_TIMEOUT, freed.into_future()).await;
+        if !matches!(freed, Ok(Ok(_))) {
+            // For other processes it expires, because renewals have stopped.
+            released().insert(self.state.holder.to_string());
+        }
     }
 }
 
@@ -236,6 +239,12 @@ impl LeaseState {
 
 /// The collection of leases.
 const NAME_OF_COLLECTION: &str = "leases";
+
+/// Holders of this process that have released their lease while the database did not answer.
+fn released() -> MutexGuard<'static, BTreeSet<String>> {
+    static RELEASED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    RELEASED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Identity of this process as a holder: PID, start time, and a random number that distinguishes successive leases of the same process.
 fn holder() -> String {

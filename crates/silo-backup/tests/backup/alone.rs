@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use silo_backup::error::EXIT_BUSY;
 use silo_backup::run::lease::{Lease, Purpose};
 use silo_mongo::mongodb::bson::{Document, doc};
+use silo_testkit::mongo::Setup;
 use silo_testkit::proxy::{Fault, Proxy};
 use silo_testkit::wait::wait_for;
 
@@ -127,4 +128,23 @@ async fn a_stale_holder_cannot_renew_a_lease_that_was_taken_over() {
         "somebody else",
         "a stale holder gives nothing back either"
     );
+}
+
+/// mongod did not answer when the lease was released: the same process does not wait for it to expire, which takes 40 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_could_not_be_released_is_free_for_the_same_process() {
+    let stage = Stage::with(Setup::default().fail_points()).await;
+    let first = Lease::acquire(&stage.client, Purpose::Oplog).await.unwrap();
+    let token = first.fencing_token();
+    let refused = doc! { "errorCode": 14_031, "namespace": "silo.leases" };
+    stage
+        .mongo
+        .fail_commands(&["update"], 8, refused)
+        .await
+        .unwrap();
+    first.release().await;
+    assert!(stage.mongo.stop_failing().await.unwrap() > 0);
+    let again = Lease::acquire(&stage.client, Purpose::Oplog);
+    let again = tokio::time::timeout(Duration::from_secs(20), again).await;
+    assert_eq!(again.unwrap().unwrap().fencing_token(), token + 1);
 }
