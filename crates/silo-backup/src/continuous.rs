@@ -19,7 +19,6 @@ pub mod stored;
 mod tail;
 mod upload;
 
-use std::io;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -64,14 +63,12 @@ fn end_of_chain(context: &Context, chain: &str, reason: &str) {
 
 impl Continuous {
     /// Starts the tail and the uploaders on this thread, until the process is to end.
-    ///
-    /// # Errors
-    /// When the spool cannot be opened.
-    pub fn start(context: &Context) -> io::Result<Self> {
+    #[must_use]
+    pub fn start(context: &Context) -> Self {
         let spool = Arc::new(Spool::open(
             &context.settings.folder,
             local_copy::is_needed(&context.settings),
-        )?);
+        ));
         let base_wanted = Arc::new(BaseWanted::default());
         let (state, tail) = watch::channel(TailState::Starting);
         let (lease, held) = watch::channel(None);
@@ -105,14 +102,14 @@ impl Continuous {
         };
         actix_web::rt::spawn(tasks.track_future(tail_task.run()));
         tasks.close();
-        Ok(Self {
+        Self {
             spool,
             tail,
             cut_up_to: is_cut_up_to,
             failures,
             base_wanted,
             tasks,
-        })
+        }
     }
 
     /// Waits until the last slice is stored, or its time is over, after the process was asked to stop.

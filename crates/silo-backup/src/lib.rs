@@ -58,7 +58,7 @@ use crate::state::State;
 pub fn start(listener: TcpListener, context: Context) -> std::io::Result<(Running, State)> {
     let continuous = match context.settings.policy.moments {
         0 => None,
-        _ => Some(Continuous::start(&context)?),
+        _ => Some(Continuous::start(&context)),
     };
     let (state, work) = State::new(context, continuous);
     state.start(work);

@@ -114,9 +114,13 @@ async fn store(
     let (span, bytes) = merging
         .await
         .map_err(|_panic| Error::Engine("merging slices was interrupted".into()))??;
-    repository
-        .store_slice(chain, span, bytes.into(), is_encrypted)
-        .await
+    let stored = repository.store_slice(chain, span, bytes.into(), is_encrypted);
+    if let Err(error) = stored.await {
+        // It would stand for those that it was merged from.
+        repository.delete_slice(chain, span, is_encrypted).await?;
+        return Err(error);
+    }
+    Ok(())
 }
 
 /// Slices in the spool, which are read instead of those that are stored.

@@ -94,23 +94,32 @@ async fn prove(context: &Context, report: &Reporter) -> Result<Option<ProofOutco
             continue;
         };
         let began = Instant::now();
-        let (result, operations, notes) =
-            match compare(context, &catalog, destination, base, newest, report).await {
-                Ok((operations, differences)) => match differences.is_empty() {
-                    true => (ProofResult::Equal, Some(operations), differences),
-                    false => (ProofResult::Different, Some(operations), differences),
-                },
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
-                // Slices that are damaged or do not continue each other, and entries that do not fit.
-                Err(error @ Error::Corrupt(_)) => {
-                    (ProofResult::Different, None, vec![error.to_string()])
-                }
-                Err(error) => (ProofResult::NotMade, None, vec![error.to_string()]),
-            };
+        let mut rolled = chain.id.clone();
+        let (result, operations, notes) = match compare(
+            context,
+            &catalog,
+            destination,
+            [base, newest],
+            &mut rolled,
+            report,
+        )
+        .await
+        {
+            Ok((operations, differences)) => match differences.is_empty() {
+                true => (ProofResult::Equal, Some(operations), differences),
+                false => (ProofResult::Different, Some(operations), differences),
+            },
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // Slices that are damaged or do not continue each other, and entries that do not fit.
+            Err(error @ Error::Corrupt(_)) => {
+                (ProofResult::Different, None, vec![error.to_string()])
+            }
+            Err(error) => (ProofResult::NotMade, None, vec![error.to_string()]),
+        };
         let proof = Proof {
             at: context.clock.now(),
             base: base.manifest.id.clone(),
-            chain: chain.id.clone(),
+            chain: rolled,
             result,
             operations,
             duration_ms: whole_millis(began.elapsed()),
@@ -161,13 +170,13 @@ fn newest_two(destination: &Destination) -> Option<(&Entry, &Entry)> {
     Some((good.next()?, newest))
 }
 
-/// Rolls the base forward to the newest backup: the number of operations, and the differences.
+/// Rolls the base forward to the newest backup: the number of operations, and the differences. `chain` becomes the id of the chain whose slices are read.
 async fn compare(
     context: &Context,
     catalog: &Catalog,
     destination: &Destination,
-    base: &Entry,
-    newest: &Entry,
+    [base, newest]: [&Entry; 2],
+    chain: &mut String,
     report: &Reporter,
 ) -> Result<(u64, Vec<String>), Error> {
     let at = position(newest).ok_or_else(|| Error::Engine("the backup has no position".into()))?;
@@ -203,6 +212,9 @@ async fn compare(
         true => plan_from_copies(context, destination, base, moment).await?,
         false => plan(context, catalog, moment, choice).await?,
     };
+    if let Some(read) = &planned.plan.chain {
+        chain.clone_from(read);
+    }
     let working = WorkingFolder::new(&context.settings.folder)?;
     let rolled = planned.roll(context, &working, tokio::io::sink(), report);
     let rolled = tokio::select! {

@@ -11,12 +11,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use log::warn;
+use log::{error, warn};
 use tokio::sync::watch;
 
 use super::slice::{Slice, Span};
 use crate::oplog::Position;
-use disk::{CHAIN, SpooledChain, read, remove_unfinished, sync_folder, write_chain, write_file};
+use disk::{
+    CHAIN, SpooledChain, read, remove_unfinished, set_damaged_aside, sync_folder, write_chain,
+    write_file,
+};
 pub use disk::{Chain, make_folder, slices};
 
 /// Folder in `BACKUP_FOLDER`.
@@ -71,30 +74,34 @@ pub struct Spool {
 
 impl Spool {
     /// Opens the spool in `BACKUP_FOLDER`, which another process may be using. With `keeps_stored`, slices of the last two days stay, as far
-    /// as there is room for them.
-    ///
-    /// # Errors
-    /// When the folder cannot be made or read, or what is in it.
-    pub fn open(parent: &Path, keeps_stored: bool) -> io::Result<Self> {
+    /// as there is room for them. A folder that cannot be read is empty until [`Self::reload`], so that backups go on without it.
+    #[must_use]
+    pub fn open(parent: &Path, keeps_stored: bool) -> Self {
         let folder = parent.join(FOLDER);
-        make_folder(&folder)?;
-        Ok(Self {
-            chains: Mutex::new(read(&folder)?),
+        let chains = make_folder(&folder).and_then(|()| read(&folder));
+        let chains = chains.unwrap_or_else(|error| {
+            error!("{} cannot be read: {error}", folder.display());
+            Vec::new()
+        });
+        Self {
+            chains: Mutex::new(chains),
             folder,
             keeps_stored,
             changes: watch::Sender::new(()),
-        })
+        }
     }
 
-    /// Reads the folder anew, because another process wrote there until now, and deletes the unfinished files of one that was killed.
+    /// Reads the folder anew, because another process wrote there until now, deletes the unfinished files of one that was killed, and sets aside
+    /// chains whose description is damaged, whose ids it returns.
     ///
     /// # Errors
     /// When the folder cannot be read, or a file not be deleted.
-    pub fn reload(&self) -> io::Result<()> {
+    pub fn reload(&self) -> io::Result<Vec<String>> {
         remove_unfinished(&self.folder)?;
+        let damaged = set_damaged_aside(&self.folder)?;
         *self.chains() = read(&self.folder)?;
         self.changes.send_replace(());
-        Ok(())
+        Ok(damaged)
     }
 
     /// Locks the folder for as long as the file is open; `None` if another process has it locked.
@@ -102,6 +109,7 @@ impl Spool {
     /// # Errors
     /// When it cannot be locked.
     pub fn lock(&self) -> io::Result<Option<File>> {
+        make_folder(&self.folder)?;
         let folder = File::open(&self.folder)?;
         match folder.try_lock() {
             Ok(()) => Ok(Some(folder)),

@@ -113,8 +113,9 @@ pub async fn measure(
                 .first_left_out(Until::Through(safe(continuous, chain)))
                 .await
                 .map_err(failed)?;
-            // A position may be ahead of this clock.
-            let oldest = left_out.map(|edge| edge.at.map_or(1, age).max(1));
+            // After a clock was set back, positions are ahead of it.
+            let oldest = left_out.map(|edge| edge.at.into_iter().chain(edge.wall).min());
+            let oldest = oldest.map(|at| at.map_or(1, age).max(1));
             Some(oldest.unwrap_or(0))
         }
     };

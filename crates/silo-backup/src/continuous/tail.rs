@@ -125,7 +125,13 @@ impl Tail {
             return Err(Error::Refused(reason.into()));
         };
         // Another process may have written there until now.
-        self.spool.reload()?;
+        for chain in self.spool.reload()? {
+            end_of_chain(
+                &self.context,
+                &chain,
+                "its description on this disk is damaged",
+            );
+        }
         self.lease.send_replace(Some(lease.fencing_token()));
         let followed = tokio::select! {
             () = lease.lost.cancelled() => Err(Error::Busy("another process took over the lease".into())),
@@ -237,15 +243,17 @@ impl Tail {
                         self.failing(&error);
                     }
                     Err(Broken::Ended(reason)) => {
-                        if open.has_something() {
+                        if open.reached > open.head.through {
                             self.cut(chain, &mut open).await?;
                         }
                         return Err(Broken::Ended(reason));
                     }
                 }
             }
-            let is_large = open.is_large();
-            if open.is_due() || (stopped && open.reached > open.head.through) {
+            // Not parts of transactions alone, from before the chain: they belong to what comes after them.
+            let has_read = open.reached > open.head.through;
+            let is_large = has_read && open.is_large();
+            if has_read && (open.is_due() || stopped) {
                 self.cut(chain, &mut open).await?;
             }
             if stopped {

@@ -162,7 +162,8 @@ impl<'a> Operation<'a> {
             OperationKind::Command { command, .. } => match ApplyOps::parse(command) {
                 Ok(Some(inner)) => {
                     let mut operations = inner.operations();
-                    operations.any(|inner| inner.is_ok_and(|inner| inner.concerns(database)))
+                    // One that cannot be read is stored, and refused where it is applied.
+                    operations.any(|inner| inner.map_or(true, |inner| inner.concerns(database)))
                 }
                 _ => self.namespace.0 == database,
             },

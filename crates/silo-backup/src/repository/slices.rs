@@ -75,8 +75,7 @@ impl Repository {
         bytes: Bytes,
         encrypted: bool,
     ) -> Result<(), Error> {
-        let age = if encrypted { ".age" } else { "" };
-        let key = format!("{FOLDER}{chain}/{}{age}", span.file_name());
+        let key = key(chain, span, encrypted);
         let full = self.key(&key);
         let put = self.spaces.put(&self.bucket, &full, bytes.clone());
         put.await
@@ -100,6 +99,24 @@ impl Repository {
             self.name
         )))
     }
+
+    /// Deletes a slice.
+    ///
+    /// # Errors
+    /// The error of the storage.
+    pub async fn delete_slice(
+        &self,
+        chain: &str,
+        span: Span,
+        encrypted: bool,
+    ) -> Result<(), Error> {
+        self.delete(&key(chain, span, encrypted)).await
+    }
+}
+
+fn key(chain: &str, span: Span, encrypted: bool) -> String {
+    let age = if encrypted { ".age" } else { "" };
+    format!("{FOLDER}{chain}/{}{age}", span.file_name())
 }
 
 /// Chain and slice of a key; `None` if it is none.

@@ -78,12 +78,15 @@ impl Scheduler {
             info!("no drills are scheduled");
         }
         // The last backup up to which continuous backup was to be proven.
-        let mut tried: Option<String> = None;
+        let mut tried: Option<(String, Timestamp, bool)> = None;
         let mut ends = self.jobs.ends();
         let started = Instant::now();
         loop {
             let status = self.status.wait_for_first().await.ok();
             let status = status.as_ref().map(|status| &*status.value);
+            if let Some(status) = status {
+                self.end_unproven(status);
+            }
             let now = self.context.clock.now();
             let client = &self.context.status_client;
             let last_run = attempts::Kind::Run.last(client).await;
@@ -107,10 +110,12 @@ impl Scheduler {
             if is_wanted || due.is_some_and(|due| due <= now) {
                 self.backup(&mut failed).await;
             } else if let Some(id) =
-                status.and_then(|status| self.proof_is_due(status, tried.as_deref(), now))
+                status.and_then(|status| self.proof_is_due(status, tried.as_ref(), now))
             {
-                self.prove(&id).await;
-                tried = Some(id);
+                if let Some(state) = self.work(Kind::Prove).await {
+                    let is_done = state == JobState::Done;
+                    tried = Some((id, self.context.clock.now(), is_done));
+                }
             } else if let Some(status) = status {
                 let last_drill = attempts::Kind::Drill.last(client).await.ok().flatten();
                 let failures = drills_failed.with(last_drill.as_ref());
@@ -168,7 +173,8 @@ impl Scheduler {
     fn proof_is_due(
         &self,
         status: &BackupStatus,
-        tried: Option<&str>,
+        // The last attempt: the backup, when, and whether it ended well.
+        tried: Option<&(String, Timestamp, bool)>,
         now: Timestamp,
     ) -> Option<String> {
         let mut good = status.backups.iter().filter(|backup| backup.good);
@@ -182,7 +188,12 @@ impl Scheduler {
             .is_some_and(|position| stored >= Some(position));
         let is_old = now.duration_since(newest.as_of) >= STORED_WITHIN;
         let is_wanted = match &newest.proof {
-            None => tried != Some(&newest.id) && (is_stored || is_old),
+            None => {
+                let is_new = tried.is_none_or(|(id, at, is_done)| {
+                    *id != newest.id || (!is_done && now.duration_since(*at) >= PROVE_AGAIN)
+                });
+                is_new && (is_stored || is_old)
+            }
             Some(proof) => {
                 proof.result == ProofResult::NotMade && now.duration_since(proof.at) >= PROVE_AGAIN
             }
@@ -191,15 +202,10 @@ impl Scheduler {
         is_due.then(|| newest.id.clone())
     }
 
-    /// Proves continuous backup up to a backup. A chain that is not what it should be ends, and another begins.
-    async fn prove(&self, backup: &str) {
-        self.work(Kind::Prove).await;
-        let status = self.status.current().ok();
-        let newest = status
-            .as_ref()
-            .and_then(|status| status.value.last_proof.as_ref());
-        if let (Some(continuous), Some(ProofOutcome { id, proof, .. })) = (&self.continuous, newest)
-            && id == backup
+    /// Ends a chain that is not what it should be, so that another begins.
+    fn end_unproven(&self, status: &BackupStatus) {
+        if let (Some(continuous), Some(ProofOutcome { id, proof, .. })) =
+            (&self.continuous, &status.last_proof)
             && proof.result == ProofResult::Different
             && continuous
                 .spool

@@ -15,7 +15,7 @@ use crate::continuous::status::ContinuousStatus;
 use crate::repository::ProofResult;
 use crate::run::attempts::{Kind, LastAttempt};
 use crate::run::published_index;
-use crate::status::BackupStatus;
+use crate::status::{BackupStatus, DrillView};
 
 pub use continuous::ContinuousFacts;
 use continuous::ContinuousWatch;
@@ -24,6 +24,8 @@ use continuous::ContinuousWatch;
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// Time for which the state of backups may be unknown before an alarm.
 const UNKNOWN_FOR: SignedDuration = SignedDuration::from_mins(30);
+/// Time within which a backup is proven by continuous backup.
+const PROVEN_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 /// Codes of the last run.
 const RUN_CODES: [&str; 2] = ["backup_failed", "backup_held"];
 /// Codes of problems that are known from the buckets.
@@ -58,8 +60,10 @@ pub struct BucketFacts {
     pub problems: Vec<String>,
     /// `true` if drills are scheduled and none has succeeded for two intervals.
     pub drill_overdue: bool,
-    /// Reason why continuous backup is not proven up to the newest backup, and the time of that proof.
-    pub unproven: Option<(String, Timestamp)>,
+    /// Reason why continuous backup is not proven up to the newest backup, and the time of that proof if an alarm was sent then.
+    pub unproven: Option<(String, Option<Timestamp>)>,
+    /// The newest two good backups, the newer first, if that one has no proof.
+    pub not_proven: Option<[Timestamp; 2]>,
     /// Reason and time of the last drill, if it failed.
     pub failed_drill: Option<(String, Timestamp)>,
 }
@@ -68,7 +72,7 @@ impl Facts {
     /// Facts of a status.
     #[must_use]
     pub fn of(status: &BackupStatus) -> Self {
-        let drill = status.last_drill.as_ref().filter(|drill| !drill.good);
+        let drill = status.last_drill.as_ref();
         Self {
             last_good: status.last_good.as_ref().map(|good| good.as_of),
             unknown_since: None,
@@ -86,13 +90,11 @@ impl Facts {
                             last.id,
                             last.proof.notes.join("; ")
                         );
-                        (detail, last.proof.at)
+                        let is_sent = last.proof.result == ProofResult::Different;
+                        (detail, is_sent.then_some(last.proof.at))
                     }),
-                failed_drill: drill.map(|drill| {
-                    let notes = drill.notes.join("; ");
-                    let detail = format!("{} is not restored identically: {notes}", drill.id);
-                    (detail, drill.at)
-                }),
+                not_proven: not_proven(status),
+                failed_drill: drill.and_then(failed_drill),
             }),
             incomplete: false,
             continuous: None,
@@ -157,6 +159,19 @@ impl Watchdog {
         if let Some(continuous) = &facts.continuous {
             self.continuous.check(continuous, now, &mut findings);
         }
+        if let Some(ContinuousFacts::Known(status)) = &facts.continuous
+            && let Some([newest, before]) = facts
+                .buckets
+                .as_ref()
+                .and_then(|buckets| buckets.not_proven)
+            && status.since.is_some_and(|since| since <= before)
+            && now.duration_since(newest) > PROVEN_WITHIN
+        {
+            let detail = format!(
+                "continuous backup is not proven up to the backup of {newest}; `silo-backup prove` names the reason"
+            );
+            findings.problem("oplog_unproven", detail);
+        }
         if facts.incomplete || facts.buckets.is_none() {
             BUCKET_CODES.iter().for_each(|code| findings.unknown(*code));
         }
@@ -184,6 +199,38 @@ impl Watchdog {
             }
         }
     }
+}
+
+/// The newest two good backups, the newer first, if that one has no proof.
+fn not_proven(status: &BackupStatus) -> Option<[Timestamp; 2]> {
+    let backups = status.backups.iter();
+    let mut good = backups.filter(|backup| backup.good && backup.position.is_some());
+    let (newest, before) = (good.next()?, good.next()?);
+    newest
+        .proof
+        .is_none()
+        .then_some([newest.as_of, before.as_of])
+}
+
+/// Reason and time of a drill, if it or that of a moment failed.
+fn failed_drill(drill: &DrillView) -> Option<(String, Timestamp)> {
+    let detail = match &drill.moment {
+        _ if !drill.good => {
+            format!(
+                "{} is not restored identically: {}",
+                drill.id,
+                drill.notes.join("; ")
+            )
+        }
+        Some(moment) if !moment.good => format!(
+            "the moment {} is not restored from {} and the slices after it: {}",
+            moment.moment,
+            moment.backup,
+            moment.notes.join("; ")
+        ),
+        _ => return None,
+    };
+    Some((detail, drill.at))
 }
 
 /// A failed run is reported at its end; here it is repeated.
@@ -214,7 +261,7 @@ fn check_buckets(buckets: &BucketFacts, findings: &mut Findings) {
         findings.problem(drill_overdue, detail);
     }
     if let Some((detail, at)) = &buckets.unproven {
-        findings.reported(unproven, detail, Some(*at));
+        findings.reported(unproven, detail, *at);
     }
     if let Some((detail, at)) = &buckets.failed_drill {
         findings.reported(drill_failed, detail, Some(*at));
@@ -300,6 +347,35 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_without_the_proof_that_it_should_have_is_an_alarm() {
+        let newest = time("2026-01-10T04:00:00Z");
+        let before = time("2026-01-09T04:00:00Z");
+        let mut watchdog = watchdog();
+        let mut check = |since: Timestamp, at| {
+            let facts = Facts {
+                last_good: Some(newest),
+                buckets: Some(BucketFacts {
+                    not_proven: Some([newest, before]),
+                    ..BucketFacts::default()
+                }),
+                continuous: Some(ContinuousFacts::Known(ContinuousStatus {
+                    state: "running",
+                    since: Some(since),
+                    unsafe_seconds: Some(0),
+                    ..ContinuousStatus::off()
+                })),
+                ..Facts::default()
+            };
+            check(&mut watchdog, &facts, at)
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(check(before, "2026-01-10T09:59:00Z"), none);
+        assert_eq!(check(before, "2026-01-10T10:01:00Z"), ["oplog_unproven"]);
+        // The chain begins at the newer backup: there is nothing to prove yet.
+        assert_eq!(check(newest, "2026-01-10T10:01:00Z"), none);
+    }
+
+    #[test]
     fn failures_are_repeated_and_unknown_while_nothing_can_be_read() {
         let at = time("2026-01-10T04:00:00Z");
         let error = Failure {
@@ -317,6 +393,7 @@ mod tests {
             problems: vec!["gone".into()],
             drill_overdue: false,
             unproven: None,
+            not_proven: None,
             failed_drill: Some(("not identical".into(), at)),
         };
         let facts = Facts {

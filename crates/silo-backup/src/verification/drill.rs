@@ -58,6 +58,9 @@ pub struct DrillOutcome {
     pub notes: Vec<String>,
     /// Drill of a moment, with continuous backup; `null` without one.
     pub moment: Option<MomentDrill>,
+    /// Reason why there was none although there should have been.
+    #[serde(skip)]
+    pub moment_error: Option<String>,
 }
 
 /// Restores a backup into the scratch database, and records the result.
@@ -89,6 +92,14 @@ pub async fn run(
         .end(&context.client, end, context.clock.now())
         .await;
     let event = match &outcome {
+        Ok(DrillOutcome {
+            moment: None,
+            moment_error: Some(error),
+            ..
+        }) => Some(Event::DrillFailed(
+            "moment_not_drilled",
+            format!("the drill of a moment could not run: {error}"),
+        )),
         Ok(DrillOutcome {
             moment: Some(moment),
             ..
@@ -179,12 +190,15 @@ async fn drill(
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => return Err(Error::NotDrilled(error.to_string())),
     };
-    let mut moment = None;
+    let (mut moment, mut moment_error) = (None, None);
     if good && context.settings.policy.moments > 0 {
         match moment_drill::run(context, &catalog, destination, &target, report).await {
             Ok(drilled) => moment = drilled,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => notes.push(format!("no moment was drilled: {error}")),
+            Err(error) => {
+                notes.push(format!("no moment was drilled: {error}"));
+                moment_error = Some(error.to_string());
+            }
         }
     }
     let documents = if good { manifest.documents() } else { 0 };
@@ -209,6 +223,7 @@ async fn drill(
         documents,
         notes,
         moment,
+        moment_error,
     })
 }
 

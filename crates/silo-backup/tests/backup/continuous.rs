@@ -93,6 +93,17 @@ pub(crate) async fn chains(stage: &Stage) -> Vec<Value> {
     chains.as_array().unwrap().clone()
 }
 
+/// The only chain in storage, every slice read, without a problem.
+async fn only_chain(stage: &Stage) -> Value {
+    let chains = chains(stage).await;
+    assert_eq!(
+        (chains.len(), &chains[0]["problem"]),
+        (1, &Value::Null),
+        "{chains:?}"
+    );
+    chains[0].clone()
+}
+
 /// Restores a moment from storage alone: the notes in it.
 async fn restored(stage: &Stage, moment: &[&str], name: &str) -> (Value, Vec<String>) {
     let to = stage.uri_file(&stage.mongo.uri());
@@ -155,10 +166,7 @@ async fn every_moment_after_a_backup_is_restored_from_storage() {
         .unwrap();
     end(service).await;
 
-    let found = chains(&stage).await;
-    let [row] = &found[..] else {
-        panic!("{found:?}")
-    };
+    let row = only_chain(&stage).await;
     assert_eq!(row["chain"], chain.as_str());
     assert_eq!(
         row["entries"],
@@ -314,4 +322,33 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
     running(&service).await;
     end(service).await;
     assert_eq!(stage.manifests().await.len(), before + 1);
+}
+
+/// Continuous backup stood still, and backups went on: the last change in storage is not the last state.
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_is_refused_where_a_backup_is_later_than_all_slices() {
+    let stage = continuous().await;
+    let service = serve(&stage).await;
+    running(&service).await;
+    let one = insert(&stage, "one").await;
+    end(service).await;
+    insert(&stage, "two").await;
+    let newest = stage.backup().await;
+    let to = stage.uri_file(&stage.mongo.uri());
+    let latest = [
+        "restore",
+        "--at",
+        "latest",
+        "--from-storage",
+        "--trust-bucket",
+        "--to-file",
+        &to,
+        "--database",
+        "no",
+    ];
+    let refused = stage.run(&latest).await;
+    refused.ends_with(EXIT_REFUSED);
+    assert!(refused.stderr.contains(&newest), "{refused:?}");
+    let (_, notes) = restored(&stage, &["--at", &text(one)], "one").await;
+    assert_eq!(notes, ["one"]);
 }

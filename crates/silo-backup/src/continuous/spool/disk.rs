@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use log::error;
 use serde::{Deserialize, Serialize};
 
 use super::FOLDER;
@@ -91,8 +92,15 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<SpooledChain>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         // A folder without description was being made, and has no slice.
-        if path.is_dir() && path.join(CHAIN).exists() {
-            chains.push(SpooledChain::open(&path)?);
+        if !path.is_dir() || !path.join(CHAIN).exists() {
+            continue;
+        }
+        match SpooledChain::open(&path) {
+            Ok(spooled) => chains.push(spooled),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                error!("{} is damaged: {error}", path.join(CHAIN).display());
+            }
+            Err(error) => return Err(error),
         }
     }
     chains.sort_by_key(|spooled| (spooled.chain.ended.is_none(), spooled.chain.base));
@@ -101,13 +109,19 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<SpooledChain>> {
 
 impl SpooledChain {
     fn open(folder: &Path) -> io::Result<Self> {
-        let chain: Chain = serde_json::from_slice(&fs::read(folder.join(CHAIN))?)?;
+        let chain: Chain = serde_json::from_slice(&fs::read(folder.join(CHAIN))?)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let mut slices = BTreeMap::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if let Some(span) = Span::of_file_name(&name) {
-                slices.insert(span, entry.metadata()?.len());
+                match entry.metadata() {
+                    Ok(file) => drop(slices.insert(span, file.len())),
+                    // Another process has deleted it meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(Self { chain, slices })
@@ -124,6 +138,24 @@ impl SpooledChain {
         let stored = |name: &&str| self.chain.stored.get(*name).copied().unwrap_or_default();
         destinations.iter().map(stored).min().unwrap_or_default()
     }
+}
+
+/// Sets damaged chains aside, for an operator to look at. What is not stored of them is lost, unless mongod has it.
+/// Returns their ids.
+pub(super) fn set_damaged_aside(folder: &Path) -> io::Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_damaged = SpooledChain::open(&path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::InvalidData);
+        if is_damaged {
+            fs::rename(path.join(CHAIN), path.join("damaged.json"))?;
+            fs::rename(&path, path.with_extension("damaged"))?;
+            let id = path.file_name().unwrap_or_default();
+            damaged.push(id.to_string_lossy().into_owned());
+        }
+    }
+    Ok(damaged)
 }
 
 /// Deletes the unfinished files of a process that was killed.

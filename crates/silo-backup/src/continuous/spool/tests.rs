@@ -56,7 +56,7 @@ fn files(parent: &Path) -> usize {
 #[test]
 fn a_chain_goes_on_where_the_last_slice_on_disk_ends() {
     let parent = tempfile::tempdir().unwrap();
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     assert!(spool.current().is_none() && spool.head().is_err());
     spool.begin(chain("one", 10)).unwrap();
     assert_eq!(spool.head().unwrap().anchor, "anchor of the base");
@@ -67,7 +67,7 @@ fn a_chain_goes_on_where_the_last_slice_on_disk_ends() {
     fs::write(folder.join("unfinished.new"), "half").unwrap();
     let head = spool.head().unwrap();
     drop(spool);
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     assert!(
         folder.join("unfinished.new").exists(),
         "of a process that runs"
@@ -97,7 +97,7 @@ fn a_chain_goes_on_where_the_last_slice_on_disk_ends() {
 #[test]
 fn slices_stay_until_every_destination_has_them_and_the_last_one_for_ever() {
     let parent = tempfile::tempdir().unwrap();
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     spool.begin(chain("one", 10)).unwrap();
     for through in [20, 30, 40] {
         add(&spool, through);
@@ -111,7 +111,7 @@ fn slices_stay_until_every_destination_has_them_and_the_last_one_for_ever() {
     assert_eq!(store(&spool, "copy"), Some(at(20)));
     spool.remove_stored(&both).unwrap();
     assert_eq!(files(parent.path()), 3);
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     assert_eq!(store(&spool, "copy"), Some(at(30)));
     assert_eq!(store(&spool, "copy"), Some(at(40)));
     assert_eq!(store(&spool, "copy"), None);
@@ -124,7 +124,7 @@ fn slices_stay_until_every_destination_has_them_and_the_last_one_for_ever() {
 #[test]
 fn stored_slices_are_kept_for_a_proof_for_two_days() {
     let parent = tempfile::tempdir().unwrap();
-    let spool = Spool::open(parent.path(), true).unwrap();
+    let spool = Spool::open(parent.path(), true);
     spool.begin(chain("one", 10)).unwrap();
     for through in [20, 30, 30 + KEPT_SECONDS] {
         add(&spool, through);
@@ -143,14 +143,14 @@ fn stored_slices_are_kept_for_a_proof_for_two_days() {
 #[test]
 fn the_slices_of_an_ended_chain_are_stored_before_those_of_the_next() {
     let parent = tempfile::tempdir().unwrap();
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     spool.begin(chain("one", 10)).unwrap();
     add(&spool, 20);
     spool.end("a reason").unwrap();
     assert!(spool.begin(chain("one", 10)).is_err(), "an id is used once");
     spool.begin(chain("two", 30)).unwrap();
     add(&spool, 40);
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     assert_eq!(spool.all()[0].ended.as_deref(), Some("a reason"));
     assert_eq!(spool.current().unwrap().id, "two");
     let only = BTreeSet::from(["primary"]);
@@ -164,7 +164,7 @@ fn the_slices_of_an_ended_chain_are_stored_before_those_of_the_next() {
 #[test]
 fn a_destination_from_which_a_slice_is_left_out_is_incomplete_also_after_a_restart() {
     let parent = tempfile::tempdir().unwrap();
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     spool.begin(chain("one", 10)).unwrap();
     add(&spool, 20);
     add(&spool, 30);
@@ -172,7 +172,7 @@ fn a_destination_from_which_a_slice_is_left_out_is_incomplete_also_after_a_resta
     spool.leave_out("copy", &oldest).unwrap();
     assert_eq!(store(&spool, "copy"), Some(at(30)));
     store(&spool, "primary").unwrap();
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     let current = spool.current().unwrap();
     assert_eq!(current.incomplete, BTreeSet::from(["copy".to_owned()]));
     assert_eq!(
@@ -184,7 +184,7 @@ fn a_destination_from_which_a_slice_is_left_out_is_incomplete_also_after_a_resta
 #[test]
 fn one_destination_that_takes_nothing_misses_slices_and_two_stop_the_reading() {
     let parent = tempfile::tempdir().unwrap();
-    let spool = Spool::open(parent.path(), false).unwrap();
+    let spool = Spool::open(parent.path(), false);
     let both = ["primary", "copy"];
     spool.begin(chain("one", 10)).unwrap();
     assert_eq!(spool.make_room(&both, 1).unwrap(), Room::Enough);
@@ -207,9 +207,30 @@ fn one_destination_that_takes_nothing_misses_slices_and_two_stop_the_reading() {
 #[test]
 fn the_folder_is_locked_by_one_at_a_time() {
     let parent = tempfile::tempdir().unwrap();
-    let open = || Spool::open(parent.path(), false).unwrap();
+    let open = || Spool::open(parent.path(), false);
     let lock = open().lock().unwrap();
     assert!(lock.is_some() && open().lock().unwrap().is_none());
     drop(lock);
     assert!(open().lock().unwrap().is_some());
+}
+
+#[test]
+fn a_chain_whose_description_is_damaged_is_set_aside_and_the_others_go_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join(FOLDER);
+    let spool = Spool::open(parent.path(), false);
+    spool.begin(chain("one", 10)).unwrap();
+    add(&spool, 20);
+    spool.end("a reason").unwrap();
+    spool.begin(chain("two", 30)).unwrap();
+    for damaged in ["", "{", "{}"] {
+        fs::write(folder.join("two").join(CHAIN), damaged).unwrap();
+        let spool = Spool::open(parent.path(), false);
+        assert_eq!(spool.all().len(), 1, "{damaged}");
+    }
+    assert_eq!(spool.reload().unwrap(), ["two"]);
+    assert!(folder.join("two.damaged").exists());
+    assert_eq!(spool.all()[0].id, "one");
+    assert_eq!(store(&spool, "primary"), Some(at(20)));
+    spool.begin(chain("two", 30)).unwrap();
 }

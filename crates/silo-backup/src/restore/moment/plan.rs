@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
+use log::warn;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
 
 use super::Moment;
@@ -51,7 +52,7 @@ pub struct Plan {
     pub not_of_the_moment: Vec<String>,
     /// The last change that is taken; `null` if there is none after the backup, or while it is not known.
     pub last_taken: Option<Edge>,
-    /// The first change that is left out; `null` if there is none.
+    /// The first change that is left out; `null` if there is none, or its slice cannot be read.
     pub first_left_out: Option<Edge>,
     /// Number of operations that were applied; `null` while they are not.
     pub operations: Option<u64>,
@@ -124,10 +125,15 @@ impl<'a> Planned<'a> {
         let manifest = &base.manifest;
         let (chain, first_left_out) = match &entries {
             Entries::Server(oplog) => (None, oplog.first_left_out(until).await?),
-            Entries::Stored(stored) => (
-                Some(stored.chain().to_owned()),
-                stored.first_left_out(until).await?,
-            ),
+            Entries::Stored(stored) => {
+                let first_left_out = stored.first_left_out(until).await;
+                let first_left_out = first_left_out.unwrap_or_else(|error| {
+                    // It is not needed for the moment.
+                    warn!("the first change that is left out is not known: {error}");
+                    None
+                });
+                (Some(stored.chain().to_owned()), first_left_out)
+            }
         };
         Ok(Self {
             destination,
@@ -200,6 +206,8 @@ pub async fn plan<'a>(
         Ok(None) => Err(reason.unwrap_or_else(|| {
             Error::NotFound("storage does not have all changes up to that moment since a good backup; `silo-backup chain` shows what it has".into())
         })),
+        // What is wrong in storage is to be known also where the server is gone.
+        Err(error @ (Error::Corrupt(_) | Error::Refused(_))) => Err(error),
         Err(error) => Err(reason.unwrap_or(error)),
     }
 }
@@ -269,6 +277,9 @@ async fn from_storage<'a>(
     moment: Moment,
 ) -> Result<Option<Planned<'a>>, Error> {
     let settings = &context.settings;
+    let Some(newest) = newest_of(bases.iter().copied()) else {
+        return Ok(None);
+    };
     let mut found: Option<(Base<'a>, Until, StoredEntries)> = None;
     let mut read: Vec<&str> = Vec::new();
     for (_, destination, _) in bases {
@@ -291,7 +302,7 @@ async fn from_storage<'a>(
                 if let Some(base) = base
                     && found
                         .as_ref()
-                        .is_none_or(|(other, end, _)| (base.0, until.end()) > (other.0, end.end()))
+                        .is_none_or(|(other, end, _)| (until.end(), base.0) > (end.end(), other.0))
                 {
                     let identity = settings.identity.as_ref().and_then(identity_of);
                     let source = SliceSource::Stored(repository.clone(), identity);
@@ -302,6 +313,15 @@ async fn from_storage<'a>(
         }
     }
     match found {
+        Some((_, until, _)) if moment == Moment::Latest && newest.0 > until.end() => {
+            let Entry { manifest, .. } = newest.2;
+            Err(Error::Refused(format!(
+                "the newest backup, {} of {}, is later than all changes in storage (up to {}): restore it without `--at`, or name a moment before that",
+                manifest.id,
+                manifest.as_of,
+                until.end()
+            )))
+        }
         Some((base, until, entries)) => {
             Planned::new(base, until, Entries::Stored(Box::new(entries)))
                 .await

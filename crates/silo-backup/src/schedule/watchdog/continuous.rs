@@ -23,6 +23,9 @@ const UNSAFE_FOR: u64 = 120;
 /// Time for which storing may fail, or there may be no chain, before an alarm.
 const FAILING_FOR: SignedDuration = SignedDuration::from_mins(5);
 
+/// Time for which another process may do it, as while this one is replaced, before an alarm.
+const STANDBY_FOR: SignedDuration = SignedDuration::from_hours(1);
+
 /// Facts about continuous backup.
 #[derive(Clone, Debug)]
 pub enum ContinuousFacts {
@@ -50,6 +53,8 @@ impl ContinuousFacts {
 pub(super) struct ContinuousWatch {
     /// There is no chain, or it is not known.
     without_chain: Option<Timestamp>,
+    /// Another process does it.
+    standby: Option<Timestamp>,
     /// A destination does not take slices.
     failing: Option<Timestamp>,
 }
@@ -87,8 +92,18 @@ impl ContinuousWatch {
         let detail = status.detail.iter().map(|detail| format!(": {detail}"));
         let state = format!("{}{}", status.state, detail.collect::<String>());
         match status.unsafe_seconds {
-            // Another process does it, and has these alarms.
-            None if status.state == "standby" => self.without_chain = None,
+            // Another process does it, and has these alarms. Nobody knows whether it stores anything here.
+            None if status.state == "standby" => {
+                self.without_chain = None;
+                let since = *self.standby.get_or_insert(now);
+                if now.duration_since(since) >= STANDBY_FOR {
+                    let detail = format!(
+                        "since {since} another process does continuous backup instead of this one: end one of them"
+                    );
+                    findings.problem(NOT_STORED, detail);
+                }
+                return;
+            }
             None => self.not_known(&format!("no changes are stored ({state})"), now, findings),
             Some(seconds) => {
                 self.without_chain = None;
@@ -99,6 +114,7 @@ impl ContinuousWatch {
                 }
             }
         }
+        self.standby = None;
     }
 
     /// A problem after some minutes. Until then an alarm that is open stays open.
@@ -269,5 +285,6 @@ mod tests {
         for at in ["05:00:00", "05:30:00"] {
             assert_eq!(check(&mut watch, &standby, at), unknown(&[]));
         }
+        assert_eq!(check(&mut watch, &standby, "06:00:00"), problem(NOT_STORED));
     }
 }

@@ -1,7 +1,7 @@
 //! Slices in storage: faults, encryption, the second destination, merging.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use age::secrecy::ExposeSecret;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use silo_backup::continuous::slice::Slice;
 use silo_backup::error::{EXIT_INCONCLUSIVE, EXIT_REFUSED};
 use silo_testkit::proxy::{Fault, Proxy};
 
-use super::{END, chains, continuous, end, insert, restored, running, slices};
+use super::{END, chains, continuous, end, insert, only_chain, restored, running, slices};
 use crate::copies::with_copy_on;
 use crate::service::serve;
 use crate::stage::{BUCKET, spaces};
@@ -49,10 +49,7 @@ async fn slices_that_are_not_read_back_as_written_are_stored_again() {
     running(&service).await;
     end(service).await;
     assert!(faults.load(Ordering::SeqCst) > 6);
-    let found = chains(&stage).await;
-    let [row] = &found[..] else {
-        panic!("{found:?}")
-    };
+    let row = only_chain(&stage).await;
     assert_eq!(row["entries"], 1 + 2, "{row}");
     let (_, notes) = restored(&stage, &["--at", "latest"], "latest").await;
     assert_eq!(notes, ["one", "two"]);
@@ -113,7 +110,23 @@ async fn encrypted_slices_are_in_both_destinations_and_need_their_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_slices_are_merged_and_restore_the_same() {
-    let stage = continuous().await;
+    let mut stage = continuous().await;
+    let (is_put, is_faulty) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let fault = Arc::clone(&is_faulty);
+    let storage = stage.s3.url();
+    let proxy = Proxy::start(&storage, move |_, line| {
+        if !line.contains("/oplog/") || line.contains("list-type") {
+            return Fault::None;
+        }
+        let was_put = is_put.swap(line.starts_with("PUT "), Ordering::SeqCst);
+        let is_read_back = line.starts_with("GET ") && was_put;
+        match is_read_back && fault.load(Ordering::SeqCst) {
+            true => Fault::answer("200 OK", "ETag: \"x\"\r\n", "other content"),
+            false => Fault::None,
+        }
+    });
+    let proxy = proxy.await.unwrap();
+    stage.set("SPACES_ENDPOINT", proxy.url());
     for number in 0..4 {
         let service = serve(&stage).await;
         running(&service).await;
@@ -135,6 +148,11 @@ async fn small_slices_are_merged_and_restore_the_same() {
     let folder = keys[0].rsplit_once('/').unwrap().0;
     let key = format!("{folder}/{}", later.header.span().file_name());
     stage.write(&key, bytes).await;
+    // One that is not read back as it was written replaces nothing.
+    is_faulty.store(true, Ordering::SeqCst);
+    stage.json(&["prune"]).await;
+    assert_eq!(slices(&stage).await.len(), keys.len() + 1);
+    is_faulty.store(false, Ordering::SeqCst);
     stage.json(&["prune"]).await;
     let merged = slices(&stage).await;
     assert_eq!(
@@ -142,10 +160,7 @@ async fn small_slices_are_merged_and_restore_the_same() {
         keys.len() + 2,
         "the small ones stay for seven days"
     );
-    let after = chains(&stage).await;
-    let [row] = &after[..] else {
-        panic!("{after:?}")
-    };
+    let row = only_chain(&stage).await;
     assert_eq!(
         (&row["slices"], &row["entries"]),
         (&2.into(), &before[0]["entries"]),

@@ -22,6 +22,7 @@ use Tried::{As, By, Written};
 const OPS: &str = "crates/silo-stack/tests/ops.rs";
 const REBUILD: &str = "crates/silo-stack/src/droplet/checks/rebuild.rs";
 const CONTINUOUS: &str = "crates/silo-backup/tests/backup/continuous.rs";
+const PROOFS: &str = "crates/silo-backup/tests/backup/continuous/proofs.rs";
 const DEPLOY: &str = "crates/silo-stack/src/droplet/checks/deploy.rs";
 
 /// Every command of the runbook that is not marked, in the order in which they are tried.
@@ -164,7 +165,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
     ("silo-backup chain", Written),
     ("silo-backup chain --verify", Written),
-    ("silo-backup prove", By(CONTINUOUS, "\"prove\"")),
+    ("silo-backup prove", By(PROOFS, "\"prove\"")),
     (
         "silo-backup restore --at latest --trust-bucket --to-file /run/secrets/mongo_restore --database aesthetic_then",
         By(CONTINUOUS, "\"--trust-bucket\""),
