@@ -2,8 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,12 +31,33 @@ pub struct Wire {
 }
 
 struct State {
-    /// Bytes that were forwarded, both ways.
-    bytes: AtomicU64,
-    /// Connections are cut at this number of bytes.
-    cut_at: AtomicU64,
-    /// `true` while the connection is cut.
+    count: Mutex<Count>,
+    /// `true` while the connection is cut. Changes under the lock of `count`: the end of an old connection does not cut after a restoration.
     is_cut: watch::Sender<bool>,
+}
+
+struct Count {
+    /// Bytes that were forwarded, both ways.
+    bytes: u64,
+    /// Connections are cut at this number of bytes.
+    cut_at: u64,
+}
+
+impl State {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts bytes, and cuts if these are enough.
+    fn is_cut_by(&self, read: usize) -> bool {
+        let mut count = self.count();
+        count.bytes += read as u64;
+        let is_cut = count.bytes >= count.cut_at;
+        if is_cut {
+            self.is_cut.send_replace(true);
+        }
+        is_cut
+    }
 }
 
 impl Wire {
@@ -49,8 +69,10 @@ impl Wire {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
-            bytes: AtomicU64::new(0),
-            cut_at: AtomicU64::new(u64::MAX),
+            count: Mutex::new(Count {
+                bytes: 0,
+                cut_at: u64::MAX,
+            }),
             is_cut: watch::Sender::new(false),
         });
         let task = Mutex::new(forward(listener, target, Arc::clone(&state)));
@@ -71,14 +93,17 @@ impl Wire {
     /// Number of bytes that were forwarded, both ways.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.state.bytes.load(Ordering::SeqCst)
+        self.state.count().bytes
     }
 
     /// Sets the count to 0, and cuts all connections when it reaches `bytes`; after that, new ones are closed at once.
     pub fn cut_at(&self, bytes: u64) {
+        let mut count = self.state.count();
+        *count = Count {
+            bytes: 0,
+            cut_at: bytes,
+        };
         self.state.is_cut.send_replace(false);
-        self.state.bytes.store(0, Ordering::SeqCst);
-        self.state.cut_at.store(bytes, Ordering::SeqCst);
     }
 
     /// Sets the count to 0, and forwards everything again.
@@ -155,9 +180,7 @@ async fn pass(
         if read == 0 {
             return to.shutdown().await;
         }
-        let so_far = state.bytes.fetch_add(read as u64, Ordering::SeqCst) + read as u64;
-        if so_far >= state.cut_at.load(Ordering::SeqCst) {
-            state.is_cut.send_replace(true);
+        if state.is_cut_by(read) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         to.write_all(&piece[..read]).await?;

@@ -1,6 +1,6 @@
 //! The oplog of a running server: its entries that concern the database, up to what a majority of the replica set has.
 
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use silo_mongo::error::DatabaseError;
@@ -205,7 +205,7 @@ impl ServerOplog {
         Ok(parts.chain(entries.map_err(|error| DatabaseError::from(&error))))
     }
 
-    /// Parts of transactions up to a position, which may end after it.
+    /// Parts, up to a position, of transactions that have not ended by then.
     ///
     /// # Errors
     /// The error of the command.
@@ -217,12 +217,47 @@ impl ServerOplog {
             seconds: until.seconds.saturating_sub(LONGEST_COMMIT),
             increment: 0,
         };
-        let parts = doc! {
+        let of_transactions = doc! {
             "ts": { "$gte": earliest, "$lte": until },
-            "ns": "admin.$cmd", "o.partialTxn": true,
+            "ns": "admin.$cmd", "txnNumber": { "$exists": true },
         };
-        let parts = self.find(parts).await?;
-        Ok(parts.map_err(|error| DatabaseError::from(&error)))
+        let mut parts = of_transactions.clone();
+        parts.insert("o.partialTxn", true);
+        let mut open = self.transactions(parts.clone()).await?;
+        if !open.is_empty() {
+            // A part and the entry that prepares a transaction do not end it.
+            let mut ends = of_transactions;
+            ends.insert("o.partialTxn", doc! { "$ne": true });
+            ends.insert("o.prepare", doc! { "$ne": true });
+            ends.insert("$or", open.clone());
+            let ended = self.transactions(ends).await?;
+            open.retain(|transaction| !ended.contains(transaction));
+        }
+        let parts = match open.is_empty() {
+            true => None,
+            false => {
+                parts.insert("$or", open);
+                Some(self.find(parts).await?)
+            }
+        };
+        Ok(stream::iter(parts)
+            .flatten()
+            .map_err(|error| DatabaseError::from(&error)))
+    }
+
+    /// Session and number of the transactions of these entries.
+    async fn transactions(&self, filter: Document) -> Result<Vec<Document>, Error> {
+        let oplog = self.oplog::<Document>();
+        let entries = oplog.find(filter);
+        let entries = entries.projection(doc! { "_id": 0, "lsid": 1, "txnNumber": 1 });
+        let mut entries = entries.await.map_err(reading())?;
+        let mut transactions = Vec::new();
+        while let Some(transaction) = entries.try_next().await.map_err(reading())? {
+            if transactions.last() != Some(&transaction) {
+                transactions.push(transaction);
+            }
+        }
+        Ok(transactions)
     }
 
     /// All entries from one position to another that concern the database, and those at both positions, of whatever database. In batches, as they are in

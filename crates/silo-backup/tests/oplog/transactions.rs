@@ -1,5 +1,7 @@
 //! Transactions are there as a whole or not at all, wherever a backup begins or the entries end.
 
+use futures_util::TryStreamExt;
+use silo_backup::oplog::server::ServerOplog;
 use silo_backup::oplog::{Error, Position};
 use silo_backup::repository::manifest::CollectionFacts;
 use silo_mongo::mongodb::bson::spec::BinarySubtype;
@@ -86,6 +88,14 @@ async fn a_transaction_of_several_entries_is_whole_wherever_they_are_cut() {
             <Vec<String>>::new(),
             "from {at}"
         );
+    }
+    // Only parts of a transaction that has not ended are read beside what comes after a backup.
+    let oplog = ServerOplog::new(&server.client, DATABASE);
+    for (before, at) in of_transaction.iter().enumerate() {
+        let parts = oplog.parts(*at).await.unwrap();
+        let parts: Vec<RawDocumentBuf> = parts.try_collect().await.unwrap();
+        let expected = if *at < last { before + 1 } else { 0 };
+        assert_eq!(parts.len(), expected, "{at}");
     }
     // The first part is missing.
     let without: Vec<RawDocumentBuf> = entries
