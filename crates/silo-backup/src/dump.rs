@@ -37,7 +37,7 @@ const BUFFERED: usize = 4;
 pub const BATCH_BYTES: u64 = 1024 * 1024;
 /// Bytes of batches that the writer has not processed yet, in KiB: as many as one reply of the server can have.
 const MAX_UNWRITTEN_KIB: u32 = 16 * 1024;
-/// Attempts to begin a snapshot while collections are being created, dropped or renamed.
+/// Attempts to begin a snapshot while collections or indexes change.
 const SNAPSHOT_ATTEMPTS: usize = 5;
 
 /// Message from the reader to the writer.
@@ -131,8 +131,8 @@ pub async fn run(
     }
 }
 
-/// Begins a snapshot and lists the collections of its time. `listCollections` cannot be read in a snapshot, so it is read before and after; when a
-/// collection was created, dropped or renamed in between, the snapshot is begun again.
+/// Begins a snapshot and lists the collections and indexes of its time. They cannot be listed in a snapshot, so they are before and after; when one was
+/// created, dropped or changed in between, the snapshot is begun again, a few times.
 async fn begin(
     order: &DumpRequest,
     database: &Database,
@@ -140,22 +140,26 @@ async fn begin(
     let action = || Error::database("listing the collections");
     let mut attempt = 1;
     loop {
-        let before = collections::list_without_indexes(database)
+        let before = collections::list_with_built_indexes(database)
             .await
             .map_err(action())?;
         let as_of = order.clock.now();
         let snapshot = Snapshot::begin(&order.client, SILO)
             .await
             .map_err(Error::database("beginning a snapshot"))?;
-        let after = collections::list(database).await.map_err(action())?;
-        let names = |found: &[Collection]| {
-            let of_each = |found: &Collection| (found.name.clone(), found.uuid.clone());
-            found.iter().map(of_each).collect::<Vec<_>>()
-        };
-        if names(&before) == names(&after) || attempt == SNAPSHOT_ATTEMPTS {
+        let after = collections::list_with_built_indexes(database)
+            .await
+            .map_err(action())?;
+        if before == after {
             return Ok((snapshot, as_of, after));
         }
-        log::info!(attempt; "collections were created, dropped or renamed while the snapshot began; beginning it again");
+        if attempt == SNAPSHOT_ATTEMPTS {
+            log::warn!(
+                "collections or indexes change all the time: some may be of a moment after the snapshot"
+            );
+            return Ok((snapshot, as_of, after));
+        }
+        log::info!(attempt; "collections or indexes changed while the snapshot began; beginning it again");
         attempt += 1;
     }
 }

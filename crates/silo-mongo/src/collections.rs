@@ -89,18 +89,36 @@ impl Collection {
 /// # Errors
 /// The error of the command.
 pub async fn list(database: &Database) -> Result<Vec<Collection>, DatabaseError> {
+    with_indexes(database, indexes).await
+}
+
+/// Like [`list`], without indexes that are still being built.
+///
+/// # Errors
+/// The error of the command.
+pub async fn list_with_built_indexes(
+    database: &Database,
+) -> Result<Vec<Collection>, DatabaseError> {
+    with_indexes(database, built_indexes).await
+}
+
+async fn with_indexes(
+    database: &Database,
+    indexes: impl AsyncFn(&Database, &str) -> Result<Vec<Document>, DatabaseError>,
+) -> Result<Vec<Collection>, DatabaseError> {
     let collections = list_without_indexes(database).await?;
     let complete = collections
         .into_iter()
-        .map(|collection| with_indexes(database, collection));
+        .map(|collection| complete(database, collection, &indexes));
     let complete = stream::iter(complete).buffered(AT_ONCE);
     complete.try_filter_map(future::ok).try_collect().await
 }
 
-/// Reads the indexes of a collection; `None` if it was dropped.
-async fn with_indexes(
+/// A collection with its indexes; `None` if it was dropped.
+async fn complete(
     database: &Database,
     mut collection: Collection,
+    indexes: &impl AsyncFn(&Database, &str) -> Result<Vec<Document>, DatabaseError>,
 ) -> Result<Option<Collection>, DatabaseError> {
     if collection.kind != Kind::View {
         match indexes(database, &collection.name).await {
@@ -165,12 +183,27 @@ async fn list_command(
     Ok(found)
 }
 
-/// Indexes of a collection, without the namespace that older servers add.
+/// Indexes of a collection, those that are being built included, without the namespace that older servers add.
 ///
 /// # Errors
 /// The error of the command.
 pub async fn indexes(database: &Database, name: &str) -> Result<Vec<Document>, DatabaseError> {
-    let command = doc! { "listIndexes": name };
+    list_indexes(database, doc! { "listIndexes": name }).await
+}
+
+/// Indexes of a collection whose build has ended.
+async fn built_indexes(database: &Database, name: &str) -> Result<Vec<Document>, DatabaseError> {
+    // Others are listed as `{ spec, buildUUID }`, except by a server that is in no replica set.
+    let command = doc! { "listIndexes": name, "includeBuildUUIDs": true };
+    let mut indexes = list_indexes(database, command).await?;
+    indexes.retain(|index| !index.contains_key("buildUUID"));
+    Ok(indexes)
+}
+
+async fn list_indexes(
+    database: &Database,
+    command: Document,
+) -> Result<Vec<Document>, DatabaseError> {
     let cursor = database.run_cursor_command(command).await?;
     let mut indexes: Vec<Document> = cursor.try_collect().await?;
     for index in &mut indexes {

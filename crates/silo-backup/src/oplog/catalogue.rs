@@ -226,7 +226,7 @@ impl Catalogue {
             }
             // An index is there when its build is committed.
             "startIndexBuild" => {}
-            // The base may have it: `listIndexes` has unfinished builds, too.
+            // Backups of earlier versions list unfinished builds, too.
             "abortIndexBuild" => {
                 let aborted = built(&command).ok_or_else(|| unknown_index(at, name))?;
                 let number = self.known(at, operation, name)?;

@@ -8,6 +8,7 @@
 mod commands;
 mod exact;
 mod grouped;
+mod index_builds;
 mod random;
 mod refused;
 mod server;

@@ -110,7 +110,7 @@ async fn what_is_in_another_place_or_was_not_finished_is_applied_too() {
     let rolled = server.rolled(&base, &[again]).unwrap();
     assert_eq!(rolled[0].sums.documents, 1);
 
-    // The backup lists an index that was being built.
+    // A backup of an earlier version, which lists an index that was being built.
     let built = doc! { "v": 2, "key": { "n": 1 }, "name": "n_1" };
     let aborted = doc! { "op": "c", "ns": "aesthetic.$cmd", "ui": uuid(&base), "o": { "abortIndexBuild": "moods", "indexes": [built] } };
     let rolled = server.rolled(&base, &[entry(&base, aborted)]).unwrap();

@@ -40,8 +40,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn new() -> Self {
-        let setup =
-            Setup::default().arguments(&["--oplogSize", "990", "--wiredTigerCacheSizeGB", "1"]);
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let setup = setup.arguments(&["--oplogSize", "990", "--wiredTigerCacheSizeGB", "1"]);
         let mongo = setup.start().await.unwrap();
         Self {
             client: mongo.client().await.unwrap(),
