@@ -331,5 +331,14 @@ impl Edge {
 }
 
 fn reading<F: Into<DatabaseError>>() -> impl FnOnce(F) -> Error {
-    Error::database("reading the oplog (the account needs `find` on `local.oplog.rs`)")
+    |error| {
+        let error = error.into();
+        let action = match error {
+            DatabaseError::NotAuthorized => {
+                "reading the oplog (the account needs `find` on `local.oplog.rs`)"
+            }
+            _ => "reading the oplog",
+        };
+        Error::database(action)(error)
+    }
 }
