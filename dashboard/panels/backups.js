@@ -152,7 +152,9 @@ function recoveryBox({ lastDrilled, estimatedRestoreSeconds, keyAvailable }) {
 function lastDrillBox(drill, overdue) {
   if (!drill) return box('last drill', overdue === null ? '▢ not set up' : overdue ? '▲ none yet' : '○ none yet', 'test restore of a backup', overdue ? 'error' : null);
   const note = h('span', {}, overdue && '▲ too long ago · ', ago(drill.at), `, took ${took(drill.durationMs)}, of ${drill.id}`);
-  return box('last drill', drill.good ? '● good' : '▲ FAILED', note, drill.good && !overdue ? 'fresh' : 'error');
+  const momentFailed = drill.moment?.good === false;
+  const result = !drill.good ? '▲ FAILED' : momentFailed ? '▲ a moment FAILED' : '● good';
+  return box('last drill', result, note, drill.good && !momentFailed && !overdue ? 'fresh' : 'error');
 }
 
 function destination({ name, backups, bytes: size, lastGood }) {
@@ -351,9 +353,8 @@ function show({ kind, progress: { phase: at, collection, done, total, unit } }, 
 /** How work ended, in words, and what state that is. */
 function outcome({ kind, state, runOutcome, drillOutcome, error }) {
   if (error) return [`▲ ${kind} failed: ${error.detail}`, 'error'];
-  if (state === 'failed') return [`▲ ${kind} failed${drillOutcome ? `: ${drillOutcome.notes.join('; ')}` : ''}`, 'error'];
+  if (state === 'failed') return [`▲ ${kind} failed: ${[...(drillOutcome?.notes ?? []), ...(drillOutcome?.moment?.notes ?? [])].join('; ')}`, 'error'];
   if (state === 'held') return [`▲ the backup is held and not counted as good: ${runOutcome?.held.join('; ') ?? '–'}`, 'error'];
-  if (drillOutcome && !drillOutcome.good) return [`▲ the drill FAILED: ${drillOutcome.notes.join('; ')}`, 'error'];
   if (runOutcome) return [`● a backup of ${some(runOutcome.documents, 'document')} was made and read back`, 'fresh'];
   return [`● ${kind} is done${drillOutcome ? ': the restored data is identical' : ''}`, 'fresh'];
 }

@@ -1,6 +1,7 @@
 //! When the next backup is due: a cron expression in a time zone, and a pure function of what happened before.
 
 pub mod job_runner;
+mod proofs;
 pub mod scheduler;
 pub mod watchdog;
 

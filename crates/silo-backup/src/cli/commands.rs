@@ -63,7 +63,7 @@ pub(super) async fn verify(
     Ok(ExitCode::SUCCESS)
 }
 
-/// `drill`: exit code 2 if the backup is not restored identically, 3 if it could not be drilled.
+/// `drill`: exit code 2 if the backup or the moment is not restored identically, 3 if either could not be drilled.
 pub(super) async fn drill(
     context: &Context,
     choice: &Choice,
@@ -72,7 +72,8 @@ pub(super) async fn drill(
 ) -> Result<ExitCode, Error> {
     let drilled = drill::run(context, choice, report).await?;
     out.result(&drilled, || show::drill_outcome(&drilled));
-    Ok(ExitCode::from(if drilled.good { 0 } else { EXIT_CORRUPT }))
+    let verdict = drilled.verdict();
+    Ok(verdict.map_or_else(|error| ExitCode::from(error.exit()), |()| ExitCode::SUCCESS))
 }
 
 /// `prove`: exit code 2 if the backups and the changes do not fit, 3 if it could not be found out.

@@ -120,11 +120,8 @@ async fn verified(context: &Context, report: &Reporter) -> Result<String, Error>
 
 async fn drill(context: &Context, report: &Reporter) -> Result<String, Error> {
     let drill = drill::run(context, &Choice::Scheduled, report).await?;
-    if drill.good {
-        Ok(format!("{} documents restored", drill.documents))
-    } else {
-        Err(Error::Corrupt(drill.notes.join("; ")))
-    }
+    drill.verdict()?;
+    Ok(format!("{} documents restored", drill.documents))
 }
 
 async fn pruned(context: &Context, report: &Reporter) -> Result<String, Error> {

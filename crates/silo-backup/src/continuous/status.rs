@@ -11,7 +11,7 @@ use super::spool::Chain;
 use super::{Continuous, TailState};
 use crate::context::Context;
 use crate::oplog::Position;
-use crate::oplog::server::{ServerOplog, Until};
+use crate::oplog::server::{Edge, ServerOplog, Until};
 
 /// Interval of measurements.
 pub const REFRESH: RefreshPolicy = RefreshPolicy {
@@ -105,7 +105,6 @@ pub async fn measure(
     let oldest = oplog.oldest().await.map_err(failed)?;
     let newest = oplog.newest().await.map_err(failed)?;
     let now = context.clock.now();
-    let age = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
     let unsafe_seconds = match &chain {
         None => None,
         Some(chain) => {
@@ -113,10 +112,7 @@ pub async fn measure(
                 .first_left_out(Until::Through(safe(continuous, chain)))
                 .await
                 .map_err(failed)?;
-            // After a clock was set back, positions are ahead of it.
-            let oldest = left_out.map(|edge| edge.at.into_iter().chain(edge.wall).min());
-            let oldest = oldest.map(|at| at.map_or(1, age).max(1));
-            Some(oldest.unwrap_or(0))
+            Some(left_out.map_or(0, |edge| age_of_change(&edge, now)))
         }
     };
     let destinations = continuous
@@ -139,7 +135,7 @@ pub async fn measure(
         days: context.settings.policy.moments,
         since: chain.as_ref().and_then(|chain| time(chain.base)),
         unsafe_seconds,
-        oplog_seconds: oldest.and_then(time).map(age),
+        oplog_seconds: oldest.and_then(time).map(|at| age(at, now)),
         oplog_is_cut: chain.as_ref().and_then(|chain| Some(oldest? > chain.base)),
         clock_behind_seconds: newest.and_then(|newest| {
             let behind = newest.at?.duration_since(newest.wall?);
@@ -153,6 +149,17 @@ pub async fn measure(
         value,
         errors: Vec::new(),
     })
+}
+
+/// Age in whole seconds; 0 if it is in the future.
+fn age(at: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0)
+}
+
+/// Age in seconds of a change that is stored nowhere, at least 1. After a clock was set back, positions are ahead of it.
+fn age_of_change(edge: &Edge, now: Timestamp) -> u64 {
+    let at = edge.at.into_iter().chain(edge.wall).min();
+    at.map_or(1, |at| age(at, now).max(1))
 }
 
 /// Position up to which one destination misses no change: at least the backup's. What comes after it is asked of mongod; the tail says only that nothing
@@ -185,5 +192,29 @@ fn described(state: &TailState) -> (&'static str, Option<String>) {
         TailState::Running => ("running", None),
         TailState::Failing(reason) => ("failing", Some(reason.clone())),
         TailState::Full => ("full", Some("storage has been down for so long that the slices on disk take 512 MiB; reading goes on when it is back".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_change_has_the_age_of_its_position_or_of_the_clock_that_was_set_back() {
+        let age = |position: u32, wall: i64, now: i64| {
+            let position = Position {
+                seconds: 1_700_000_000 + position,
+                increment: 1,
+            };
+            age_of_change(&Edge::new(position, Some(at(wall))), at(now))
+        };
+        assert_eq!(age(0, 0, 0), 1);
+        assert_eq!(age(0, 0, 90), 90);
+        // Set back by 700 s: the position goes on from before.
+        assert_eq!(age(1000, 300, 420), 120);
     }
 }

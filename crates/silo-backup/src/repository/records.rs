@@ -44,6 +44,21 @@ pub struct MomentDrill {
     pub notes: Vec<String>,
 }
 
+impl MomentDrill {
+    /// What is wrong; `None` if it was restored.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let what = || {
+            let (moment, backup) = (self.moment, &self.backup);
+            let why = self.notes.join("; ");
+            format!(
+                "the moment {moment} is not restored from {backup} and the slices after it: {why}"
+            )
+        };
+        (!self.good).then(what)
+    }
+}
+
 /// Verification after publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -78,7 +78,7 @@ pub enum JobState {
     Done,
     /// A backup was made that does not count.
     Held,
-    /// The job returned an error, or a drill did not restore the backup identically (see `drillOutcome`).
+    /// The job returned an error, or a drill did not restore the backup identically, or not the moment (see `drillOutcome`).
     Failed,
 }
 
@@ -153,7 +153,12 @@ impl JobRunner {
     pub async fn keep_working(self, mut accepted: AcceptedJobs) {
         while let Some((id, kind, report)) = accepted.recv().await {
             let outcome = self.work(kind, &report).await;
-            self.record(&id, kind, outcome.as_ref().err()).await;
+            let failed = match &outcome {
+                Ok((_, Some(drilled))) => drilled.verdict().err(),
+                Ok(_) => None,
+                Err(error) => Some(error.clone()),
+            };
+            self.record(&id, kind, failed.as_ref()).await;
             self.end(&id, outcome);
         }
     }
@@ -254,7 +259,7 @@ impl JobRunner {
                         .is_some_and(|run_outcome| !run_outcome.good);
                     let broken = drill_outcome
                         .as_ref()
-                        .is_some_and(|drill_outcome| !drill_outcome.good);
+                        .is_some_and(|drill_outcome| drill_outcome.verdict().is_err());
                     job.state = if held {
                         JobState::Held
                     } else if broken {

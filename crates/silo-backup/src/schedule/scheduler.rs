@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use log::{info, warn};
 use silo_web::snapshot::Snapshot;
 use tokio::sync::watch;
@@ -16,16 +16,12 @@ use crate::continuous::proof::ProofOutcome;
 use crate::repository::ProofResult;
 use crate::run::attempts::{self, LastAttempt};
 use crate::schedule::RunHistory;
-use crate::schedule::job_runner::{JobRunner, JobState, Kind, SCHEDULE};
+use crate::schedule::job_runner::{Job, JobRunner, JobState, Kind, SCHEDULE};
+use crate::schedule::proofs::{self, ProofAttempt};
 use crate::status::BackupStatus;
 
 /// Interval of checks for due jobs, and so the delay after which a corrected clock is noticed.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
-/// Time within which the changes up to a backup are stored, if they are stored at all.
-const STORED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
-/// Time after which a proof that could not be made is tried again.
-const PROVE_AGAIN: SignedDuration = SignedDuration::from_hours(1);
-
 /// Time after the start for which an attempt waits until storage and database can be read.
 const STARTUP_GRACE: Duration = Duration::from_secs(90);
 /// Interval of checks in that time.
@@ -53,9 +49,9 @@ struct Failures {
 }
 
 impl Failures {
-    fn count(&mut self, state: JobState, now: Timestamp) {
+    fn count(&mut self, is_failed: bool, now: Timestamp) {
         let before = self.in_memory.map_or(0, |(failures, _)| failures);
-        self.in_memory = (state == JobState::Failed).then_some((before + 1, now));
+        self.in_memory = is_failed.then_some((before + 1, now));
     }
 
     /// The larger number of both.
@@ -77,8 +73,7 @@ impl Scheduler {
         if self.context.settings.drill_schedule.is_none() {
             info!("no drills are scheduled");
         }
-        // The last backup up to which continuous backup was to be proven.
-        let mut tried: Option<(String, Timestamp, bool)> = None;
+        let mut last_proof: Option<ProofAttempt> = None;
         let mut ends = self.jobs.ends();
         let started = Instant::now();
         loop {
@@ -110,19 +105,24 @@ impl Scheduler {
             if is_wanted || due.is_some_and(|due| due <= now) {
                 self.backup(&mut failed).await;
             } else if let Some(id) =
-                status.and_then(|status| self.proof_is_due(status, tried.as_ref(), now))
+                status.and_then(|status| self.proof_is_due(status, last_proof.as_ref(), now))
             {
-                if let Some(state) = self.work(Kind::Prove).await {
-                    let is_done = state == JobState::Done;
-                    tried = Some((id, self.context.clock.now(), is_done));
+                if let Some(job) = self.work(Kind::Prove).await {
+                    last_proof = Some(ProofAttempt {
+                        id,
+                        at: self.context.clock.now(),
+                        is_done: job.state == JobState::Done,
+                    });
                 }
             } else if let Some(status) = status {
                 let last_drill = attempts::Kind::Drill.last(client).await.ok().flatten();
                 let failures = drills_failed.with(last_drill.as_ref());
                 if self.drill_is_due(status, failures, now)
-                    && let Some(state) = self.work(Kind::Drill).await
+                    && let Some(job) = self.work(Kind::Drill).await
                 {
-                    drills_failed.count(state, self.context.clock.now());
+                    // A moment is drilled again at the next time: what was wrong with it does not pass.
+                    let is_restored = job.drill_outcome.is_some_and(|drilled| drilled.good);
+                    drills_failed.count(!is_restored, self.context.clock.now());
                 }
             }
             tokio::select! {
@@ -155,13 +155,13 @@ impl Scheduler {
             .continuous
             .as_ref()
             .filter(|continuous| continuous.base_wanted.take());
-        let Some(state) = self.work(Kind::Run).await else {
+        let Some(Job { state, .. }) = self.work(Kind::Run).await else {
             if let Some(continuous) = wanted {
                 continuous.base_wanted.put_back();
             }
             return;
         };
-        failed.count(state, self.context.clock.now());
+        failed.count(state == JobState::Failed, self.context.clock.now());
         if state == JobState::Done {
             self.work(Kind::Prune).await;
             self.work(Kind::Verify).await;
@@ -169,36 +169,20 @@ impl Scheduler {
         self.refresh_status().await;
     }
 
-    /// Id of the newest good backup, if it is to be proven and another one is before it. A proof that could not be made is tried again.
+    /// Id of the newest good backup, if it is to be proven and another one is before it.
     fn proof_is_due(
         &self,
         status: &BackupStatus,
-        // The last attempt: the backup, when, and whether it ended well.
-        tried: Option<&(String, Timestamp, bool)>,
+        last: Option<&ProofAttempt>,
         now: Timestamp,
     ) -> Option<String> {
         let mut good = status.backups.iter().filter(|backup| backup.good);
         let (newest, before) = (good.next()?, good.next());
-        let continuous = self.continuous.as_ref()?;
-        // While nothing is written, the next slice takes minutes.
-        let chain = continuous.spool.current();
+        let chain = self.continuous.as_ref()?.spool.current();
         let stored = chain.and_then(|chain| chain.stored.into_values().max());
-        let is_stored = newest
-            .position
-            .is_some_and(|position| stored >= Some(position));
-        let is_old = now.duration_since(newest.as_of) >= STORED_WITHIN;
-        let is_wanted = match &newest.proof {
-            None => {
-                let is_new = tried.is_none_or(|(id, at, is_done)| {
-                    *id != newest.id || (!is_done && now.duration_since(*at) >= PROVE_AGAIN)
-                });
-                is_new && (is_stored || is_old)
-            }
-            Some(proof) => {
-                proof.result == ProofResult::NotMade && now.duration_since(proof.at) >= PROVE_AGAIN
-            }
-        };
-        let is_due = is_wanted && before.is_some() && self.jobs.running().is_none();
+        let is_due = before.is_some()
+            && self.jobs.running().is_none()
+            && proofs::is_due(&newest.into(), stored, last, now);
         is_due.then(|| newest.id.clone())
     }
 
@@ -249,11 +233,11 @@ impl Scheduler {
     }
 
     /// Runs a job and waits for its end; `None` if another job is running.
-    async fn work(&self, kind: Kind) -> Option<JobState> {
+    async fn work(&self, kind: Kind) -> Option<Job> {
         let job = self.jobs.start(kind, SCHEDULE)?;
         self.jobs.idle().await;
         self.refresh_status().await;
-        Some(self.jobs.get(&job.id)?.state)
+        self.jobs.get(&job.id)
     }
 
     /// Requests a new measurement of the status, and waits for it for at most [`POLL_INTERVAL`].

@@ -2,23 +2,23 @@
 //! state of backups is unknown, and repeats those of failed runs and drills. It has its own timer and does not depend on the jobs, nor on the storage.
 
 mod continuous;
+mod facts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use silo_alerts::alarms::Findings;
-use silo_web::snapshot::{Freshness, Snapshot};
+use silo_web::snapshot::Snapshot;
 
 use crate::context::Context;
 use crate::continuous::status::ContinuousStatus;
-use crate::repository::ProofResult;
-use crate::run::attempts::{Kind, LastAttempt};
-use crate::run::published_index;
-use crate::status::{BackupStatus, DrillView};
+use crate::run::attempts::LastAttempt;
+use crate::status::BackupStatus;
 
 pub use continuous::ContinuousFacts;
 use continuous::ContinuousWatch;
+pub use facts::{BucketFacts, Facts};
 
 /// Interval between checks.
 pub const INTERVAL: Duration = Duration::from_secs(10);
@@ -35,72 +35,6 @@ const BUCKET_CODES: [&str; 4] = [
     "drill_failed",
     "oplog_unproven",
 ];
-
-/// Facts that the watchdog decides on.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// Time of the newest good backup, by the buckets or by the database's index; `None` if there is none, or it is not known.
-    pub last_good: Option<Timestamp>,
-    /// Since when neither buckets nor database could be read; `None` if one of them could.
-    pub unknown_since: Option<Timestamp>,
-    /// The last run; `None` if there was none, or it is not known.
-    pub last_run: Option<LastAttempt>,
-    /// What is known from the buckets; `None` if they cannot be read.
-    pub buckets: Option<BucketFacts>,
-    /// `true` if a part of the status could not be read: what it does not list may be there.
-    pub incomplete: bool,
-    /// Continuous backup, if it is on.
-    pub continuous: Option<ContinuousFacts>,
-}
-
-/// Facts from the buckets.
-#[derive(Clone, Debug, Default)]
-pub struct BucketFacts {
-    /// Problems with stored backups.
-    pub problems: Vec<String>,
-    /// `true` if drills are scheduled and none has succeeded for two intervals.
-    pub drill_overdue: bool,
-    /// Reason why continuous backup is not proven up to the newest backup, and the time of that proof if an alarm was sent then.
-    pub unproven: Option<(String, Option<Timestamp>)>,
-    /// The newest two good backups, the newer first, if that one has no proof.
-    pub not_proven: Option<[Timestamp; 2]>,
-    /// Reason and time of the last drill, if it failed.
-    pub failed_drill: Option<(String, Timestamp)>,
-}
-
-impl Facts {
-    /// Facts of a status.
-    #[must_use]
-    pub fn of(status: &BackupStatus) -> Self {
-        let drill = status.last_drill.as_ref();
-        Self {
-            last_good: status.last_good.as_ref().map(|good| good.as_of),
-            unknown_since: None,
-            last_run: status.last_attempt.clone(),
-            buckets: Some(BucketFacts {
-                problems: status.problems.clone(),
-                drill_overdue: status.drill_overdue == Some(true),
-                unproven: status
-                    .last_proof
-                    .as_ref()
-                    .filter(|last| last.proof.result != ProofResult::Equal)
-                    .map(|last| {
-                        let detail = format!(
-                            "continuous backup is not proven up to the backup {}: {}",
-                            last.id,
-                            last.proof.notes.join("; ")
-                        );
-                        let is_sent = last.proof.result == ProofResult::Different;
-                        (detail, is_sent.then_some(last.proof.at))
-                    }),
-                not_proven: not_proven(status),
-                failed_drill: drill.and_then(failed_drill),
-            }),
-            incomplete: false,
-            continuous: None,
-        }
-    }
-}
 
 /// The watchdog of one service.
 pub struct Watchdog {
@@ -187,7 +121,7 @@ impl Watchdog {
     ) {
         let mut unknown_since = None;
         loop {
-            let mut facts = facts(&context, &status, &mut unknown_since).await;
+            let mut facts = Facts::read(&context, &status, &mut unknown_since).await;
             facts.continuous = continuous
                 .as_ref()
                 .map(|status| ContinuousFacts::of(status));
@@ -199,38 +133,6 @@ impl Watchdog {
             }
         }
     }
-}
-
-/// The newest two good backups, the newer first, if that one has no proof.
-fn not_proven(status: &BackupStatus) -> Option<[Timestamp; 2]> {
-    let backups = status.backups.iter();
-    let mut good = backups.filter(|backup| backup.good && backup.position.is_some());
-    let (newest, before) = (good.next()?, good.next()?);
-    newest
-        .proof
-        .is_none()
-        .then_some([newest.as_of, before.as_of])
-}
-
-/// Reason and time of a drill, if it or that of a moment failed.
-fn failed_drill(drill: &DrillView) -> Option<(String, Timestamp)> {
-    let detail = match &drill.moment {
-        _ if !drill.good => {
-            format!(
-                "{} is not restored identically: {}",
-                drill.id,
-                drill.notes.join("; ")
-            )
-        }
-        Some(moment) if !moment.good => format!(
-            "the moment {} is not restored from {} and the slices after it: {}",
-            moment.moment,
-            moment.backup,
-            moment.notes.join("; ")
-        ),
-        _ => return None,
-    };
-    Some((detail, drill.at))
 }
 
 /// A failed run is reported at its end; here it is repeated.
@@ -265,40 +167,6 @@ fn check_buckets(buckets: &BucketFacts, findings: &mut Findings) {
     }
     if let Some((detail, at)) = &buckets.failed_drill {
         findings.reported(drill_failed, detail, Some(*at));
-    }
-}
-
-/// Reads the facts: from the buckets if their last measurement succeeded, else from the database.
-async fn facts(
-    context: &Context,
-    status: &Snapshot<BackupStatus>,
-    unknown_since: &mut Option<Timestamp>,
-) -> Facts {
-    let measured = status.current().ok();
-    let measured =
-        measured.filter(|reading| matches!(reading.state, Freshness::Fresh | Freshness::Partial));
-    if let Some(status) = measured {
-        *unknown_since = None;
-        return Facts {
-            incomplete: status.state == Freshness::Partial,
-            ..Facts::of(&status.value)
-        };
-    }
-    let client = &context.status_client;
-    let known = tokio::try_join!(published_index::newest_good(client), Kind::Run.last(client));
-    match known {
-        Ok((last_good, last_run)) => {
-            *unknown_since = None;
-            Facts {
-                last_good,
-                last_run,
-                ..Facts::default()
-            }
-        }
-        Err(_) => Facts {
-            unknown_since: Some(*unknown_since.get_or_insert(context.clock.now())),
-            ..Facts::default()
-        },
     }
 }
 

@@ -63,6 +63,26 @@ pub struct DrillOutcome {
     pub moment_error: Option<String>,
 }
 
+impl DrillOutcome {
+    /// `Ok` if everything was restored identically, that of the moment included.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with the differences; [`Error::NotDrilled`] if no moment was drilled that should have been.
+    pub fn verdict(&self) -> Result<(), Error> {
+        if !self.good {
+            return Err(Error::Corrupt(self.notes.join("; ")));
+        }
+        let problem = self.moment.as_ref().and_then(MomentDrill::problem);
+        match (problem, &self.moment_error) {
+            (Some(problem), _) => Err(Error::Corrupt(problem)),
+            (None, Some(error)) => Err(Error::NotDrilled(format!(
+                "the drill of a moment could not run: {error}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Restores a backup into the scratch database, and records the result.
 ///
 /// # Errors
@@ -92,38 +112,23 @@ pub async fn run(
         .end(&context.client, end, context.clock.now())
         .await;
     let event = match &outcome {
-        Ok(DrillOutcome {
-            moment: None,
-            moment_error: Some(error),
-            ..
-        }) => Some(Event::DrillFailed(
-            "moment_not_drilled",
-            format!("the drill of a moment could not run: {error}"),
-        )),
-        Ok(DrillOutcome {
-            moment: Some(moment),
-            ..
-        }) if !moment.good => Some(Event::DrillFailed(
-            "moment_drill_failed",
-            format!(
-                "the moment {} is not restored from {} and the slices after it: {}",
-                moment.moment,
-                moment.backup,
-                moment.notes.join("; ")
-            ),
-        )),
-        Ok(drilled) if drilled.good => Some(Event::DrillSucceeded(format!(
-            "{} of {}: {} documents restored",
-            drilled.id, drilled.destination, drilled.documents
-        ))),
-        Ok(drilled) => Some(Event::DrillFailed(
-            "drill_failed",
-            format!(
-                "{} is not restored identically: {}",
-                drilled.id,
-                drilled.notes.join("; ")
-            ),
-        )),
+        Ok(drilled) => Some(match drilled.verdict() {
+            Ok(()) => Event::DrillSucceeded(format!(
+                "{} of {}: {} documents restored",
+                drilled.id, drilled.destination, drilled.documents
+            )),
+            Err(error) if drilled.good => {
+                let code = match error {
+                    Error::Corrupt(_) => "moment_drill_failed",
+                    _ => "moment_not_drilled",
+                };
+                Event::DrillFailed(code, error.to_string())
+            }
+            Err(error) => {
+                let what = format!("{} is not restored identically: {error}", drilled.id);
+                Event::DrillFailed("drill_failed", what)
+            }
+        }),
         Err(Error::Interrupted) => None,
         Err(error) => Some(Event::DrillFailed(
             error.code(),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use silo_core::units::whole_millis;
+use silo_mongo::error::DatabaseError;
 
 use crate::catalog::{Catalog, Destination};
 use crate::context::Context;
@@ -18,7 +19,7 @@ use silo_cli::progress::Reporter;
 /// Moments of this time are drilled.
 const LAST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Restores a random moment; `None` if there is none in storage.
+/// Restores a random moment, or again the one that was not restored by the last drill; `None` if there is none in storage.
 ///
 /// # Errors
 /// When no verdict is possible.
@@ -29,7 +30,7 @@ pub(super) async fn run(
     target: &Target,
     report: &Reporter,
 ) -> Result<Option<MomentDrill>, Error> {
-    let Some(moment) = random_moment(context, destination).await? else {
+    let Some(moment) = moment(context, destination).await? else {
         return Ok(None);
     };
     let choice = Choice {
@@ -67,7 +68,13 @@ pub(super) async fn run(
     let (documents, notes) = match restored.await {
         Ok(restored) => restored,
         // The slices are damaged, or do not fit the backup.
-        Err(error @ Error::Corrupt(_)) => (0, vec![error.to_string()]),
+        Err(
+            error @ (Error::Corrupt(_)
+            | Error::Database {
+                error: DatabaseError::DuplicateKey,
+                ..
+            }),
+        ) => (0, vec![error.to_string()]),
         Err(error) => return Err(error),
     };
     Ok(Some(MomentDrill {
@@ -82,10 +89,7 @@ pub(super) async fn run(
 }
 
 /// A second of the last days of which storage has all changes since a good backup.
-async fn random_moment(
-    context: &Context,
-    destination: &Destination,
-) -> Result<Option<Timestamp>, Error> {
+async fn moment(context: &Context, destination: &Destination) -> Result<Option<Timestamp>, Error> {
     let earliest = (context.clock.now() - LAST).as_second();
     let bases: Vec<_> = destination
         .contents
@@ -113,6 +117,22 @@ async fn random_moment(
     let total: i64 = seconds.iter().map(|(from, to)| to - from + 1).sum();
     if total == 0 {
         return Ok(None);
+    }
+    // What was wrong with a moment does not pass by itself.
+    let drills = destination.contents.entries.iter();
+    let last = drills
+        .filter_map(|entry| entry.drill.as_ref())
+        .max_by_key(|drill| drill.at);
+    let failed = last
+        .and_then(|drill| drill.moment.as_ref())
+        .filter(|drilled| !drilled.good)
+        .map(|drilled| drilled.moment);
+    let is_there = |moment: &Timestamp| {
+        let mut seconds = seconds.iter();
+        seconds.any(|(from, to)| (*from..=*to).contains(&moment.as_second()))
+    };
+    if let Some(failed) = failed.filter(is_there) {
+        return Ok(Some(failed));
     }
     let mut at = rand::random_range(0..total);
     for (from, to) in seconds {
