@@ -1,9 +1,11 @@
 //! Entries in the slices that a destination has.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::future::ready;
 
-use futures_util::future::try_join_all;
-use futures_util::{Stream, TryStreamExt, stream};
+use futures_util::future::{join_all, try_join_all};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use log::warn;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
 
 use super::slice::Slice;
@@ -119,6 +121,7 @@ pub struct StoredEntries {
 /// Slices that are still to be read, and the entries of the last ones.
 struct Reading {
     source: SliceSource,
+    chain: String,
     groups: VecDeque<Vec<StoredSlice>>,
     before: Option<Slice>,
 }
@@ -140,7 +143,8 @@ impl StoredEntries {
         &self.range.chain
     }
 
-    /// All entries after a position, and those of the hour before it, with parts of transactions that end after it.
+    /// All entries after a position, and those of the hour before it, with parts of transactions that end after it. Slices before it that are damaged are
+    /// left out: most moments need nothing of them, and a transaction of which a part is missing is noticed at its end.
     pub fn read(
         &self,
         after: Position,
@@ -150,17 +154,24 @@ impl StoredEntries {
             seconds: after.seconds.saturating_sub(LONGEST_COMMIT),
             increment: 0,
         };
-        let wanted = |slice: &&StoredSlice| {
-            slice.span.through > earliest && until.includes(slice.span.after)
-        };
-        let slices = self.slices(self.range.slices.iter().filter(wanted).cloned().collect());
+        let wanted =
+            |slice: &&StoredSlice| slice.span.through > earliest && slice.span.after < until.end();
+        let slices = self.range.slices.iter().filter(wanted).cloned();
+        let (before, rest): (Vec<_>, Vec<_>) =
+            slices.partition(|slice| slice.span.through <= after);
+        let (source, chain) = (self.source.clone(), self.range.chain.clone());
+        let before = stream::iter(grouped(before))
+            .then(move |group| undamaged(source.clone(), chain.clone(), group))
+            .map_ok(|slices| stream::iter(slices.into_iter().map(Ok)))
+            .try_flatten();
+        let slices = before.chain(self.slices(rest));
         let taken = move |entry: &RawDocumentBuf| {
             Entry::parse(entry.as_bytes()).is_ok_and(|entry| until.includes(entry.at))
         };
         slices
             .map_ok(|slice| stream::iter(entries(&slice)))
             .try_flatten()
-            .try_filter(move |entry| std::future::ready(taken(entry)))
+            .try_filter(move |entry| ready(taken(entry)))
     }
 
     /// All slices, each checked to continue the one before.
@@ -191,6 +202,7 @@ impl StoredEntries {
     fn slices(&self, slices: Vec<StoredSlice>) -> impl Stream<Item = Result<Slice, Error>> + use<> {
         let reading = Reading {
             source: self.source.clone(),
+            chain: self.range.chain.clone(),
             groups: grouped(slices),
             before: None,
         };
@@ -198,15 +210,11 @@ impl StoredEntries {
             let Some(group) = reading.groups.pop_front() else {
                 return Ok(None);
             };
-            let read = group.iter().map(|slice| read(&reading.source, slice));
+            let read = group
+                .iter()
+                .map(|slice| read(&reading.source, &reading.chain, slice));
             let slices = try_join_all(read).await?;
             for (slice, stored) in slices.iter().zip(&group) {
-                if slice.header.span() != stored.span {
-                    return Err(Error::Corrupt(format!(
-                        "{} has other positions than its name",
-                        stored.key
-                    )));
-                }
                 if let Some(before) = &reading.before {
                     let continued = before.continued_by(&slice.header);
                     continued
@@ -237,7 +245,7 @@ fn grouped(slices: Vec<StoredSlice>) -> VecDeque<Vec<StoredSlice>> {
     groups
 }
 
-async fn read(source: &SliceSource, stored: &StoredSlice) -> Result<Slice, Error> {
+async fn read(source: &SliceSource, chain: &str, stored: &StoredSlice) -> Result<Slice, Error> {
     let (bytes, identity) = match source {
         SliceSource::Files => (tokio::fs::read(&stored.key).await?, None),
         SliceSource::Stored(repository, identity) => {
@@ -256,9 +264,35 @@ async fn read(source: &SliceSource, stored: &StoredSlice) -> Result<Slice, Error
         let slice = Slice::read(&bytes[..], identity.as_ref());
         slice.map_err(|error| Error::Corrupt(format!("{key}: {error}")))
     });
-    opened
+    let slice = opened
         .await
-        .map_err(|_panic| Error::Engine("reading a slice was interrupted".into()))?
+        .map_err(|_panic| Error::Engine("reading a slice was interrupted".into()))??;
+    let is_other = match &slice.header {
+        header if header.span() != stored.span => "it has other positions than its name",
+        header if header.chain != chain => "it is of another chain",
+        _ => return Ok(slice),
+    };
+    Err(Error::Corrupt(format!("{}: {is_other}", stored.key)))
+}
+
+/// Reads slices at once, and leaves out those that are damaged.
+async fn undamaged(
+    source: SliceSource,
+    chain: String,
+    group: Vec<StoredSlice>,
+) -> Result<Vec<Slice>, Error> {
+    let slices = group.iter().map(|stored| read(&source, &chain, stored));
+    let mut undamaged = Vec::new();
+    for slice in join_all(slices).await {
+        match slice {
+            Ok(slice) => undamaged.push(slice),
+            Err(error @ Error::Corrupt(_)) => {
+                warn!("a slice before the backup is damaged: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(undamaged)
 }
 
 async fn download(repository: &Repository, stored: &StoredSlice) -> Result<Vec<u8>, Error> {

@@ -1,6 +1,7 @@
 //! Continuous backup: the built service stores the oplog in slices, and moments are restored from them alone.
 
 mod chains;
+mod damaged;
 mod kills;
 mod proofs;
 mod stock;
@@ -131,6 +132,7 @@ async fn restored(stage: &Stage, moment: &[&str], name: &str) -> (Value, Vec<Str
     (result, notes.collect())
 }
 
+/// Keys of the slices in storage, in their order.
 async fn slices(stage: &Stage) -> Vec<String> {
     let keys = stage.keys().await.into_iter();
     let folder = format!("{PREFIX}oplog/");

@@ -17,7 +17,7 @@ use crate::service::{LIMIT, data, serve};
 use crate::stage::DATABASE;
 
 /// Waits for another chain than this one.
-async fn another_chain(service: &Service, before: &str) -> String {
+pub(super) async fn another_chain(service: &Service, before: &str) -> String {
     let reply = service
         .until(LIMIT, PATH, |reply| {
             let status = data(reply);

@@ -6,14 +6,18 @@ use serde_json::Value;
 use silo_backup::continuous::slice::Slice;
 use silo_backup::error::{EXIT_CORRUPT, EXIT_HELD};
 use silo_mongo::mongodb::bson::{Document, RawDocumentBuf, doc};
+use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::workloads::workloads;
 
-use super::{chains, change, continuous, end, insert, only_chain, restored, running, slices, text};
+use super::chains::another_chain;
+use super::{
+    alarmed, chains, change, continuous, end, insert, only_chain, restored, running, slices, text,
+};
 use crate::service::serve;
 use crate::stage::Stage;
 
 /// Two backups with changes between them, all in slices.
-async fn with_two_backups() -> (Stage, String) {
+pub(super) async fn with_two_backups() -> (Stage, String) {
     let stage = continuous().await;
     let service = serve(&stage).await;
     running(&service).await;
@@ -28,6 +32,26 @@ async fn with_two_backups() -> (Stage, String) {
     insert(&stage, "after").await;
     end(service).await;
     (stage, newest)
+}
+
+/// The slice in storage with most of the changes, and its key.
+async fn largest_slice(stage: &Stage) -> (String, Slice) {
+    let mut largest = None;
+    for key in slices(stage).await {
+        let slice = Slice::read(&stage.read(&key).await[..], None).unwrap();
+        if slice.entries().count() > 20 {
+            largest = Some((key, slice));
+        }
+    }
+    largest.unwrap()
+}
+
+/// Replaces the entries of a slice in storage.
+pub(super) async fn write_slice(stage: &Stage, key: &str, slice: &Slice, entries: &[Vec<u8>]) {
+    let changed = Slice::new(slice.header.clone(), entries.concat()).unwrap();
+    let mut bytes = Vec::new();
+    changed.write(&mut bytes).unwrap();
+    stage.write(key, bytes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,22 +117,10 @@ async fn each_backup_proves_the_slices_before_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_notices_a_change_that_is_missing_doubled_or_another_one() {
     let (stage, _) = with_two_backups().await;
-    let keys = slices(&stage).await;
-    let mut key = String::new();
-    let mut good = None;
-    for candidate in &keys {
-        let slice = Slice::read(&stage.read(candidate).await[..], None).unwrap();
-        if slice.entries().count() > 20 {
-            (key, good) = (candidate.clone(), Some(slice));
-        }
-    }
-    let good = good.unwrap();
+    let (key, good) = largest_slice(&stage).await;
     let entries: Vec<Vec<u8>> = good.entries().map(<[u8]>::to_vec).collect();
     let prove = async |entries: Vec<Vec<u8>>| {
-        let changed = Slice::new(good.header.clone(), entries.concat()).unwrap();
-        let mut bytes = Vec::new();
-        changed.write(&mut bytes).unwrap();
-        stage.write(&key, bytes).await;
+        write_slice(&stage, &key, &good, &entries).await;
         stage.run(&["prove", "--json", "--quiet"]).await
     };
     let mut missing = entries.clone();
@@ -131,6 +143,28 @@ async fn a_proof_notices_a_change_that_is_missing_doubled_or_another_one() {
     assert_eq!(ended.code, Some(i32::from(EXIT_CORRUPT)), "{ended:?}");
     assert!(ended.stdout.contains("documents of users"), "{ended:?}");
     assert_eq!(prove(entries).await.code, Some(0));
+}
+
+/// An operator proves it while the service does not run: the service learns it from the bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_not_proven_ends_and_another_begins() {
+    let (mut stage, newest) = with_two_backups().await;
+    let webhook = Simulator::start(Role::Http).await.unwrap();
+    stage.set("ALERT_WEBHOOK_URL", webhook.url());
+    let (key, slice) = largest_slice(&stage).await;
+    let mut entries: Vec<Vec<u8>> = slice.entries().map(<[u8]>::to_vec).collect();
+    entries.remove(5);
+    write_slice(&stage, &key, &slice, &entries).await;
+    stage.run(&["prove"]).await.ends_with(EXIT_CORRUPT);
+    alarmed(&webhook, "oplog_unproven").await;
+    let first = chains(&stage).await[0]["chain"].clone();
+    let service = serve(&stage).await;
+    let second = another_chain(&service, first.as_str().unwrap()).await;
+    assert_eq!(second, newest, "the newest backup is good");
+    let last = text(insert(&stage, "last").await);
+    end(service).await;
+    let (result, _) = restored(&stage, &["--at", &last], "last").await;
+    assert_eq!(result["plan"]["chain"], second, "{result}");
 }
 
 /// Random changes before each backup, and collections that come and go. `SILO_TEST_WORKLOADS` is the number of nights.
