@@ -181,7 +181,7 @@ impl Bench {
         self.forget("silo").await
     }
 
-    async fn forget(&self, database: &str) -> Result<()> {
+    pub(super) async fn forget(&self, database: &str) -> Result<()> {
         let client = self.mongo.client().await?;
         Ok(client.database(database).drop().await?)
     }
@@ -189,10 +189,15 @@ impl Bench {
     /// File with the server's connection string, for `--to-file`.
     pub(super) fn uri_file(&self) -> Result<String> {
         use std::os::unix::fs::PermissionsExt;
-        let file = self.folder.path().join("uri");
+        let file = self.file("uri");
         std::fs::write(&file, self.mongo.uri())?;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
-        Ok(file.display().to_string())
+        Ok(file)
+    }
+
+    /// Path of a file in a folder that is deleted at the end.
+    pub(super) fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
     }
 
     /// Runs a command of silo-backup; returns its cost and output.

@@ -1,6 +1,8 @@
-//! Continuous backup under 50 writes a second: time from a write to its slice in storage, CPU and memory of silo-backup, and then the time of a proof and of
-//! `restore --at`; how long the writes take with and
-//! without it; and how soon everything is stored after storage was down. It has no peer here: the tools that do the same have no offline build.
+//! Continuous backup under 50 writes a second: time from a write to its slice in storage, CPU and memory, and then the time of a proof and of
+//! `restore --at`; how long the writes take with and without it; and how soon everything is stored after storage was down. Its peer is Percona Backup for
+//! MongoDB.
+
+mod pbm;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,18 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const LIMIT: Duration = Duration::from_secs(120);
 /// Number of runs of the proof and the restore; the median is reported.
 const TIMES: usize = 3;
+
+/// Where a program stores slices of the oplog.
+struct Place {
+    prefix: &'static str,
+    /// Position of a slice's last entry, by its key.
+    through: fn(&str) -> Option<Position>,
+}
+
+const SILO: Place = Place {
+    prefix: "backups/mongo/oplog/",
+    through,
+};
 
 /// A write, and when it was acknowledged.
 struct Write {
@@ -63,25 +77,7 @@ pub(super) async fn run(scale: f64, seconds: u64, outage: u64) -> Result<()> {
     begun.await.context("there is no backup")?;
     // Pruning and a verification follow the backup.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let idle = spent(id).context("it runs")?.0;
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let before = spent(id).context("it runs")?.0;
-    say::step(&format!("{RATE} writes a second for {seconds} s"));
-    let writing = tokio::spawn(write(database.collection("moods"), seconds));
-    let stored = watch_slices(&spaces, &writing).await?;
-    let writes = writing.await??;
-    let (after, _) = spent(id).context("it runs")?;
-    let memory = resident(id)?;
-    let last = writes.last().context("there are writes")?.at;
-    let stored = until_stored(&spaces, stored, last).await?;
-    report(&writes, &stored, seconds)?;
-    #[expect(clippy::cast_precision_loss, reason = "a figure in a table")]
-    let share = |cpu: Duration| format!("{:.2} %", 100.0 * cpu.as_secs_f64() / seconds as f64);
-    row(
-        "CPU of one core: idle, and under these writes",
-        &[share(before - idle), share(after - before)],
-    );
-    row("resident memory of silo-backup, MiB", &[mib(memory)]);
+    let writes = measure("silo-backup", id, &bench, &SILO, seconds).await?;
     say::step(&format!(
         "the same writes for {outage} s while storage is down"
     ));
@@ -91,7 +87,7 @@ pub(super) async fn run(scale: f64, seconds: u64, outage: u64) -> Result<()> {
     bench.s3.switch_on().await?;
     let back = Instant::now();
     let last = unstored.last().context("there are writes")?.at;
-    until_stored(&spaces, stored, last).await?;
+    until_stored(&spaces, &SILO, Stored::new(), last).await?;
     row(
         &format!("from the end of {outage} s without storage until all is stored"),
         &[format!("{:.1} s", back.elapsed().as_secs_f64())],
@@ -126,11 +122,45 @@ pub(super) async fn run(scale: f64, seconds: u64, outage: u64) -> Result<()> {
             &name,
         ];
         restores.push(bench.run_silo_backup(&restore).await?.0);
+        bench.forget(&name).await?;
     }
     row("", &["wall s", "CPU s", "peak MiB"]);
     show("silo-backup prove", proofs);
-    show("silo-backup restore --at, from storage", restores);
-    Ok(())
+    let silo = show("silo-backup restore --at, from storage", restores);
+    pbm::run(&bench, seconds, &silo).await
+}
+
+/// Measures a process that stores the oplog: while nothing is written for some seconds, and then under writes, which are returned.
+async fn measure(
+    name: &str,
+    id: u32,
+    bench: &Bench,
+    place: &Place,
+    seconds: u64,
+) -> Result<Vec<Write>> {
+    let database = bench.mongo.client().await?.database(DATABASE);
+    let spaces = bench.spaces()?;
+    let cpu = || spent(id).map(|(cpu, _)| cpu).context("it runs");
+    let idle = cpu()?;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let before = cpu()?;
+    say::step(&format!("{name}: {RATE} writes a second for {seconds} s"));
+    let writing = tokio::spawn(write(database.collection("moods"), seconds));
+    let stored = watch_slices(&spaces, place, &writing).await?;
+    let writes = writing.await??;
+    let after = cpu()?;
+    let memory = resident(id)?;
+    let last = writes.last().context("there are writes")?.at;
+    let stored = until_stored(&spaces, place, stored, last).await?;
+    report(name, &writes, &stored, seconds)?;
+    #[expect(clippy::cast_precision_loss, reason = "a figure in a table")]
+    let share = |cpu: Duration| format!("{:.2} %", 100.0 * cpu.as_secs_f64() / seconds as f64);
+    row(
+        "  CPU of one core: idle, and under these writes",
+        &[share(before - idle), share(after - before)],
+    );
+    row("  resident memory, MiB", &[mib(memory)]);
+    Ok(writes)
 }
 
 /// Writes at a constant rate.
@@ -168,31 +198,38 @@ fn shares(times: &[Duration]) -> [Duration; 3] {
 /// Ends of slices, and when each was first seen in storage.
 type Stored = Vec<(Position, Instant)>;
 
-async fn watch_slices<T>(spaces: &Spaces, writing: &tokio::task::JoinHandle<T>) -> Result<Stored> {
+async fn watch_slices<T>(
+    spaces: &Spaces,
+    place: &Place,
+    writing: &tokio::task::JoinHandle<T>,
+) -> Result<Stored> {
     let mut stored = Stored::new();
     while !writing.is_finished() {
-        look(spaces, &mut stored).await?;
+        look(spaces, place, &mut stored).await?;
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(stored)
 }
 
-async fn until_stored(spaces: &Spaces, mut stored: Stored, last: Position) -> Result<Stored> {
+async fn until_stored(
+    spaces: &Spaces,
+    place: &Place,
+    mut stored: Stored,
+    last: Position,
+) -> Result<Stored> {
     let began = Instant::now();
     while stored.last().is_none_or(|(through, _)| *through < last) {
         ensure!(began.elapsed() < LIMIT, "the last write is in no slice");
-        look(spaces, &mut stored).await?;
+        look(spaces, place, &mut stored).await?;
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(stored)
 }
 
-async fn look(spaces: &Spaces, stored: &mut Stored) -> Result<()> {
-    let page = spaces
-        .page_below(BUCKET, "backups/mongo/oplog/", None)
-        .await?;
+async fn look(spaces: &Spaces, place: &Place, stored: &mut Stored) -> Result<()> {
+    let page = spaces.page_below(BUCKET, place.prefix, None).await?;
     for object in page.objects() {
-        let through = through(object.key).context("a slice's key has its positions")?;
+        let through = (place.through)(object.key).context("a slice's key has its positions")?;
         if stored.iter().all(|(known, _)| *known != through) {
             stored.push((through, Instant::now()));
         }
@@ -201,7 +238,7 @@ async fn look(spaces: &Spaces, stored: &mut Stored) -> Result<()> {
     Ok(())
 }
 
-/// End of a slice, as its key says: `.../SECONDS-NUMBER_SECONDS-NUMBER.bson.gz`.
+/// End of a slice, by its key: `.../SECONDS-NUMBER_SECONDS-NUMBER.bson.gz`.
 fn through(key: &str) -> Option<Position> {
     let (_, through) = key.strip_suffix(".bson.gz")?.rsplit_once('_')?;
     let (time, increment) = through.split_once('-')?;
@@ -211,7 +248,7 @@ fn through(key: &str) -> Option<Position> {
     })
 }
 
-fn report(writes: &[Write], stored: &Stored, seconds: u64) -> Result<()> {
+fn report(name: &str, writes: &[Write], stored: &Stored, seconds: u64) -> Result<()> {
     let mut times = Vec::new();
     for write in writes {
         let slice = stored.iter().find(|(through, _)| *through >= write.at);
@@ -221,12 +258,12 @@ fn report(writes: &[Write], stored: &Stored, seconds: u64) -> Result<()> {
     times.sort();
     let cells = shares(&times).map(|time| format!("{:.1} s", time.as_secs_f64()));
     row(
-        "from a write to its slice in storage",
+        &format!("{name}: from a write to its slice in storage"),
         &["median", "99 %", "longest"],
     );
     row(
         &format!(
-            "{} writes in {seconds} s, {} slices",
+            "  {} writes in {seconds} s, {} slices",
             writes.len(),
             stored.len()
         ),
