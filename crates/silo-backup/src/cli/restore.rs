@@ -76,7 +76,12 @@ impl Restore {
         };
         let selection = Selection(self.only.clone());
         let has_key = settings.identity.is_some();
-        let mut checks = preflight::checks(&manifest, &selection, &target, has_key).await?;
+        // A collection may have been created between the backup and the moment.
+        let first = match &planned {
+            Some(_) => selection.known_in(&manifest),
+            None => selection.clone(),
+        };
+        let mut checks = preflight::checks(&manifest, &first, &target, has_key).await?;
         // Before it takes minutes to find out what is in a moment.
         let working = match &planned {
             Some(_) if preflight::refuse(&checks).is_ok() => {
@@ -92,8 +97,8 @@ impl Restore {
             checks = preflight::checks(&manifest, &selection, &target, has_key).await?;
         }
         let manifest = &manifest;
-        let mut restored = show::Restored::new(manifest, &self.database, checks);
-        restored.plan = planned.as_ref().map(|planned| planned.plan.clone());
+        let plan = planned.as_ref().map(|planned| planned.plan.clone());
+        let mut restored = show::Restored::new(manifest, &selection, plan, &self.database, checks);
         if let Err(error) = preflight::refuse(&restored.preflight) {
             if self.dry_run {
                 out.result(&restored, || restored.text());

@@ -14,6 +14,17 @@ impl Selection {
         self.0.is_empty() || self.0.iter().any(|only| only == name)
     }
 
+    /// This selection without names that a manifest does not have; all, if it has none of them.
+    #[must_use]
+    pub fn known_in(&self, manifest: &Manifest) -> Self {
+        let mut names = self.0.clone();
+        names.retain(|only| {
+            let mut collections = manifest.collections.iter();
+            collections.any(|collection| collection.name == *only)
+        });
+        Self(names)
+    }
+
     /// Selected collections of a manifest.
     ///
     /// # Errors
@@ -25,7 +36,7 @@ impl Selection {
         });
         if let Some(name) = unknown {
             return Err(Error::NotFound(format!(
-                "the backup {} has no collection {name}",
+                "there is no collection {name} in it (the backup {}, or the moment after it)",
                 manifest.id
             )));
         }

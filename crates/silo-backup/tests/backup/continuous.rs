@@ -281,7 +281,7 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
     let mut stage = continuous().await;
     let service = serve(&stage).await;
     running(&service).await;
-    insert(&stage, "one").await;
+    let one = insert(&stage, "one").await;
     end(service).await;
     insert(&stage, "lost with the server").await;
 
@@ -291,7 +291,47 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
     stage.set("DRILL_CONNECTION_STRING", other.drill_uri());
     stage.set("BACKUP_FOLDER", folder.path().display().to_string());
     stage.json(&["init", "--adopt"]).await;
+    // A mistake shortly before is looked for in storage: the new server's oplog begins later.
+    let from = jiff::Timestamp::from_second(i64::from(one.time) - 5).unwrap();
+    let from = from.to_string();
+    let each = ["history", "--collection", "notes", "--each"];
+    for options in [&["--from-storage"][..], &["--from", &from]] {
+        let found = stage.json(&[&each[..], options].concat()).await;
+        let changes = found["each"].as_array().unwrap();
+        let kinds: Vec<&str> = changes
+            .iter()
+            .map(|it| it["kind"].as_str().unwrap())
+            .collect();
+        assert_eq!(kinds, ["create", "insert"], "{found}");
+        assert_eq!(changes[1]["position"], text(one));
+        assert_eq!(found["destination"], "primary");
+    }
     let to = stage.uri_file(&other.uri());
+    // A collection that was created after the backup.
+    let only = [
+        "restore",
+        "--at",
+        "latest",
+        "--trust-bucket",
+        "--only",
+        "notes",
+    ];
+    let other_name = ["--to-file", &to, "--database", "notes_then"];
+    let result = stage.json(&[&only[..], &other_name].concat()).await;
+    assert_eq!(
+        (&result["documents"], &result["collections"]),
+        (&1.into(), &1.into()),
+        "{result}"
+    );
+    // A moment that has not come.
+    let later = format!("{}:1", one.time + 1000);
+    let not_stored = ["restore", "--at", &later, "--trust-bucket"];
+    let not_stored = stage.run(&[&not_stored[..], &other_name].concat()).await;
+    not_stored.ends_with(EXIT_REFUSED);
+    assert!(
+        not_stored.stderr.contains("storage has changes up to"),
+        "{not_stored:?}"
+    );
     let restore = [
         "restore",
         "--at",

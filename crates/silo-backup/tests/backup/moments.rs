@@ -220,6 +220,9 @@ async fn a_mistake_is_found_by_its_number_of_changes_and_no_value_is_shown() {
     let found = stage.json(&each).await;
     let first = &found["each"][0];
     assert_eq!(first["kind"], "delete");
+    let last = stage.run(&[&each[..4], &["--limit", "200"]].concat()).await;
+    let cut_off = "the last 200 of them are listed, 2201 earlier ones are not";
+    assert!(last.stdout.contains(cut_off), "{last:?}");
     stage.backup().await;
     let position = first["position"].as_str().unwrap();
     let at: Position = position.parse().unwrap();

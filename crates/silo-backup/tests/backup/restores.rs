@@ -397,7 +397,12 @@ async fn a_swap_moves_stored_javascript_and_keeps_extra_collections() {
     let owner = stage.uri_file(&stage.mongo.uri());
     stage.restore("back").await;
     assert_eq!(script("back").await, BEFORE);
-    let swapped = stage.json(&confirmed(&swap(&owner))).await;
+    let swap = confirmed(&swap(&owner));
+    let refused = stage.run(&swap).await;
+    refused.ends_with(EXIT_REFUSED);
+    assert!(refused.stderr.contains("afterwards"), "{refused:?}");
+    assert_eq!(script(DATABASE).await, AFTER, "nothing was moved");
+    let swapped = stage.json(&[&swap[..], &["--incomplete"]].concat()).await;
     let kept = swapped["kept"].as_str().unwrap().to_owned();
     assert_eq!(count(&stage, DATABASE, "afterwards").await, 0);
     assert_eq!(count(&stage, &kept, "afterwards").await, 5);
@@ -409,4 +414,49 @@ async fn a_swap_moves_stored_javascript_and_keeps_extra_collections() {
     stage.json(&confirmed(&unswap(&owner))).await;
     assert_eq!(count(&stage, DATABASE, "afterwards").await, 5);
     assert_eq!(script(DATABASE).await, AFTER);
+}
+
+/// A collection was emptied by mistake, and others were written to since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_collection_is_restored_and_swapped_and_the_others_stay() {
+    let stage = Stage::with_demo_data().await;
+    stage.backup().await;
+    let moods = stage.database().collection::<Document>("moods");
+    moods.delete_many(doc! {}).await.unwrap();
+    stage.fill("afterwards", 5).await;
+    let owner = stage.uri_file(&stage.mongo.uri());
+    let restore = ["restore", "latest", "--only", "moods", "--to-file", &owner];
+    let restored = stage
+        .json(&[&restore[..], &["--database", "back"]].concat())
+        .await;
+    assert_eq!(
+        (&restored["documents"], &restored["collections"]),
+        (&1200.into(), &1.into()),
+        "{restored}"
+    );
+    let swap = confirmed(&swap(&owner));
+    let refused = stage.run(&swap).await;
+    refused.ends_with(EXIT_REFUSED);
+    assert!(refused.stderr.contains("--only"), "{refused:?}");
+    let unknown = stage.run(&[&swap[..], &["--only", "mood"]].concat()).await;
+    unknown.ends_with(EXIT_REFUSED);
+    let one = stage
+        .json(&[&swap[..], &["--only", "moods"]].concat())
+        .await;
+    let kept = one["kept"].as_str().unwrap().to_owned();
+    let names = stage.client.database(&kept).list_collection_names().await;
+    assert_eq!(names.unwrap(), ["moods"], "{one}");
+    let live = async || {
+        let mut counts = Vec::new();
+        for name in ["moods", "users", "afterwards"] {
+            counts.push(count(&stage, DATABASE, name).await);
+        }
+        counts
+    };
+    let users = count(&stage, DATABASE, "users").await;
+    assert!(users > 0);
+    assert_eq!(live().await, [1200, users, 5]);
+    stage.json(&confirmed(&unswap(&owner))).await;
+    assert_eq!(live().await, [0, users, 5]);
+    assert_eq!(count(&stage, "back", "moods").await, 1200);
 }

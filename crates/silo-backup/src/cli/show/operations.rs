@@ -21,7 +21,11 @@ pub(in crate::cli) fn initialised(results: &[Initialised], dry_run: bool) -> Str
             result.destination, result.action, result.backups
         )
     };
-    results.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = results.iter().map(line).collect();
+    if !dry_run && results.iter().any(|result| result.backups > 0) {
+        lines.push("`silo-backup list` shows the backups, and `silo-backup chain` of which moments storage has all changes".into());
+    }
+    lines.join("\n")
 }
 
 pub(in crate::cli) fn adopted(adopted: &Adopted, dry_run: bool) -> String {

@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::seconds;
 use crate::oplog::server::Edge;
 use crate::repository::manifest::Manifest;
-use crate::restore::RestoreOutcome;
 use crate::restore::erasure::Erasures;
 use crate::restore::moment::Plan;
 use crate::restore::preflight::Check;
+use crate::restore::{RestoreOutcome, Selection};
 
 /// Result of `restore`.
 #[derive(Serialize)]
@@ -64,14 +64,25 @@ pub(in crate::cli) fn plan(plan: &Plan) -> String {
 }
 
 impl Restored {
-    pub(in crate::cli) fn new(manifest: &Manifest, database: &str, preflight: Vec<Check>) -> Self {
+    pub(in crate::cli) fn new(
+        manifest: &Manifest,
+        selection: &Selection,
+        plan: Option<Plan>,
+        database: &str,
+        preflight: Vec<Check>,
+    ) -> Self {
+        let collections = manifest.collections.iter();
+        let selected = collections.filter(|collection| selection.includes(&collection.name));
         Self {
             id: manifest.id.clone(),
             database: database.to_owned(),
-            documents: manifest.documents(),
-            collections: manifest.collections.len(),
-            as_of: manifest.as_of,
-            plan: None,
+            documents: selected.clone().map(|facts| facts.sums.documents).sum(),
+            collections: selected.count(),
+            as_of: plan
+                .as_ref()
+                .and_then(|plan| plan.moment)
+                .unwrap_or(manifest.as_of),
+            plan,
             duration_ms: None,
             preflight,
             outcome: None,
@@ -109,10 +120,11 @@ impl Restored {
                 lines.collect::<String>()
             );
         };
-        let compared = if outcome.is_identical() {
-            ", identical to the backup"
-        } else {
-            ", but not identical to the backup"
+        let compared = match (&self.plan, outcome.is_identical()) {
+            (None, true) => ", identical to the backup",
+            (None, false) => ", but not identical to the backup",
+            (Some(_), true) => ", identical to the backup with the changes after it",
+            (Some(_), false) => ", but not identical to the backup with the changes after it",
         };
         let rate = self.documents * 1000 / elapsed.max(1);
         let mut text = format!(

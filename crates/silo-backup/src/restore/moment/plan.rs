@@ -46,6 +46,8 @@ pub struct Plan {
     pub from: String,
     /// The backup's time.
     pub as_of: Timestamp,
+    /// Second at which the changes end.
+    pub moment: Option<Timestamp>,
     /// Id of the chain in storage whose slices have the changes; `null` if they are in the server's oplog.
     pub chain: Option<String>,
     /// Capped collections, which may have later documents: they are in no snapshot of a backup.
@@ -146,6 +148,7 @@ impl<'a> Planned<'a> {
                 backup: manifest.id.clone(),
                 from: from.to_string(),
                 as_of: manifest.as_of,
+                moment: Timestamp::from_second(until.end().seconds.into()).ok(),
                 chain,
                 not_of_the_moment: manifest.not_in_snapshot.clone(),
                 last_taken: None,
@@ -203,9 +206,7 @@ pub async fn plan<'a>(
     };
     match from_storage(context, &bases, moment).await {
         Ok(Some(planned)) => Ok(planned),
-        Ok(None) => Err(reason.unwrap_or_else(|| {
-            Error::NotFound("storage does not have all changes up to that moment since a good backup; `silo-backup chain` shows what it has".into())
-        })),
+        Ok(None) => Err(not_stored(&bases, reason).await?),
         // What is wrong in storage is to be known also where the server is gone.
         Err(error @ (Error::Corrupt(_) | Error::Refused(_))) => Err(error),
         Err(error) => Err(reason.unwrap_or(error)),
@@ -329,6 +330,30 @@ async fn from_storage<'a>(
         }
         None => Ok(None),
     }
+}
+
+/// Error of a moment that neither the server nor storage has.
+async fn not_stored(bases: &[Base<'_>], reason: Option<Error>) -> Result<Error, Error> {
+    let mut last = Position::default();
+    for (_, destination, _) in bases {
+        let chains = destination.repository.chains().await?;
+        let slices = chains.iter().flat_map(|chain| &chain.slices);
+        last = slices
+            .map(|slice| slice.span.through)
+            .fold(last, Position::max);
+    }
+    let time = Timestamp::from_second(last.seconds.into()).unwrap_or_default();
+    let has = match last == Position::default() {
+        true => "storage has no changes".to_owned(),
+        false => format!(
+            "storage has changes up to {last} ({time}), and not all up to that moment since a good backup: `silo-backup chain` lists them"
+        ),
+    };
+    Ok(match reason {
+        None => Error::NotFound(has),
+        Some(Error::Refused(reason)) => Error::Refused(format!("{reason}; {has}")),
+        Some(error) => error,
+    })
 }
 
 /// Like [`plan`], from the copies that this machine has of a backup and of the slices after it.

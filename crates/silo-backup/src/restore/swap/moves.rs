@@ -7,6 +7,7 @@ use silo_mongo::mongodb::Client;
 use silo_mongo::mongodb::bson::{Bson, doc};
 
 use crate::error::Error;
+use crate::restore::Selection;
 use silo_cli::progress::Reporter;
 
 /// Error code of a name that exists.
@@ -58,16 +59,18 @@ pub(super) async fn free_disk(client: &Client, databases: &[&str]) -> Result<(),
     }
 }
 
-/// Moves every collection of one database into another; views are created again. A collection that exists in the target was created by a writer that was
+/// Moves the selected collections of one database into another; views are created again. A collection that exists in the target was created by a writer that was
 /// not stopped: it is moved to `conflicts`, under its name and a suffix.
 pub(super) async fn move_all(
     client: &Client,
     from: &str,
     to: &str,
     conflicts: &str,
+    selection: &Selection,
     report: &Reporter,
 ) -> Result<usize, Error> {
-    let all = movable(client, from).await?;
+    let mut all = movable(client, from).await?;
+    all.retain(|collection| selection.includes(&collection.name));
     let existing = list(client, to).await?;
     report.begin(
         "moving",

@@ -190,6 +190,7 @@ async fn a_chain_goes_on_over_a_swap_and_a_drill_and_ends_with_another_version()
         &to,
         "--confirm",
         DATABASE,
+        "--incomplete",
     ];
     stage.json(&swap).await;
     insert(&stage, "two").await;

@@ -163,6 +163,25 @@ const COMMANDS: &[(&str, Tried)] = &[
             "\"--until-before\"",
         ),
     ),
+    (
+        "silo-backup history --collection moods --each --limit 100000",
+        Written,
+    ),
+    (
+        "silo-backup history --from-storage",
+        By(CONTINUOUS, "\"--from-storage\""),
+    ),
+    (
+        "silo-backup restore --until-before 1795749600:7 --only moods --to-file /run/secrets/mongo_restore --database aesthetic_then",
+        By(CONTINUOUS, "\"--only\""),
+    ),
+    (
+        "silo-backup swap --only moods --database aesthetic --restored aesthetic_then --to-file /run/secrets/mongo_restore",
+        By(
+            "crates/silo-backup/tests/backup/restores.rs",
+            "\"--only\", \"moods\"",
+        ),
+    ),
     ("silo-backup chain", Written),
     ("silo-backup chain --verify", Written),
     ("silo-backup prove", By(PROOFS, "\"prove\"")),
