@@ -2,9 +2,10 @@
 //! any moment, also when the server is gone.
 //!
 //! The `tail` reads the server's oplog and cuts `slice`s, which the `spool` keeps on this machine's disk until `upload` has stored them in every
-//! destination and read them back. `stored` reads them from there. Each night `proof` shows that they have every
-//! change, with a `local_copy` where the private key is elsewhere, and `merge` makes few objects of many. `base_wanted` asks for a backup, and `status`
-//! measures all of this. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another begins.
+//! destination and read them back. `stored` reads them from there, and `timeline` puts those of several chains one after the other. Each night `proof`
+//! shows that they have every change, with a `local_copy` where the private key is elsewhere, and `merge` makes few objects of many. `base_wanted` asks
+//! for a backup, and `status` measures all of this. Slices form a chain from a backup on (`beginning`); whatever does not continue it ends it, and another
+//! begins.
 
 pub mod base_wanted;
 mod beginning;
@@ -17,6 +18,7 @@ pub mod spool;
 pub mod status;
 pub mod stored;
 mod tail;
+pub mod timeline;
 mod upload;
 
 use std::sync::Arc;

@@ -36,7 +36,11 @@ impl Printer {
             let text = serde_json::json!({ "error": { "code": code, "detail": detail } });
             drop(writeln!(std::io::stdout(), "{text}"));
         }
-        drop(writeln!(std::io::stderr(), "{}: {detail}", self.program));
+        drop(writeln!(
+            std::io::stderr(),
+            "{}: error: {detail}",
+            self.program
+        ));
     }
 }
 

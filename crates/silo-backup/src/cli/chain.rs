@@ -11,10 +11,12 @@ use silo_core::units::count_from_usize;
 use super::show;
 use crate::archive::decoding::identity_of;
 use crate::context::Context;
+use crate::continuous::status::{UNSAFE_FOR, age_of_change};
 use crate::continuous::stored::{Range, SliceSource, StoredEntries};
 use crate::error::{EXIT_CORRUPT, Error};
 use crate::oplog::Position;
-use crate::repository::Repository;
+use crate::oplog::server::{Edge, ServerOplog, Until};
+use crate::repository::{Repository, StoredChain};
 use silo_cli::print::Printer;
 use silo_cli::progress::Reporter;
 
@@ -117,9 +119,74 @@ impl Row {
     }
 }
 
+/// What continuous backup has stored last, for `status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stored {
+    /// The stretch of each destination that goes on longest.
+    newest: Vec<Row>,
+    /// Age in seconds of the oldest change that no destination has; 0 if all are stored, `null` if nothing is stored.
+    unsafe_seconds: Option<u64>,
+}
+
+impl Stored {
+    /// Measures it; `None` if continuous backup is off.
+    pub(super) async fn measure(context: &Context) -> Result<Option<Self>, Error> {
+        if context.settings.policy.moments == 0 {
+            return Ok(None);
+        }
+        let mut newest = Vec::new();
+        let mut through = Position::default();
+        for repository in context.repositories() {
+            let chains = repository.chains().await?;
+            let ranges = chains.iter().flat_map(StoredChain::ranges);
+            if let Some(range) = ranges.max_by_key(Range::through) {
+                through = through.max(range.through());
+                newest.push(Row::new(repository.name, &range));
+            }
+        }
+        if newest.is_empty() {
+            return Ok(Some(Self {
+                newest,
+                unsafe_seconds: None,
+            }));
+        }
+        let oplog = ServerOplog::new(&context.status_client, &context.settings.database);
+        let left_out = oplog.first_left_out(Until::Through(through)).await?;
+        let age = |edge: Edge| age_of_change(&edge, context.clock.now());
+        Ok(Some(Self {
+            newest,
+            unsafe_seconds: Some(left_out.map_or(0, age)),
+        }))
+    }
+
+    /// `true` if changes are stored, and in time.
+    pub(super) fn is_well(&self) -> bool {
+        self.unsafe_seconds
+            .is_some_and(|seconds| seconds <= UNSAFE_FOR)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let changes = match self.unsafe_seconds {
+            None => "NOTHING IS STORED".to_owned(),
+            Some(0) => "every change is stored".to_owned(),
+            Some(seconds) if self.is_well() => format!("all but the last {seconds} s are stored"),
+            Some(seconds) => format!("CHANGES OF THE LAST {seconds} s ARE NOT STORED"),
+        };
+        let newest = self.newest.iter().map(|row| {
+            let (from, to) = (shown(row.from), shown(row.to));
+            format!("\n  {}: every moment from {from} to {to}", row.destination)
+        });
+        format!("continuous backup: {changes}{}", newest.collect::<String>())
+    }
+}
+
+fn shown(at: Option<Timestamp>) -> String {
+    at.map_or_else(String::new, |at| at.to_string())
+}
+
 fn text(rows: &[Row]) -> String {
     let line = |row: &Row| {
-        let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
         let read = match (&row.problem, row.entries) {
             (Some(problem), _) => format!(", DAMAGED: {problem}"),
             (None, Some(entries)) => format!(", {entries} entries read"),
@@ -128,9 +195,9 @@ fn text(rows: &[Row]) -> String {
         format!(
             "{}: every moment from {} ({}) to {} ({}), chain {}, {} slices, {}{read}",
             row.destination,
-            time(row.from),
+            shown(row.from),
             row.after,
-            time(row.to),
+            shown(row.to),
             row.through,
             row.chain,
             row.slices,
@@ -142,4 +209,34 @@ fn text(rows: &[Row]) -> String {
             .into();
     }
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_are_stored_nowhere_for_long_and_no_slices_at_all_are_not_well() {
+        let stored = |unsafe_seconds| Stored {
+            newest: Vec::new(),
+            unsafe_seconds,
+        };
+        for (age, is_well, text) in [
+            (Some(0), true, "continuous backup: every change is stored"),
+            (
+                Some(120),
+                true,
+                "continuous backup: all but the last 120 s are stored",
+            ),
+            (
+                Some(121),
+                false,
+                "continuous backup: CHANGES OF THE LAST 121 s ARE NOT STORED",
+            ),
+            (None, false, "continuous backup: NOTHING IS STORED"),
+        ] {
+            let stored = stored(age);
+            assert_eq!((stored.is_well(), stored.text().as_str()), (is_well, text));
+        }
+    }
 }

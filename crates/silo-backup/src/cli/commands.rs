@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::show;
+use serde::Serialize;
+use silo_web::snapshot::SourceError;
+
+use super::{chain, show};
 use crate::audit;
 use crate::catalog::Catalog;
 use crate::context::Context;
@@ -11,9 +14,10 @@ use crate::error::{EXIT_CORRUPT, EXIT_HELD, EXIT_INCONCLUSIVE, Error};
 use crate::operations::{accept, acknowledge, adopt, init, pin};
 use crate::repository::ProofResult;
 use crate::retention::prune;
+use crate::run;
+use crate::status::{self, BackupStatus};
 use crate::verification;
 use crate::verification::drill::{self, Choice};
-use crate::{run, status};
 use silo_cli::print::Printer;
 use silo_cli::progress::Reporter;
 
@@ -203,16 +207,38 @@ pub(super) async fn audit(context: &Context, limit: u32, out: &Printer) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// `status`: exit code 1 if a backup is missing, overdue or has problems.
+/// Result of `status`.
+#[derive(Serialize)]
+struct Status {
+    #[serde(flatten)]
+    backups: BackupStatus,
+    /// `null` if continuous backup is off, or not known.
+    continuous: Option<chain::Stored>,
+}
+
+/// `status`: exit code 1 if a backup is missing, overdue or has problems, or changes are not stored by continuous backup.
 pub(super) async fn status(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
     let measured = status::measure(context)
         .await
         .map_err(|error| Error::Inconclusive(error.detail))?;
-    let status = &measured.value;
-    out.result(status, || show::status(status, &measured.errors));
+    let (status, mut errors) = (measured.value, measured.errors);
+    let continuous = chain::Stored::measure(context).await;
+    let continuous = continuous.unwrap_or_else(|error| {
+        let detail = error.to_string();
+        errors.push(SourceError::new("continuous", error.code(), detail));
+        None
+    });
     let is_well = status.last_good.is_some()
         && !status.overdue
         && status.problems.is_empty()
-        && measured.errors.is_empty();
+        && continuous.as_ref().is_none_or(chain::Stored::is_well)
+        && errors.is_empty();
+    let status = Status {
+        backups: status,
+        continuous,
+    };
+    out.result(&status, || {
+        show::status(&status.backups, status.continuous.as_ref(), &errors)
+    });
     Ok(ExitCode::from(u8::from(!is_well)))
 }

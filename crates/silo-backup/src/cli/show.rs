@@ -6,6 +6,7 @@ mod restored;
 use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
+use super::chain::Stored;
 use crate::archive::summary::ArchiveSummary;
 use crate::continuous::proof::ProofOutcome;
 use crate::repository::ProofResult;
@@ -224,7 +225,11 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
     lines.join("\n")
 }
 
-pub(super) fn status(status: &BackupStatus, errors: &[SourceError]) -> String {
+pub(super) fn status(
+    status: &BackupStatus,
+    continuous: Option<&Stored>,
+    errors: &[SourceError],
+) -> String {
     let mut lines = Vec::new();
     lines.push(match &status.last_good {
         None => "last good backup: none".to_owned(),
@@ -267,6 +272,7 @@ pub(super) fn status(status: &BackupStatus, errors: &[SourceError]) -> String {
         );
         lines.push(format!("{}: {known}", place.name));
     }
+    lines.extend(continuous.map(Stored::text));
     lines.push(recovery(&status.recovery));
     lines.extend(
         status

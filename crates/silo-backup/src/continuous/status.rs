@@ -20,6 +20,9 @@ pub const REFRESH: RefreshPolicy = RefreshPolicy {
     initial_wait: Duration::from_millis(2500),
 };
 
+/// Age of the oldest change in no destination, in seconds, up to which all is well: slices are cut every 20 s.
+pub const UNSAFE_FOR: u64 = 120;
+
 /// Status of continuous backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -157,7 +160,8 @@ fn age(at: Timestamp, now: Timestamp) -> u64 {
 }
 
 /// Age in seconds of a change that is stored nowhere, at least 1. After a clock was set back, positions are ahead of it.
-fn age_of_change(edge: &Edge, now: Timestamp) -> u64 {
+#[must_use]
+pub fn age_of_change(edge: &Edge, now: Timestamp) -> u64 {
     let at = edge.at.into_iter().chain(edge.wall).min();
     at.map_or(1, |at| age(at, now).max(1))
 }

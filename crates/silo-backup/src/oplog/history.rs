@@ -1,6 +1,6 @@
 //! History of changes: positions, kinds and names of top-level fields, never values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -39,6 +39,23 @@ pub struct Change {
     pub fields: Vec<String>,
     /// `true` for a part of a transaction or of a grouped insert, whose changes have one position.
     pub grouped: bool,
+}
+
+/// Changes of one kind, one after another in one second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The first one.
+    #[serde(flatten)]
+    pub first: Change,
+    /// Number of changes, at least 1.
+    pub count: u64,
+}
+
+/// The last runs of changes.
+pub struct Runs {
+    limit: usize,
+    joins: bool,
+    last: VecDeque<Run>,
 }
 
 /// Changes of one collection in one minute.
@@ -175,6 +192,54 @@ fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
+impl Runs {
+    /// At most so many runs; with `joins` equal to `false`, every change is a run of its own.
+    #[must_use]
+    pub fn new(limit: usize, joins: bool) -> Self {
+        Self {
+            limit,
+            joins,
+            last: VecDeque::new(),
+        }
+    }
+
+    /// Adds a change.
+    pub fn add(&mut self, change: Change) {
+        if self.joins
+            && let Some(run) = self.last.back_mut()
+            && run.is_continued_by(&change)
+        {
+            run.count += 1;
+            return;
+        }
+        if self.last.len() == self.limit {
+            self.last.pop_front();
+        }
+        if self.limit > 0 {
+            self.last.push_back(Run {
+                first: change,
+                count: 1,
+            });
+        }
+    }
+
+    /// The last runs, in their order.
+    #[must_use]
+    pub fn into_rows(self) -> VecDeque<Run> {
+        self.last
+    }
+}
+
+impl Run {
+    fn is_continued_by(&self, change: &Change) -> bool {
+        let comparable = |change: &Change| Change {
+            position: String::new(),
+            ..change.clone()
+        };
+        comparable(&self.first) == comparable(change)
+    }
+}
+
 /// Counts of changes in each minute and collection, in the order of their minutes.
 #[derive(Default)]
 pub struct Minutes(BTreeMap<(i64, String), Minute>);
@@ -202,5 +267,52 @@ impl Minutes {
     #[must_use]
     pub fn into_rows(self) -> Vec<Minute> {
         self.0.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(seconds: i64, increment: u32, kind: &str) -> Change {
+        Change {
+            position: format!("{seconds}:{increment}"),
+            at: Timestamp::from_second(seconds).unwrap(),
+            collection: "moods".into(),
+            kind: kind.into(),
+            fields: Vec::new(),
+            grouped: false,
+        }
+    }
+
+    #[test]
+    fn changes_of_one_kind_in_one_second_are_one_run_and_the_last_runs_are_kept() {
+        let changes = [
+            change(10, 1, "insert"),
+            change(20, 1, "delete"),
+            change(20, 2, "delete"),
+            change(20, 3, "delete"),
+            change(20, 4, "insert"),
+            change(20, 5, "delete"),
+            change(21, 1, "delete"),
+        ];
+        let rows = |limit, joins| {
+            let mut runs = Runs::new(limit, joins);
+            changes.iter().cloned().for_each(|change| runs.add(change));
+            let rows = runs.into_rows().into_iter();
+            rows.map(|run| (run.first.position, run.count))
+                .collect::<Vec<_>>()
+        };
+        let row = |position: &str, count| (position.to_owned(), count);
+        let last = [
+            row("20:1", 3),
+            row("20:4", 1),
+            row("20:5", 1),
+            row("21:1", 1),
+        ];
+        assert_eq!(rows(4, true), last);
+        assert_eq!(rows(5, true).first(), Some(&row("10:1", 1)));
+        assert_eq!(rows(2, false), last[2..]);
+        assert_eq!(rows(0, true), []);
     }
 }

@@ -362,8 +362,64 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
     let before = stage.manifests().await.len();
     let service = serve(&stage).await;
     running(&service).await;
+    let add = async || {
+        let note = doc! { "insert": "notes", "documents": [{ "x": 1 }] };
+        let done = back.run_command(note).await.unwrap();
+        done.get_timestamp("operationTime").unwrap()
+    };
+    let three = add().await;
+    let later = async || Some(add().await).filter(|at| at.time > three.time);
+    wait_for(LIMIT, later).await.unwrap();
     end(service).await;
     assert_eq!(stage.manifests().await.len(), before + 1);
+    // The history goes on over both, and names the time between them.
+    let options = ["--from", &from, "--from-storage"];
+    let found = stage.json(&[&each[..], &options].concat()).await;
+    let changes = found["each"].as_array().unwrap();
+    let kinds: Vec<&str> = changes
+        .iter()
+        .map(|it| it["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[..3], ["create", "insert", "insert"], "{found}");
+    assert_eq!(changes[1]["position"], text(one));
+    assert_eq!(found["gaps"].as_array().unwrap().len(), 1, "{found}");
+    let shown = stage.run(&[&each[..], &options].concat()).await;
+    assert!(shown.stdout.contains("are not in storage"), "{shown:?}");
+    // The slice with the changes before is read, too, for transactions that end later.
+    let seconds = i64::from(three.time) + 1;
+    let later = jiff::Timestamp::from_second(seconds).unwrap().to_string();
+    let options = ["--from", &later, "--from-storage"];
+    let found = stage.json(&[&each[..], &options].concat()).await;
+    let changes = found["each"].as_array().unwrap().iter();
+    let mut times = changes.map(|it| it["at"].as_str().unwrap());
+    assert!(times.all(|at| at >= later.as_str()), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_has_what_is_stored_and_how_old_the_oldest_other_change_is() {
+    let mut stage = continuous().await;
+    let status = stage.run(&["status", "--json"]).await.ends_with(1).value();
+    assert_eq!(status["continuous"]["unsafeSeconds"], Value::Null);
+    let service = serve(&stage).await;
+    running(&service).await;
+    insert(&stage, "one").await;
+    end(service).await;
+    let stored = stage.json(&["status"]).await["continuous"].take();
+    assert_eq!(stored["unsafeSeconds"], 0, "{stored}");
+    let chain = stage.json(&["chain"]).await;
+    assert_eq!(stored["newest"][0], chain[0]);
+    insert(&stage, "two").await;
+    let later = stage.json(&["status"]).await["continuous"].take();
+    assert!(later["unsafeSeconds"].as_u64() >= Some(1), "{later}");
+    assert_eq!(later["newest"], stored["newest"]);
+    let shown = stage.run(&["status"]).await;
+    assert!(
+        shown.stdout.contains("continuous backup: all but the last"),
+        "{shown:?}"
+    );
+    stage.set("BACKUP_PITR_DAYS", "0");
+    let off = stage.json(&["status"]).await;
+    assert_eq!(off["continuous"], Value::Null);
 }
 
 /// Continuous backup stood still, and backups went on: the last change in storage is not the last state.

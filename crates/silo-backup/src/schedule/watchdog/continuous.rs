@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use silo_alerts::alarms::Findings;
 use silo_web::snapshot::{Freshness, Snapshot};
 
-use crate::continuous::status::ContinuousStatus;
+use crate::continuous::status::{ContinuousStatus, UNSAFE_FOR};
 
 /// Code of changes that are in no destination.
 const NOT_STORED: &str = "oplog_unsafe";
@@ -18,8 +18,6 @@ const CLOCK: &str = "oplog_clock";
 const SHORTEST: u64 = 12 * 3600;
 /// Seconds by which the server's clock may be behind positions.
 const BEHIND: u64 = 5;
-/// Age of the oldest change in no destination, in seconds, at which there is an alarm: slices are cut every 20 s.
-const UNSAFE_FOR: u64 = 120;
 /// Time for which storing may fail, or there may be no chain, before an alarm.
 const FAILING_FOR: SignedDuration = SignedDuration::from_mins(5);
 

@@ -164,10 +164,6 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     (
-        "silo-backup history --collection moods --each --limit 100000",
-        Written,
-    ),
-    (
         "silo-backup history --from-storage",
         By(CONTINUOUS, "\"--from-storage\""),
     ),

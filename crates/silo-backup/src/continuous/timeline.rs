@@ -1,0 +1,97 @@
+//! Changes in storage across several chains, one after the other.
+
+use super::stored::Range;
+use crate::oplog::Position;
+
+/// Part of a range that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The range.
+    pub range: Range,
+    /// Changes after this position,
+    pub after: Position,
+    /// up to and with this one.
+    pub through: Position,
+}
+
+/// Parts of ranges with all changes after a position, in their order; between two parts there may be a gap. Where two ranges have the same moment, the one
+/// that began later is taken: on a server that was set back, the other one has changes that were undone.
+#[must_use]
+pub fn timeline(mut ranges: Vec<Range>, after: Position) -> Vec<Part> {
+    ranges.sort_by_key(|range| (range.after(), range.through()));
+    let mut end = Position::default();
+    ranges.retain(|range| {
+        let goes_on = range.through() > end;
+        end = end.max(range.through());
+        goes_on
+    });
+    let begins: Vec<Position> = ranges.iter().map(Range::after).collect();
+    let next = begins.iter().skip(1).copied().map(Some).chain([None]);
+    let part = |(range, next): (Range, Option<Position>)| Part {
+        after: after.max(range.after()),
+        through: next.map_or(range.through(), |next| next.min(range.through())),
+        range,
+    };
+    let parts = ranges.into_iter().zip(next).map(part);
+    parts.filter(|part| part.after < part.through).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::continuous::slice::Span;
+    use crate::repository::StoredSlice;
+
+    fn at(seconds: u32) -> Position {
+        Position {
+            seconds,
+            increment: 0,
+        }
+    }
+
+    fn range(chain: &str, after: u32, through: u32) -> Range {
+        let slice = StoredSlice {
+            span: Span {
+                after: at(after),
+                through: at(through),
+            },
+            key: String::new(),
+            bytes: 1,
+        };
+        Range::new(chain, vec![slice])
+    }
+
+    fn parts(ranges: &[(&str, u32, u32)], after: u32) -> Vec<(String, u32, u32)> {
+        let ranges = ranges
+            .iter()
+            .map(|(chain, from, to)| range(chain, *from, *to));
+        let parts = timeline(ranges.collect(), at(after)).into_iter();
+        parts
+            .map(|part| (part.range.chain, part.after.seconds, part.through.seconds))
+            .collect()
+    }
+
+    fn part(chain: &str, after: u32, through: u32) -> (String, u32, u32) {
+        (chain.to_owned(), after, through)
+    }
+
+    #[test]
+    fn every_moment_is_in_one_part_that_of_the_range_that_began_later() {
+        assert_eq!(parts(&[], 0), []);
+        assert_eq!(parts(&[("a", 10, 20)], 0), [part("a", 10, 20)]);
+        assert_eq!(parts(&[("a", 10, 20)], 15), [part("a", 15, 20)]);
+        assert_eq!(parts(&[("a", 10, 20)], 20), []);
+        let gap = [("b", 30, 40), ("a", 10, 20)];
+        assert_eq!(parts(&gap, 0), [part("a", 10, 20), part("b", 30, 40)]);
+        let overlap = [("a", 10, 30), ("b", 25, 40)];
+        assert_eq!(parts(&overlap, 12), [part("a", 12, 25), part("b", 25, 40)]);
+        assert_eq!(parts(&overlap, 27), [part("b", 27, 40)]);
+        // One in the other, as of a merged and a single slice.
+        assert_eq!(
+            parts(&[("a", 10, 30), ("b", 15, 20)], 0),
+            [part("a", 10, 30)]
+        );
+        let same = [("a", 10, 20), ("b", 10, 30)];
+        assert_eq!(parts(&same, 0), [part("b", 10, 30)]);
+    }
+}
