@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use super::entry::id;
 use crate::archive::structure::{Builder, Element, elements};
 
 /// BSON types.
@@ -43,6 +44,28 @@ enum Change<'a> {
     /// Removed where it is, and added at the end.
     Move,
     Inner(&'a [u8]),
+}
+
+/// A document after an update: another document, or the one before with a difference.
+///
+/// # Errors
+/// Those of [`apply`]; [`DiffError::Unknown`] for update operators and another version of differences.
+pub fn updated(before: &[u8], change: &[u8]) -> Result<Vec<u8>, DiffError> {
+    let fields = elements(change).ok_or(DiffError::Malformed)?;
+    let Some(version) = fields.iter().find(|field| field.name == b"$v") else {
+        // Another document with the same `_id`. Update operators, which `applyOps` of a user may have, are none.
+        return if id(change) == id(before) {
+            Ok(change.to_vec())
+        } else {
+            Err(DiffError::Unknown("o".into()))
+        };
+    };
+    if version.value != 2_i32.to_le_bytes() {
+        return Err(DiffError::Unknown("$v".into()));
+    }
+    let changes = fields.iter().find(|field| field.name == b"diff");
+    let changes = changes.ok_or_else(|| DiffError::Unknown("no diff".into()))?;
+    apply(before, changes.value)
 }
 
 /// Applies a difference to a document.
