@@ -64,7 +64,7 @@ export function moments({ days, since, destinations }, backups = [], now = Date.
     return { begin, end, status: !stored ? 'unknown' : isWithin(Math.max(begin, Date.parse(since)), Math.min(end, through), proven) ? 'up' : 'degraded' };
   });
   const seconds = (through - Math.max(Date.parse(since), now - days * 86_400_000)) / 1000;
-  const known = seconds > 0 ? `the changes of ${ageText(seconds)} of the last ${countText(days)} days are stored; proven ones are full height` : 'no changes are stored yet';
+  const known = seconds > 0 ? `the changes of ${ageText(seconds)} of the last ${countText(days)} days are stored; proven ones are full height` : 'no slice of changes is stored yet';
   const when = (time) => new Date(time).toLocaleString('en', { dateStyle: 'short', timeStyle: 'short' });
   const twin = table('moments that can be restored', [
     { title: 'from', cell: ({ begin }) => when(begin) },

@@ -25,8 +25,19 @@ pub use views::{
 /// # Errors
 /// When no destination could be read.
 pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, SourceError> {
+    let catalog = Catalog::read(context, &context.status_client).await;
+    of(context, &catalog).await
+}
+
+/// Determines the status from a catalogue that was just read.
+///
+/// # Errors
+/// When no destination could be read.
+pub async fn of(
+    context: &Context,
+    catalog: &Catalog,
+) -> Result<Measured<BackupStatus>, SourceError> {
     let client = &context.status_client;
-    let catalog = Catalog::read(context, client).await;
     let mut errors: Vec<SourceError> = catalog
         .failed
         .iter()
@@ -52,7 +63,7 @@ pub async fn measure(context: &Context) -> Result<Measured<BackupStatus>, Source
     {
         errors.push(SourceError::new("mongod", error.code(), error.to_string()));
     }
-    let value = status(context, &catalog, last_attempt, context.clock.now());
+    let value = status(context, catalog, last_attempt, context.clock.now());
     Ok(Measured { value, errors })
 }
 

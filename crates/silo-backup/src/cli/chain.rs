@@ -10,11 +10,13 @@ use silo_core::units::count_from_usize;
 
 use super::show;
 use crate::archive::decoding::identity_of;
+use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::continuous::status::{UNSAFE_FOR, age_of_change};
 use crate::continuous::stored::{Range, SliceSource, StoredEntries};
 use crate::error::{EXIT_CORRUPT, Error};
 use crate::oplog::Position;
+use crate::oplog::continuity::position;
 use crate::oplog::server::{Edge, ServerOplog, Until};
 use crate::repository::{Repository, StoredChain};
 use silo_cli::print::Printer;
@@ -123,40 +125,43 @@ impl Row {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stored {
-    /// The stretch of each destination that goes on longest.
+    /// The stretch of each destination that goes on longest; nothing for one without slices.
     newest: Vec<Row>,
-    /// Age in seconds of the oldest change that no destination has; 0 if all are stored, `null` if nothing is stored.
+    /// Age in seconds of the oldest change that is in no destination, neither in a slice nor in a backup; 0 if all are stored, `null` if nothing is.
     unsafe_seconds: Option<u64>,
 }
 
 impl Stored {
     /// Measures it; `None` if continuous backup is off.
-    pub(super) async fn measure(context: &Context) -> Result<Option<Self>, Error> {
+    pub(super) async fn measure(
+        context: &Context,
+        catalog: &Catalog,
+    ) -> Result<Option<Self>, Error> {
         if context.settings.policy.moments == 0 {
             return Ok(None);
         }
         let mut newest = Vec::new();
-        let mut through = Position::default();
+        let mut through = catalog.entries().filter_map(position).max();
         for repository in context.repositories() {
             let chains = repository.chains().await?;
             let ranges = chains.iter().flat_map(StoredChain::ranges);
             if let Some(range) = ranges.max_by_key(Range::through) {
-                through = through.max(range.through());
+                through = through.max(Some(range.through()));
                 newest.push(Row::new(repository.name, &range));
             }
         }
-        if newest.is_empty() {
-            return Ok(Some(Self {
-                newest,
-                unsafe_seconds: None,
-            }));
-        }
-        let oplog = ServerOplog::new(&context.status_client, &context.settings.database);
-        let left_out = oplog.first_left_out(Until::Through(through)).await?;
-        let age = |edge: Edge| age_of_change(&edge, context.clock.now());
+        let unsafe_seconds = match through {
+            None => None,
+            Some(through) => {
+                let oplog = ServerOplog::new(&context.status_client, &context.settings.database);
+                let left_out = oplog.first_left_out(Until::Through(through)).await?;
+                let age = |edge: Edge| age_of_change(&edge, context.clock.now());
+                Some(left_out.map_or(0, age))
+            }
+        };
         Ok(Some(Self {
             newest,
-            unsafe_seconds: Some(left_out.map_or(0, age)),
+            unsafe_seconds,
         }))
     }
 

@@ -218,11 +218,12 @@ struct Status {
 
 /// `status`: exit code 1 if a backup is missing, overdue or has problems, or changes are not stored by continuous backup.
 pub(super) async fn status(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
-    let measured = status::measure(context)
+    let catalog = Catalog::read(context, &context.status_client).await;
+    let measured = status::of(context, &catalog)
         .await
         .map_err(|error| Error::Inconclusive(error.detail))?;
     let (status, mut errors) = (measured.value, measured.errors);
-    let continuous = chain::Stored::measure(context).await;
+    let continuous = chain::Stored::measure(context, &catalog).await;
     let continuous = continuous.unwrap_or_else(|error| {
         let detail = error.to_string();
         errors.push(SourceError::new("continuous", error.code(), detail));

@@ -268,7 +268,10 @@ pub(super) fn status(
     for place in &status.destinations {
         let known = place.backups.zip(place.bytes).map_or_else(
             || "not known".to_owned(),
-            |(backups, size)| format!("{backups} backups, {}", bytes(size)),
+            |(backups, size)| {
+                let plural = if backups == 1 { "" } else { "s" };
+                format!("{backups} backup{plural}, {}", bytes(size))
+            },
         );
         lines.push(format!("{}: {known}", place.name));
     }

@@ -400,6 +400,13 @@ async fn the_status_has_what_is_stored_and_how_old_the_oldest_other_change_is() 
     let mut stage = continuous().await;
     let status = stage.run(&["status", "--json"]).await.ends_with(1).value();
     assert_eq!(status["continuous"]["unsafeSeconds"], Value::Null);
+    // All is in the backup, and nothing has changed since.
+    stage.backup().await;
+    let quiet = stage.json(&["status"]).await["continuous"].take();
+    assert_eq!(
+        quiet,
+        serde_json::json!({ "newest": [], "unsafeSeconds": 0 })
+    );
     let service = serve(&stage).await;
     running(&service).await;
     insert(&stage, "one").await;
