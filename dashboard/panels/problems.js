@@ -18,7 +18,8 @@ const SECTIONS = {
   backup_held: 'a-backup-is-held',
   vanished: 'a-backup-has-vanished-or-a-manifest-was-changed',
   drill: 'the-last-drill-failed',
-  mass_deletion: 'continuous-backup-is-behind-or-not-proven',
+  moment_drill: 'the-last-drill-failed',
+  mass_deletion: 'a-collection-was-emptied-or-damaged',
   oplog: 'continuous-backup-is-behind-or-not-proven',
 };
 

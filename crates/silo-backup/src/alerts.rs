@@ -101,7 +101,7 @@ impl Alerts {
             return;
         }
         for alarm in due {
-            let drill = alarm.code.starts_with("drill_");
+            let drill = alarm.code.contains("drill");
             let receivers = &self.receivers;
             let switch = if drill {
                 &receivers.drill_ping

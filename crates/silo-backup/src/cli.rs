@@ -68,7 +68,7 @@ enum Command {
         #[arg(long)]
         copy: bool,
     },
-    /// Restore a backup into the scratch database `silo_drill`, compare, and drop it
+    /// Restore a backup into the scratch database `silo_drill`, compare, and drop it; with continuous backup a random moment of the last week, too
     Drill {
         /// Id of the backup, its beginning, or latest (the newest good backup)
         #[arg(default_value = "latest")]

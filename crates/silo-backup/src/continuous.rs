@@ -31,7 +31,9 @@ use crate::alerts::Event;
 use crate::context::Context;
 use crate::oplog::Position;
 use base_wanted::BaseWanted;
+pub use open_slice::IDLE;
 use spool::Spool;
+use status::LossView;
 use tail::Tail;
 pub use tail::TailState;
 use upload::Uploader;
@@ -45,6 +47,8 @@ pub struct Continuous {
     pub tail: watch::Receiver<TailState>,
     /// Up to here the server was read, and there is nothing that is in no slice.
     pub cut_up_to: watch::Receiver<Position>,
+    /// Mass deletions, the newest last.
+    pub losses: watch::Receiver<Vec<LossView>>,
     /// Error of each destination; `None` if its last slice was stored.
     pub failures: Vec<(&'static str, watch::Receiver<Option<String>>)>,
     /// Request for a backup at which a chain can begin.
@@ -74,6 +78,7 @@ impl Continuous {
         let base_wanted = Arc::new(BaseWanted::default());
         let (state, tail) = watch::channel(TailState::Starting);
         let (lease, held) = watch::channel(None);
+        let (losses, noticed) = watch::channel(Vec::new());
         let (cut_up_to, is_cut_up_to) = watch::channel(Position::default());
         let (uploads, tasks) = (TaskTracker::new(), TaskTracker::new());
         let done = CancellationToken::new();
@@ -97,6 +102,7 @@ impl Continuous {
             spool: Arc::clone(&spool),
             state,
             lease,
+            losses,
             cut_up_to,
             base_wanted: Arc::clone(&base_wanted),
             done,
@@ -108,6 +114,7 @@ impl Continuous {
             spool,
             tail,
             cut_up_to: is_cut_up_to,
+            losses: noticed,
             failures,
             base_wanted,
             tasks,

@@ -137,9 +137,9 @@ impl From<io::Error> for Error {
 #[must_use]
 pub fn exit_codes() -> String {
     format!(
-        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt, {EXIT_INCONCLUSIVE} inconclusive (storage errors prevented a verdict, or a drill could not run), \
+        "Exit codes: 0 good, {EXIT_FAILED} failed (also a good backup or status with problems), {EXIT_CORRUPT} corrupt (also slices, a drilled moment, or a proof), {EXIT_INCONCLUSIVE} inconclusive (storage errors prevented a verdict, or a drill could not run), \
          {EXIT_HELD} held (stored, but not as expected: accept it or investigate), {EXIT_BUSY} another run has the lease, {EXIT_REFUSED} refused for safety, \
          {EXIT_DIFFERENT} restored, but not identical to the backup, \
-         {EXIT_USAGE} the command line is wrong or no backup matches, {EXIT_CONFIG} the settings are wrong"
+         {EXIT_USAGE} the command line is wrong, no backup matches, or there is nothing to prove, {EXIT_CONFIG} the settings are wrong"
     )
 }

@@ -134,7 +134,7 @@ variables! {
     BACKUP_DRILL_SCHEDULE: "backup.drill_schedule" = "30 5 * * 0";
     /// Largest allowed age of the newest good backup in hours, before an alarm.
     BACKUP_OLDEST_HOURS: "backup.oldest_hours" = "26";
-    /// Folder for temporary files that are too large for memory, while a backup is verified.
+    /// Folder for temporary files that are too large for memory, and for changes that continuous backup has not stored yet: it has to survive restarts.
     BACKUP_FOLDER: "backup.folder" = "/var/lib/silo/backup";
     /// URL of a Healthchecks-style check for backups, requested as it is, with /start, and with /fail.
     BACKUP_PING_URL: "backup.ping_url";

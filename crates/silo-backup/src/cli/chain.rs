@@ -12,12 +12,12 @@ use super::show;
 use crate::archive::decoding::identity_of;
 use crate::catalog::Catalog;
 use crate::context::Context;
-use crate::continuous::status::{UNSAFE_FOR, age_of_change};
+use crate::continuous::IDLE;
+use crate::continuous::status::UNSAFE_FOR;
 use crate::continuous::stored::{Range, SliceSource, StoredEntries};
 use crate::error::{EXIT_CORRUPT, Error};
 use crate::oplog::Position;
 use crate::oplog::continuity::position;
-use crate::oplog::server::{Edge, ServerOplog, Until};
 use crate::repository::{Repository, StoredChain};
 use silo_cli::print::Printer;
 use silo_cli::progress::Reporter;
@@ -29,18 +29,19 @@ pub(super) struct Chain {
     verify: bool,
 }
 
-/// A stretch of which every moment can be restored from a backup in it.
+/// Slices of a chain without a gap.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     destination: &'static str,
     /// Id of the chain: that of the backup at which it begins.
     chain: String,
-    /// Positions between which every moment is there.
+    /// Positions between which every change is there.
     after: String,
     through: String,
-    /// Times of these positions.
+    /// Time of the first good backup in it, from which on every moment can be restored; `null` if there is none.
     from: Option<Timestamp>,
+    /// Time of the last position.
     to: Option<Timestamp>,
     slices: u64,
     bytes: u64,
@@ -56,11 +57,12 @@ impl Chain {
         out: &Printer,
         report: &Reporter,
     ) -> Result<ExitCode, Error> {
+        let catalog = Catalog::read(context, &context.status_client).await;
         let mut rows = Vec::new();
         for repository in context.repositories() {
             for chain in repository.chains().await? {
                 for range in chain.ranges() {
-                    let mut row = Row::new(repository.name, &range);
+                    let mut row = Row::new(repository.name, &range, &catalog);
                     if self.verify {
                         match verify(context, repository, range, report).await {
                             Ok(entries) => row.entries = Some(entries),
@@ -104,90 +106,142 @@ async fn verify(
 }
 
 impl Row {
-    fn new(destination: &'static str, range: &Range) -> Self {
-        let time = |at: Position| Timestamp::from_second(at.seconds.into()).ok();
+    fn new(destination: &'static str, range: &Range, catalog: &Catalog) -> Self {
+        let (after, through) = (range.after(), range.through());
+        let bases = bases(catalog, destination);
+        let first = bases.filter(|at| (after..=through).contains(at)).min();
         Self {
             destination,
             chain: range.chain.clone(),
-            after: range.after().to_string(),
-            through: range.through().to_string(),
-            from: time(range.after()),
-            to: time(range.through()),
+            after: after.to_string(),
+            through: through.to_string(),
+            from: first.and_then(time),
+            to: time(through),
             slices: count_from_usize(range.slices().len()),
             bytes: range.slices().iter().map(|slice| slice.bytes).sum(),
             entries: None,
             problem: None,
         }
     }
+
+    /// The moments that can be restored, in words.
+    fn moments(&self) -> String {
+        match (self.from, self.to) {
+            (Some(from), Some(to)) => format!("every moment from {from} to {to}"),
+            _ => "no moment, because no good backup is in it".to_owned(),
+        }
+    }
 }
 
-/// What continuous backup has stored last, for `status`.
+/// What continuous backup has stored last in a destination, for `status`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Stored {
-    /// The stretch of each destination that goes on longest; nothing for one without slices.
-    newest: Vec<Row>,
-    /// Age in seconds of the oldest change that is in no destination, neither in a slice nor in a backup; 0 if all are stored, `null` if nothing is.
-    unsafe_seconds: Option<u64>,
+pub(super) struct Newest {
+    destination: &'static str,
+    /// The stretch that goes on longest; `null` if there is none, or it is not known.
+    newest: Option<Row>,
+    /// Number of other stretches.
+    others: usize,
+    /// Age in seconds of the last moment that is stored, in a slice or a backup; less than 0 if its position is ahead of the clock, `null` if nothing is
+    /// stored or it is not known.
+    age_seconds: Option<i64>,
+    /// Reason why it is not known.
+    error: Option<String>,
 }
 
-impl Stored {
-    /// Measures it; `None` if continuous backup is off.
-    pub(super) async fn measure(
-        context: &Context,
-        catalog: &Catalog,
-    ) -> Result<Option<Self>, Error> {
+impl Newest {
+    /// Measures all destinations; `None` if continuous backup is off. Asks mongod nothing: what is stored is wanted most when it is gone.
+    pub(super) async fn measure(context: &Context, catalog: &Catalog) -> Option<Vec<Self>> {
         if context.settings.policy.moments == 0 {
-            return Ok(None);
+            return None;
         }
-        let mut newest = Vec::new();
-        let mut through = catalog.entries().filter_map(position).max();
+        let mut all = Vec::new();
         for repository in context.repositories() {
-            let chains = repository.chains().await?;
-            let ranges = chains.iter().flat_map(StoredChain::ranges);
-            if let Some(range) = ranges.max_by_key(Range::through) {
-                through = through.max(Some(range.through()));
-                newest.push(Row::new(repository.name, &range));
-            }
+            let mut failed = catalog.failed.iter();
+            // One that was not reached a moment ago is not tried again.
+            let failed = failed.find(|(failed, _)| failed.name == repository.name);
+            let newest = match failed {
+                Some((_, error)) => Err(error.clone()),
+                None => Self::of(context, repository, catalog).await,
+            };
+            all.push(newest.unwrap_or_else(|error| Self {
+                destination: repository.name,
+                newest: None,
+                others: 0,
+                age_seconds: None,
+                error: Some(error.to_string()),
+            }));
         }
-        let unsafe_seconds = match through {
-            None => None,
-            Some(through) => {
-                let oplog = ServerOplog::new(&context.status_client, &context.settings.database);
-                let left_out = oplog.first_left_out(Until::Through(through)).await?;
-                let age = |edge: Edge| age_of_change(&edge, context.clock.now());
-                Some(left_out.map_or(0, age))
-            }
-        };
-        Ok(Some(Self {
-            newest,
-            unsafe_seconds,
-        }))
+        Some(all)
     }
 
-    /// `true` if changes are stored, and in time.
+    async fn of(
+        context: &Context,
+        repository: &Repository,
+        catalog: &Catalog,
+    ) -> Result<Self, Error> {
+        let chains = repository.chains().await?;
+        let ranges: Vec<Range> = chains.iter().flat_map(StoredChain::ranges).collect();
+        let newest = ranges.iter().max_by_key(|range| range.through());
+        let end = newest.map(Range::through);
+        let end = end.max(bases(catalog, repository.name).max());
+        let now = context.clock.now().as_second();
+        Ok(Self {
+            destination: repository.name,
+            newest: newest.map(|range| Row::new(repository.name, range, catalog)),
+            others: ranges.len().saturating_sub(1),
+            age_seconds: end.map(|end| now - i64::from(end.seconds)),
+            error: None,
+        })
+    }
+
+    /// `true` if this goes on up to now.
     pub(super) fn is_well(&self) -> bool {
-        self.unsafe_seconds
-            .is_some_and(|seconds| seconds <= UNSAFE_FOR)
+        let ahead = i64::try_from(UNSAFE_FOR).unwrap_or(i64::MAX);
+        let late = ahead.saturating_add(i64::try_from(IDLE.as_secs()).unwrap_or(i64::MAX));
+        self.age_seconds
+            .is_some_and(|age| (-ahead..=late).contains(&age))
     }
 
     pub(super) fn text(&self) -> String {
-        let changes = match self.unsafe_seconds {
-            None => "NOTHING IS STORED".to_owned(),
-            Some(0) => "every change is stored".to_owned(),
-            Some(seconds) if self.is_well() => format!("all but the last {seconds} s are stored"),
-            Some(seconds) => format!("CHANGES OF THE LAST {seconds} s ARE NOT STORED"),
+        let what = match (&self.error, &self.newest) {
+            (Some(error), _) => format!("NOT KNOWN: {error}"),
+            (None, Some(row)) => row.moments(),
+            (None, None) => "no slice of changes".to_owned(),
         };
-        let newest = self.newest.iter().map(|row| {
-            let (from, to) = (shown(row.from), shown(row.to));
-            format!("\n  {}: every moment from {from} to {to}", row.destination)
-        });
-        format!("continuous backup: {changes}{}", newest.collect::<String>())
+        let age = match self.age_seconds {
+            _ if self.is_well() => String::new(),
+            None if self.error.is_some() => String::new(),
+            None => ", NOT STORED".to_owned(),
+            Some(seconds) => match u64::try_from(seconds) {
+                Ok(seconds) => format!(", NOTHING STORED FOR {}", show::age(seconds)),
+                Err(_) => format!(
+                    ", AHEAD OF THE CLOCK BY {}",
+                    show::age(seconds.unsigned_abs())
+                ),
+            },
+        };
+        let others = match self.others {
+            0 => String::new(),
+            others => format!(" ({others} more in `silo-backup chain`)"),
+        };
+        format!(
+            "continuous backup in {}: {what}{age}{others}",
+            self.destination
+        )
     }
 }
 
-fn shown(at: Option<Timestamp>) -> String {
-    at.map_or_else(String::new, |at| at.to_string())
+/// Positions of the good backups in a destination.
+fn bases(catalog: &Catalog, destination: &str) -> impl Iterator<Item = Position> {
+    let destinations = catalog.destinations.iter();
+    destinations
+        .filter(move |there| there.repository.name == destination)
+        .flat_map(|there| there.contents.entries.iter().filter_map(position))
+}
+
+fn time(at: Position) -> Option<Timestamp> {
+    Timestamp::from_second(at.seconds.into()).ok()
 }
 
 fn text(rows: &[Row]) -> String {
@@ -198,11 +252,10 @@ fn text(rows: &[Row]) -> String {
             (None, None) => String::new(),
         };
         format!(
-            "{}: every moment from {} ({}) to {} ({}), chain {}, {} slices, {}{read}",
+            "{}: {}, positions {} to {}, chain {}, {} slices, {}{read}",
             row.destination,
-            shown(row.from),
+            row.moments(),
             row.after,
-            shown(row.to),
             row.through,
             row.chain,
             row.slices,
@@ -221,27 +274,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_that_are_stored_nowhere_for_long_and_no_slices_at_all_are_not_well() {
-        let stored = |unsafe_seconds| Stored {
-            newest: Vec::new(),
-            unsafe_seconds,
+    fn what_is_not_stored_up_to_now_is_not_well() {
+        let newest = |age_seconds| Newest {
+            destination: "primary",
+            newest: None,
+            others: 0,
+            age_seconds,
+            error: None,
         };
         for (age, is_well, text) in [
-            (Some(0), true, "continuous backup: every change is stored"),
+            (Some(0), true, "no slice of changes"),
+            (Some(420), true, "no slice of changes"),
             (
-                Some(120),
-                true,
-                "continuous backup: all but the last 120 s are stored",
-            ),
-            (
-                Some(121),
+                Some(421),
                 false,
-                "continuous backup: CHANGES OF THE LAST 121 s ARE NOT STORED",
+                "no slice of changes, NOTHING STORED FOR 7 min",
             ),
-            (None, false, "continuous backup: NOTHING IS STORED"),
+            (Some(-120), true, "no slice of changes"),
+            (
+                Some(-121),
+                false,
+                "no slice of changes, AHEAD OF THE CLOCK BY 2 min",
+            ),
+            (None, false, "no slice of changes, NOT STORED"),
         ] {
-            let stored = stored(age);
-            assert_eq!((stored.is_well(), stored.text().as_str()), (is_well, text));
+            let newest = newest(age);
+            let text = format!("continuous backup in primary: {text}");
+            assert_eq!((newest.is_well(), newest.text()), (is_well, text));
         }
     }
 }

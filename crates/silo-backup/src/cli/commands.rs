@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use silo_web::snapshot::SourceError;
 
-use super::{chain, show};
+use super::chain::Newest;
+use super::show;
 use crate::audit;
 use crate::catalog::Catalog;
 use crate::context::Context;
@@ -212,34 +212,30 @@ pub(super) async fn audit(context: &Context, limit: u32, out: &Printer) -> Resul
 struct Status {
     #[serde(flatten)]
     backups: BackupStatus,
-    /// `null` if continuous backup is off, or not known.
-    continuous: Option<chain::Stored>,
+    /// Each destination; `null` if continuous backup is off.
+    continuous: Option<Vec<Newest>>,
 }
 
-/// `status`: exit code 1 if a backup is missing, overdue or has problems, or changes are not stored by continuous backup.
+/// `status`: exit code 1 if a backup is missing, overdue or has problems, or continuous backup does not go on up to now.
 pub(super) async fn status(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
     let catalog = Catalog::read(context, &context.status_client).await;
     let measured = status::of(context, &catalog)
         .await
         .map_err(|error| Error::Inconclusive(error.detail))?;
-    let (status, mut errors) = (measured.value, measured.errors);
-    let continuous = chain::Stored::measure(context, &catalog).await;
-    let continuous = continuous.unwrap_or_else(|error| {
-        let detail = error.to_string();
-        errors.push(SourceError::new("continuous", error.code(), detail));
-        None
-    });
+    let (status, errors) = (measured.value, measured.errors);
+    let continuous = Newest::measure(context, &catalog).await;
     let is_well = status.last_good.is_some()
         && !status.overdue
         && status.problems.is_empty()
-        && continuous.as_ref().is_none_or(chain::Stored::is_well)
+        && continuous.iter().flatten().all(Newest::is_well)
         && errors.is_empty();
     let status = Status {
         backups: status,
         continuous,
     };
     out.result(&status, || {
-        show::status(&status.backups, status.continuous.as_ref(), &errors)
+        let continuous = status.continuous.as_deref().unwrap_or_default();
+        show::status(&status.backups, continuous, &errors)
     });
     Ok(ExitCode::from(u8::from(!is_well)))
 }

@@ -29,7 +29,7 @@ pub(super) struct MomentArgs {
     /// Backup to begin at: its id, or the beginning of it. Default: the newest good one before the moment
     #[arg(long, value_name = "BACKUP")]
     base: Option<String>,
-    /// Take the changes from storage, even if the server has them
+    /// Take the changes from storage, even if the server has them; needs --trust-bucket
     #[arg(long)]
     from_storage: bool,
 }
@@ -70,7 +70,7 @@ pub(super) struct Export {
     /// Read the backup from the second copy
     #[arg(long)]
     copy: bool,
-    /// Accept a backup that the database does not remember: whoever can write the bucket could have made it
+    /// Accept changes from storage, and a backup that the database does not remember: whoever can write the bucket could have made them
     #[arg(long)]
     trust_bucket: bool,
     /// Show from which backup and up to which change, and write nothing

@@ -2,16 +2,16 @@
 
 mod source;
 
-use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Args;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
+use silo_core::units::count_from_usize;
 use silo_mongo::mongodb::bson::{Bson, doc, oid::ObjectId};
 
-use self::source::Gap;
 use crate::context::Context;
 use crate::error::Error;
 use crate::oplog::entry;
@@ -37,32 +37,39 @@ pub(super) struct History {
     #[arg(long)]
     each: bool,
     /// Most lines with --each, the last ones
-    #[arg(long, default_value_t = 200)]
-    limit: usize,
+    #[arg(long, default_value = "200")]
+    limit: NonZeroUsize,
     /// Read the changes from storage, such as those of a server that is gone
     #[arg(long)]
     from_storage: bool,
     /// With --from-storage, of the second copy
     #[arg(long, requires = "from_storage")]
     copy: bool,
+    /// With --from-storage, of this chain only (`silo-backup chain` lists all)
+    #[arg(long, requires = "from_storage", value_name = "ID")]
+    chain: Option<String>,
 }
 
 /// Result of `history`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {
+    /// Second in which the changes begin.
     from: Timestamp,
+    /// Second before which they end; `null` if they go on up to now.
     to: Option<Timestamp>,
     /// `primary` or `copy` for changes in storage; `null` for those in the server's oplog.
     destination: Option<&'static str>,
-    /// Times between the chains in storage, of which it has no changes.
-    gaps: Vec<Gap>,
+    /// What is missing between these times, and where it may be.
+    notes: Vec<String>,
     /// Number of changes, also of those that are not shown.
     changes: u64,
     /// Numbers of changes; empty with `--each`.
     minutes: Vec<Minute>,
     /// The last changes; empty without `--each`.
-    each: VecDeque<Run>,
+    each: Vec<Run>,
+    /// Number of earlier ones that `--limit` leaves out.
+    earlier: u64,
 }
 
 impl History {
@@ -83,12 +90,13 @@ impl History {
         let source = self.source(context).await?;
         let mut found = Found {
             from: source.from,
-            to: self.to,
+            to: source.to,
             destination: source.destination,
-            gaps: source.gaps,
+            notes: source.notes,
             changes: 0,
             minutes: Vec::new(),
-            each: VecDeque::new(),
+            each: Vec::new(),
+            earlier: 0,
         };
         let mut minutes = Minutes::default();
         let mut runs = Runs::new(self.limit, self.id.is_none());
@@ -105,7 +113,7 @@ impl History {
                 }
             }
         }
-        found.each = runs.into_rows();
+        (found.each, found.earlier) = runs.into_rows();
         found.minutes = minutes.into_rows();
         out.result(&found, || found.text());
         Ok(ExitCode::SUCCESS)
@@ -129,12 +137,12 @@ fn ids(text: &str) -> Vec<Vec<u8>> {
 impl Found {
     fn text(&self) -> String {
         let mut lines = Vec::new();
-        for Run { first, count } in &self.each {
+        for Run { first, last, count } in &self.each {
             let fields = first.fields.join(", ");
             let grouped = if first.grouped { " with others" } else { "" };
             let count = match count {
                 1 => String::new(),
-                count => format!(" {count} times"),
+                count => format!(" {count} times, up to {last}"),
             };
             lines.push(format!(
                 "{:<16} {}  {:<10} {}{grouped}{count} {fields}",
@@ -162,15 +170,13 @@ impl Found {
             "{} changes from {}{to}{of}",
             self.changes, self.from
         ));
-        for gap in &self.gaps {
-            let Gap { from, to } = gap;
-            lines.push(format!("changes from {from} to {to} are not in storage"));
-        }
-        let shown: u64 = self.each.iter().map(|run| run.count).sum();
-        if shown > 0 && shown < self.changes {
+        lines.extend(self.notes.clone());
+        if self.earlier > 0 {
+            let shown = count_from_usize(self.each.len());
             lines.push(format!(
-                "the last {shown} of them are listed, {} earlier ones are not: a greater `--limit` lists more",
-                self.changes - shown
+                "the last {shown} lines are listed, {} earlier ones are not: `--limit {}` lists all",
+                self.earlier,
+                self.earlier + shown
             ));
         }
         if self.changes > 0 {

@@ -41,7 +41,7 @@ pub(super) struct Restore {
     /// Delete the data of accounts that were deleted after the backup
     #[arg(long)]
     apply_erasures: bool,
-    /// Accept a backup that the database does not remember: whoever can write the bucket could have made it
+    /// Accept changes from storage, and a backup that the database does not remember: whoever can write the bucket could have made them
     #[arg(long)]
     trust_bucket: bool,
     /// Check the target and the backup, and write nothing

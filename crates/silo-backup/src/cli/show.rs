@@ -6,7 +6,7 @@ mod restored;
 use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
-use super::chain::Stored;
+use super::chain::Newest;
 use crate::archive::summary::ArchiveSummary;
 use crate::continuous::proof::ProofOutcome;
 use crate::repository::ProofResult;
@@ -227,7 +227,7 @@ pub(super) fn plans(plans: &[Plan], dry: bool) -> String {
 
 pub(super) fn status(
     status: &BackupStatus,
-    continuous: Option<&Stored>,
+    continuous: &[Newest],
     errors: &[SourceError],
 ) -> String {
     let mut lines = Vec::new();
@@ -275,7 +275,7 @@ pub(super) fn status(
         );
         lines.push(format!("{}: {known}", place.name));
     }
-    lines.extend(continuous.map(Stored::text));
+    lines.extend(continuous.iter().map(Newest::text));
     lines.push(recovery(&status.recovery));
     lines.extend(
         status
@@ -325,7 +325,8 @@ fn seconds(millis: u64) -> String {
     format!("{}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
-fn age(seconds: u64) -> String {
+/// An age in the unit in which it is a small number.
+pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),

@@ -12,7 +12,7 @@ const OLDEST: Duration = Duration::from_secs(20);
 /// Bytes at which a slice is cut.
 const LARGEST: usize = 4 * 1024 * 1024;
 /// Interval of slices while nothing happens: they say that nothing did.
-const IDLE: Duration = Duration::from_secs(300);
+pub const IDLE: Duration = Duration::from_secs(300);
 
 /// Entries that were read and are in no slice.
 pub(super) struct OpenSlice {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use silo_web::snapshot::{Measured, RefreshPolicy, SourceError};
 use utoipa::ToSchema;
@@ -51,6 +51,27 @@ pub struct ContinuousStatus {
     pub spool_bytes: u64,
     /// Each destination.
     pub destinations: Vec<StoredView>,
+    /// Mass deletions that were noticed within the last 24 hours, since the service started.
+    pub losses: Vec<LossView>,
+}
+
+/// A collection that lost many documents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LossView {
+    /// Collection, number of documents, and the command that restores them.
+    pub detail: String,
+    /// When it was noticed.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+impl LossView {
+    /// `true` within 24 hours.
+    #[must_use]
+    pub fn is_shown(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) < SignedDuration::from_hours(24)
+    }
 }
 
 /// Slices of the chain in one destination.
@@ -87,6 +108,7 @@ impl ContinuousStatus {
             clock_behind_seconds: None,
             spool_bytes: 0,
             destinations: Vec::new(),
+            losses: Vec::new(),
         }
     }
 }
@@ -146,6 +168,11 @@ pub async fn measure(
         }),
         spool_bytes: continuous.spool.bytes(),
         destinations: destinations.collect(),
+        losses: {
+            let losses = continuous.losses.borrow();
+            let shown = losses.iter().filter(|loss| loss.is_shown(now));
+            shown.cloned().collect()
+        },
         chain: chain.map(|chain| chain.id),
     };
     Ok(Measured {
@@ -160,8 +187,7 @@ fn age(at: Timestamp, now: Timestamp) -> u64 {
 }
 
 /// Age in seconds of a change that is stored nowhere, at least 1. After a clock was set back, positions are ahead of it.
-#[must_use]
-pub fn age_of_change(edge: &Edge, now: Timestamp) -> u64 {
+fn age_of_change(edge: &Edge, now: Timestamp) -> u64 {
     let at = edge.at.into_iter().chain(edge.wall).min();
     at.map_or(1, |at| age(at, now).max(1))
 }

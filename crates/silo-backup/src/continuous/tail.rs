@@ -21,6 +21,7 @@ use super::end_of_chain;
 use super::open_slice::OpenSlice;
 use super::slice::Slice;
 use super::spool::{Chain, Room, Spool};
+use super::status::LossView;
 use crate::alerts::Event;
 use crate::context::Context;
 use crate::error::Error;
@@ -71,6 +72,8 @@ pub(super) struct Tail {
     pub(super) state: watch::Sender<TailState>,
     /// Fencing token of the lease, while it is held.
     pub(super) lease: watch::Sender<Option<u64>>,
+    /// Mass deletions, the newest last.
+    pub(super) losses: watch::Sender<Vec<LossView>>,
     /// Up to here the server was read, and there is nothing that is in no slice.
     pub(super) cut_up_to: watch::Sender<Position>,
     pub(super) base_wanted: Arc<BaseWanted>,
@@ -359,12 +362,20 @@ impl Tail {
                 continue;
             }
             open.deletions.report(&loss);
+            let name = &loss.collection;
             let text = format!(
-                "{} lost {} documents within ten minutes and has {left}; everything before is restored with `silo-backup restore --until-before {}`",
-                loss.collection,
+                "{name} lost {} documents within ten minutes and has {left}; if that was a mistake: `silo-backup restore --until-before {} --only {name} --to-file FILE --database NAME`",
                 loss.gone(left),
                 loss.first
             );
+            let now = self.context.clock.now();
+            self.losses.send_modify(|losses| {
+                losses.retain(|loss| loss.is_shown(now));
+                losses.push(LossView {
+                    detail: text.clone(),
+                    at: now,
+                });
+            });
             let alerts = self.context.alerts.clone();
             actix_web::rt::spawn(
                 async move { alerts.send(&Event::Alarm("mass_deletion", text)).await },

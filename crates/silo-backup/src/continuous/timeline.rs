@@ -1,4 +1,4 @@
-//! Changes in storage across several chains, one after the other.
+//! Slices of several chains, one after the other.
 
 use super::stored::Range;
 use crate::oplog::Position;
@@ -6,34 +6,33 @@ use crate::oplog::Position;
 /// Part of a range that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The range.
+    /// The range. If it goes on after this part, the next one has that time, too.
     pub range: Range,
     /// Changes after this position,
     pub after: Position,
-    /// up to and with this one.
+    /// up to and with this one; nothing if it is the same.
     pub through: Position,
 }
 
-/// Parts of ranges with all changes after a position, in their order; between two parts there may be a gap. Where two ranges have the same moment, the one
-/// that began later is taken: on a server that was set back, the other one has changes that were undone.
+/// Parts of ranges with all changes after a position, in their order; between two parts there may be a gap. A range ends where the next begins, even if it
+/// goes on: on a server that was set back, its later changes were undone.
 #[must_use]
 pub fn timeline(mut ranges: Vec<Range>, after: Position) -> Vec<Part> {
     ranges.sort_by_key(|range| (range.after(), range.through()));
-    let mut end = Position::default();
-    ranges.retain(|range| {
-        let goes_on = range.through() > end;
-        end = end.max(range.through());
-        goes_on
-    });
     let begins: Vec<Position> = ranges.iter().map(Range::after).collect();
     let next = begins.iter().skip(1).copied().map(Some).chain([None]);
-    let part = |(range, next): (Range, Option<Position>)| Part {
-        after: after.max(range.after()),
-        through: next.map_or(range.through(), |next| next.min(range.through())),
-        range,
+    let part = |(range, next): (Range, Option<Position>)| {
+        let after = after.max(range.after());
+        let end = next.map_or(range.through(), |next| next.min(range.through()));
+        Part {
+            after,
+            through: end.max(after),
+            range,
+        }
     };
-    let parts = ranges.into_iter().zip(next).map(part);
-    parts.filter(|part| part.after < part.through).collect()
+    let wanted = ranges.into_iter().zip(next);
+    let wanted = wanted.filter(|(range, _)| range.through() > after);
+    wanted.map(part).collect()
 }
 
 #[cfg(test)]
@@ -85,13 +84,11 @@ mod tests {
         assert_eq!(parts(&gap, 0), [part("a", 10, 20), part("b", 30, 40)]);
         let overlap = [("a", 10, 30), ("b", 25, 40)];
         assert_eq!(parts(&overlap, 12), [part("a", 12, 25), part("b", 25, 40)]);
-        assert_eq!(parts(&overlap, 27), [part("b", 27, 40)]);
-        // One in the other, as of a merged and a single slice.
-        assert_eq!(
-            parts(&[("a", 10, 30), ("b", 15, 20)], 0),
-            [part("a", 10, 30)]
-        );
+        assert_eq!(parts(&overlap, 27), [part("a", 27, 27), part("b", 27, 40)]);
+        // The server was set back, and has not come as far yet.
+        let behind = [("a", 10, 30), ("b", 15, 20)];
+        assert_eq!(parts(&behind, 0), [part("a", 10, 15), part("b", 15, 20)]);
         let same = [("a", 10, 20), ("b", 10, 30)];
-        assert_eq!(parts(&same, 0), [part("b", 10, 30)]);
+        assert_eq!(parts(&same, 0), [part("a", 10, 10), part("b", 10, 30)]);
     }
 }

@@ -1,6 +1,7 @@
 //! History of changes: positions, kinds and names of top-level fields, never values.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -47,15 +48,18 @@ pub struct Run {
     /// The first one.
     #[serde(flatten)]
     pub first: Change,
+    /// Position of the last one: `--at` takes them all.
+    pub last: String,
     /// Number of changes, at least 1.
     pub count: u64,
 }
 
 /// The last runs of changes.
 pub struct Runs {
-    limit: usize,
+    limit: NonZeroUsize,
     joins: bool,
     last: VecDeque<Run>,
+    left_out: u64,
 }
 
 /// Changes of one collection in one minute.
@@ -195,11 +199,12 @@ fn text(name: &[u8]) -> String {
 impl Runs {
     /// At most so many runs; with `joins` equal to `false`, every change is a run of its own.
     #[must_use]
-    pub fn new(limit: usize, joins: bool) -> Self {
+    pub fn new(limit: NonZeroUsize, joins: bool) -> Self {
         Self {
             limit,
             joins,
             last: VecDeque::new(),
+            left_out: 0,
         }
     }
 
@@ -209,34 +214,35 @@ impl Runs {
             && let Some(run) = self.last.back_mut()
             && run.is_continued_by(&change)
         {
+            run.last = change.position;
             run.count += 1;
             return;
         }
-        if self.last.len() == self.limit {
+        if self.last.len() == self.limit.get() {
             self.last.pop_front();
+            self.left_out += 1;
         }
-        if self.limit > 0 {
-            self.last.push_back(Run {
-                first: change,
-                count: 1,
-            });
-        }
+        self.last.push_back(Run {
+            last: change.position.clone(),
+            first: change,
+            count: 1,
+        });
     }
 
-    /// The last runs, in their order.
+    /// The last runs, in their order, and the number of earlier ones.
     #[must_use]
-    pub fn into_rows(self) -> VecDeque<Run> {
-        self.last
+    pub fn into_rows(self) -> (Vec<Run>, u64) {
+        (self.last.into(), self.left_out)
     }
 }
 
 impl Run {
     fn is_continued_by(&self, change: &Change) -> bool {
-        let comparable = |change: &Change| Change {
-            position: String::new(),
-            ..change.clone()
-        };
-        comparable(&self.first) == comparable(change)
+        let described = |change: &Change| (change.at, change.grouped);
+        described(&self.first) == described(change)
+            && self.first.collection == change.collection
+            && self.first.kind == change.kind
+            && self.first.fields == change.fields
     }
 }
 
@@ -297,22 +303,22 @@ mod tests {
             change(21, 1, "delete"),
         ];
         let rows = |limit, joins| {
-            let mut runs = Runs::new(limit, joins);
+            let mut runs = Runs::new(NonZeroUsize::new(limit).unwrap(), joins);
             changes.iter().cloned().for_each(|change| runs.add(change));
-            let rows = runs.into_rows().into_iter();
-            rows.map(|run| (run.first.position, run.count))
-                .collect::<Vec<_>>()
+            let (rows, left_out) = runs.into_rows();
+            let rows = rows.into_iter();
+            let rows = rows.map(|run| (run.first.position, run.last, run.count));
+            (rows.collect::<Vec<_>>(), left_out)
         };
-        let row = |position: &str, count| (position.to_owned(), count);
+        let row = |first: &str, last: &str, count| (first.to_owned(), last.to_owned(), count);
         let last = [
-            row("20:1", 3),
-            row("20:4", 1),
-            row("20:5", 1),
-            row("21:1", 1),
+            row("20:1", "20:3", 3),
+            row("20:4", "20:4", 1),
+            row("20:5", "20:5", 1),
+            row("21:1", "21:1", 1),
         ];
-        assert_eq!(rows(4, true), last);
-        assert_eq!(rows(5, true).first(), Some(&row("10:1", 1)));
-        assert_eq!(rows(2, false), last[2..]);
-        assert_eq!(rows(0, true), []);
+        assert_eq!(rows(4, true), (last.to_vec(), 1));
+        assert_eq!(rows(5, true).0.first(), Some(&row("10:1", "10:1", 1)));
+        assert_eq!(rows(2, false), (last[2..].to_vec(), 5));
     }
 }

@@ -29,12 +29,15 @@ const PROVEN_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 /// Codes of the last run.
 const RUN_CODES: [&str; 2] = ["backup_failed", "backup_held"];
 /// Codes of problems that are known from the buckets.
-const BUCKET_CODES: [&str; 4] = [
+const BUCKET_CODES: [&str; 5] = [
     "vanished",
     "drill_overdue",
-    "drill_failed",
+    DRILL_CODES[0],
+    DRILL_CODES[1],
     "oplog_unproven",
 ];
+/// Codes of a failed drill, and of a failed drill of a moment.
+const DRILL_CODES: [&str; 2] = ["drill_failed", "moment_drill_failed"];
 
 /// The watchdog of one service.
 pub struct Watchdog {
@@ -154,7 +157,7 @@ fn check_run(run: &LastAttempt, findings: &mut Findings) {
 }
 
 fn check_buckets(buckets: &BucketFacts, findings: &mut Findings) {
-    let [vanished, drill_overdue, drill_failed, unproven] = BUCKET_CODES;
+    let [vanished, drill_overdue, _, _, unproven] = BUCKET_CODES;
     if !buckets.problems.is_empty() {
         findings.problem(vanished, buckets.problems.join("; "));
     }
@@ -165,8 +168,8 @@ fn check_buckets(buckets: &BucketFacts, findings: &mut Findings) {
     if let Some((detail, at)) = &buckets.unproven {
         findings.reported(unproven, detail, *at);
     }
-    if let Some((detail, at)) = &buckets.failed_drill {
-        findings.reported(drill_failed, detail, Some(*at));
+    if let Some((code, detail, at)) = &buckets.failed_drill {
+        findings.reported(*code, detail, Some(*at));
     }
 }
 
@@ -262,7 +265,7 @@ mod tests {
             drill_overdue: false,
             unproven: None,
             not_proven: None,
-            failed_drill: Some(("not identical".into(), at)),
+            failed_drill: Some(("drill_failed", "not identical".into(), at)),
         };
         let facts = Facts {
             last_run: Some(last_run),

@@ -15,6 +15,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 use silo_backup::error::EXIT_REFUSED;
+use silo_backup::oplog::Position;
 use silo_mongo::mongodb::bson::{Document, Timestamp, doc};
 use silo_testkit::ac::{Role, Simulator};
 use silo_testkit::mongo::Setup;
@@ -22,6 +23,7 @@ use silo_testkit::service::{Reply, Service};
 use silo_testkit::wait::wait_for;
 use silo_testkit::workloads::workloads;
 
+use crate::copies::with_copy_on;
 use crate::service::{LIMIT, data, serve};
 use crate::stage::{DATABASE, PREFIX, Stage};
 
@@ -157,6 +159,14 @@ async fn every_moment_after_a_backup_is_restored_from_storage() {
     .await;
     let alarm = alarmed(&webhook, "mass_deletion").await;
     assert!(alarm.contains("moods lost 1200 documents"), "{alarm}");
+    // It stays on the page.
+    let is_open = |reply: &Reply| {
+        let alarms = data(reply)["alarms"].take();
+        let open = alarms.as_array().into_iter().flatten();
+        open.map(|alarm| alarm["code"].clone())
+            .any(|code| code == "mass_deletion")
+    };
+    service.until(LIMIT, "/api/backup/alarms", is_open).await;
     // Of another database: not stored.
     let other = stage
         .client
@@ -373,6 +383,7 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
     end(service).await;
     assert_eq!(stage.manifests().await.len(), before + 1);
     // The history goes on over both, and names the time between them.
+    let chain = stage.json(&["chain"]).await;
     let options = ["--from", &from, "--from-storage"];
     let found = stage.json(&[&each[..], &options].concat()).await;
     let changes = found["each"].as_array().unwrap();
@@ -382,9 +393,18 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
         .collect();
     assert_eq!(kinds[..3], ["create", "insert", "insert"], "{found}");
     assert_eq!(changes[1]["position"], text(one));
-    assert_eq!(found["gaps"].as_array().unwrap().len(), 1, "{found}");
-    let shown = stage.run(&[&each[..], &options].concat()).await;
-    assert!(shown.stdout.contains("are not in storage"), "{shown:?}");
+    // The time before the first, and the time between them.
+    let notes = found["notes"].as_array().unwrap();
+    let missing = "primary has no slices of the time from ";
+    let of_missing = |note: &&Value| note.as_str().unwrap().starts_with(missing);
+    assert_eq!(notes.iter().filter(of_missing).count(), 2, "{found}");
+    assert_eq!(notes.len(), 2, "{found}");
+    let of_one = ["--chain", chain[0]["chain"].as_str().unwrap()];
+    let found = stage.json(&[&each[..], &options, &of_one].concat()).await;
+    assert_eq!(found["each"].as_array().unwrap().len(), 2, "{found}");
+    assert_eq!(found["notes"].as_array().unwrap().len(), 1, "{found}");
+    let nothing_else = [&each[..], &options, &["--chain", "other"]].concat();
+    stage.run(&nothing_else).await.ends_with(EXIT_REFUSED);
     // The slice with the changes before is read, too, for transactions that end later.
     let seconds = i64::from(three.time) + 1;
     let later = jiff::Timestamp::from_second(seconds).unwrap().to_string();
@@ -396,36 +416,45 @@ async fn on_a_new_server_everything_that_was_stored_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_has_what_is_stored_and_how_old_the_oldest_other_change_is() {
-    let mut stage = continuous().await;
+async fn the_status_has_what_is_stored_in_each_destination() {
+    let (mut stage, other) = with_copy_on(continuous().await).await;
     let status = stage.run(&["status", "--json"]).await.ends_with(1).value();
-    assert_eq!(status["continuous"]["unsafeSeconds"], Value::Null);
+    assert_eq!(status["continuous"][0]["ageSeconds"], Value::Null);
     // All is in the backup, and nothing has changed since.
-    stage.backup().await;
+    let base = stage.backup().await;
     let quiet = stage.json(&["status"]).await["continuous"].take();
-    assert_eq!(
-        quiet,
-        serde_json::json!({ "newest": [], "unsafeSeconds": 0 })
-    );
+    assert_eq!(quiet[0]["newest"], Value::Null, "{quiet}");
+    assert!(quiet[0]["ageSeconds"].as_i64() <= Some(60), "{quiet}");
     let service = serve(&stage).await;
     running(&service).await;
     insert(&stage, "one").await;
     end(service).await;
     let stored = stage.json(&["status"]).await["continuous"].take();
-    assert_eq!(stored["unsafeSeconds"], 0, "{stored}");
     let chain = stage.json(&["chain"]).await;
-    assert_eq!(stored["newest"][0], chain[0]);
-    insert(&stage, "two").await;
-    let later = stage.json(&["status"]).await["continuous"].take();
-    assert!(later["unsafeSeconds"].as_u64() >= Some(1), "{later}");
-    assert_eq!(later["newest"], stored["newest"]);
+    for (at, name) in ["primary", "copy"].into_iter().enumerate() {
+        assert_eq!(stored[at]["destination"], name);
+        assert_eq!(stored[at]["newest"], chain[at], "{stored}");
+        assert_eq!(chain[at]["chain"], base.as_str());
+    }
+    let as_of: jiff::Timestamp = chain[0]["from"].as_str().unwrap().parse().unwrap();
+    let after: Position = chain[0]["after"].as_str().unwrap().parse().unwrap();
+    assert_eq!(as_of.as_second(), i64::from(after.seconds));
+    // One is gone, and then the server: what the other has is known.
+    drop(other);
     let shown = stage.run(&["status"]).await;
-    assert!(
-        shown.stdout.contains("continuous backup: all but the last"),
-        "{shown:?}"
-    );
+    let shown = &shown.ends_with(1).stdout;
+    let line = |name: &str| {
+        let begin = format!("continuous backup in {name}: ");
+        let line = shown.lines().find_map(|line| line.strip_prefix(&begin));
+        line.unwrap_or_else(|| panic!("{name}: {shown}")).to_owned()
+    };
+    assert!(line("primary").starts_with("every moment from "), "{shown}");
+    assert!(line("copy").starts_with("NOT KNOWN: "), "{shown}");
+    stage.mongo.stop().await.unwrap();
+    let gone = stage.run(&["status", "--json"]).await.ends_with(1).value();
+    assert_eq!(gone["continuous"][0]["newest"], chain[0], "{gone}");
     stage.set("BACKUP_PITR_DAYS", "0");
-    let off = stage.json(&["status"]).await;
+    let off = stage.run(&["status", "--json"]).await.value();
     assert_eq!(off["continuous"], Value::Null);
 }
 

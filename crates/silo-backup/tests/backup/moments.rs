@@ -218,8 +218,12 @@ async fn a_mistake_is_found_by_its_number_of_changes_and_no_value_is_shown() {
     assert_eq!(deleted, 1200, "{found}");
     assert!(runs.len() < 200, "{found}");
     let last = stage.run(&[&each[..], &["--limit", "1"]].concat()).await;
-    let cut_off = "earlier ones are not: a greater `--limit` lists more";
-    assert!(last.stdout.contains(cut_off), "{last:?}");
+    let all = format!(
+        "{} earlier ones are not: `--limit {}` lists all",
+        runs.len() - 1,
+        runs.len()
+    );
+    assert!(last.stdout.contains(&all), "{last:?}");
     assert_eq!(last.stdout.matches(" delete ").count(), 1, "{last:?}");
     stage.backup().await;
     let position = first["position"].as_str().unwrap();

@@ -5,7 +5,6 @@ use std::future::ready;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use silo_mongo::mongodb::bson::RawDocumentBuf;
 
 use super::History;
@@ -24,22 +23,15 @@ const USUAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// Entries to look at.
 pub(super) struct Source {
-    /// Second from which on all are there, but for the gaps.
+    /// Second in which they begin.
     pub(super) from: Timestamp,
+    /// Second before which they end; `None` if they go on up to now.
+    pub(super) to: Option<Timestamp>,
     /// Name of the destination; `None` for the server's oplog.
     pub(super) destination: Option<&'static str>,
-    /// Times of which storage has no changes.
-    pub(super) gaps: Vec<Gap>,
+    /// What is missing between these times, and where it may be.
+    pub(super) notes: Vec<String>,
     pub(super) entries: BoxStream<'static, Result<RawDocumentBuf, Error>>,
-}
-
-/// Time between two chains of continuous backup.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Gap {
-    /// Second of the last change before it.
-    pub(super) from: Timestamp,
-    /// Second of the backup at which the next chain begins.
-    pub(super) to: Timestamp,
 }
 
 impl History {
@@ -55,7 +47,11 @@ impl History {
         let from = match self.from {
             Some(from) if first_of(from) < oldest => {
                 let why = format!("the server's oplog begins later, at {oldest_second}; ");
-                return self.stored(context, &why).await;
+                let mut stored = self.stored(context, &why).await?;
+                stored.notes.push(format!(
+                    "later changes are in the server's oplog: `--from` {oldest_second} or later lists those"
+                ));
+                return Ok(stored);
             }
             Some(from) => from,
             None => (context.clock.now() - USUAL).max(oldest_second),
@@ -65,8 +61,9 @@ impl History {
         let entries = entries.map_err(|error| Error::database("reading the oplog")(error));
         Ok(Source {
             from,
+            to: self.to,
             destination: None,
-            gaps: Vec::new(),
+            notes: Vec::new(),
             entries: later_than(before(from), entries.boxed()),
         })
     }
@@ -79,26 +76,61 @@ impl History {
             .find(|repository| repository.name == name)
             .ok_or_else(|| Error::NotFound(format!("there is no destination {name}")))?;
         let chains = repository.chains().await?;
+        let is_wanted = |range: &Range| {
+            self.chain.as_ref().is_none_or(|id| *id == range.chain)
+                && self.to.is_none_or(|to| range.after() < first_of(to))
+        };
         let ranges = chains.iter().flat_map(StoredChain::ranges);
-        let ranges = ranges.filter(|range| self.to.is_none_or(|to| range.after() < first_of(to)));
-        let ranges: Vec<Range> = ranges.collect();
-        let newest = ranges.iter().map(Range::through).max().unwrap_or_default();
-        let end = self.until(newest).end();
-        let from = self.from.unwrap_or(second_of(end) - USUAL);
+        let mut ranges: Vec<Range> = ranges.filter(is_wanted).collect();
+        ranges.sort_by_key(|range| (range.after(), range.through()));
+        let end = self.until(ranges.last().map(Range::through).unwrap_or_default());
+        let from = self.from.unwrap_or(end_of(end) - USUAL);
         let parts = timeline(ranges, before(from));
         let Some(first) = parts.first() else {
             return Err(Error::Refused(format!(
-                "{why}storage has no changes of then (`silo-backup chain` lists what it has)"
+                "{why}{name} has no changes of then (`silo-backup chain` lists what it has)"
             )));
         };
-        let gaps = parts
-            .windows(2)
-            .filter_map(|parts| Gap::between(&parts[0], &parts[1]));
+        let mut notes = self.missing(name, &parts);
+        if !notes.is_empty() && !self.copy && context.repositories().any(|at| at.name == "copy") {
+            notes.push("the second copy may have them: `--from-storage --copy`".into());
+        }
+        notes.extend(parts.iter().filter_map(|part| self.overlap(part)));
         Ok(Source {
             from: whole_second(from.max(second_of(first.after))),
+            to: Some(end_of(end)),
             destination: Some(repository.name),
-            gaps: gaps.collect(),
+            notes,
             entries: self.read(context, repository, parts),
+        })
+    }
+
+    /// Times of which a destination has no slices.
+    fn missing(&self, name: &str, parts: &[Part]) -> Vec<String> {
+        let mut ends: Vec<Option<Position>> = vec![self.from.map(before)];
+        ends.extend(parts.iter().map(|part| Some(part.through)));
+        let begins = parts.iter().map(|part| Some(part.after));
+        let begins = begins.chain([self.to.map(before)]);
+        let gaps = ends.into_iter().zip(begins);
+        gaps.filter_map(|(end, begin)| Some((end?, begin?)))
+            .filter(|(end, begin)| end < begin)
+            .map(|(end, begin)| {
+                let (from, to) = (second_of(end), second_of(begin));
+                format!("{name} has no slices of the time from {from} to {to}")
+            })
+            .collect()
+    }
+
+    /// Time that a chain has, and a later one, too.
+    fn overlap(&self, part: &Part) -> Option<String> {
+        let end = part.range.through();
+        let is_wanted = self.to.is_none_or(|to| part.through < before(to));
+        (part.through < end && is_wanted).then(|| {
+            let (from, to) = (second_of(part.through), second_of(end));
+            let chain = &part.range.chain;
+            format!(
+                "of {from} to {to}, another chain has changes, too, which were undone if the server was set back: `--chain {chain}` lists them"
+            )
         })
     }
 
@@ -128,13 +160,13 @@ impl History {
     }
 }
 
-impl Gap {
-    fn between(one: &Part, next: &Part) -> Option<Self> {
-        (one.through < next.after).then(|| Self {
-            from: second_of(one.through),
-            to: second_of(next.after),
-        })
-    }
+/// Time before which all that is taken ends.
+fn end_of(until: Until) -> Timestamp {
+    let end = match until {
+        Until::Before(end) => end.seconds,
+        Until::Through(end) => end.seconds.saturating_add(1),
+    };
+    Timestamp::from_second(end.into()).unwrap_or_default()
 }
 
 /// Entries without those up to a position, which are read as parts of transactions that go on.
@@ -143,7 +175,7 @@ fn later_than(
     entries: BoxStream<'static, Result<RawDocumentBuf, Error>>,
 ) -> BoxStream<'static, Result<RawDocumentBuf, Error>> {
     let is_later = move |entry: &RawDocumentBuf| {
-        // One that cannot be read is an error later.
+        // One that is malformed is an error later.
         Entry::parse(entry.as_bytes()).map_or(true, |entry| entry.at > after)
     };
     entries

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use silo_alerts::alarms::Findings;
 use silo_web::snapshot::{Freshness, Snapshot};
 
-use crate::continuous::status::{ContinuousStatus, UNSAFE_FOR};
+use crate::continuous::status::{ContinuousStatus, LossView, UNSAFE_FOR};
 
 /// Code of changes that are in no destination.
 const NOT_STORED: &str = "oplog_unsafe";
@@ -14,6 +14,8 @@ const DESTINATION_FAILED: &str = "oplog_destination_failed";
 const SHORT: &str = "oplog_short";
 /// Code of a server whose clock was set back.
 const CLOCK: &str = "oplog_clock";
+/// Code of collections that lost many documents.
+const LOSS: &str = "mass_deletion";
 /// Seconds that the oplog goes back at least: an outage of storage is noticed and ended in less.
 const SHORTEST: u64 = 12 * 3600;
 /// Seconds by which the server's clock may be behind positions.
@@ -69,7 +71,7 @@ impl ContinuousWatch {
             ContinuousFacts::Unknown(reason) => {
                 let what = format!("it is not known whether all changes are stored: {reason}");
                 self.not_known(&what, now, findings);
-                for code in [DESTINATION_FAILED, SHORT, CLOCK] {
+                for code in [DESTINATION_FAILED, SHORT, CLOCK, LOSS] {
                     findings.unknown(code);
                 }
             }
@@ -77,6 +79,7 @@ impl ContinuousWatch {
                 self.check_changes(status, now, findings);
                 self.check_destinations(status, now, findings);
                 check_server(status, findings);
+                check_losses(&status.losses, findings);
             }
         }
     }
@@ -142,6 +145,14 @@ impl ContinuousWatch {
             let detail = format!("since {since} changes are not stored in {name}: {error}");
             findings.problem(DESTINATION_FAILED, detail);
         }
+    }
+}
+
+/// Mass deletions are reported when they are noticed; here they are repeated.
+fn check_losses(losses: &[LossView], findings: &mut Findings) {
+    if let Some(last) = losses.last() {
+        let details: Vec<&str> = losses.iter().map(|loss| loss.detail.as_str()).collect();
+        findings.reported(LOSS, details.join("; "), Some(last.at));
     }
 }
 
@@ -230,7 +241,7 @@ mod tests {
         assert_eq!(check(&missing, "05:05:00"), problem(NOT_STORED));
         assert_eq!(check(&status(Some(0), None), "05:06:00"), unknown(&[]));
         let silent = ContinuousFacts::Unknown("mongod does not answer".into());
-        let all = unknown(&[NOT_STORED, DESTINATION_FAILED, SHORT, CLOCK]);
+        let all = unknown(&[NOT_STORED, DESTINATION_FAILED, SHORT, CLOCK, LOSS]);
         assert_eq!(check(&silent, "05:07:00"), all);
         let (problems, _) = check(&silent, "05:12:00");
         assert_eq!(problems, [NOT_STORED]);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use silo_web::snapshot::{Freshness, Snapshot};
 
-use super::ContinuousFacts;
+use super::{ContinuousFacts, DRILL_CODES};
 use crate::context::Context;
 use crate::repository::ProofResult;
 use crate::run::attempts::{Kind, LastAttempt};
@@ -38,8 +38,8 @@ pub struct BucketFacts {
     pub unproven: Option<(String, Option<Timestamp>)>,
     /// The newest two good backups, the newer first, if that one has no proof.
     pub not_proven: Option<[Timestamp; 2]>,
-    /// Reason and time of the last drill, if it failed.
-    pub failed_drill: Option<(String, Timestamp)>,
+    /// Code, reason and time of the last drill, if it or that of its moment failed.
+    pub failed_drill: Option<(&'static str, String, Timestamp)>,
 }
 
 impl Facts {
@@ -121,16 +121,16 @@ fn not_proven(status: &BackupStatus) -> Option<[Timestamp; 2]> {
         .then_some([newest.as_of, before.as_of])
 }
 
-/// Reason and time of a drill, if it or that of a moment failed.
-fn failed_drill(drill: &DrillView) -> Option<(String, Timestamp)> {
-    let problem = match drill.good {
-        true => drill.moment.as_ref()?.problem()?,
-        false => {
-            let why = drill.notes.join("; ");
-            format!("{} is not restored identically: {why}", drill.id)
-        }
-    };
-    Some((problem, drill.at))
+/// Code, reason and time of a drill, if it or that of a moment failed.
+fn failed_drill(drill: &DrillView) -> Option<(&'static str, String, Timestamp)> {
+    let [code, of_moment] = DRILL_CODES;
+    if drill.good {
+        let problem = drill.moment.as_ref()?.problem()?;
+        return Some((of_moment, problem, drill.at));
+    }
+    let why = drill.notes.join("; ");
+    let problem = format!("{} is not restored identically: {why}", drill.id);
+    Some((code, problem, drill.at))
 }
 
 #[cfg(test)]
@@ -162,10 +162,11 @@ mod tests {
         };
         assert_eq!(failed(true, None), None);
         assert_eq!(failed(true, Some(true)), None);
-        let (detail, when) = failed(true, Some(false)).unwrap();
+        let (code, detail, when) = failed(true, Some(false)).unwrap();
         assert!(detail.contains("its slices are damaged"), "{detail}");
-        assert_eq!(when, at);
-        let (detail, _) = failed(false, None).unwrap();
+        assert_eq!((code, when), ("moment_drill_failed", at));
+        let (code, detail, _) = failed(false, None).unwrap();
         assert!(detail.contains("not identical"), "{detail}");
+        assert_eq!(code, "drill_failed");
     }
 }

@@ -147,6 +147,21 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("silo-backup history", Written),
     ("silo-backup history --collection moods --each", Written),
     (
+        "silo-backup history --collection moods --from 2026-11-27T00:00:00Z",
+        As("silo-backup history --collection moods --from \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\""),
+    ),
+    (
+        "silo-backup history --collection moods --each --from 2026-11-27T02:59:00Z --to 2026-11-27T03:01:00Z",
+        As(
+            "silo-backup history --collection moods --each --from \"$(date -u +%Y-%m-%dT%H:%M:%SZ)\" --to 2100-01-01T00:00:00Z",
+        ),
+    ),
+    (
+        "mongosh-root --eval 'db.adminCommand({ replSetResizeOplog: 1, size: Double(4096), minRetentionHours: 48 })'",
+        Written,
+    ),
+    ("docker compose logs silo-backup", Written),
+    (
         "silo-backup export --at 2026-11-27T03:00:00Z /var/lib/silo/backup/moment.gz --dry-run",
         As("silo-backup export --at latest /var/lib/silo/backup/moment.gz --dry-run"),
     ),
