@@ -195,6 +195,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
     ("silo-backup chain", Written),
     ("silo-backup chain --verify", Written),
+    ("silo-backup prune", Written),
     ("silo-backup prove", By(PROOFS, "\"prove\"")),
     (
         "silo-backup restore --at latest --trust-bucket --to-file /run/secrets/mongo_restore --database aesthetic_then",
