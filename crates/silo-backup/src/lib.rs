@@ -3,7 +3,8 @@
 //! `cli` is the command line, `routes` the HTTP API. `schedule` runs jobs, started by the schedule or an operator. A `run` holds a lease; `dump`
 //! reads the database into an `archive`, which is stored in each `repository`, read back by `verification`, and compared with expectations; its
 //! manifest is written last. A drill restores it into a scratch database. `restore` restores it for use, swaps it with the live database, and erases
-//! accounts deleted since. `continuous` stores the server's `oplog` beside the backups, to restore any moment. `retention` prunes expired backups. `status` measures all of this, and `alerts` notify the operator.
+//! accounts deleted since. `continuous` stores the server's `oplog` beside the backups, to restore any moment. `retention` prunes expired backups.
+//! `status` measures all of this, and `alerts` notify the operator.
 
 pub mod cli;
 pub mod routes;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
+use silo_web::snapshot::SourceError;
 
 use super::chain::Newest;
 use super::show;
@@ -214,6 +215,8 @@ struct Status {
     backups: BackupStatus,
     /// Each destination; `null` if continuous backup is off.
     continuous: Option<Vec<Newest>>,
+    /// Destinations and databases that could not be read.
+    errors: Vec<SourceError>,
 }
 
 /// `status`: exit code 1 if a backup is missing, overdue or has problems, or continuous backup does not go on up to now.
@@ -232,10 +235,11 @@ pub(super) async fn status(context: &Context, out: &Printer) -> Result<ExitCode,
     let status = Status {
         backups: status,
         continuous,
+        errors,
     };
     out.result(&status, || {
         let continuous = status.continuous.as_deref().unwrap_or_default();
-        show::status(&status.backups, continuous, &errors)
+        show::status(&status.backups, continuous, &status.errors)
     });
     Ok(ExitCode::from(u8::from(!is_well)))
 }

@@ -238,11 +238,12 @@ impl Runs {
 
 impl Run {
     fn is_continued_by(&self, change: &Change) -> bool {
-        let described = |change: &Change| (change.at, change.grouped);
-        described(&self.first) == described(change)
-            && self.first.collection == change.collection
-            && self.first.kind == change.kind
-            && self.first.fields == change.fields
+        let first = &self.first;
+        first.at == change.at
+            && first.grouped == change.grouped
+            && first.collection == change.collection
+            && first.kind == change.kind
+            && first.fields == change.fields
     }
 }
 

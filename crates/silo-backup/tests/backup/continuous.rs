@@ -453,6 +453,9 @@ async fn the_status_has_what_is_stored_in_each_destination() {
     stage.mongo.stop().await.unwrap();
     let gone = stage.run(&["status", "--json"]).await.ends_with(1).value();
     assert_eq!(gone["continuous"][0]["newest"], chain[0], "{gone}");
+    let errors = gone["errors"].as_array().unwrap();
+    let sources: Vec<_> = errors.iter().map(|error| &error["source"]).collect();
+    assert_eq!(sources, ["copy", "mongod"], "{gone}");
     stage.set("BACKUP_PITR_DAYS", "0");
     let off = stage.run(&["status", "--json"]).await.value();
     assert_eq!(off["continuous"], Value::Null);

@@ -59,8 +59,7 @@ impl Catalogue {
             // Backups of earlier versions list unfinished builds, too.
             "abortIndexBuild" => {
                 let aborted = built(&command).ok_or_else(|| unknown_index(at, name))?;
-                let number = self.known(at, operation, name)?;
-                let indexes = &mut self.collections[number].collection.indexes;
+                let indexes = self.indexes(at, operation, name)?;
                 let is_aborted = |index: &Document| {
                     aborted
                         .iter()
@@ -71,8 +70,7 @@ impl Catalogue {
             // A check of the server that changes nothing.
             "dbCheck" => {}
             "dropIndexes" | "deleteIndexes" => {
-                let number = self.known(at, operation, name)?;
-                let indexes = &mut self.collections[number].collection.indexes;
+                let indexes = self.indexes(at, operation, name)?;
                 match command.get("index") {
                     Some(Bson::String(all)) if all == "*" => {
                         indexes.retain(|index| field::text(index, "name") == Some("_id_"));
@@ -93,6 +91,16 @@ impl Catalogue {
             other => return Err(unsupported(format!("the command `{other}`"))),
         }
         Ok(())
+    }
+
+    fn indexes(
+        &mut self,
+        at: Position,
+        operation: &Operation<'_>,
+        name: &str,
+    ) -> Result<&mut Vec<Document>, Error> {
+        let number = self.known(at, operation, name)?;
+        Ok(&mut self.collections[number].collection.indexes)
     }
 
     fn create(
@@ -191,8 +199,7 @@ impl Catalogue {
         if field::text(&index, "name").is_none() || field::document(&index, "key").is_none() {
             return Err(unknown_index(at, name));
         }
-        let number = self.known(at, operation, name)?;
-        let indexes = &mut self.collections[number].collection.indexes;
+        let indexes = self.indexes(at, operation, name)?;
         // Not listed by servers of today either.
         index.remove("ns");
         index.remove("background");
