@@ -245,6 +245,9 @@ pub(super) fn status(
         }
     });
     lines.push(match &status.last_attempt {
+        None if errors.iter().any(|error| error.source == "mongod") => {
+            "last run: not known".to_owned()
+        }
         None => "last run: none".to_owned(),
         Some(attempt) => {
             let why = attempt

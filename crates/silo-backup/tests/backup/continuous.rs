@@ -456,6 +456,8 @@ async fn the_status_has_what_is_stored_in_each_destination() {
     let errors = gone["errors"].as_array().unwrap();
     let sources: Vec<_> = errors.iter().map(|error| &error["source"]).collect();
     assert_eq!(sources, ["copy", "mongod"], "{gone}");
+    let shown = stage.run(&["status"]).await;
+    assert!(shown.stdout.contains("last run: not known"), "{shown:?}");
     stage.set("BACKUP_PITR_DAYS", "0");
     let off = stage.run(&["status", "--json"]).await.value();
     assert_eq!(off["continuous"], Value::Null);
