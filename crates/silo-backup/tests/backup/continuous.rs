@@ -80,6 +80,12 @@ pub(crate) async fn running(service: &Service) -> Value {
     data(&service.until(LIMIT, PATH, is_running).await)
 }
 
+/// Waits until every change that mongod has is stored.
+pub(crate) async fn all_stored(service: &Service) {
+    let is_stored = |reply: &Reply| data(reply)["unsafeSeconds"] == 0;
+    service.until(LIMIT, PATH, is_stored).await;
+}
+
 /// Id of the chain that the service continues.
 async fn chain_of(service: &Service) -> String {
     running(service).await["chain"].as_str().unwrap().to_owned()

@@ -6,7 +6,7 @@ use silo_mongo::mongodb::bson::{Document, doc};
 
 use silo_testkit::mongo::Setup;
 
-use crate::continuous::{chains, end, running};
+use crate::continuous::{all_stored, chains, end, running};
 use crate::service::serve;
 use crate::stage::{Stage, ended};
 
@@ -118,9 +118,9 @@ async fn continuous_backup_of_changes_of_16_mib_fits_into_the_containers_memory(
         "continuous backup with documents of 16 MiB: {} MiB",
         peak / 1024
     ));
-    // Each of them, also those that were read after the end was asked for.
+    // Each of them: the next process stores what this one had no time for.
     let service = serve(&stage).await;
-    running(&service).await;
+    all_stored(&service).await;
     end(service).await;
     let found = chains(&stage).await;
     let entries: u64 = found
