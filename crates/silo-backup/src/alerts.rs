@@ -97,17 +97,17 @@ impl Alerts {
             state.alarms.update(findings, now);
             state.alarms.due(now, self.repeat)
         };
-        if !self.are_set_up() {
-            return;
-        }
+        let receivers = &self.receivers;
         for alarm in due {
-            let drill = alarm.code.contains("drill");
-            let receivers = &self.receivers;
-            let switch = if drill {
+            let switch = if alarm.code.contains("drill") {
                 &receivers.drill_ping
             } else {
                 &receivers.ping
             };
+            // Without a receiver it stays unsent.
+            if switch.is_none() && receivers.webhook.is_none() {
+                continue;
+            }
             let switch = switch.as_ref().filter(|_| alarm.ended.is_none());
             let ping = switch.map(|switch| (switch, FAIL, alarm.detail.as_str()));
             let delivered = self.deliver(ping, Some(alarm.message(NAME))).await;
@@ -137,7 +137,7 @@ impl Alerts {
         delivered
     }
 
-    /// `true` if there is any receiver.
+    /// `true` if failed backups have a receiver.
     #[must_use]
     pub fn are_set_up(&self) -> bool {
         self.receivers.ping.is_some() || self.receivers.webhook.is_some()
@@ -167,5 +167,59 @@ impl Alerts {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use silo_testkit::ac::{Role, Simulator};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn alarms_of_drills_ping_their_own_url_and_are_unsent_without_a_receiver() {
+        let (ping, drill_ping) = (
+            Simulator::start(Role::Http).await.unwrap(),
+            Simulator::start(Role::Http).await.unwrap(),
+        );
+        let receivers = Receivers {
+            ping: Some(Secret::new(format!("{}/run", ping.url()))),
+            drill_ping: Some(Secret::new(format!("{}/drill", drill_ping.url()))),
+            webhook: None,
+        };
+        let without_drills = Receivers {
+            drill_ping: None,
+            ..receivers.clone()
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let sent = async |receivers, codes: &[&str]| {
+            let alerts = Alerts::new(receivers, SignedDuration::from_hours(6));
+            let mut findings = Findings::default();
+            for code in codes {
+                findings.problem(*code, format!("{code}!"));
+            }
+            alerts.update(findings, now).await;
+            let alarms = alerts.alarms().into_iter();
+            let sent = alarms.filter(|alarm| alarm.sent == Some(now));
+            sent.map(|alarm| alarm.code).collect::<Vec<_>>()
+        };
+        let received = |simulator: &Simulator| {
+            let requests = simulator.received().into_iter();
+            let requests = requests.map(|request| (request.line, request.body));
+            requests.collect::<Vec<_>>()
+        };
+        let line = |line: &str, body: &str| (line.to_owned(), body.to_owned());
+
+        let codes = ["drill_failed", "moment_drill_failed", "overdue"];
+        assert_eq!(sent(receivers, &codes).await, codes);
+        assert_eq!(received(&ping), [line("POST /run/fail", "overdue!")]);
+        let drills = [
+            line("POST /drill/fail", "drill_failed!"),
+            line("POST /drill/fail", "moment_drill_failed!"),
+        ];
+        assert_eq!(received(&drill_ping), drills);
+
+        assert_eq!(sent(without_drills, &codes).await, ["overdue"]);
+        assert_eq!(received(&drill_ping), drills);
     }
 }

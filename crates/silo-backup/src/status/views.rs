@@ -138,7 +138,7 @@ pub struct DestinationView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertsView {
-    /// `true` if there is any receiver.
+    /// `true` if failed backups have a receiver.
     pub set_up: bool,
     /// Last delivery, if it failed.
     pub failed_delivery: Option<FailedDelivery>,
