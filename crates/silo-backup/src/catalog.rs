@@ -1,5 +1,6 @@
 //! Catalog: backups in all destinations, compared with what the database remembers.
 
+use futures_util::future::join_all;
 use silo_mongo::mongodb::Client;
 
 use crate::context::Context;
@@ -62,8 +63,13 @@ impl Catalog {
             destinations: Vec::new(),
             failed: Vec::new(),
         };
-        for repository in context.repositories() {
-            match read(client, &memory, repository).await {
+        // At the same time: each that does not answer takes half a minute.
+        let read = context.repositories().map(async |repository| {
+            let destination = read(client, &memory, repository).await;
+            (repository, destination)
+        });
+        for (repository, destination) in join_all(read).await {
+            match destination {
                 Ok(destination) => catalog.destinations.push(destination),
                 Err(error) => catalog.failed.push((repository.clone(), error)),
             }

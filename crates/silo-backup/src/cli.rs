@@ -302,7 +302,7 @@ impl Command {
         match self {
             Self::Serve | Self::Healthcheck => Ok(ExitCode::SUCCESS),
             Self::Run => commands::run(context, out, report).await,
-            Self::List => commands::list(context, out).await,
+            Self::List => commands::list(context, out, report).await,
             Self::Verify { backup, copy } => {
                 commands::verify(context, &backup, copy, out, report).await
             }
@@ -342,7 +342,7 @@ impl Command {
             Self::Accept { backup, why } => {
                 commands::accept(context, &backup, &why, out, report).await
             }
-            Self::Status => commands::status(context, out).await,
+            Self::Status => commands::status(context, out, report).await,
             Self::Selftest => selftest::run(context, out, report).await,
         }
     }

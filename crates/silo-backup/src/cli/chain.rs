@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use silo_core::units::count_from_usize;
 
+use super::commands::read_all;
 use super::show;
 use crate::archive::decoding::identity_of;
 use crate::catalog::Catalog;
@@ -57,9 +58,9 @@ impl Chain {
         out: &Printer,
         report: &Reporter,
     ) -> Result<ExitCode, Error> {
-        let catalog = Catalog::read(context, &context.status_client).await;
+        let (catalog, exit) = read_all(context, report).await?;
         let mut rows = Vec::new();
-        for repository in context.repositories() {
+        for repository in catalog.destinations.iter().map(|there| &there.repository) {
             for chain in repository.chains().await? {
                 for range in chain.ranges() {
                     let mut row = Row::new(repository.name, &range, &catalog);
@@ -76,7 +77,7 @@ impl Chain {
         }
         out.result(&rows, || text(&rows));
         let is_damaged = rows.iter().any(|row| row.problem.is_some());
-        Ok(ExitCode::from(if is_damaged { EXIT_CORRUPT } else { 0 }))
+        Ok(ExitCode::from(if is_damaged { EXIT_CORRUPT } else { exit }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use log::warn;
 use serde::Serialize;
 use silo_web::snapshot::SourceError;
 
@@ -39,15 +40,36 @@ pub(super) async fn run(
     }))
 }
 
-/// `list`.
-pub(super) async fn list(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
-    let catalog = Catalog::read(context, &context.client).await;
-    if let Some((_, error)) = catalog.failed.first() {
-        return Err(error.clone());
+/// Reads the backups of all destinations for a list, with the exit code for one that is complete. Logs which destination could not be read: its backups
+/// are not in the list, and the exit code is that of its error.
+///
+/// # Errors
+/// When none could be read.
+pub(super) async fn read_all(context: &Context, report: &Reporter) -> Result<(Catalog, u8), Error> {
+    report.begin("reading the repositories", None, "");
+    // Storage is to be listed also when mongod is gone.
+    let catalog = Catalog::read(context, &context.status_client).await;
+    let mut exit = 0;
+    for (repository, error) in &catalog.failed {
+        if catalog.destinations.is_empty() {
+            return Err(error.clone());
+        }
+        warn!("{} is not in the list: {error}", repository.name);
+        exit = error.exit();
     }
+    Ok((catalog, exit))
+}
+
+/// `list`.
+pub(super) async fn list(
+    context: &Context,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    let (catalog, exit) = read_all(context, report).await?;
     let backups = status::backups(context, &catalog, context.clock.now());
     out.result(&backups, || show::list(&backups));
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(exit))
 }
 
 /// `verify`: records the result, so that a damaged backup does not count as good any more.
@@ -220,7 +242,12 @@ struct Status {
 }
 
 /// `status`: exit code 1 if a backup is missing, overdue or has problems, or continuous backup does not go on up to now.
-pub(super) async fn status(context: &Context, out: &Printer) -> Result<ExitCode, Error> {
+pub(super) async fn status(
+    context: &Context,
+    out: &Printer,
+    report: &Reporter,
+) -> Result<ExitCode, Error> {
+    report.begin("reading the repositories", None, "");
     let catalog = Catalog::read(context, &context.status_client).await;
     let measured = status::of(context, &catalog)
         .await

@@ -89,6 +89,11 @@ async fn the_copy_alone_is_enough_to_restore() {
             .any(|at| at["name"] == "copy" && at["error"].is_null()),
         "{made}"
     );
+    let listed = stage.run(&["list", "--json"]).await;
+    let list = listed.ends_with(1).value();
+    assert_eq!(list[0]["destinations"], serde_json::json!(["copy"]));
+    let warning = "primary is not in the list";
+    assert!(listed.stderr.contains(warning), "{listed:?}");
     let owner = stage.uri_file(&stage.mongo.uri());
     stage
         .json(&[
@@ -370,4 +375,7 @@ async fn a_run_without_any_destination_fails_with_the_reason() {
     let failed = stage.run(&["run", "--json", "--quiet"]).await;
     let failed = failed.ends_with(1).value();
     assert_eq!(failed["error"]["code"], "unreachable", "{failed}");
+    let list = stage.run(&["list", "--json", "--quiet"]).await;
+    let list = list.ends_with(1).value();
+    assert_eq!(list["error"]["code"], "unreachable", "not empty: {list}");
 }

@@ -106,6 +106,11 @@ async fn encrypted_slices_are_in_both_destinations_and_need_their_key() {
     assert_eq!(rows, [("primary", &three), ("copy", &three)]);
     let (_, notes) = restored(&stage, &["--at", "latest", "--copy"], "latest").await;
     assert_eq!(notes, ["one", "two"]);
+    other.switch_off();
+    let chain = stage.run(&["chain", "--json", "--quiet"]).await;
+    let chain = chain.ends_with(1).value();
+    assert_eq!(chain.as_array().unwrap().len(), 1, "{chain}");
+    assert_eq!(chain[0]["destination"], "primary", "{chain}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
