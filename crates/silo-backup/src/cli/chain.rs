@@ -75,7 +75,8 @@ impl Chain {
                 }
             }
         }
-        out.result(&rows, || text(&rows));
+        let is_on = context.settings.policy.moments > 0;
+        out.result(&rows, || text(&rows, is_on));
         let is_damaged = rows.iter().any(|row| row.problem.is_some());
         Ok(ExitCode::from(if is_damaged { EXIT_CORRUPT } else { exit }))
     }
@@ -245,7 +246,7 @@ fn time(at: Position) -> Option<Timestamp> {
     Timestamp::from_second(at.seconds.into()).ok()
 }
 
-fn text(rows: &[Row]) -> String {
+fn text(rows: &[Row], is_on: bool) -> String {
     let line = |row: &Row| {
         let read = match (&row.problem, row.entries) {
             (Some(problem), _) => format!(", DAMAGED: {problem}"),
@@ -264,8 +265,12 @@ fn text(rows: &[Row]) -> String {
         )
     };
     if rows.is_empty() {
-        return "there are no slices of the oplog; BACKUP_PITR_DAYS switches continuous backup on"
-            .into();
+        let why = if is_on {
+            "`silo-backup status` shows up to when everything is stored"
+        } else {
+            "BACKUP_PITR_DAYS switches continuous backup on"
+        };
+        return format!("there are no slices of the oplog: {why}");
     }
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -273,6 +278,13 @@ fn text(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_slices_only_a_switch_that_is_off_is_pointed_to() {
+        let names_the_switch = |is_on| text(&[], is_on).contains("BACKUP_PITR_DAYS");
+        assert!(names_the_switch(false));
+        assert!(!names_the_switch(true));
+    }
 
     #[test]
     fn what_is_not_stored_up_to_now_is_not_well() {
