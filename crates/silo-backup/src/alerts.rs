@@ -97,18 +97,8 @@ impl Alerts {
             state.alarms.update(findings, now);
             state.alarms.due(now, self.repeat)
         };
-        let receivers = &self.receivers;
-        for alarm in due {
-            let switch = if alarm.code.contains("drill") {
-                &receivers.drill_ping
-            } else {
-                &receivers.ping
-            };
-            // Without a receiver it stays unsent.
-            if switch.is_none() && receivers.webhook.is_none() {
-                continue;
-            }
-            let switch = switch.as_ref().filter(|_| alarm.ended.is_none());
+        for alarm in due.iter().filter(|alarm| self.has_receiver(alarm)) {
+            let switch = self.switch(alarm).filter(|_| alarm.ended.is_none());
             let ping = switch.map(|switch| (switch, FAIL, alarm.detail.as_str()));
             let delivered = self.deliver(ping, Some(alarm.message(NAME))).await;
             self.state().alarms.record(&alarm.code, delivered, now);
@@ -137,6 +127,21 @@ impl Alerts {
         delivered
     }
 
+    /// Dead man's switch that an alarm pings; `None` if it is not set.
+    fn switch(&self, alarm: &Alarm) -> Option<&Secret> {
+        let receivers = &self.receivers;
+        let switch = if alarm.code.contains("drill") {
+            &receivers.drill_ping
+        } else {
+            &receivers.ping
+        };
+        switch.as_ref()
+    }
+
+    fn has_receiver(&self, alarm: &Alarm) -> bool {
+        self.receivers.webhook.is_some() || self.switch(alarm).is_some()
+    }
+
     /// `true` if failed backups have a receiver.
     #[must_use]
     pub fn are_set_up(&self) -> bool {
@@ -155,14 +160,24 @@ impl Alerts {
         let state = self.state();
         let open = state.alarms.open();
         open.filter(|alarm| alarm.ended.is_none())
-            .cloned()
+            .map(|alarm| self.shown(alarm))
             .collect()
     }
 
     /// Acknowledges an alarm, so that it is not repeated; `None` if there is no such alarm.
     #[must_use]
     pub fn acknowledge(&self, code: &str, by: &str, now: Timestamp) -> Option<Alarm> {
-        self.state().alarms.acknowledge(code, by, now).cloned()
+        let mut state = self.state();
+        let acknowledged = state.alarms.acknowledge(code, by, now);
+        acknowledged.map(|alarm| self.shown(alarm))
+    }
+
+    /// An alarm as operators see it: one that was reported when it happened is unsent, too, if nobody receives it.
+    fn shown(&self, alarm: &Alarm) -> Alarm {
+        Alarm {
+            sent: alarm.sent.filter(|_| self.has_receiver(alarm)),
+            ..alarm.clone()
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,7 +234,17 @@ mod tests {
         ];
         assert_eq!(received(&drill_ping), drills);
 
-        assert_eq!(sent(without_drills, &codes).await, ["overdue"]);
+        assert_eq!(sent(without_drills.clone(), &codes).await, ["overdue"]);
         assert_eq!(received(&drill_ping), drills);
+
+        let alerts = Alerts::new(without_drills, SignedDuration::from_hours(6));
+        let mut findings = Findings::default();
+        for code in ["backup_failed", "drill_failed"] {
+            findings.reported(code, "at its end", Some(now));
+        }
+        alerts.update(findings, now).await;
+        let alarms = alerts.alarms().into_iter();
+        let sent: Vec<_> = alarms.map(|alarm| (alarm.since, alarm.sent)).collect();
+        assert_eq!(sent, [(now, Some(now)), (now, None)]);
     }
 }
